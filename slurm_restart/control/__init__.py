@@ -1,0 +1,1 @@
+"""On the controller: the hook at a job's end, its journal, and the reconciler."""

@@ -1,0 +1,138 @@
+"""Why an attempt ended: the closed set of categories, and what each means for a restart."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Category(Enum):
+    """The cause of an end. The values are the names that users, rules and scripts see."""
+
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    DEADLINE = "deadline"
+    USAGE_LIMIT = "usage_limit"
+    RESERVATION_ENDED = "reservation_ended"
+    HELD = "held"
+    COMPILE = "compile"
+    CONFIG = "config"
+    CODE = "code"
+    AUTH = "auth"
+    STORAGE_FULL = "storage.full"
+    DEVICE_OOM = "memory.device_oom"
+    HARDWARE_ACCELERATOR = "hardware.accelerator"
+    HARDWARE_NODE = "hardware.node"
+    NETWORK_FABRIC = "network.fabric"
+    NETWORK_RENDEZVOUS = "network.rendezvous"
+    STORAGE_IO = "storage.io"
+    DEPENDENCY_SERVICE = "dependency.service"
+    SOFTWARE_CRASH = "software.crash"
+    DATA_CORRUPT = "data.corrupt"
+    NUMERIC_NAN = "numeric.nan"
+    HANG = "hang"
+    OOM_HOST = "oom_host"
+    CHECKPOINT_CORRUPT = "checkpoint.corrupt"
+    TIMEOUT = "timeout"
+    PREEMPTION = "preemption"
+    REQUEUED = "requeued"
+    PROLOG_FAILED = "prolog_failed"
+    UNKNOWN = "unknown"
+    UNLISTED = "unlisted"
+
+
+class Restart(Enum):
+    """Whether a restart can help."""
+
+    YES = "yes"
+    NO = "no"
+    ONCE_PER_STEP = "once for the same step"
+    UNTIL_REPEATED = "until the same line repeats at the same step"
+
+
+class Nodes(Enum):
+    """Which nodes the restart leaves out; a name always needs evidence of its own."""
+
+    NONE = "no"
+    NAMED = "the named ones"
+    CULPRIT = "only if a culprit is named"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Treatment:
+    """One row of the restart policy.
+
+    `counts`: a restart for this reason uses up the budget if the attempt made no progress.
+    """
+
+    restart: Restart
+    counts: bool
+    nodes: Nodes
+    meaning: str
+
+
+def _no(meaning: str) -> Treatment:
+    return Treatment(restart=Restart.NO, counts=False, nodes=Nodes.NONE, meaning=meaning)
+
+
+def _yes(
+    meaning: str,
+    *,
+    nodes: Nodes = Nodes.CULPRIT,
+    counts: bool = True,
+    restart: Restart = Restart.YES,
+) -> Treatment:
+    return Treatment(restart=restart, counts=counts, nodes=nodes, meaning=meaning)
+
+
+TREATMENTS: dict[Category, Treatment] = {
+    Category.COMPLETED: _no("the run has finished"),
+    Category.CANCELLED: _no("a person cancelled the job"),
+    Category.DEADLINE: _no("the job's deadline has passed"),
+    Category.USAGE_LIMIT: _no("a usage limit of the association or QOS was reached"),
+    Category.RESERVATION_ENDED: _no("the job's reservation has ended"),
+    Category.HELD: _no("a person requeued the job on hold"),
+    Category.COMPILE: _no("the model does not compile"),
+    Category.CONFIG: _no("the configuration is wrong"),
+    Category.CODE: _no("an error in the program: import, syntax, type, shape, assertion"),
+    Category.AUTH: _no("a credential was refused"),
+    Category.STORAGE_FULL: _no("no space or quota is left: a person must act"),
+    Category.DEVICE_OOM: _no("the accelerator's memory is too small for this configuration"),
+    Category.HARDWARE_ACCELERATOR: _yes(
+        "an accelerator or a CSX system is faulty", nodes=Nodes.NAMED
+    ),
+    Category.HARDWARE_NODE: _yes("a node failed, rebooted, or lost its slurmd", nodes=Nodes.NAMED),
+    Category.NETWORK_FABRIC: _yes("the interconnect failed"),
+    Category.NETWORK_RENDEZVOUS: _yes("the ranks did not find each other at the start"),
+    Category.STORAGE_IO: _yes("a file system failed"),
+    Category.DEPENDENCY_SERVICE: _yes("a service outside the job failed: tracker, hub, DNS"),
+    Category.SOFTWARE_CRASH: _yes("a library crashed: segmentation fault, abort"),
+    Category.DATA_CORRUPT: _yes(
+        "a data record is bad: index out of range, device assertion",
+        restart=Restart.UNTIL_REPEATED,
+    ),
+    Category.NUMERIC_NAN: _yes("the loss became NaN", restart=Restart.UNTIL_REPEATED),
+    Category.HANG: _yes("no progress any more: watchdog, deadlock, stall"),
+    Category.OOM_HOST: _yes(
+        "the node's memory was used up", nodes=Nodes.NONE, restart=Restart.ONCE_PER_STEP
+    ),
+    Category.CHECKPOINT_CORRUPT: _yes(
+        "the checkpoint cannot be read: the one before it is used", nodes=Nodes.NONE
+    ),
+    Category.TIMEOUT: _yes("the job's time limit was reached", nodes=Nodes.NONE),
+    Category.PREEMPTION: _yes(
+        "a job of higher priority took the nodes", nodes=Nodes.NONE, counts=False
+    ),
+    Category.REQUEUED: _yes("a person requeued the job", nodes=Nodes.NONE, counts=False),
+    Category.PROLOG_FAILED: _yes(
+        "a node's prolog failed before the job started", nodes=Nodes.NAMED, counts=False
+    ),
+    Category.UNKNOWN: _yes("no known cause"),
+    Category.UNLISTED: _no("an end without a rule of its own gets no action"),
+}
+
+
+class Confidence(Enum):
+    """How sure a classification is; a guess never blames and never stops a run."""
+
+    CERTAIN = "certain"
+    LIKELY = "likely"
+    GUESS = "guess"

@@ -1,0 +1,172 @@
+"""Facts of jobs, ends and nodes as Slurm tells them, in Slurm's words. Times are epoch seconds."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class JobState(Enum):
+    """Base states of a job (Slurm's job_state_codes)."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    SUSPENDED = "SUSPENDED"
+    COMPLETED = "COMPLETED"
+    CANCELLED = "CANCELLED"
+    FAILED = "FAILED"
+    TIMEOUT = "TIMEOUT"
+    NODE_FAIL = "NODE_FAIL"
+    PREEMPTED = "PREEMPTED"
+    BOOT_FAIL = "BOOT_FAIL"
+    DEADLINE = "DEADLINE"
+    OUT_OF_MEMORY = "OUT_OF_MEMORY"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether a job in this state has ended."""
+        return self not in (JobState.PENDING, JobState.RUNNING, JobState.SUSPENDED)
+
+
+class JobFlag(Enum):
+    """State flags, which Slurm sets beside the base state."""
+
+    COMPLETING = "COMPLETING"
+    CONFIGURING = "CONFIGURING"
+    LAUNCH_FAILED = "LAUNCH_FAILED"
+    POWER_UP_NODE = "POWER_UP_NODE"
+    REQUEUED = "REQUEUED"
+    REQUEUE_FED = "REQUEUE_FED"
+    REQUEUE_HOLD = "REQUEUE_HOLD"
+    RESIZING = "RESIZING"
+    RESV_DEL_HOLD = "RESV_DEL_HOLD"
+    REVOKED = "REVOKED"
+    RECONFIG_FAIL = "RECONFIG_FAIL"
+    SIGNALING = "SIGNALING"
+    SPECIAL_EXIT = "SPECIAL_EXIT"
+    STAGE_OUT = "STAGE_OUT"
+    STOPPED = "STOPPED"
+    UPDATE_DB = "UPDATE_DB"
+    EXPEDITING = "EXPEDITING"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """What Slurm shows of one job now.
+
+    `state` is the base state, None where Slurm shows only a flag (COMPLETING in text output).
+    """
+
+    job_id: int
+    uid: int
+    state: JobState | None
+    flags: frozenset[JobFlag] = frozenset()
+    reason: str = "None"
+    comment: str = ""
+    admin_comment: str = ""
+    submit_time: int | None = None
+    eligible_time: int | None = None
+    """The begin time while pending: not before this."""
+    start_time: int | None = None
+    """When the present attempt started (expected start while pending)."""
+    end_time: int | None = None
+    preempt_time: int | None = None
+    time_limit: int | None = None
+    """Seconds; None: no limit."""
+    run_time: int | None = None
+    """Seconds of the present attempt."""
+    restarts: int = 0
+    requeue: bool = True
+    exit_code: int = 0
+    signal: int = 0
+    num_nodes: int = 1
+    """The minimum while pending, the number held while running."""
+    nodes: tuple[str, ...] = ()
+    exc_nodes: tuple[str, ...] = ()
+    batch_host: str | None = None
+    partitions: tuple[str, ...] = ()
+    reservation: str | None = None
+    features: str | None = None
+    """The constraint expression of --constraint."""
+    priority: int | None = None
+    is_array: bool = False
+    std_out: str | None = None
+    work_dir: str | None = None
+
+    @property
+    def completing(self) -> bool:
+        """Whether the job's end is still being carried out."""
+        return JobFlag.COMPLETING in self.flags
+
+    @property
+    def held(self) -> bool:
+        """Whether the job waits for a release (Slurm's priority 0)."""
+        return self.priority == 0 and self.state is JobState.PENDING
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NodeState:
+    """What Slurm shows of one node; partitions it is in, as names."""
+
+    name: str
+    state: str
+    """Base state in upper case: IDLE, ALLOCATED, MIXED, DOWN, ERROR, FUTURE, UNKNOWN."""
+    flags: frozenset[str] = frozenset()
+    """Upper case: DRAIN, FAIL, MAINTENANCE, NOT_RESPONDING, POWERED_DOWN, REBOOT_REQUESTED …"""
+    reason: str = ""
+    reason_time: int | None = None
+    partitions: frozenset[str] = frozenset()
+    features: frozenset[str] = frozenset()
+
+    @property
+    def down(self) -> bool:
+        """Whether Slurm has given the node up or does not hear from it."""
+        return self.state in ("DOWN", "ERROR") or "NOT_RESPONDING" in self.flags
+
+    @property
+    def healthy(self) -> bool:
+        """Whether Slurm would start a job here once the node is free: busy counts as healthy."""
+        return self.state in ("IDLE", "ALLOCATED", "MIXED") and not self.flags & _UNUSABLE_FLAGS
+
+    @property
+    def idle(self) -> bool:
+        """Whether a job could start here now."""
+        return self.healthy and self.state == "IDLE" and "COMPLETING" not in self.flags
+
+
+_UNUSABLE_FLAGS = frozenset(
+    {"DRAIN", "FAIL", "MAINTENANCE", "NOT_RESPONDING", "REBOOT_ISSUED", "INVALID_REG", "DOWN"}
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobEnd:
+    """The end of one attempt, as Slurm's hook environment and job record tell it.
+
+    No field holds text that a user wrote.
+    """
+
+    cluster: str
+    job_id: int
+    uid: int
+    submit_time: int
+    """SubmitTime shown while COMPLETING; with cluster and job id it names this end."""
+    exit_code: int
+    signal: int
+    reason: str
+    state: JobState | None = None
+    """Base state where Slurm tells it; PENDING means that Slurm has requeued the job already."""
+    restarts: int = 0
+    """Slurm's Restarts= now."""
+    env_restarts: int | None = None
+    """SLURM_RESTART_COUNT of the hook; None where the end was found by a sweep."""
+    flags: frozenset[JobFlag] = frozenset()
+    record_exit_code: int = 0
+    """ExitCode= of the job record, which differs from the hook's for a cancelled job."""
+    record_signal: int = 0
+    preempted: bool = False
+    held: bool = False
+    nodes: tuple[str, ...] = ()
+    time_limit: int | None = None
+    run_time: int | None = None
+    down_nodes: tuple[NodeState, ...] = ()
+    """Nodes of the job that Slurm shows down or silent now."""
+    ended_at: int | None = None

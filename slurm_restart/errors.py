@@ -1,0 +1,66 @@
+"""The exceptions of the package; the class of an error sets the exit code of a command."""
+
+from collections.abc import Sequence
+
+
+class CsxError(Exception):
+    """Anything that a command reports in one message, without a traceback. Exit code 1."""
+
+    exit_code = 1
+
+
+class UsageError(CsxError):
+    """The command line asks for something that cannot be done. Exit code 2, as click's own."""
+
+    exit_code = 2
+
+
+class ConfigError(CsxError):
+    """A file that a person wrote is wrong. Exit code 3; `problems` are whole lines, all of them."""
+
+    exit_code = 3
+
+    def __init__(self, path: str, problems: Sequence[str]) -> None:
+        self.path = path
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class SlurmError(CsxError):
+    """Slurm refused what was asked. Exit code 4; `stderr` is Slurm's own answer."""
+
+    exit_code = 4
+
+    def __init__(self, message: str, *, stderr: str = "") -> None:
+        self.stderr = stderr
+        super().__init__(message)
+
+
+class SlurmUnavailableError(SlurmError):
+    """The controller did not answer in time, or not at all. Exit code 75 (EX_TEMPFAIL)."""
+
+    exit_code = 75
+
+
+class JobNotFoundError(SlurmError):
+    """Slurm does not know the job (any more). Exit code 5."""
+
+    exit_code = 5
+
+
+class CheckpointError(CsxError):
+    """A checkpoint cannot be used: missing, incomplete, or not readable. Exit code 6."""
+
+    exit_code = 6
+
+
+class StateError(CsxError):
+    """The plugin's own records cannot be read or written. Exit code 7."""
+
+    exit_code = 7
+
+
+class DigestError(CsxError):
+    """The digest in a job's Comment is not one that this plugin would have written."""
+
+    exit_code = 8

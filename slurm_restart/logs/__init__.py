@@ -1,0 +1,1 @@
+"""What a log says: rules as data, and the scanner that applies them."""

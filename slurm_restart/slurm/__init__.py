@@ -1,0 +1,1 @@
+"""The only package that knows Slurm's commands and libraries."""

@@ -1,0 +1,1 @@
+"""`csx-sbatch`: from a trainer config to submitted jobs."""

@@ -1,0 +1,1 @@
+"""What is known of trainers: their config, launch command, checkpoints and run directory."""
