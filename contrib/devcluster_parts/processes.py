@@ -1,0 +1,145 @@
+"""Processes of this machine, read from /proc and signalled without mistaking one for another."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from devcluster_parts.errors import DevclusterError, poll
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+# A process may end between any two looks at it.
+GONE = (FileNotFoundError, ProcessLookupError)
+
+
+@dataclass(frozen=True)
+class Process:
+    """One line of /proc/PID/stat; `started` (ticks since boot) with `pid` names it for good."""
+
+    pid: int
+    parent: int
+    name: str
+    state: str
+    started: int
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is still that process, and not only waiting to be reaped."""
+        now = read_process(self.pid)
+        return now is not None and now.started == self.started
+
+    def signal(self, number: int) -> None:
+        """Send a signal to this very process, never to a later one with the same pid."""
+        try:
+            handle = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return
+        try:
+            if self.alive:
+                signal.pidfd_send_signal(handle, number)
+        except ProcessLookupError:
+            pass
+        except PermissionError as error:
+            raise DevclusterError(
+                f"may not signal process {self.pid} ({self.name}): run this as who ran `up`"
+            ) from error
+        finally:
+            os.close(handle)
+
+    def kill(self) -> None:
+        """SIGKILL it and return once it is gone."""
+        self.signal(signal.SIGKILL)
+        poll(f"the end of {self.name} ({self.pid})", lambda: not self.alive, 10)
+
+
+def read_process(pid: int) -> Process | None:
+    """The process with that pid; None if there is none or it only waits to be reaped."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except GONE:
+        return None
+    name = text[text.index("(") + 1 : text.rindex(")")]
+    fields = text[text.rindex(")") + 2 :].split()
+    if fields[0] in "ZX":
+        return None
+    return Process(pid, int(fields[1]), name, fields[0], int(fields[19]))
+
+
+def read_processes() -> dict[int, Process]:
+    """All processes of the machine by pid."""
+    pids = (int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit())
+    return {process.pid: process for process in map(read_process, pids) if process}
+
+
+def environment_of(pid: int) -> dict[str, str]:
+    """The environment that a process was started with; empty where it may not be read."""
+    try:
+        text = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace")
+    except (*GONE, PermissionError):
+        return {}
+    pairs = (item.partition("=") for item in text.split("\0") if "=" in item)
+    return {key: value for key, _, value in pairs}
+
+
+def open_files(pid: int) -> Iterator[str]:
+    """What the open files of a process are, as /proc/PID/fd shows it (`socket:[123]`)."""
+    with contextlib.suppress(*GONE, PermissionError):
+        for entry in os.scandir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(*GONE):
+                yield str(Path(entry.path).readlink())
+
+
+def descendants(roots: Iterable[int], processes: dict[int, Process]) -> set[int]:
+    """The roots that are alive, and everything below them."""
+    children: dict[int, list[int]] = {}
+    for process in processes.values():
+        children.setdefault(process.parent, []).append(process.pid)
+    found: set[int] = set()
+    waiting = [pid for pid in roots if pid in processes]
+    while waiting:
+        pid = waiting.pop()
+        if pid not in found:
+            found.add(pid)
+            waiting.extend(children.get(pid, ()))
+    return found
+
+
+def kill_all(find: Callable[[], list[Process]], timeout: float = 15) -> int:
+    """SIGKILL what `find` finds until it finds nothing more; how many were killed.
+
+    Errors: DevclusterError names those that are still alive after `timeout` seconds.
+    """
+    killed: set[tuple[int, int]] = set()
+    deadline = time.monotonic() + timeout
+    while alive := find():
+        if time.monotonic() > deadline:
+            names = ", ".join(f"{process.name} ({process.pid})" for process in alive)
+            raise DevclusterError(f"still alive {timeout:g} s after SIGKILL: {names}")
+        for process in alive:
+            process.signal(signal.SIGKILL)
+            killed.add((process.pid, process.started))
+        time.sleep(0.01)
+    return len(killed)
+
+
+def record(path: Path, pid: int) -> None:
+    """Write down a process so that `read_recorded` knows it again."""
+    process = read_process(pid)
+    path.write_text(f"{pid} {process.started if process else 0}\n")
+
+
+def read_recorded(path: Path) -> Process | None:
+    """The process that was written down there, if it is alive."""
+    try:
+        pid, started = map(int, path.read_text().split())
+    except (FileNotFoundError, ValueError):
+        return None
+    process = read_process(pid)
+    return process if process and process.started == started else None
