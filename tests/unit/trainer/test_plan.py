@@ -1,0 +1,99 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from slurm_restart.core.digest import Mode
+from slurm_restart.errors import StateError
+from slurm_restart.trainer.plan import (
+    CheckpointFormat,
+    CheckpointRule,
+    LoopFacts,
+    RestartPolicy,
+    RunPlan,
+    SlurmAccess,
+)
+
+PLAN = RunPlan(
+    run="0123456789abcdef",
+    phase=1,
+    phases=2,
+    mode=Mode.FIT,
+    num_nodes=4,
+    min_nodes=2,
+    num_csx=8,
+    csx_per_node=2,
+    policy=RestartPolicy(max_restarts=3, shrink_after=600),
+    command="cszoo fit {config}",
+    arguments=("--disable_version_check",),
+    model_dir="/data/it's a run\n/ü",
+    work_dir="/data",
+    config_path="/data/trainer.yaml",
+    checkpoint=CheckpointRule(
+        directory="/data/m",
+        pattern=r"checkpoint_(?P<step>\d+)\.mdl",
+        format=CheckpointFormat.MDL,
+    ),
+    checkpoint_steps=100,
+    initial_checkpoint=None,
+    autoload_last_checkpoint=True,
+    loop=LoopFacts(max_steps=1000),
+    user_comment="mine",
+    slurm=SlurmAccess(bin_dir="/usr/bin", conf="/etc/slurm/slurm.conf"),
+)
+
+
+def test_what_is_saved_is_loaded(tmp_path):
+    path = tmp_path / "plan.json"
+    for plan in (PLAN, replace(PLAN, policy=None, mode=Mode.VALIDATE, user_comment="")):
+        plan.save(path)
+        assert RunPlan.load(path) == plan
+    assert [entry.name for entry in tmp_path.iterdir()] == ["plan.json"]
+
+
+def test_the_digest_says_what_the_hook_needs():
+    digest = PLAN.digest
+    assert digest is not None
+    assert (digest.run, digest.max_restarts, digest.num_nodes, digest.min_nodes) == (
+        "0123456789abcdef",
+        3,
+        4,
+        2,
+    )
+    assert (digest.phase, digest.shrink_after, digest.attempt) == (1, 600, None)
+    assert replace(PLAN, policy=None).digest is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("schema", 2, "schema: expected 1, got 2"),
+        ("num_nodes", "4", "num_nodes: expected int, got '4'"),
+        ("num_nodes", True, "num_nodes: expected int, got True"),
+        ("num_nodes", None, "num_nodes: expected int, got None"),
+        ("mode", "train", "mode: expected one of fit, validate, validate_all, train_and_eval"),
+        ("arguments", "x", "arguments: expected a list"),
+        ("checkpoint", [], "checkpoint: expected an object"),
+        ("checkpoint", {"dir": 1}, "checkpoint.dir: unknown field"),
+        ("policy", {}, "policy.max_restarts: missing"),
+        ("bogus", 1, "bogus: unknown field"),
+    ],
+)
+def test_a_plan_that_is_not_ours_is_refused(tmp_path, key, value, message):
+    path = tmp_path / "plan.json"
+    PLAN.save(path)
+    data = json.loads(path.read_text()) | {key: value}
+    path.write_text(json.dumps(data))
+    with pytest.raises(StateError) as caught:
+        RunPlan.load(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", None])
+def test_a_file_that_is_no_plan_is_refused(tmp_path, content):
+    path = tmp_path / "plan.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(StateError):
+        RunPlan.load(path)
