@@ -1,0 +1,338 @@
+"""Why an attempt ended: Slurm's facts first, then the job's own word."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from slurm_restart.core.category import TREATMENTS, Category, Confidence, Nodes, Restart
+from slurm_restart.core.digest import Digest
+from slurm_restart.core.finding import Finding, Role, choose
+from slurm_restart.core.job import JobEnd, JobFlag, JobState
+
+SIGTERM, SIGKILL = 15, 9
+_CRASH_SIGNALS = frozenset({4, 6, 7, 8, 11})  # ILL ABRT BUS FPE SEGV
+TIME_LIMIT_MARGIN = 300
+"""Seconds before the time limit within which a supervisor's word `timeout` is believed.
+
+The default warning comes 120 s before the limit; Slurm may send it up to 60 s earlier (sbatch(1),
+--signal), and the trainer is given time to end.
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Blame:
+    """A node that evidence names, with that evidence."""
+
+    node: str
+    evidence: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RootCause:
+    """The line that says why, where there is one; `line` counts from 1."""
+
+    line: int
+    text: str
+    file: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Termination:
+    """The judgement on one end."""
+
+    category: Category
+    rule: str
+    confidence: Confidence
+    blamed: tuple[Blame, ...] = ()
+    reported: tuple[str, ...] = ()
+    """Names that the evidence gives but that are no nodes of this job: told, never excluded."""
+    root_cause: RootCause | None = None
+    root_hash: str | None = None
+    secondary: tuple[Finding, ...] = ()
+    requeued: bool = False
+    """Slurm, or a person, has requeued the job already."""
+
+    @property
+    def recoverable(self) -> bool:
+        """Whether a restart can help at all."""
+        return TREATMENTS[self.category].restart is not Restart.NO
+
+    @property
+    def counts(self) -> bool:
+        """Whether a restart uses up the budget if the attempt made no progress."""
+        return TREATMENTS[self.category].counts
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EndFacts:
+    """All that is known of one end. `word` is None where this attempt's job said nothing."""
+
+    end: JobEnd
+    word: Digest | None
+    known_restarts: int
+    """Slurm's restart count when the attempt began."""
+
+    @property
+    def requeued(self) -> bool:
+        """Whether the job is pending again already, by Slurm's doing or a person's."""
+        if self.end.state is not None:
+            return self.end.state is JobState.PENDING
+        return self.end.restarts > self.known_restarts
+
+    @property
+    def node_failed(self) -> bool:
+        """Slurm gave up a node of the job.
+
+        The base state says so from 24.11. Before, the hook's restart count is still the old one
+        while the record's has grown, which happens in no other end (measured on 22.05).
+        """
+        if self.end.state is JobState.NODE_FAIL or self.end.reason == "NodeDown":
+            return True
+        env = self.end.env_restarts
+        return self.requeued and env is not None and env < self.end.restarts
+
+    @property
+    def near_time_limit(self) -> bool:
+        """Whether the attempt ran about as long as it may."""
+        limit, ran = self.end.time_limit, self.end.run_time
+        return limit is not None and ran is not None and ran >= limit - TIME_LIMIT_MARGIN
+
+    @property
+    def ended_by_itself(self) -> bool:
+        """Whether the trainer of this attempt is known to have ended before Slurm ended the job."""
+        return self.word is not None and self.word.ended
+
+    @property
+    def cause(self) -> Category | None:
+        """What the supervisor made of the trainer's end, where it saw it."""
+        return self.word.cause if self.word is not None and self.word.ended else None
+
+    @property
+    def clean_exit(self) -> bool:
+        """Exit code 0, no signal, in the hook's environment."""
+        return self.end.exit_code == 0 and self.end.signal == 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    id: str
+    category: Category
+    confidence: Confidence
+    when: Callable[[EndFacts], bool]
+
+
+_CERTAIN, _LIKELY, _GUESS = Confidence.CERTAIN, Confidence.LIKELY, Confidence.GUESS
+_PROLOG_REASON = "launch_failed_requeued_held"
+_HELD_REASONS = frozenset({"job_requeued_in_held_state", "JobHeldUser", "JobHeldAdmin"})
+
+
+def _reason(*names: str) -> Callable[[EndFacts], bool]:
+    return lambda facts: facts.end.reason in names
+
+
+def _state(*states: JobState) -> Callable[[EndFacts], bool]:
+    return lambda facts: facts.end.state in states
+
+
+def _by_limit(facts: EndFacts) -> bool:
+    # Reasons of associations and QOS: AssocGrpCPUMinutesLimit, QOSMaxWallDuration…Limit (squeue).
+    return facts.end.reason.startswith(("Assoc", "QOS")) and facts.end.reason.endswith("Limit")
+
+
+def _fatal_word(facts: EndFacts) -> bool:
+    return facts.cause is not None and TREATMENTS[facts.cause].restart is Restart.NO
+
+
+# First match wins. Slurm's own facts stand above everything that the job says of itself; the last
+# row matches what no other row knows, and gives no action.
+_RULES: tuple[_Rule, ...] = (
+    _Rule("slurm.prolog_failed", Category.PROLOG_FAILED, _CERTAIN, _reason(_PROLOG_REASON)),
+    _Rule(
+        "slurm.requeue_hold",
+        Category.HELD,
+        _CERTAIN,
+        lambda f: f.end.reason in _HELD_REASONS or JobFlag.REQUEUE_HOLD in f.end.flags,
+    ),
+    _Rule(
+        "slurm.deadline",
+        Category.DEADLINE,
+        _CERTAIN,
+        lambda f: f.end.state is JobState.DEADLINE or f.end.reason == "DeadLine",
+    ),
+    _Rule("slurm.usage_limit", Category.USAGE_LIMIT, _CERTAIN, _by_limit),
+    _Rule(
+        "slurm.reservation",
+        Category.RESERVATION_ENDED,
+        _CERTAIN,
+        lambda f: JobFlag.RESV_DEL_HOLD in f.end.flags or f.end.reason == "ReservationDeleted",
+    ),
+    _Rule(
+        "slurm.preempted",
+        Category.PREEMPTION,
+        _CERTAIN,
+        lambda f: f.end.state is JobState.PREEMPTED or f.end.preempted,
+    ),
+    # Before NODE_FAIL: a trainer that has ended for a reason that no restart mends stays ended,
+    # whatever became of its nodes afterwards.
+    _Rule(
+        "job.completed_word",
+        Category.COMPLETED,
+        _CERTAIN,
+        lambda f: f.cause is Category.COMPLETED and (f.requeued or f.clean_exit),
+    ),
+    _Rule("slurm.node_fail", Category.HARDWARE_NODE, _CERTAIN, lambda f: f.node_failed),
+    _Rule("slurm.boot_fail", Category.HARDWARE_NODE, _CERTAIN, _state(JobState.BOOT_FAIL)),
+    # A batch step whose slurmstepd is gone: wait status 1 without an exit code (measured).
+    _Rule(
+        "slurm.stepd_lost",
+        Category.UNKNOWN,
+        _LIKELY,
+        lambda f: f.requeued and (f.end.exit_code, f.end.signal) == (0, 1),
+    ),
+    # On 22.05 preemption by requeue and a person's requeue look alike; both are only re-fitted.
+    _Rule("slurm.requeued", Category.REQUEUED, _CERTAIN, lambda f: f.requeued),
+    _Rule(
+        "slurm.time_limit",
+        Category.TIMEOUT,
+        _CERTAIN,
+        lambda f: f.end.state is JobState.TIMEOUT or f.end.reason == "TimeLimit",
+    ),
+    _Rule("slurm.cancelled", Category.CANCELLED, _CERTAIN, _state(JobState.CANCELLED)),
+    _Rule(
+        "slurm.oom",
+        Category.OOM_HOST,
+        _CERTAIN,
+        lambda f: f.end.state is JobState.OUT_OF_MEMORY or f.end.reason == "OutOfMemory",
+    ),
+    # Slurm's record shows the signal of a cancellation where the hook's environment shows 0:0.
+    _Rule(
+        "slurm.cancelled_22",
+        Category.CANCELLED,
+        _CERTAIN,
+        lambda f: f.clean_exit and (f.end.record_exit_code, f.end.record_signal) != (0, 0),
+    ),
+    _Rule("slurm.completed", Category.COMPLETED, _CERTAIN, lambda f: f.clean_exit),
+    _Rule(
+        "job.time_limit",
+        Category.TIMEOUT,
+        _LIKELY,
+        lambda f: f.cause is Category.TIMEOUT and f.near_time_limit,
+    ),
+    _Rule("job.fatal", Category.UNKNOWN, _LIKELY, _fatal_word),
+    _Rule(
+        "slurm.node_down",
+        Category.HARDWARE_NODE,
+        _LIKELY,
+        lambda f: any(node.name in f.end.nodes for node in f.end.down_nodes),
+    ),
+    _Rule(
+        "job.word",
+        Category.UNKNOWN,
+        _LIKELY,
+        lambda f: f.cause not in (None, Category.TIMEOUT, Category.UNKNOWN, Category.COMPLETED),
+    ),
+    _Rule(
+        "signal.crash",
+        Category.SOFTWARE_CRASH,
+        _LIKELY,
+        lambda f: f.end.signal in _CRASH_SIGNALS or f.end.exit_code - 128 in _CRASH_SIGNALS,
+    ),
+    _Rule("exit.nonzero", Category.UNKNOWN, _GUESS, lambda f: not f.clean_exit),
+    _Rule("unlisted", Category.UNLISTED, _GUESS, lambda _: True),
+)
+
+_WORD_RULES = frozenset({"job.fatal", "job.word"})
+
+
+def rules() -> tuple[tuple[str, Category, Confidence], ...]:
+    """The table for the documentation: (id, category, confidence) in order."""
+    return tuple((rule.id, rule.category, rule.confidence) for rule in _RULES)
+
+
+def _blame(facts: EndFacts, category: Category, named: Sequence[str]) -> tuple[Blame, ...]:
+    """Nodes with evidence: those Slurm shows down, and those that the job's log names."""
+    treatment = TREATMENTS[category].nodes
+    if treatment is Nodes.NONE:
+        return ()
+    own = set(facts.end.nodes)
+    blamed = {
+        node.name: Blame(node=node.name, evidence=f"Slurm: {node.state} {node.reason}".strip())
+        for node in facts.end.down_nodes
+        if node.name in own
+    }
+    rule = facts.word.rule if facts.word is not None else None
+    for name in named:
+        if name in own and name not in blamed:
+            blamed[name] = Blame(node=name, evidence=f"the job's log: {rule or category.value}")
+    return tuple(blamed.values())
+
+
+def classify(facts: EndFacts, named: Sequence[str] = ()) -> Termination:
+    """Judge one end.
+
+    Args:
+        facts: Slurm's facts and the job's own word.
+        named: node names of the digest's hostlist, expanded.
+    """
+    rule = next(rule for rule in _RULES if rule.when(facts))
+    category, rule_id = rule.category, rule.id
+    word = facts.word if facts.ended_by_itself else None
+    if rule.id in _WORD_RULES and word is not None and word.cause is not None:
+        category, rule_id = word.cause, word.rule or rule.id
+    own = set(facts.end.nodes)
+    return Termination(
+        category=category,
+        rule=rule_id,
+        confidence=rule.confidence,
+        blamed=_blame(facts, category, named),
+        reported=tuple(name for name in named if name not in own),
+        root_hash=word.root if word is not None and rule.id in _WORD_RULES else None,
+        requeued=facts.requeued,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogVerdict:
+    """What the supervisor makes of its trainer's end from the exit status and the log."""
+
+    category: Category
+    rule: str
+    confidence: Confidence
+    nodes: tuple[str, ...] = ()
+    root_cause: RootCause | None = None
+    secondary: tuple[Finding, ...] = ()
+
+
+def classify_log(
+    findings: Sequence[Finding], *, exit_code: int, signal: int, file: str | None = None
+) -> LogVerdict:
+    """Judge a trainer's end without Slurm: exit status 0 is completed whatever the text says."""
+    if exit_code == 0 and signal == 0:
+        return LogVerdict(
+            category=Category.COMPLETED, rule="exit.zero", confidence=Confidence.CERTAIN
+        )
+    finding = choose(findings)
+    if finding is not None and finding.role is Role.ROOT:
+        guess = finding.confidence is Confidence.GUESS
+        fatal = TREATMENTS[finding.category].restart is Restart.NO
+        return LogVerdict(
+            # A guess never stops a run.
+            category=Category.UNKNOWN if guess and fatal else finding.category,
+            rule=finding.rule,
+            confidence=finding.confidence,
+            nodes=() if guess else finding.nodes,
+            root_cause=RootCause(line=finding.line, text=finding.text, file=file),
+            secondary=tuple(other for other in findings if other is not finding),
+        )
+    if signal in _CRASH_SIGNALS or exit_code - 128 in _CRASH_SIGNALS:
+        return LogVerdict(
+            category=Category.SOFTWARE_CRASH, rule="signal.crash", confidence=Confidence.LIKELY
+        )
+    return LogVerdict(
+        category=Category.UNKNOWN,
+        rule="exit.nonzero" if finding is None else finding.rule,
+        confidence=Confidence.GUESS,
+        root_cause=None
+        if finding is None
+        else RootCause(line=finding.line, text=finding.text, file=file),
+        secondary=tuple(findings),
+    )

@@ -1,0 +1,244 @@
+"""What has happened to a run so far: a fold over the events of its journal."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+from slurm_restart.core.category import TREATMENTS, Category
+
+
+class Action(Enum):
+    """What is done about an end."""
+
+    REQUEUE = "requeue"
+    REFIT = "refit"
+    """Slurm has requeued the job already: only its size, exclusions and begin time are set."""
+    RELEASE = "release"
+    """Slurm has requeued and held the job: set it right and release it."""
+    CANCEL = "cancel"
+    """Slurm has requeued the job already, but it is not to run again."""
+    LEAVE = "leave"
+
+    @property
+    def restarts(self) -> bool:
+        """Whether the job runs again."""
+        return self in (Action.REQUEUE, Action.REFIT, Action.RELEASE)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EndEvent:
+    """An end and the verdict on it, which is final. Times are epoch seconds."""
+
+    at: int
+    submit_time: int
+    restarts: int
+    """Slurm's Restarts= when the end was seen."""
+    requeued: bool
+    category: Category
+    rule: str
+    action: Action
+    reason: str
+    attempt: int | None = None
+    progress: bool | None = None
+    """Whether the attempt wrote a new checkpoint; None: nobody knows yet."""
+    from_step: int | None = None
+    step: int | None = None
+    root: str | None = None
+    run_time: int | None = None
+    num_nodes: int | None = None
+    nodes: tuple[str, ...] = ()
+    failures: int = 0
+    """Ends in a row without progress that counted, this one included, as judged then."""
+    total: int = 0
+    source: str = "hook"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExcludeEvent:
+    """A node was blamed; it is left out until `until`."""
+
+    at: int
+    node: str
+    until: int
+    evidence: str
+    submit_time: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadmitEvent:
+    """An exclusion has ended: its time ran out, a person cleared it, or Slurm had no other node."""
+
+    at: int
+    node: str
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IntendEvent:
+    """Operations about to be carried out for an end."""
+
+    at: int
+    submit_time: int
+    operations: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutcomeEvent:
+    """How they went; `failed` is None where all went well."""
+
+    at: int
+    submit_time: int
+    done: tuple[str, ...]
+    failed: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WroteEvent:
+    """Values of the job that Slurm has taken from this plugin. None: not written here.
+
+    Only a value that is Slurm's default, or equal to the one written last, is changed again.
+    """
+
+    at: int
+    exc_nodes: tuple[str, ...] | None = None
+    num_nodes: int | None = None
+    start_time: int | None = None
+    held: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NoteEvent:
+    """Something worth telling that changes nothing, such as a person's hold that was respected."""
+
+    at: int
+    text: str
+
+
+Event = EndEvent | ExcludeEvent | ReadmitEvent | IntendEvent | OutcomeEvent | WroteEvent | NoteEvent
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exclusion:
+    """A node left out of this run."""
+
+    node: str
+    since: int
+    until: int
+    evidence: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class History:
+    """The state of a run, as its journal tells it."""
+
+    ends: tuple[EndEvent, ...] = ()
+    exclusions: tuple[Exclusion, ...] = ()
+    intended: IntendEvent | None = None
+    """Operations whose outcome is not on record."""
+    wrote: WroteEvent = field(default_factory=lambda: WroteEvent(at=0))
+    user_exc_nodes: tuple[str, ...] | None = None
+    notes: tuple[NoteEvent, ...] = ()
+
+    def end(self, submit_time: int) -> EndEvent | None:
+        """The verdict on an end that was judged already."""
+        return next((end for end in self.ends if end.submit_time == submit_time), None)
+
+    def known_restarts(self) -> int:
+        """Slurm's restart count of the attempt after the last end on record."""
+        if not self.ends:
+            return 0
+        last = self.ends[-1]
+        return last.restarts + (last.action is Action.REQUEUE and not last.requeued)
+
+    def excluded(self, now: int) -> tuple[Exclusion, ...]:
+        """Exclusions in force, the oldest first."""
+        return tuple(exclusion for exclusion in self.exclusions if exclusion.until > now)
+
+    def total_restarts(self) -> int:
+        """Restarts on record that count against the cap: preemptions and the like do not."""
+        return sum(end.action.restarts and TREATMENTS[end.category].counts for end in self.ends)
+
+    def uncounted_restarts(self) -> int:
+        """Restarts on record for reasons that never count."""
+        return sum(end.action.restarts and not TREATMENTS[end.category].counts for end in self.ends)
+
+
+def fold(events: Iterable[Event]) -> History:
+    """The history that events amount to, in the order of the journal."""
+    history = History()
+    for event in events:
+        history = _after(history, event)
+    return history
+
+
+def _after(history: History, event: Event) -> History:  # noqa: PLR0911 - a row an event
+    match event:
+        case EndEvent():
+            kept = tuple(end for end in history.ends if end.submit_time != event.submit_time)
+            return replace(history, ends=(*kept, event))
+        case ExcludeEvent():
+            return replace(history, exclusions=_excluding(history.exclusions, event))
+        case ReadmitEvent():
+            left = tuple(one for one in history.exclusions if one.node != event.node)
+            return replace(history, exclusions=left)
+        case IntendEvent():
+            return replace(history, intended=event)
+        case OutcomeEvent():
+            failed = history.intended if event.failed else None
+            return replace(history, intended=failed)
+        case WroteEvent():
+            return replace(history, wrote=_merged(history.wrote, event))
+        case NoteEvent():
+            return replace(history, notes=(*history.notes, event))
+
+
+def _excluding(exclusions: tuple[Exclusion, ...], event: ExcludeEvent) -> tuple[Exclusion, ...]:
+    others = tuple(one for one in exclusions if one.node != event.node)
+    return (
+        *others,
+        Exclusion(node=event.node, since=event.at, until=event.until, evidence=event.evidence),
+    )
+
+
+def _merged(old: WroteEvent, new: WroteEvent) -> WroteEvent:
+    def either(name: str) -> object:
+        value = getattr(new, name)
+        return getattr(old, name) if value is None else value
+
+    names = ("exc_nodes", "num_nodes", "start_time", "held")
+    return WroteEvent(at=new.at, **{name: either(name) for name in names})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Streak:
+    """What has happened since the last progress, or since the run began."""
+
+    failures: int
+    """Ends that counted and made no progress."""
+    restarts: int
+    """Restarts that counted, the one after the last progress included."""
+
+
+def streak(ends: Iterable[EndEvent], *, next_from_step: int | None) -> Streak:
+    """The streak up to the last of `ends`.
+
+    Progress that nobody knew at the time is settled by the step from which the next attempt
+    started; what is still unknown uses up nothing.
+
+    Args:
+        ends: in order.
+        next_from_step: where the attempt after the last of them started, if that is known.
+    """
+    listed = list(ends)
+    starts = [*(end.from_step for end in listed[1:]), next_from_step] if listed else []
+    failures = restarts = 0
+    for end, next_start in zip(listed, starts, strict=True):
+        progress = end.progress
+        if progress is None and next_start is not None and end.from_step is not None:
+            progress = next_start > end.from_step
+        counts = TREATMENTS[end.category].counts
+        if progress:
+            failures, restarts = 0, int(counts)
+        elif progress is False and counts:
+            failures, restarts = failures + 1, restarts + 1
+    return Streak(failures=failures, restarts=restarts)

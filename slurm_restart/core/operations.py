@@ -1,0 +1,153 @@
+"""What Slurm is asked to do: decisions as operations, and a pending job's fit to today's nodes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from slurm_restart.core.decision import Decision
+from slurm_restart.core.history import Action, Exclusion, WroteEvent
+from slurm_restart.core.job import Job
+from slurm_restart.core.pool import Fit
+
+REQUEUE_DELAY = 121
+"""Seconds after which Slurm itself would start a requeued job (cred_expire + 1, measured)."""
+SAFE_START = 2
+"""`StartTime=now+2` set while COMPLETING survives; a shorter time is lost (measured)."""
+ADMIN_PREFIX = "csx-restart: "
+MAX_ADMIN_COMMENT = 1024
+
+
+class Verb(Enum):
+    """One request to Slurm."""
+
+    REQUEUE = "requeue"
+    UPDATE = "update"
+    HOLD = "hold"
+    RELEASE = "release"
+    CANCEL = "cancel"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Operation:
+    """A request with its fields, in Slurm's spelling. Absolute times are epoch seconds."""
+
+    verb: Verb
+    fields: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        """How the journal and `explain` show it."""
+        return " ".join([self.verb.value, *(f"{name}={value}" for name, value in self.fields)])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shape:
+    """The values of a job that this plugin may set, as they are to be; None: left as they are."""
+
+    exc_nodes: tuple[str, ...] | None = None
+    num_nodes: int | None = None
+    start_time: int | None = None
+    admin_comment: str | None = None
+    held: bool | None = None
+
+
+def update(shape: Shape, hostlist: str, *, start: str | None = None) -> tuple[Operation, ...]:
+    """The updates that give a pending job a shape.
+
+    Size and exclusions go separately from the begin time, so that one refused value does not take
+    the others with it.
+
+    Args:
+        shape: what is to be.
+        hostlist: `shape.exc_nodes` folded.
+        start: the begin time as Slurm is to be told it.
+    """
+    size: list[tuple[str, str]] = []
+    if shape.exc_nodes is not None:
+        size.append(("ExcNodeList", hostlist))
+    if shape.num_nodes is not None:
+        # A minimum alone would leave the maximum; the CPUs have to shrink with the nodes.
+        exactly = f"{shape.num_nodes}-{shape.num_nodes}"
+        size += [("NumNodes", exactly), ("NumCPUs", exactly)]
+    when: list[tuple[str, str]] = []
+    if start is not None:
+        when.append(("StartTime", start))
+    if shape.admin_comment is not None:
+        when.append(("AdminComment", shape.admin_comment))
+    groups = (tuple(size), tuple(when))
+    return tuple(Operation(verb=Verb.UPDATE, fields=fields) for fields in groups if fields)
+
+
+def user_excluded(current: Sequence[str], wrote: WroteEvent) -> tuple[str, ...]:
+    """The nodes that people exclude: what the job shows without what this plugin wrote."""
+    ours = set(wrote.exc_nodes or ())
+    return tuple(name for name in current if name not in ours)
+
+
+def cleared(
+    current: Sequence[str], wrote: WroteEvent, exclusions: Sequence[Exclusion]
+) -> tuple[str, ...]:
+    """Nodes that this plugin excluded and a person has taken off the job's list."""
+    written, shown = set(wrote.exc_nodes or ()), set(current)
+    return tuple(one.node for one in exclusions if one.node in written and one.node not in shown)
+
+
+def start_is_ours(job: Job, wrote: WroteEvent) -> bool:
+    """Whether a pending job's begin time is Slurm's default or what was written last."""
+    begin = job.eligible_time
+    if begin is None or job.submit_time is None or begin <= job.submit_time + SAFE_START:
+        return True
+    # The default counts from the second in which the job left COMPLETING; two seconds of slack.
+    default = abs(begin - job.submit_time - REQUEUE_DELAY) <= SAFE_START
+    return default or (wrote.start_time is not None and abs(begin - wrote.start_time) <= 1)
+
+
+def size_is_ours(shown: int, wrote: WroteEvent, submitted: int) -> bool:
+    """Whether a job's size is the one it was submitted with or the one written last."""
+    return shown in (submitted, wrote.num_nodes)
+
+
+def announce(
+    decision: Decision,
+    *,
+    max_restarts: int,
+    step: int | None,
+    fit: Fit,
+    excluded: Sequence[Exclusion],
+) -> str:
+    """The AdminComment of a restart: counters for machines, then a sentence for people."""
+    where = "from the start" if not step else f"from step {step}"
+    without = f"restart {decision.failures}/{max_restarts} without progress {where}"
+    parts = [without if decision.failures else f"restart {where}"]
+    parts += [f"excluded {one.node} ({one.evidence})" for one in excluded]
+    if fit.num_nodes is None:
+        parts.append(f"waits: {fit.reason}")
+    tail = ": the next failure without progress is final" if decision.last_chance else ""
+    size = "-" if fit.num_nodes is None else str(fit.num_nodes)
+    counters = (
+        f"failures={decision.failures}/{max_restarts} total={decision.total} "
+        f"step={'-' if step is None else step} nodes={size}"
+    )
+    text = f"{ADMIN_PREFIX}{counters} | {', '.join(parts)}{tail}"
+    printable = "".join(char if char.isprintable() else "?" for char in text)
+    return printable[:MAX_ADMIN_COMMENT]
+
+
+def merge_admin_comment(current: str, ours: str) -> str:
+    """An administrator's own text stays in front of ours."""
+    theirs = current.partition(ADMIN_PREFIX)[0].rstrip(" |")
+    whole = f"{theirs} | {ours}" if theirs else ours
+    return whole[:MAX_ADMIN_COMMENT]
+
+
+def first_operation(action: Action) -> tuple[Operation, ...]:
+    """What has to come before a job can be given its shape."""
+    return (Operation(verb=Verb.REQUEUE),) if action is Action.REQUEUE else ()
+
+
+def last_operation(action: Action, fit: Fit) -> tuple[Operation, ...]:
+    """What comes after the job has its shape."""
+    if action is Action.CANCEL:
+        return (Operation(verb=Verb.CANCEL),)
+    if fit.num_nodes is None:
+        return () if action is Action.RELEASE else (Operation(verb=Verb.HOLD),)
+    return (Operation(verb=Verb.RELEASE),) if action is Action.RELEASE else ()

@@ -1,0 +1,71 @@
+"""How far restarting may go: the run's own limits within the site's."""
+
+from dataclasses import dataclass
+
+from slurm_restart.core.digest import Digest
+from slurm_restart.core.history import Streak
+
+MINUTE, HOUR = 60, 3600
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SitePolicy:
+    """The site's limits and defaults; times are seconds."""
+
+    max_total_restarts: int = 100
+    stop_on_repeat: int = 2
+    shrink_after: int = 10 * MINUTE
+    give_up_after: int = 24 * HOUR
+    exclude_for: int = 24 * HOUR
+    backoff: tuple[int, ...] = (30, 2 * MINUTE, 5 * MINUTE)
+    short_attempt: int = MINUTE
+    """An attempt shorter than this waits at least `short_wait`."""
+    short_wait: int = 30
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Policy:
+    """The limits of one run."""
+
+    max_restarts: int
+    num_nodes: int
+    min_nodes: int
+    evaluation: bool
+    site: SitePolicy
+    stop_on_repeat: int
+    shrink_after: int
+    give_up_after: int
+    exclude_for: int
+
+    def delay(self, streak: Streak, run_time: int | None) -> int:
+        """Seconds to wait before the restart after an attempt of `run_time` seconds.
+
+        Args:
+            streak: the failures with this end, the restarts before it.
+            run_time: None: not known.
+        """
+        steps = self.site.backoff
+        waits = streak.restarts - 1
+        wait = 0 if waits < 0 or not steps else steps[min(waits, len(steps) - 1)]
+        if streak.failures > 0 and run_time is not None and run_time < self.site.short_attempt:
+            wait = max(wait, self.site.short_wait)
+        return wait
+
+
+def _chosen(asked: int | None, default: int) -> int:
+    return default if asked is None else asked
+
+
+def policy_for(digest: Digest, site: SitePolicy) -> Policy:
+    """The limits of a run: what its digest asks for, else the site's defaults."""
+    return Policy(
+        max_restarts=digest.max_restarts,
+        num_nodes=digest.num_nodes,
+        min_nodes=digest.min_nodes,
+        evaluation=digest.mode.is_evaluation,
+        site=site,
+        stop_on_repeat=_chosen(digest.stop_on_repeat, site.stop_on_repeat),
+        shrink_after=_chosen(digest.shrink_after, site.shrink_after),
+        give_up_after=_chosen(digest.give_up_after, site.give_up_after),
+        exclude_for=_chosen(digest.exclude_for, site.exclude_for),
+    )
