@@ -42,14 +42,25 @@ class CheckpointRule:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoopFacts:
-    """What the config says of the length of the run. None: not given."""
+    """What the config says of the length of a run. None: not given."""
 
     max_steps: int | None = None
     """The last global step: absolute, whatever step the run starts from."""
     num_steps: int | None = None
-    """Steps of this run: the trainer counts them anew from the step that it starts from."""
-    num_epochs: int | None = None
-    steps_per_epoch: int | None = None
+    """Steps (or epochs of a known length) of this run. The trainer counts them anew from the step
+    that it starts from, so that a restart has to be given `last_step` as its max_steps."""
+    unknown_epochs: bool = False
+    """Epochs are asked for whose length only the data tells."""
+
+    def last_step(self, first_step: int) -> int | None:
+        """The step at which the run is done; `first_step`: where attempt 0 of the phase started.
+
+        None: not known. With `unknown_epochs` it may be done earlier.
+        """
+        ends = [] if self.max_steps is None else [self.max_steps]
+        if self.num_steps is not None:
+            ends.append(first_step + self.num_steps)
+        return min(ends, default=None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -97,3 +97,18 @@ def test_a_file_that_is_no_plan_is_refused(tmp_path, content):
         path.write_bytes(content)
     with pytest.raises(StateError):
         RunPlan.load(path)
+
+
+@pytest.mark.parametrize(
+    ("loop", "first_step", "last_step"),
+    [
+        (LoopFacts(max_steps=1000), 300, 1000),
+        (LoopFacts(num_steps=1000), 300, 1300),
+        (LoopFacts(max_steps=1000, num_steps=200), 300, 500),
+        (LoopFacts(max_steps=1000, num_steps=900), 300, 1000),
+        (LoopFacts(unknown_epochs=True), 0, None),
+        (LoopFacts(), 0, None),
+    ],
+)
+def test_the_last_step_counts_from_where_attempt_0_started(loop, first_step, last_step):
+    assert loop.last_step(first_step) == last_step

@@ -1,0 +1,46 @@
+"""What every command does alike: errors as one message and an exit code, ^C and closed pipes."""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+import click
+
+from slurm_restart.errors import ConfigError, CsxError
+
+EXIT_INTERRUPTED = 128 + signal.SIGINT
+EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE
+
+
+def run(command: click.Command, name: str, args: Sequence[str] | None = None) -> None:
+    """Run a click command as a program and exit; `args` defaults to the command line."""
+    try:
+        code = command.main(args=args, prog_name=name, standalone_mode=False)
+        sys.stdout.flush()
+    except CsxError as error:
+        report(name, error)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo(f"{name}: interrupted", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # The reader has gone (`| head`). Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_BROKEN_PIPE)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def report(name: str, error: CsxError) -> None:
+    """Print an error to stderr; the problems of a file stand on lines of their own."""
+    if isinstance(error, ConfigError):
+        count = len(error.problems)
+        noun = "problem" if count == 1 else "problems"
+        click.echo(f"{name}: error: {count} {noun} in {error.path}", err=True)
+        for problem in error.problems:
+            click.echo(problem, err=True)
+    else:
+        click.echo(f"{name}: error: {error}", err=True)

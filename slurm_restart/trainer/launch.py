@@ -1,0 +1,121 @@
+"""The command that starts the trainer: a template, filled in with quoted values."""
+
+import difflib
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from slurm_restart.core.digest import Mode
+from slurm_restart.errors import UsageError
+
+# `${config}` belongs to the shell; `{{` and `}}` are braces that stay.
+_PLACEHOLDER = re.compile(r"\{\{|\}\}|(?<!\$)\{(\w+)\}")
+
+PLACEHOLDERS: dict[str, str] = {
+    "config": "the attempt's config file",
+    "checkpoint": "the checkpoint to load; an empty argument where there is none",
+    "num_csx": "CSX systems (nodes times csx_per_node) of the attempt",
+    "nodes": "number of nodes of the attempt",
+    "model_dir": "the run's model_dir",
+    "run_dir": "the run directory",
+    "attempt": "number of the attempt, from 0",
+}
+
+# `cszoo fit` trains and evaluates as the config says, so both modes are the same command.
+_DEFAULTS: dict[Mode, str] = {
+    Mode.FIT: "cszoo fit {config}",
+    Mode.TRAIN_AND_EVAL: "cszoo fit {config}",
+    Mode.VALIDATE: "cszoo validate {config}",
+    Mode.VALIDATE_ALL: "cszoo validate_all {config}",
+}
+
+
+def default_command(mode: Mode) -> str:
+    """The launch template where the settings give none."""
+    return _DEFAULTS[mode]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Launch:
+    """The values of one attempt. Paths are absolute."""
+
+    config: str
+    checkpoint: str | None
+    num_csx: int
+    nodes: int
+    model_dir: str
+    run_dir: str
+    attempt: int
+
+    def _values(self) -> dict[str, str]:
+        values = {name: getattr(self, name) for name in PLACEHOLDERS}
+        return {name: "" if value is None else str(value) for name, value in values.items()}
+
+    def command(self, template: str, arguments: Sequence[str] = ()) -> str:
+        """The shell command: every value and every argument is one word, whatever it holds.
+
+        Raises:
+            UsageError: the template names a value that there is not.
+        """
+        check_template(template)
+        values = self._values()
+
+        def fill(match: re.Match[str]) -> str:
+            name = match.group(1)
+            return match.group(0)[0] if name is None else shlex.quote(values[name])
+
+        return " ".join([_PLACEHOLDER.sub(fill, template).strip(), *map(shlex.quote, arguments)])
+
+    def environment(self) -> Mapping[str, str]:
+        """The same values as variables, so that a shell can leave out what is not there.
+
+        `${CSX_RESTART_CHECKPOINT:+--resume "$CSX_RESTART_CHECKPOINT"}` gives nothing in a first
+        attempt. A value that there is not is an empty variable.
+        """
+        return {f"CSX_RESTART_{name.upper()}": value for name, value in self._values().items()}
+
+
+def check_template(template: str) -> None:
+    """See that every placeholder is a known one, and stands where its quoted value is one word.
+
+    Raises:
+        UsageError: what is wrong, and the nearest right name.
+    """
+    if not template.strip():
+        raise UsageError("expected a command, got nothing")
+    if "\0" in template:
+        raise UsageError("expected a command, got a NUL character in it")
+    for match in _PLACEHOLDER.finditer(template):
+        name = match.group(1)
+        if name is not None and name not in PLACEHOLDERS:
+            near = difflib.get_close_matches(name, PLACEHOLDERS, n=1)
+            known = ", ".join(f"{{{known}}}" for known in PLACEHOLDERS)
+            hint = f" (did you mean {{{near[0]}}}?)" if near else ""
+            raise UsageError(
+                f"expected one of {known}, got {{{name}}}{hint}; write {{{{{name}}}}} for the text"
+            )
+        if name is not None and _is_quoted(template, match.start()):
+            raise UsageError(
+                f"expected {{{name}}} outside quotes, as it is quoted already; inside double "
+                f"quotes write $CSX_RESTART_{name.upper()}"
+            )
+
+
+def _is_quoted(text: str, position: int) -> bool:
+    """Whether the shell is inside quotes at a position: a value put there could break out."""
+    quote, index, word_start = "", 0, True
+    while index < position:
+        char = text[index]
+        if char == "\\" and quote != "'":
+            index += 1
+        elif quote:
+            quote = "" if char == quote else quote
+        elif char in "'\"`":
+            quote = char
+        elif char == "#" and word_start:
+            newline = text.find("\n", index)
+            index = position if newline < 0 else newline
+        word_start = char.isspace()
+        index += 1
+    return bool(quote)

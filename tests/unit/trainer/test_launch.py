@@ -1,0 +1,90 @@
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slurm_restart.core.digest import Mode
+from slurm_restart.errors import UsageError
+from slurm_restart.trainer.launch import PLACEHOLDERS, Launch, default_command
+
+LAUNCH = Launch(
+    config="/r/attempts/1/params.yaml",
+    checkpoint="/m/checkpoint_10.mdl",
+    num_csx=6,
+    nodes=3,
+    model_dir="/m",
+    run_dir="/r",
+    attempt=1,
+)
+# What the kernel can pass as an argument: no NUL, and no lone surrogates.
+TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
+
+
+@pytest.mark.parametrize(
+    ("mode", "command"),
+    [
+        (Mode.FIT, "cszoo fit /r/attempts/1/params.yaml"),
+        (Mode.TRAIN_AND_EVAL, "cszoo fit /r/attempts/1/params.yaml"),
+        (Mode.VALIDATE, "cszoo validate /r/attempts/1/params.yaml"),
+        (Mode.VALIDATE_ALL, "cszoo validate_all /r/attempts/1/params.yaml"),
+    ],
+)
+def test_the_default_command_of_each_mode(mode, command):
+    assert LAUNCH.command(default_command(mode)) == command
+
+
+def test_every_placeholder_is_filled_in():
+    template = " ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+    assert LAUNCH.command(template) == (
+        "/r/attempts/1/params.yaml /m/checkpoint_10.mdl 6 3 /m /r 1"
+    )
+
+
+def test_the_shells_own_braces_stay():
+    template = """a ${config} {{config}} {a,b} 'it' "${X}" \\' {config} # don't
+    {nodes}"""
+    assert LAUNCH.command(template) == (
+        """a ${config} {config} {a,b} 'it' "${X}" \\' /r/attempts/1/params.yaml # don't
+    3"""
+    )
+
+
+def test_without_a_checkpoint_the_argument_is_empty_and_so_is_the_variable():
+    launch = replace(LAUNCH, checkpoint=None)
+    assert launch.command("train --resume {checkpoint}", ["--x y"]) == "train --resume '' '--x y'"
+    assert launch.environment()["CSX_RESTART_CHECKPOINT"] == ""
+    assert launch.environment()["CSX_RESTART_NODES"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("x {chekpoint}", "{chekpoint} (did you mean {checkpoint}?)"),
+        ("x {zzz}", "got {zzz}; write {{zzz}} for the text"),
+        (" ", "expected a command, got nothing"),
+        ("a\0b", "NUL"),
+        ('x "{config}"', "outside quotes"),
+        ("sh -c 'x {config}'", "inside double quotes write $CSX_RESTART_CONFIG"),
+        ("x `cat {config}`", "outside quotes"),
+    ],
+)
+def test_a_template_that_cannot_be_filled_in_is_refused(template, message):
+    with pytest.raises(UsageError) as caught:
+        LAUNCH.command(template)
+    assert message in str(caught.value)
+
+
+@settings(deadline=None, max_examples=60)
+@given(TEXT, st.lists(TEXT, max_size=2))
+def test_whatever_goes_in_comes_out_as_one_argument(text, arguments):
+    show = "import json, os, sys; print(json.dumps([os.fsencode(a).hex() for a in sys.argv[1:]]))"
+    launch = replace(LAUNCH, config=text, checkpoint=text)
+    command = launch.command(
+        f'{sys.executable} -S -c "{show}" {{config}} {{checkpoint}}', arguments
+    )
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, check=True)
+    assert json.loads(done.stdout) == [a.encode().hex() for a in (text, text, *arguments)]
