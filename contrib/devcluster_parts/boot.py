@@ -39,7 +39,7 @@ def up(options: argparse.Namespace, script: Path) -> Cluster:
         name = next((value for key, value in options.set if key.lower() == "clustername"), None)
         cluster = Cluster(
             directory=directory,
-            name=name or f"csx{secrets.token_hex(4)}",
+            name=name or f"dev{secrets.token_hex(4)}",
             name_is_unique=not name,
             nodes=options.nodes,
             port=port,
@@ -112,13 +112,19 @@ def prepare_directory(directory: Path) -> None:
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         if any(directory.iterdir()) and not (directory / "keeper.lock").exists():
             raise UsageError(f"{directory}: not empty, and no cluster's: name another directory")
+    if os.geteuid() == 0:
+        check_reachable(directory)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         directory.chmod(0o755)
     except OSError as error:
         raise UsageError(f"{directory}: {error.strerror}") from error
-    for parent in directory.parents if os.geteuid() == 0 else ():
-        if not parent.stat().st_mode & 0o001:
+
+
+def check_reachable(directory: Path) -> None:
+    """Check that the user slurm and those who submit will be able to get to the directory."""
+    for parent in directory.parents:
+        if parent.is_dir() and not parent.stat().st_mode & 0o001:
             raise UsageError(
                 f"{parent}: other users may not pass through it (no o+x), so the user slurm and "
                 f"those who submit would not reach {directory}"

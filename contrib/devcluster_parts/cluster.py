@@ -166,7 +166,8 @@ class Cluster:
     def on_node(self, node: str) -> list[Process]:
         """Everything alive on that node: slurmd, its scripts, slurmstepds and all job processes.
 
-        A process whose slurmstepd is dead has lost its place in the tree but not its environment.
+        A process whose slurmstepd is dead has lost its place in the tree; then its environment
+        tells (only `down` finds one that has emptied that, too).
         """
         processes = read_processes()
         roots = {step.pid for step in self.steps() if step.node == node}

@@ -247,9 +247,13 @@ def main() -> int:
         signal.signal(number, interrupt)
     try:
         result: int = options.function(options)
+        sys.stdout.flush()
     except (DevclusterError, InterruptedBySignalError) as error:
         print(f"devcluster: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:  # whoever read the output has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except OSError as error:
         print(f"devcluster: {error}", file=sys.stderr)
         return EXIT_FAILED

@@ -74,6 +74,7 @@ def default_settings(cluster: Cluster) -> dict[str, str]:
         "JobAcctGatherType": "jobacct_gather/none",
         "MpiDefault": "none",
         "SwitchType": "switch/none",
+        "MailProg": "/bin/true",
         "SelectType": "select/cons_tres",
         "SelectTypeParameters": "CR_CPU",
         "SlurmdParameters": "config_overrides",

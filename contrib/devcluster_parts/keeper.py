@@ -72,7 +72,7 @@ class Keeper:
         when the process ended that --until-exit-of names, when the directory was removed.
         """
         self.selector.register(guard, selectors.EVENT_READ, "guard")
-        while (self.directory / "keeper.lock").exists():
+        while os.fstat(self.lock).st_nlink:  # none left: keeper.lock was removed, so DIR was
             for key, _ in self.selector.select(timeout=5):
                 match key.data:
                     case "parent":
@@ -206,6 +206,9 @@ def keep(options: argparse.Namespace) -> int:
     keeper.serve(guard)
     ignore_signals()
     note(f"ended {kill_all(own_descendants)} processes")
+    with contextlib.suppress(ChildProcessError):  # a container's init may reap nothing
+        while True:
+            os.wait()
     for claim in claims:
         claim.close()
     return 0
