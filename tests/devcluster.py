@@ -1,0 +1,190 @@
+"""A devcluster for tests: a real Slurm on this machine, with what tests ask of it.
+
+Jobs are submitted as an ordinary user (`nobody` where the tests run as root).
+"""
+
+import os
+import pwd
+import secrets
+import shlex
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+PROGRAM = Path(__file__).parents[1] / "contrib" / "devcluster"
+SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+AS_ROOT = os.geteuid() == 0
+
+
+def missing() -> str | None:
+    """Why no cluster can be booted here; None: it can."""
+    absent = [
+        name
+        for name in ("slurmctld", "slurmd", "munged")
+        if shutil.which(name, path=SYSTEM_PATH) is None
+    ]
+    return f"{', '.join(absent)}: not installed" if absent else None
+
+
+def await_(condition: Callable[[], object], what: str, *, timeout: float = 30) -> None:
+    """Return once the condition holds; fail after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within {timeout} s"
+        time.sleep(0.05)
+
+
+class DevCluster:
+    """A cluster in a directory of its own, which `with` boots and takes down with all its files.
+
+    Args:
+        nodes: how many nodes, csx1 onwards.
+        prefix: another Slurm's prefix than the system's.
+        options: further options of `devcluster up`.
+    """
+
+    def __init__(
+        self, *, nodes: int = 3, prefix: Path | None = None, options: tuple[str, ...] = ()
+    ):
+        self.nodes = nodes
+        self.prefix = prefix
+        self.options = options
+        self.user = pwd.getpwnam("nobody") if AS_ROOT else pwd.getpwuid(os.geteuid())
+        # Not below pytest's own directories, which other users may not enter.
+        self.directory = Path(tempfile.mkdtemp(prefix="csx-test-"))
+        self.directory.chmod(0o755)
+        self.root = self.directory / "cluster"
+        self.work = self.directory / "work"
+        self.work.mkdir()
+        self.environment: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        try:
+            self.up()
+        except BaseException:
+            shutil.rmtree(self.directory, ignore_errors=True)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.down()
+
+    # --- the cluster -----------------------------------------------------------------------------
+
+    @property
+    def conf(self) -> Path:
+        """slurm.conf."""
+        return self.root / "etc" / "slurm.conf"
+
+    @property
+    def bin_dir(self) -> Path:
+        """The directory of the commands."""
+        return self.prefix / "bin" if self.prefix else Path("/usr/bin")
+
+    @property
+    def node_names(self) -> tuple[str, ...]:
+        """The nodes' names."""
+        return tuple(f"csx{number}" for number in range(1, self.nodes + 1))
+
+    def up(self) -> None:
+        """Boot; all nodes are idle then. Ends with this process at the latest."""
+        if AS_ROOT:
+            os.chown(self.work, self.user.pw_uid, self.user.pw_gid)
+        prefix = ("--prefix", str(self.prefix)) if self.prefix else ()
+        guard = f"--until-exit-of={os.getpid()}"
+        self._devcluster(
+            "up", "--nodes", str(self.nodes), guard, *prefix, *self.options, str(self.root)
+        )
+        exports = self._devcluster("env", str(self.root)).splitlines()
+        pairs = [shlex.split(line)[1].partition("=") for line in exports]
+        # No SLURM_*, SBATCH_* or SQUEUE_* of the caller's reaches the cluster's commands.
+        self.environment = {"PATH": SYSTEM_PATH, "LC_ALL": "C.UTF-8", "HOME": str(self.work)}
+        self.environment |= {key: value for key, _, value in pairs}
+
+    def down(self) -> None:
+        """End everything that belongs to the cluster and remove its files."""
+        self._devcluster("down", "--purge", str(self.root))
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def fault(self, *arguments: str) -> None:
+        """Break or mend something: `devcluster fault DIR …`."""
+        self._devcluster("fault", str(self.root), *arguments)
+
+    def mend(self) -> None:
+        """Cancel all jobs, resume all nodes, and wait until they are idle."""
+        self.run("scancel", "--user", self.user.pw_name, as_root=True)
+        for node in self.node_names:
+            if self.node(node).rstrip("*") not in {"idle", "completing", "allocated", "mixed"}:
+                self.run("scontrol", "update", f"NodeName={node}", "State=RESUME", as_root=True)
+        await_(lambda: all(self.node(node) == "idle" for node in self.node_names), "all nodes idle")
+
+    # --- commands and jobs -----------------------------------------------------------------------
+
+    def run(
+        self, *command: str, as_root: bool = False, timeout: float = 30, check: bool = True
+    ) -> str:
+        """Run a command of the cluster's and return what it printed; it must succeed if `check`."""
+        as_user = {} if as_root or not AS_ROOT else self._identity()
+        done = subprocess.run(
+            command,
+            cwd=self.work,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            check=False,
+            **as_user,
+        )
+        assert done.returncode == 0 or not check, f"{shlex.join(command)}: {done.stderr}"
+        return done.stdout
+
+    def script(self, text: str) -> Path:
+        """A batch script with that text."""
+        path = self.work / f"{secrets.token_hex(4)}.sh"
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+        return path
+
+    def submit(self, text: str, *options: str) -> int:
+        """Submit a script with that text; the job id."""
+        line = self.run("sbatch", "--parsable", *options, str(self.script(text)))
+        return int(line.strip().partition(";")[0])
+
+    def state(self, job_id: int) -> str:
+        """A job's state as squeue shows it: PENDING, COMPLETING …"""
+        return self.run("squeue", "-h", "-a", "-t", "all", "-j", str(job_id), "-o", "%T").strip()
+
+    def await_state(self, job_id: int, *states: str, timeout: float = 30) -> str:
+        """Wait until a job is in one of the states; that state."""
+        await_(
+            lambda: self.state(job_id) in states,
+            f"job {job_id} {'|'.join(states)}",
+            timeout=timeout,
+        )
+        return self.state(job_id)
+
+    def node(self, name: str) -> str:
+        """A node's state as sinfo shows it: idle, down*, drained …"""
+        return self.run("sinfo", "-h", "-N", "-n", name, "-o", "%T").split()[0]
+
+    def _identity(self) -> dict[str, object]:
+        return {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []}
+
+    def _devcluster(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [PROGRAM, *arguments], capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, f"devcluster {shlex.join(arguments)}: {done.stderr}"
+        return done.stdout
