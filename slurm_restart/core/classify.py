@@ -50,6 +50,8 @@ class Termination:
     secondary: tuple[Finding, ...] = ()
     requeued: bool = False
     """Slurm, or a person, has requeued the job already."""
+    ghost: bool = False
+    """Slurm shows the job RUNNING although its trainer has ended."""
 
     @property
     def recoverable(self) -> bool:
@@ -180,6 +182,13 @@ _RULES: tuple[_Rule, ...] = (
         lambda f: f.cause is Category.COMPLETED and (f.requeued or f.clean_exit),
     ),
     _Rule("slurm.node_fail", Category.HARDWARE_NODE, _CERTAIN, lambda f: f.node_failed),
+    # What the trainer said before Slurm requeued the job: preemption and the like say nothing.
+    _Rule(
+        "job.word",
+        Category.UNKNOWN,
+        _LIKELY,
+        lambda f: f.requeued and f.cause not in (None, Category.UNKNOWN, Category.TIMEOUT),
+    ),
     _Rule("slurm.boot_fail", Category.HARDWARE_NODE, _CERTAIN, _state(JobState.BOOT_FAIL)),
     # A batch step whose slurmstepd is gone: wait status 1 without an exit code (measured).
     _Rule(
@@ -287,6 +296,7 @@ def classify(facts: EndFacts, named: Sequence[str] = ()) -> Termination:
         reported=tuple(name for name in named if name not in own),
         root_hash=word.root if word is not None and rule.id in _WORD_RULES else None,
         requeued=facts.requeued,
+        ghost=facts.end.ghost,
     )
 
 

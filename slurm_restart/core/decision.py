@@ -163,11 +163,13 @@ def _restart_action(it: Situation) -> Action:
 
 def _stop_action(it: Situation) -> Action:
     # What a person has requeued on hold is his; what Slurm has requeued has to be taken back.
-    if it.termination.requeued and it.termination.category is not Category.HELD:
-        # A completed attempt runs once more: it ends as success at once, and dependents live.
-        done = it.termination.category is Category.COMPLETED
-        return Action.REFIT if done else Action.CANCEL
-    return Action.LEAVE
+    termination = it.termination
+    if termination.category is Category.HELD or not (termination.requeued or termination.ghost):
+        return Action.LEAVE
+    if termination.category is Category.COMPLETED:
+        # The attempt runs once more: it ends as success at once, and dependents live.
+        return Action.REQUEUE if termination.ghost else Action.REFIT
+    return Action.CANCEL
 
 
 def _counted_as(it: Situation) -> str:

@@ -20,6 +20,11 @@ class Action(Enum):
     LEAVE = "leave"
 
     @property
+    def acts(self) -> bool:
+        """Whether Slurm is asked for anything."""
+        return self is not Action.LEAVE
+
+    @property
     def restarts(self) -> bool:
         """Whether the job runs again."""
         return self in (Action.REQUEUE, Action.REFIT, Action.RELEASE)
@@ -47,6 +52,8 @@ class EndEvent:
     run_time: int | None = None
     num_nodes: int | None = None
     nodes: tuple[str, ...] = ()
+    start_at: int | None = None
+    """When the next attempt is to start."""
     failures: int = 0
     """Ends in a row without progress that counted, this one included, as judged then."""
     total: int = 0
@@ -114,7 +121,24 @@ class NoteEvent:
     text: str
 
 
-Event = EndEvent | ExcludeEvent | ReadmitEvent | IntendEvent | OutcomeEvent | WroteEvent | NoteEvent
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GhostEvent:
+    """An attempt was seen RUNNING although its trainer had ended."""
+
+    at: int
+    submit_time: int
+
+
+Event = (
+    EndEvent
+    | ExcludeEvent
+    | ReadmitEvent
+    | IntendEvent
+    | OutcomeEvent
+    | WroteEvent
+    | NoteEvent
+    | GhostEvent
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,14 +158,21 @@ class History:
     ends: tuple[EndEvent, ...] = ()
     exclusions: tuple[Exclusion, ...] = ()
     intended: IntendEvent | None = None
-    """Operations whose outcome is not on record."""
+    """Operations whose outcome is not on record, or that Slurm refused."""
+    settled: int | None = None
+    """SubmitTime of the last end whose operations were all carried out."""
+    ghost: GhostEvent | None = None
+    readmitted: tuple[ReadmitEvent, ...] = ()
     wrote: WroteEvent = field(default_factory=lambda: WroteEvent(at=0))
-    user_exc_nodes: tuple[str, ...] | None = None
     notes: tuple[NoteEvent, ...] = ()
 
     def end(self, submit_time: int) -> EndEvent | None:
         """The verdict on an end that was judged already."""
         return next((end for end in self.ends if end.submit_time == submit_time), None)
+
+    def without(self, submit_time: int) -> "History":
+        """This history without the verdict on an end."""
+        return replace(self, ends=tuple(e for e in self.ends if e.submit_time != submit_time))
 
     def known_restarts(self) -> int:
         """Slurm's restart count of the attempt after the last end on record."""
@@ -154,6 +185,10 @@ class History:
         """Exclusions in force, the oldest first."""
         return tuple(exclusion for exclusion in self.exclusions if exclusion.until > now)
 
+    def readmitted_since(self, at: int) -> set[str]:
+        """Nodes whose exclusion has ended since then; they are not blamed again for that end."""
+        return {one.node for one in self.readmitted if one.at >= at}
+
     def total_restarts(self) -> int:
         """Restarts on record that count against the cap: preemptions and the like do not."""
         return sum(end.action.restarts and TREATMENTS[end.category].counts for end in self.ends)
@@ -163,9 +198,9 @@ class History:
         return sum(end.action.restarts and not TREATMENTS[end.category].counts for end in self.ends)
 
 
-def fold(events: Iterable[Event]) -> History:
-    """The history that events amount to, in the order of the journal."""
-    history = History()
+def fold(events: Iterable[Event], history: History | None = None) -> History:
+    """The history that events amount to, in the order of the journal, after an earlier one."""
+    history = history or History()
     for event in events:
         history = _after(history, event)
     return history
@@ -180,16 +215,20 @@ def _after(history: History, event: Event) -> History:  # noqa: PLR0911 - a row 
             return replace(history, exclusions=_excluding(history.exclusions, event))
         case ReadmitEvent():
             left = tuple(one for one in history.exclusions if one.node != event.node)
-            return replace(history, exclusions=left)
+            readmitted = (*history.readmitted, event)
+            return replace(history, exclusions=left, readmitted=readmitted)
         case IntendEvent():
             return replace(history, intended=event)
         case OutcomeEvent():
-            failed = history.intended if event.failed else None
-            return replace(history, intended=failed)
+            if event.failed:
+                return history
+            return replace(history, intended=None, settled=event.submit_time)
         case WroteEvent():
             return replace(history, wrote=_merged(history.wrote, event))
         case NoteEvent():
             return replace(history, notes=(*history.notes, event))
+        case GhostEvent():
+            return replace(history, ghost=event)
 
 
 def _excluding(exclusions: tuple[Exclusion, ...], event: ExcludeEvent) -> tuple[Exclusion, ...]:

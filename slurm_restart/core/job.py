@@ -162,6 +162,8 @@ class JobEnd:
     record_exit_code: int = 0
     """ExitCode= of the job record, which differs from the hook's for a cancelled job."""
     record_signal: int = 0
+    ghost: bool = False
+    """Slurm shows the job RUNNING although its trainer has ended: the end itself was lost."""
     preempted: bool = False
     held: bool = False
     nodes: tuple[str, ...] = ()

@@ -35,8 +35,23 @@ class Operation:
     fields: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
-        """How the journal and `explain` show it."""
+        """How `explain` and the log show it."""
         return " ".join([self.verb.value, *(f"{name}={value}" for name, value in self.fields)])
+
+    def to_text(self) -> str:
+        """How the journal keeps it."""
+        return "\t".join([self.verb.value, *(f"{name}={value}" for name, value in self.fields)])
+
+    @classmethod
+    def from_text(cls, text: str) -> "Operation":
+        """Read what `to_text` wrote.
+
+        Raises:
+            ValueError: it did not write this.
+        """
+        verb, *pairs = text.split("\t")
+        fields = tuple((name, value) for name, _, value in (pair.partition("=") for pair in pairs))
+        return cls(verb=Verb(verb), fields=fields)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,6 +151,7 @@ def merge_admin_comment(current: str, ours: str) -> str:
     """An administrator's own text stays in front of ours."""
     theirs = current.partition(ADMIN_PREFIX)[0].rstrip(" |")
     whole = f"{theirs} | {ours}" if theirs else ours
+    whole = "".join(char if char.isprintable() else " " for char in whole)
     return whole[:MAX_ADMIN_COMMENT]
 
 

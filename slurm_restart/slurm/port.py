@@ -32,7 +32,7 @@ class Slurm(Protocol):
         """The nodes of a reservation."""
 
     def update(self, job_id: int, fields: Mapping[str, str]) -> None:
-        """Change fields of a job, in Slurm's spelling: ExcNodeList, NumNodes, StartTime, …"""
+        """Change fields of a job, in Slurm's spelling: ExcNodeList, NumNodes, StartTime."""
 
     def requeue(self, job_id: int) -> None:
         """Requeue; a job that is pending already is left as it is, without an error."""

@@ -1,0 +1,37 @@
+"""`csx-restart hook`: print the EpilogSlurmctld hook for this installation."""
+
+from pathlib import Path
+
+import click
+
+from slurm_restart.control.install import hook_text
+from slurm_restart.control.site import DEFAULT_PATH
+from slurm_restart.errors import UsageError
+
+
+@click.command()
+@click.option(
+    "--site",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_PATH,
+    show_default=True,
+    help="The site's settings file.",
+)
+@click.option(
+    "--former",
+    type=click.Path(path_type=Path),
+    help="The site's present EpilogSlurmctld: it is run for every job, before this one.",
+)
+def command(site: Path, former: Path | None) -> None:
+    r"""Print the EpilogSlurmctld hook with the paths of this installation filled in.
+
+    \b
+    Install it with:
+      csx-restart hook > /etc/slurm_restart/csx-epilog
+      chmod 755 /etc/slurm_restart/csx-epilog
+    and the line EpilogSlurmctld=/etc/slurm_restart/csx-epilog in slurm.conf.
+    """
+    for path in (site, former):
+        if path is not None and not path.is_absolute():
+            raise UsageError(f"{path}: expected an absolute path, slurmctld gives the hook no PATH")
+    click.echo(hook_text(site, former=former), nl=False)

@@ -1,0 +1,185 @@
+"""Gather the facts of an end: from the hook's environment, Slurm's record and the job's digest."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from slurm_restart.control.journal import RunKey
+from slurm_restart.control.site import Site
+from slurm_restart.core.digest import Digest
+from slurm_restart.core.history import History
+from slurm_restart.core.job import Job, JobEnd, NodeState
+from slurm_restart.core.verdict import Case
+from slurm_restart.errors import CsxError
+from slurm_restart.slurm.hostlist import expand
+from slurm_restart.slurm.port import Slurm
+
+MAX_NAMED = 64
+"""Nodes that a job's word may name; a run that blames more blames nobody."""
+_PROLOG_FAILED = "Prolog error"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HookEnvironment:
+    """What slurmctld tells its hook. `comment` is a user's text."""
+
+    cluster: str
+    job_id: int
+    uid: int
+    comment: str
+    exit_code: int
+    signal: int
+    restarts: int
+    nodelist: str
+
+
+def _number(env: Mapping[str, str], name: str) -> int:
+    text = env.get(name, "")
+    if not re.fullmatch(r"[0-9]{1,12}", text, re.ASCII):
+        raise CsxError(f"{name}: expected a number, got {text[:40]!r}")
+    return int(text)
+
+
+def read_environment(env: Mapping[str, str]) -> HookEnvironment:
+    """Read the hook's environment.
+
+    Raises:
+        CsxError: a variable that Slurm sets is missing or odd.
+    """
+    code, colon, signal = env.get("SLURM_JOB_EXIT_CODE2", "").partition(":")
+    if not colon or not code.isdecimal() or not signal.isdecimal():
+        raise CsxError(f"SLURM_JOB_EXIT_CODE2: expected CODE:SIGNAL, got {code[:40]!r}")
+    return HookEnvironment(
+        cluster=env.get("SLURM_CLUSTER_NAME", ""),
+        job_id=_number(env, "SLURM_JOB_ID"),
+        uid=_number(env, "SLURM_JOB_UID"),
+        comment=env.get("SLURM_JOB_COMMENT", ""),
+        exit_code=int(code),
+        signal=int(signal),
+        restarts=_number(env, "SLURM_JOB_RESTART_COUNT"),
+        nodelist=env.get("SLURM_JOB_NODELIST", ""),
+    )
+
+
+def _suspects(names: frozenset[str], nodes: tuple[NodeState, ...]) -> tuple[NodeState, ...]:
+    return tuple(
+        node
+        for node in nodes
+        if node.name in names and (node.down or node.reason.startswith(_PROLOG_FAILED))
+    )
+
+
+def end_from_hook(env: HookEnvironment, job: Job, nodes: tuple[NodeState, ...], now: int) -> JobEnd:
+    """The end that slurmctld runs the hook for."""
+    names = expand(env.nodelist)
+    return _end(
+        env.cluster,
+        job,
+        nodes,
+        names,
+        exit_status=(env.exit_code, env.signal),
+        env_restarts=env.restarts,
+        submit_time=job.submit_time,
+        now=now,
+    )
+
+
+def end_from_record(
+    cluster: str, job: Job, nodes: tuple[NodeState, ...], *, submit_time: int, now: int
+) -> JobEnd:
+    """An end whose hook was missed, from the job's record alone."""
+    return _end(
+        cluster,
+        job,
+        nodes,
+        job.nodes,
+        exit_status=(job.exit_code, job.signal),
+        env_restarts=None,
+        submit_time=submit_time,
+        now=now,
+    )
+
+
+def _end(
+    cluster: str,
+    job: Job,
+    nodes: tuple[NodeState, ...],
+    names: tuple[str, ...],
+    *,
+    exit_status: tuple[int, int],
+    env_restarts: int | None,
+    submit_time: int | None,
+    now: int,
+) -> JobEnd:
+    if submit_time is None:
+        raise CsxError(f"job {job.job_id}: Slurm shows no SubmitTime")
+    return JobEnd(
+        cluster=cluster,
+        job_id=job.job_id,
+        uid=job.uid,
+        submit_time=submit_time,
+        exit_code=exit_status[0],
+        signal=exit_status[1],
+        reason=job.reason,
+        state=job.state,
+        restarts=job.restarts,
+        env_restarts=env_restarts,
+        flags=job.flags,
+        record_exit_code=job.exit_code,
+        record_signal=job.signal,
+        preempted=job.preempt_time is not None,
+        held=job.held,
+        nodes=names,
+        time_limit=job.time_limit,
+        run_time=job.run_time,
+        down_nodes=_suspects(frozenset(names), nodes),
+        ended_at=job.end_time or now,
+    )
+
+
+def named_nodes(digest: Digest) -> tuple[str, ...]:
+    """The nodes that the job's word names; nobody where the list is odd or very long."""
+    if digest.nodes is None:
+        return ()
+    try:
+        names = expand(digest.nodes)
+    except CsxError:
+        return ()
+    return names if len(names) <= MAX_NAMED else ()
+
+
+def reserved_nodes(slurm: Slurm, job: Job) -> tuple[str, ...] | None:
+    """The nodes of the job's reservation; None: it has none."""
+    return slurm.reservation_nodes(job.reservation) if job.reservation else None
+
+
+def case_for(
+    end: JobEnd,
+    job: Job,
+    digest: Digest,
+    nodes: tuple[NodeState, ...],
+    *,
+    slurm: Slurm,
+    history: History,
+    site: Site,
+    now: int,
+    source: str,
+) -> Case:
+    """Put an end together with all that its verdict rests on."""
+    return Case(
+        end=end,
+        job=job,
+        digest=digest,
+        named=named_nodes(digest),
+        nodes=nodes,
+        reserved=reserved_nodes(slurm, job),
+        history=history,
+        site=site.policy,
+        now=now,
+        source=source,
+    )
+
+
+def run_key(cluster: str, job: Job, digest: Digest) -> RunKey:
+    """What names the job's run."""
+    return RunKey(cluster=cluster, job_id=job.job_id, uid=job.uid, run=digest.run)

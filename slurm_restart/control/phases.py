@@ -1,0 +1,78 @@
+"""Hand a run's exclusions on to its later phases, which are jobs of their own and still pending."""
+
+import time
+from collections.abc import Sequence
+
+from slurm_restart.control.controller import Controller
+from slurm_restart.control.gather import run_key
+from slurm_restart.control.journal import open_journal
+from slurm_restart.core.digest import Digest, is_managed, parse
+from slurm_restart.core.history import ExcludeEvent, Exclusion, WroteEvent
+from slurm_restart.core.job import Job, JobState
+from slurm_restart.core.verdict import exclusion_list
+from slurm_restart.errors import DigestError, SlurmError
+from slurm_restart.slurm.hostlist import fold
+
+
+def later_phases(jobs: Sequence[Job], uid: int, digest: Digest) -> tuple[tuple[Job, Digest], ...]:
+    """Pending jobs of the same user and run that come after this phase."""
+    found: list[tuple[Job, Digest]] = []
+    for job in jobs:
+        if job.uid != uid or job.state is not JobState.PENDING or not is_managed(job.comment):
+            continue
+        try:
+            other = parse(job.comment)
+        except DigestError:
+            continue
+        if other.run == digest.run and other.phase > digest.phase and other.attempt is None:
+            found.append((job, other))
+    return tuple(found)
+
+
+def hand_on(
+    controller: Controller,
+    phases: Sequence[tuple[Job, Digest]],
+    exclusions: Sequence[Exclusion],
+) -> None:
+    """Exclude in later phases what is excluded now. Each phase keeps its own journal."""
+    for job, digest in phases:
+        with open_journal(
+            controller.site.state_dir, run_key(controller.cluster, job, digest)
+        ) as journal:
+            now = int(time.time())
+            known = {one.node for one in journal.history.exclusions}
+            over = journal.history.readmitted_since(0)
+            new = [one for one in exclusions if one.node not in known | over]
+            wanted = exclusion_list(job, journal.history, new) if new else None
+            if wanted is None:
+                continue
+            try:
+                controller.slurm.update(job.job_id, {"ExcNodeList": fold(wanted)})
+            except SlurmError as error:
+                controller.trace(job.job_id)(f"later phase not told what to exclude: {error}")
+                continue
+            journal.append(
+                *(
+                    ExcludeEvent(
+                        at=one.since,
+                        node=one.node,
+                        until=one.until,
+                        evidence=one.evidence,
+                        submit_time=0,
+                    )
+                    for one in new
+                ),
+                WroteEvent(at=now, exc_nodes=wanted),
+            )
+
+
+def tell_phases(
+    controller: Controller, job: Job, digest: Digest, jobs: Sequence[Job] | None = None
+) -> None:
+    """Hand the exclusions of a phase on to the later ones (found among `jobs`, or asked for)."""
+    key = run_key(controller.cluster, job, digest)
+    with open_journal(controller.site.state_dir, key) as journal:
+        exclusions = journal.history.excluded(int(time.time()))
+    if exclusions:
+        known = controller.slurm.jobs(uid=job.uid) if jobs is None else jobs
+        hand_on(controller, later_phases(known, job.uid, digest), exclusions)

@@ -1,0 +1,152 @@
+"""The reconciler: verify what was decided, fit pending jobs, and find ends that were missed."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from slurm_restart.control.controller import Controller
+from slurm_restart.control.gather import end_from_record, run_key
+from slurm_restart.control.handle import Ended, handle_end
+from slurm_restart.control.journal import open_journal
+from slurm_restart.control.pending import Waiting, fit_pending
+from slurm_restart.control.phases import tell_phases
+from slurm_restart.core.digest import Digest, is_managed, parse
+from slurm_restart.core.history import GhostEvent, History
+from slurm_restart.core.job import Job, JobState, NodeState
+from slurm_restart.errors import CsxError, SlurmUnavailableError
+
+
+@dataclass(kw_only=True)
+class Sweep:
+    """What a sweep has seen and done."""
+
+    managed: int = 0
+    missed: int = 0
+    """Ends that no hook had judged."""
+    pending: int = 0
+    ghosts: int = 0
+    """Jobs shown RUNNING whose trainer had ended."""
+    problems: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Look:
+    """One managed job in a sweep."""
+
+    controller: Controller
+    job: Job
+    digest: Digest
+    nodes: tuple[NodeState, ...]
+    jobs: Sequence[Job]
+
+    def history(self) -> History:
+        key = run_key(self.controller.cluster, self.job, self.digest)
+        with open_journal(self.controller.site.state_dir, key) as journal:
+            return journal.history
+
+
+def sweep(controller: Controller) -> Sweep:
+    """Look at every managed job once. What goes wrong with one job does not stop the others.
+
+    Raises:
+        SlurmUnavailableError: the controller does not answer.
+    """
+    jobs, nodes = controller.slurm.jobs(), controller.slurm.nodes()
+    result = Sweep()
+    for job in jobs:
+        if job.is_array or not is_managed(job.comment) or job.completing:
+            continue
+        result.managed += 1
+        try:
+            digest = parse(job.comment)
+            _look_at(
+                _Look(controller=controller, job=job, digest=digest, nodes=nodes, jobs=jobs), result
+            )
+        except SlurmUnavailableError:
+            raise
+        except CsxError as error:
+            result.problems += 1
+            controller.trace(job.job_id)(f"sweep: {type(error).__name__}: {error}")
+    return result
+
+
+def _look_at(look: _Look, result: Sweep) -> None:
+    match look.job.state:
+        case JobState.PENDING:
+            result.pending += 1
+            _look_at_pending(look, result)
+        case JobState.RUNNING:
+            _look_at_running(look, result)
+        case JobState.SUSPENDED | None:
+            pass
+        case _:
+            _look_at_ended(look, result)
+
+
+def _look_at_ended(look: _Look, result: Sweep) -> None:
+    submit_time = look.job.submit_time
+    if submit_time is None:
+        return
+    history = look.history()
+    known = history.end(submit_time)
+    if known is not None and (not known.action.restarts or history.settled == submit_time):
+        return
+    result.missed += known is None
+    _judge_record(look, submit_time)
+
+
+def _judge_record(look: _Look, submit_time: int, *, ghost: bool = False) -> bool:
+    """Judge an end from the job's whole record; the job may have changed since it was listed."""
+    job = look.controller.slurm.job(look.job.job_id)
+    if job.completing or job.state is not look.job.state:
+        return False
+    now = int(time.time())
+    end = end_from_record(
+        look.controller.cluster, job, look.nodes, submit_time=submit_time, now=now
+    )
+    if ghost:  # Slurm knows no end: the exit code is the one that the job has told
+        end = replace(end, state=None, ghost=True, exit_code=look.digest.exit or 0)
+    ended = Ended(end=end, job=job, digest=look.digest, nodes=look.nodes, source="sweep")
+    return handle_end(look.controller, ended)
+
+
+def _look_at_pending(look: _Look, result: Sweep) -> None:
+    word, history = look.digest, look.history()
+    missed = (
+        word.attempt is not None
+        and word.submit is not None
+        and word.submit != look.job.submit_time
+        and history.end(word.submit) is None
+    )
+    if missed and word.submit is not None:
+        result.missed += 1
+        _judge_record(look, word.submit)
+    job = look.controller.slurm.job(look.job.job_id)
+    if job.state is not JobState.PENDING or job.completing:
+        return
+    due = fit_pending(look.controller, Waiting(job=job, digest=look.digest, nodes=look.nodes))
+    if due is not None:
+        tell_phases(look.controller, job, look.digest, look.jobs)
+
+
+def _look_at_running(look: _Look, result: Sweep) -> None:
+    """A job whose trainer has ended but that Slurm shows RUNNING has lost its end.
+
+    It happens when slurmctld is killed before it has saved the end: the job comes back without a
+    process (measured). A requeue heals it in both cases: a finished run ends as success at once.
+    """
+    word, submit_time = look.digest, look.job.submit_time
+    if not word.ended or submit_time is None or word.submit != submit_time:
+        return
+    key = run_key(look.controller.cluster, look.job, word)
+    now = int(time.time())
+    with open_journal(look.controller.site.state_dir, key) as journal:
+        seen = journal.history.ghost
+        if seen is None or seen.submit_time != submit_time:
+            journal.append(GhostEvent(at=now, submit_time=submit_time))
+            return
+    if now - seen.at < look.controller.site.limits.ghost_after:
+        return
+    result.ghosts += 1
+    look.controller.trace(look.job.job_id)("RUNNING although its trainer has ended: requeued")
+    _judge_record(look, submit_time, ghost=True)

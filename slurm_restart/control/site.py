@@ -1,0 +1,156 @@
+"""The site's settings for the controller: one TOML file that belongs to root."""
+
+import stat
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from slurm_restart.core.policy import SitePolicy
+from slurm_restart.errors import ConfigError
+
+DEFAULT_PATH = Path("/etc/slurm_restart/site.toml")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HookLimits:
+    """Bounds on the hook and its helper; seconds, except `concurrency`."""
+
+    deadline: float = 60.0
+    """The hook ends by then, whatever happens."""
+    command_timeout: float = 10.0
+    """One call of a Slurm command."""
+    concurrency: int = 8
+    """Hooks that decide at the same time; the others wait."""
+    queue_timeout: float = 20.0
+    """Longest wait for a place; after it the reconciler decides."""
+    margin: float = 1.1
+    """Wait after PENDING before a job is made startable: slurmd refuses a start in the second in
+    which the job was killed."""
+    follow_up: float = 90.0
+    """Longest life of the helper that starts the requeued job."""
+    ghost_after: float = 60.0
+    """A job that runs this long after its trainer has ended has lost its end."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Site:
+    """Settings of one controller."""
+
+    state_dir: Path = Path("/var/lib/slurm_restart")
+    export_dir: Path | None = None
+    """Read-only copies of decisions, for `explain` on login nodes."""
+    slurm_bin: Path = Path("/usr/bin")
+    slurm_conf: Path = Path("/etc/slurm/slurm.conf")
+    observe: bool = False
+    """Decide and journal, but do nothing."""
+    limits: HookLimits = field(default_factory=HookLimits)
+    policy: SitePolicy = field(default_factory=SitePolicy)
+
+
+def _path(value: Any) -> Path:
+    if not isinstance(value, str) or not value.startswith("/"):
+        raise ValueError("an absolute path")
+    return Path(value)
+
+
+def _number(low: float, kind: type[int] | type[float]) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        fits = isinstance(value, int | float if kind is float else int)
+        if not fits or isinstance(value, bool) or value < low:
+            raise ValueError(f"a {'number' if kind is float else 'whole number'} from {low}")
+        return kind(value)
+
+    return read
+
+
+def _backoff(value: Any) -> tuple[int, ...]:
+    seconds = _number(0, int)
+    if not isinstance(value, list):
+        raise ValueError("a list of seconds")  # noqa: TRY004 - one kind of answer for a bad value
+    return tuple(seconds(one) for one in value)
+
+
+def _mode(value: Any) -> bool:
+    if value not in {"act", "observe"}:
+        raise ValueError('"act" or "observe"')
+    return bool(value == "observe")
+
+
+_TOP: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "mode": ("observe", _mode),
+    "state_dir": ("state_dir", _path),
+    "export_dir": ("export_dir", _path),
+    "slurm_bin": ("slurm_bin", _path),
+    "slurm_conf": ("slurm_conf", _path),
+}
+_POLICY: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    one.name: (one.name, _backoff if one.name == "backoff" else _number(0, int))
+    for one in fields(SitePolicy)
+}
+_LIMITS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    one.name: (one.name, _number(1, int) if one.name == "concurrency" else _number(0.1, float))
+    for one in fields(HookLimits)
+}
+_OTHER_TABLES = frozenset({"slurm"})
+"""Tables for other programs: `slurm` holds the site's defaults for csx-sbatch."""
+
+
+def _read(
+    path: Path,
+    prefix: str,
+    table: Any,
+    known: dict[str, tuple[str, Callable[[Any], Any]]],
+    problems: list[str],
+) -> dict[str, Any]:
+    if not isinstance(table, dict):
+        problems.append(f"{path}: {prefix.rstrip('.')}: expected a table")
+        return {}
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in known:
+            names = ", ".join(sorted(known))
+            problems.append(f"{path}: {prefix}{key}: unknown key, expected one of {names}")
+            continue
+        name, read = known[key]
+        try:
+            values[name] = read(value)
+        except ValueError as error:
+            problems.append(f"{path}: {prefix}{key}: expected {error}, got {value!r}")
+    return values
+
+
+def check_owner(path: Path) -> None:
+    """Refuse a file that somebody else than its owner could have written.
+
+    Raises:
+        ConfigError: the file, or the folder it is in, is writable by the group or by all.
+    """
+    for place in (path, path.parent):
+        mode = place.stat().st_mode
+        sticky = stat.S_ISDIR(mode) and mode & stat.S_ISVTX
+        if mode & (stat.S_IWGRP | stat.S_IWOTH) and not sticky:
+            raise ConfigError(str(path), [f"{place}: writable by others: chmod go-w {place}"])
+
+
+def load_site(path: Path = DEFAULT_PATH) -> Site:
+    """Read the settings.
+
+    Raises:
+        ConfigError: the file is missing, not TOML, not safe, or holds something unknown.
+    """
+    try:
+        check_owner(path)
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(str(path), [f"{path}: {error}"]) from error
+    problems: list[str] = []
+    tables = {"policy", "hook", *_OTHER_TABLES}
+    top = {key: value for key, value in data.items() if key not in tables}
+    values = _read(path, "", top, _TOP, problems)
+    policy = _read(path, "policy.", data.get("policy", {}), _POLICY, problems)
+    limits = _read(path, "hook.", data.get("hook", {}), _LIMITS, problems)
+    if problems:
+        raise ConfigError(str(path), problems)
+    return Site(**values, policy=SitePolicy(**policy), limits=HookLimits(**limits))

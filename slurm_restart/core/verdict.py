@@ -1,0 +1,264 @@
+"""Put together what is known of an end, and say what is to be done about it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from slurm_restart.core.classify import Blame, EndFacts, Termination, classify
+from slurm_restart.core.decision import Decision, Progress, Situation, decide
+from slurm_restart.core.digest import Digest
+from slurm_restart.core.history import (
+    Action,
+    EndEvent,
+    Event,
+    ExcludeEvent,
+    Exclusion,
+    History,
+    ReadmitEvent,
+    fold,
+)
+from slurm_restart.core.job import Job, JobEnd, NodeState
+from slurm_restart.core.operations import (
+    SAFE_START,
+    Shape,
+    announce,
+    cleared,
+    merge_admin_comment,
+    user_excluded,
+)
+from slurm_restart.core.policy import Policy, SitePolicy, policy_for
+from slurm_restart.core.pool import Fit, Pool, fit, pool_for
+
+_KEEP_SIZE = "a person has set the job's size"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Case:
+    """All that is known when an end is judged. Times are epoch seconds."""
+
+    end: JobEnd
+    job: Job
+    digest: Digest
+    named: tuple[str, ...]
+    """The digest's hostlist, expanded."""
+    nodes: tuple[NodeState, ...]
+    reserved: tuple[str, ...] | None
+    history: History
+    site: SitePolicy
+    now: int
+    source: str = "hook"
+
+    @property
+    def word(self) -> Digest | None:
+        """The digest, if it speaks of this very attempt; one of another attempt is silence."""
+        return self.digest if self.digest.submit == self.end.submit_time else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """What is to be done about an end."""
+
+    termination: Termination
+    decision: Decision
+    events: tuple[Event, ...]
+    """For the journal, before anything is done."""
+    shape: Shape
+    fit: Fit
+    exclusions: tuple[Exclusion, ...]
+    start_at: int
+    """When the next attempt is to start."""
+
+
+def progress_of(case: Case, policy: Policy) -> Progress:
+    """How far the attempt got, by the job's own word."""
+    word = case.word
+    if word is None:
+        return Progress(made=None)
+    made: bool | None = None
+    start = word.from_step
+    if policy.evaluation:
+        made = False
+    elif word.step is not None and start is not None and word.step > start:
+        made = True
+    elif word.ended:
+        made = False
+    return Progress(
+        made=made, attempt=word.attempt, from_step=word.from_step, step=word.step or word.from_step
+    )
+
+
+def known_restarts(case: Case) -> int:
+    """Slurm's restart count when this attempt began."""
+    word = case.word
+    if word is not None and word.restarts is not None:
+        return word.restarts
+    return case.history.known_restarts()
+
+
+def exclude_events(
+    blamed: Iterable[Blame], *, now: int, until: int, submit_time: int
+) -> tuple[ExcludeEvent, ...]:
+    """Journal entries for nodes that evidence names."""
+    return tuple(
+        ExcludeEvent(
+            at=now, node=one.node, until=until, evidence=one.evidence, submit_time=submit_time
+        )
+        for one in blamed
+    )
+
+
+def readmit_events(job: Job, history: History, now: int) -> tuple[ReadmitEvent, ...]:
+    """Journal entries for exclusions that are over: run out, or cleared by a person."""
+    by_people = set(cleared(job.exc_nodes, history.wrote, history.exclusions))
+    over = {one.node for one in history.exclusions if one.until <= now}
+    return tuple(
+        ReadmitEvent(at=now, node=node, why="a person took it off the job's list")
+        if node in by_people
+        else ReadmitEvent(at=now, node=node, why="its time ran out")
+        for node in sorted(by_people | over)
+    )
+
+
+def exclusion_list(
+    job: Job, history: History, exclusions: Sequence[Exclusion]
+) -> tuple[str, ...] | None:
+    """The whole ExcNodeList that is to be, people's part first; None: it stands so already."""
+    people = user_excluded(job.exc_nodes, history.wrote)
+    wanted = (*people, *sorted({one.node for one in exclusions} - set(people)))
+    return None if set(wanted) == set(job.exc_nodes) else wanted
+
+
+def pool_of(
+    job: Job,
+    history: History,
+    exclusions: Sequence[Exclusion],
+    nodes: Iterable[NodeState],
+    reserved: Sequence[str] | None,
+) -> Pool:
+    """What the job could run on with these exclusions."""
+    people = user_excluded(job.exc_nodes, history.wrote)
+    barred = {*people, *(one.node for one in exclusions)}
+    return pool_for(job, nodes, barred, reserved)
+
+
+def judge(case: Case) -> Verdict:
+    """Judge one end. Total, as `decide` is."""
+    policy = policy_for(case.digest, case.site)
+    facts = EndFacts(end=case.end, word=case.word, known_restarts=known_restarts(case))
+    termination = classify(facts, case.named)
+    progress = progress_of(case, policy)
+    decision = decide(
+        Situation(
+            termination=termination,
+            progress=progress,
+            policy=policy,
+            history=case.history,
+            restarts=case.end.restarts,
+            requeueable=case.job.requeue,
+            run_time=case.end.run_time,
+        )
+    )
+    ended = _end_event(case, termination, decision, progress)
+    if not decision.action.restarts:
+        return _without_restart(case, termination, decision, ended)
+    return _with_restart(case, policy, termination, decision, ended)
+
+
+def _without_restart(
+    case: Case, termination: Termination, decision: Decision, ended: EndEvent
+) -> Verdict:
+    why = None
+    if decision.action is Action.CANCEL:
+        told = f"csx-restart: ends here: {decision.reason}"
+        why = merge_admin_comment(case.job.admin_comment, told)
+    return Verdict(
+        termination=termination,
+        decision=decision,
+        events=(ended,),
+        shape=Shape(admin_comment=why),
+        fit=Fit(num_nodes=None, reason="no restart"),
+        exclusions=case.history.excluded(case.now),
+        start_at=case.now,
+    )
+
+
+def _with_restart(
+    case: Case, policy: Policy, termination: Termination, decision: Decision, ended: EndEvent
+) -> Verdict:
+    now = case.now
+    changes: tuple[Event, ...] = (
+        *readmit_events(case.job, case.history, now),
+        *exclude_events(
+            termination.blamed,
+            now=now,
+            until=now + policy.exclude_for,
+            submit_time=case.end.submit_time,
+        ),
+    )
+    exclusions = fold(changes, case.history).excluded(now)
+    pool = pool_of(case.job, case.history, exclusions, case.nodes, case.reserved)
+    size, num_nodes = _size(case, policy, fit(policy, pool, waited=0))
+    new = {blame.node for blame in termination.blamed}
+    told = announce(
+        decision,
+        max_restarts=policy.max_restarts,
+        step=ended.step,
+        fit=size,
+        excluded=[one for one in exclusions if one.node in new],
+    )
+    start_at = now + decision.delay
+    # Who has requeued the job himself may have set a time for it as well.
+    begin = case.job.eligible_time or 0
+    chosen = termination.requeued and begin > now + SAFE_START and begin != case.job.submit_time
+    return Verdict(
+        termination=termination,
+        decision=decision,
+        events=(ended, *changes),
+        shape=Shape(
+            exc_nodes=exclusion_list(case.job, case.history, exclusions),
+            num_nodes=num_nodes,
+            start_time=None if chosen else start_at,
+            admin_comment=merge_admin_comment(case.job.admin_comment, told),
+            held=True if size.num_nodes is None else None,
+        ),
+        fit=size,
+        exclusions=exclusions,
+        start_at=start_at,
+    )
+
+
+def _size(case: Case, policy: Policy, wanted: Fit) -> tuple[Fit, int | None]:
+    """The fit, and the size to write (None: it stands so already)."""
+    had = len(case.end.nodes)
+    standing = case.history.wrote.num_nodes or policy.num_nodes
+    if had and had != standing:
+        return Fit(num_nodes=had, reason=_KEEP_SIZE), None
+    if wanted.num_nodes is None or wanted.num_nodes == standing:
+        return wanted, None
+    return wanted, wanted.num_nodes
+
+
+def _end_event(
+    case: Case, termination: Termination, decision: Decision, progress: Progress
+) -> EndEvent:
+    return EndEvent(
+        at=case.now,
+        submit_time=case.end.submit_time,
+        restarts=case.end.restarts,
+        requeued=termination.requeued,
+        category=termination.category,
+        rule=termination.rule,
+        action=decision.action,
+        reason=decision.reason,
+        attempt=progress.attempt,
+        progress=progress.made,
+        from_step=progress.from_step,
+        step=progress.step,
+        root=termination.root_hash,
+        run_time=case.end.run_time,
+        num_nodes=len(case.end.nodes) or None,
+        nodes=case.end.nodes,
+        start_at=case.now + decision.delay,
+        failures=decision.failures,
+        total=decision.total,
+        source=case.source,
+    )
