@@ -29,7 +29,10 @@ def live(cluster: Cluster, name: str) -> Process:
 
 
 def kill_slurmd(cluster: Cluster, options: argparse.Namespace) -> str:
+    # Stopped first, so that none can tell anybody of another's death: an srun has a shepherd that
+    # would have its step killed. (That the kernel closes their connections cannot be helped.)
     live(cluster, f"slurmd-{options.node}")
+    signal_node(cluster, options, signal.SIGSTOP)
     killed = kill_all(lambda: cluster.on_node(options.node))
     return f"{options.node}: slurmd and all else on the node killed ({killed} processes)"
 
@@ -108,11 +111,15 @@ def thaw_node(cluster: Cluster, options: argparse.Namespace) -> str:
 
 
 def signal_node(cluster: Cluster, options: argparse.Namespace, number: int) -> int:
-    """Signal everything on the node; how many processes that were."""
-    processes = cluster.on_node(options.node)
-    for process in processes:
-        process.signal(number)
-    return len(processes)
+    """Signal everything on the node, also what was started meanwhile; how many that were."""
+    signalled: set[int] = set()
+    while new := [
+        process for process in cluster.on_node(options.node) if process.pid not in signalled
+    ]:
+        for process in new:
+            process.signal(number)
+            signalled.add(process.pid)
+    return len(signalled)
 
 
 def node_down(cluster: Cluster, options: argparse.Namespace) -> str:

@@ -73,7 +73,7 @@ class Keeper:
         """
         self.selector.register(guard, selectors.EVENT_READ, "guard")
         while os.fstat(self.lock).st_nlink:  # none left: keeper.lock was removed, so DIR was
-            for key, _ in self.selector.select(timeout=5):
+            for key, _ in self.selector.select(timeout=1):
                 match key.data:
                     case "parent":
                         return
