@@ -68,11 +68,12 @@ class Ranks:
                 self._root = socket.create_connection((host, int(port)), timeout=START_TIMEOUT)
                 self._root.settimeout(None)
                 self._root.sendall(struct.pack("!I", self.rank))
-                return
             except (OSError, ValueError):
                 if time.monotonic() > deadline:
                     raise TimeoutError("rendezvous: rank 0 did not come") from None
                 time.sleep(0.05)
+            else:
+                return
 
     def add_up(self, gradients: dict[int, np.ndarray]) -> np.ndarray:
         """The sum of all micro-batches' gradients, in their order: the same on every rank."""

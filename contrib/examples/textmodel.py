@@ -89,7 +89,7 @@ class Model:
         for name, part in self.weights.items():
             step = flat[start : start + part.size].reshape(part.shape) / np.float32(MICRO_BATCHES)
             self.momentum[name] = np.float32(0.9) * self.momentum[name] + step
-            part -= np.float32(rate) * self.momentum[name]
+            np.subtract(part, np.float32(rate) * self.momentum[name], out=part)
             start += part.size
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import numpy as np  # noqa: E402
-from ranks import Ranks, log  # noqa: E402
-from textmodel import Model, Shape  # noqa: E402
-from training import Job, train  # noqa: E402
+import numpy as np
+from ranks import Ranks, log
+from textmodel import Model, Shape
+from training import Job, train
 
 
 def main() -> None:
