@@ -239,6 +239,7 @@ def new_keeper(
     theirs.close()
     try:
         yield first_port(guard, directory)
+        ignore_signals()  # a signal either takes it down or comes too late: nothing between
         guard.sendall(b"ready\n")
         keeper.returncode = 0  # it outlives this process: Popen is not to complain of that
     except BaseException:

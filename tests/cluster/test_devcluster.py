@@ -303,8 +303,10 @@ def test_an_interrupted_up_leaves_no_process(
     new_box: Callable[[], Box], moment: str, number: signal.Signals
 ) -> None:
     directory = new_box().directory
+    # Nodes that have fewer CPUs than configured never get idle: no moment can come too late.
+    never_ready = ["--nodes=20", "--cpus=999", "--set=SlurmdParameters="]
     with subprocess.Popen(
-        [DEVCLUSTER, "up", "--nodes=20", directory],
+        [DEVCLUSTER, "up", *never_ready, directory],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
