@@ -11,10 +11,17 @@ from slurm_restart.errors import UsageError
 
 # `${config}` belongs to the shell; `{{` and `}}` are braces that stay.
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|(?<!\$)\{(\w+)\}")
+_PLAIN = r"[\w.,:/=+@%-]*"
+# A word with {checkpoint} in it, unless something touches it that may not vanish: `$(…)`, `"`.
+_CHECKPOINT_WORD = re.compile(
+    rf"(?:^|(?<=[\s;&|(]))(?:(?P<option>-[\w.,:/+@%-]*)(?P<gap>(?:[ \t]|\\\n)+))?"
+    rf"(?P<before>{_PLAIN})(?<![{{$])\{{checkpoint\}}(?!\}}){_PLAIN}(?=[\s;&|)]|$)"
+)
 
 PLACEHOLDERS: dict[str, str] = {
     "config": "the attempt's config file",
-    "checkpoint": "the checkpoint to load; an empty argument where there is none",
+    "checkpoint": "the checkpoint to load; where there is none its word vanishes, with the option"
+    " before it",
     "num_csx": "CSX systems (nodes times csx_per_node) of the attempt",
     "nodes": "number of nodes of the attempt",
     "model_dir": "the run's model_dir",
@@ -59,6 +66,8 @@ class Launch:
             UsageError: the template names a value that there is not.
         """
         check_template(template)
+        if self.checkpoint is None:
+            template = _without_checkpoint(template)
         values = self._values()
 
         def fill(match: re.Match[str]) -> str:
@@ -74,6 +83,22 @@ class Launch:
         attempt. A value that there is not is an empty variable.
         """
         return {f"CSX_RESTART_{name.upper()}": value for name, value in self._values().items()}
+
+
+def _without_checkpoint(template: str) -> str:
+    """Leave out `--resume={checkpoint}`, or `{checkpoint}` with the option directly before it.
+
+    Anything else, such as a redirection, keeps an empty argument.
+    """
+
+    def leave_out(match: re.Match[str]) -> str:
+        if template[: match.start()].rstrip().endswith(("<", ">")):
+            return match.group(0)
+        # An option before `name={checkpoint}` has no argument there: it is a flag.
+        stays = match["option"] is not None and match["before"]
+        return f"{match['option']}{match['gap']}" if stays else ""
+
+    return _CHECKPOINT_WORD.sub(leave_out, template)
 
 
 def check_template(template: str) -> None:

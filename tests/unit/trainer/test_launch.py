@@ -53,9 +53,34 @@ def test_the_shells_own_braces_stay():
     )
 
 
-def test_without_a_checkpoint_the_argument_is_empty_and_so_is_the_variable():
+@pytest.mark.parametrize(
+    ("template", "command"),
+    [
+        ("train --resume {checkpoint}", "train"),
+        ("train --resume {checkpoint} --nodes {nodes}", "train  --nodes 3"),
+        ("train --resume \\\n  {checkpoint}; x", "train ; x"),
+        ("train --resume={checkpoint} -v", "train  -v"),
+        ("train --fast ckpt={checkpoint}", "train --fast"),
+        ("train --a=b {checkpoint}", "train --a=b"),
+        ("train {checkpoint} last", "train  last"),
+        ("(train -c {checkpoint}) | tee x", "(train ) | tee x"),
+        ("train {{checkpoint}} ${checkpoint}", "train {checkpoint} ${checkpoint}"),
+        # Where leaving it out would change what the shell does, the argument is empty.
+        ("train < {checkpoint}", "train < ''"),
+        ("train $(ls {checkpoint}/*)", "train $(ls ''/*)"),
+    ],
+)
+def test_without_a_checkpoint_its_option_vanishes(template, command):
     launch = replace(LAUNCH, checkpoint=None)
-    assert launch.command("train --resume {checkpoint}", ["--x y"]) == "train --resume '' '--x y'"
+    assert launch.command(template) == command
+    if "{{" not in template:
+        filled = LAUNCH.command(template)
+        assert filled == template.format(checkpoint=LAUNCH.checkpoint, nodes=3)
+
+
+def test_the_values_are_variables_too_and_an_absent_one_is_empty():
+    launch = replace(LAUNCH, checkpoint=None)
+    assert launch.command("train --resume {checkpoint}", ["--x y"]) == "train '--x y'"
     assert launch.environment()["CSX_RESTART_CHECKPOINT"] == ""
     assert launch.environment()["CSX_RESTART_NODES"] == "3"
 
