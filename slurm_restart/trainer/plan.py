@@ -95,9 +95,10 @@ class RunPlan:
     phases: int
     mode: Mode
     num_nodes: int
-    """Nodes of a full-size attempt; `num_csx = num_nodes * csx_per_node`."""
+    """Nodes of a full-size attempt."""
     min_nodes: int
     num_csx: int
+    """CSX systems of a full-size attempt; `csx_of` says how many fewer nodes have."""
     csx_per_node: int
     policy: RestartPolicy | None
     """None: the config has no `autorestart`; the job is unmanaged and carries no digest."""
@@ -123,6 +124,10 @@ class RunPlan:
     """Seconds before the time limit at which Slurm sends USR1 to the batch script."""
     slurm: SlurmAccess
     schema: int = SCHEMA
+
+    def csx_of(self, nodes: int) -> int:
+        """CSX systems of an attempt that has so many nodes."""
+        return min(self.num_csx, nodes * self.csx_per_node)
 
     @property
     def digest(self) -> Digest | None:

@@ -1,0 +1,286 @@
+"""The rows of the table of options, in the order of sbatch's manual."""
+
+from slurm_restart.submit.option import COMMENT_LIMIT, Argument, Fate, Option
+
+_NO, _REQUIRED, _OPTIONAL = Argument.NONE, Argument.REQUIRED, Argument.OPTIONAL
+_SRUN = "put it on the srun of `command`"
+_TASKS = (
+    "a number of tasks stays behind when a restart has fewer nodes, and breaks every step: "
+    f"{_SRUN} (a launch without it has one task a node)"
+)
+_GEOMETRY = (
+    "Slurm then refuses to make the job smaller (measured on 22.05): whole nodes are allocated "
+    f"anyway, so {_SRUN}, or set min_num_csx to num_csx"
+)
+_SEGMENTS = "fewer nodes need not be whole segments: set min_num_csx to num_csx"
+_PINNED = (
+    "a job pinned to nodes cannot be restarted without a faulty one: choose nodes with "
+    "--constraint, --partition, --reservation or --exclude"
+)
+_FEDERATION = (
+    "a restart is decided by the cluster that the job runs on: submit on that cluster, or set "
+    "SLURM_CONF to its file"
+)
+_CONTAINER = (
+    f"the supervisor runs outside the container: {_SRUN}, or use the container's own launcher there"
+)
+_OTHER_USER = "run directories belong to who submits: run csx-sbatch as that user"
+
+
+def _row(
+    names: str,
+    argument: Argument = _REQUIRED,
+    fate: Fate = Fate.PASSED,
+    note: str = "",
+    *,
+    env: str = "",
+    excludes: str = "",
+) -> Option:
+    """A row from short forms: `account A`, variables and options separated by blanks."""
+    name, _, short = names.partition(" ")
+    return Option(
+        name=name,
+        short=short or None,
+        argument=argument,
+        fate=fate,
+        note=note,
+        variables=tuple(env.split()),
+        excludes=tuple(excludes.split()),
+    )
+
+
+def _refused(names: str, note: str, argument: Argument = _REQUIRED, *, env: str = "") -> Option:
+    return _row(names, argument, Fate.REFUSED, note, env=env)
+
+
+def _fixed(names: str, note: str, argument: Argument = _REQUIRED, *, env: str = "") -> Option:
+    return _row(names, argument, Fate.FIXED_SIZE, note, env=env)
+
+
+def _merged(names: str, note: str, argument: Argument = _REQUIRED, *, env: str = "") -> Option:
+    return _row(names, argument, Fate.MERGED, note, env=env)
+
+
+def _answered(names: str, note: str, argument: Argument = _NO) -> Option:
+    return _row(names, argument, Fate.ANSWERED, note)
+
+
+OWN: tuple[Option, ...] = (
+    _answered("mode", "fit, train_and_eval, validate or validate_all; fit unless given", _REQUIRED),
+    _answered("num-csx", "CSX systems of a full-size attempt, instead of the config's", _REQUIRED),
+    _answered("dry-run", "prints the plan and the scripts, and changes nothing"),
+    _answered("json", "prints the result as JSON"),
+)
+
+SBATCH: tuple[Option, ...] = (
+    _row("account A", env="SBATCH_ACCOUNT"),
+    _row("acctg-freq", env="SBATCH_ACCTG_FREQ"),
+    _refused(
+        "array a",
+        "restarting array tasks is not supported yet: submit one run for each config",
+        env="SBATCH_ARRAY_INX",
+    ),
+    _refused("autocomplete", "it completes sbatch's own command line in a shell"),
+    _row("batch", env="SBATCH_BATCH"),
+    _row("bb", env="SBATCH_BURST_BUFFER"),
+    _row("bbf"),
+    _row("begin b"),
+    _row("chdir D", note="passed; paths in the config are relative to it"),
+    _refused("cluster", _FEDERATION),
+    _refused("cluster-constraint", _FEDERATION, env="SBATCH_CLUSTER_CONSTRAINT"),
+    _refused("clusters M", _FEDERATION, env="SBATCH_CLUSTERS SLURM_CLUSTERS"),
+    _merged(
+        "comment",
+        f"follows the digest that the restart logic reads; at most {COMMENT_LIMIT} bytes, no "
+        "control characters",
+    ),
+    _fixed("consolidate-segments", _SEGMENTS, _NO, env="SBATCH_CONSOLIDATE_SEGMENTS"),
+    _merged(
+        "constraint C",
+        "passed; with node counts (`*N`) only where the size is fixed, as fewer nodes cannot "
+        "satisfy them: set min_num_csx to num_csx",
+        env="SBATCH_CONSTRAINT",
+    ),
+    _refused("container", _CONTAINER, env="SBATCH_CONTAINER"),
+    _refused("container-id", _CONTAINER, env="SBATCH_CONTAINER_ID"),
+    _refused("container-type", _CONTAINER, env="SBATCH_CONTAINER_TYPE"),
+    _row("context"),
+    _row("contiguous", _NO),
+    _row("core-spec S", env="SBATCH_CORE_SPEC"),
+    _fixed("cores-per-socket", _GEOMETRY),
+    _row("cpu-freq", env="SBATCH_CPU_FREQ_REQ"),
+    _row("cpus-per-gpu", env="SBATCH_CPUS_PER_GPU", excludes="cpus-per-task"),
+    _row("cpus-per-task c", fate=Fate.FIXED_SIZE, note=_GEOMETRY, excludes="cpus-per-gpu"),
+    _row("deadline"),
+    _row("delay-boot", env="SBATCH_DELAY_BOOT"),
+    _merged(
+        "dependency d",
+        "the first phase gets it; each later phase depends on the one before it with afterok",
+    ),
+    _row("distribution m", env="SBATCH_DISTRIBUTION"),
+    _row("error e", env="SBATCH_ERROR"),
+    _merged(
+        "exclude x", "passed; nodes excluded by a restart are added to it, and later taken out"
+    ),
+    _merged(
+        "exclusive",
+        "always set, because only whole nodes can be exchanged cleanly; refused with a value",
+        _OPTIONAL,
+        env="SBATCH_EXCLUSIVE",
+    ),
+    _row("export", env="SBATCH_EXPORT"),
+    _row("export-file"),
+    _refused("external", "an external job runs nothing, so there is nothing to restart", _NO),
+    _row("extra"),
+    _fixed("extra-node-info B", _GEOMETRY),
+    _row("get-user-env", _OPTIONAL, env="SBATCH_GET_USER_ENV"),
+    _refused("gid", _OTHER_USER),
+    _row("gpu-bind", env="SBATCH_GPU_BIND"),
+    _row("gpu-freq", env="SBATCH_GPU_FREQ"),
+    _refused(
+        "gpus G",
+        "a total cannot be had with fewer nodes: use --gpus-per-node or --gres",
+        env="SBATCH_GPUS",
+    ),
+    _row("gpus-per-node", env="SBATCH_GPUS_PER_NODE"),
+    _fixed(
+        "gpus-per-socket",
+        "it needs --sockets-per-node, with which Slurm refuses to make the job smaller: use "
+        "--gpus-per-node",
+        env="SBATCH_GPUS_PER_SOCKET",
+    ),
+    _refused("gpus-per-task", _TASKS, env="SBATCH_GPUS_PER_TASK"),
+    _row("gres", env="SBATCH_GRES"),
+    _row("gres-flags", env="SBATCH_GRES_FLAGS"),
+    _answered("help h", "prints this command's help"),
+    _fixed("hint", _GEOMETRY, env="SLURM_HINT SBATCH_HINT"),
+    _merged("hold H", "the first phase is held; the later ones wait for it anyway", _NO),
+    _row("ignore-pbs", _NO, env="SBATCH_IGNORE_PBS"),
+    _row("input i", env="SBATCH_INPUT"),
+    _merged(
+        "job-name J", "unless given: the config's file name without .yaml", env="SBATCH_JOB_NAME"
+    ),
+    _merged(
+        "kill-on-invalid-dep",
+        "the first phase gets it; later phases have yes, as they cannot run without the one before",
+    ),
+    _row("licenses L"),
+    _row("mail-type"),
+    _row("mail-user"),
+    _row("mcs-label"),
+    _row("mem", env="SBATCH_MEM_PER_NODE", excludes="mem-per-cpu mem-per-gpu"),
+    _row("mem-bind", env="SBATCH_MEM_BIND"),
+    _row("mem-per-cpu", env="SBATCH_MEM_PER_CPU", excludes="mem mem-per-gpu"),
+    _row("mem-per-gpu", env="SBATCH_MEM_PER_GPU", excludes="mem mem-per-cpu"),
+    _row("mem-update"),
+    _fixed("mincpus", _GEOMETRY),
+    _row("network", env="SBATCH_NETWORK"),
+    _row("nice", _OPTIONAL),
+    _merged(
+        "no-kill k",
+        "refused unless =off: a job that outlives its node hides the loss, so that nothing "
+        "restarts it",
+        _OPTIONAL,
+        env="SBATCH_NO_KILL",
+    ),
+    _row(
+        "no-requeue",
+        _NO,
+        Fate.MERGED,
+        "refused where the config has autorestart, which works by requeuing: take that block out",
+        env="SBATCH_NO_REQUEUE",
+        excludes="requeue",
+    ),
+    _refused("nodefile F", _PINNED),
+    _refused("nodelist w", _PINNED),
+    _merged(
+        "nodes N",
+        "one number, which has to be what num_csx makes; where neither the config nor --num-csx "
+        "says it, the number of nodes gives num_csx",
+    ),
+    _refused("ntasks n", _TASKS),
+    _refused("ntasks-per-core", _TASKS),
+    _refused("ntasks-per-gpu", _TASKS),
+    _refused("ntasks-per-node", _TASKS),
+    _refused("ntasks-per-socket", _TASKS),
+    _refused("ntasks-per-tres", _TASKS),
+    _row("oom-kill-step", _OPTIONAL),
+    _merged(
+        "open-mode",
+        "append, always: every attempt writes to the same file, and truncate would lose the ones "
+        "before",
+        env="SBATCH_OPEN_MODE",
+    ),
+    _row("output o", env="SBATCH_OUTPUT"),
+    _row("overcommit O", _NO, env="SBATCH_OVERCOMMIT"),
+    _refused("oversubscribe s", "the nodes are allocated whole (--exclusive)", _NO),
+    _answered("parsable", "prints one job id a line, and nothing else"),
+    _row("partition p", env="SBATCH_PARTITION"),
+    _row("power", env="SBATCH_POWER"),
+    _row("prefer"),
+    _row("priority"),
+    _row("profile", env="SBATCH_PROFILE"),
+    _row("propagate", _OPTIONAL),
+    _row("qos q", env="SBATCH_QOS"),
+    _row("quiet Q", _NO, note="passed; csx-sbatch prints no warnings then either"),
+    _row("reboot", _NO),
+    _row(
+        "requeue",
+        _OPTIONAL,
+        Fate.MERGED,
+        "always set where the config has autorestart; refused as =expedite, because the owner "
+        "cannot update such a job while it restarts",
+        env="SBATCH_REQUEUE",
+        excludes="no-requeue",
+    ),
+    _row("reservation", env="SBATCH_RESERVATION"),
+    _row("resources"),
+    _row("resv-ports", _OPTIONAL),
+    _fixed("segment", _SEGMENTS, env="SBATCH_SEGMENT_SIZE"),
+    _merged(
+        "signal",
+        "B:USR1@120 tells the supervisor that the time limit is near; another time is taken over "
+        "(B:USR1@300), another signal or receiver refused, as Slurm sends one only",
+        env="SBATCH_SIGNAL",
+    ),
+    _fixed("sockets-per-node", _GEOMETRY),
+    _row("spread-job", _NO, env="SBATCH_SPREAD_JOB"),
+    _fixed("spread-segments", _SEGMENTS, _NO, env="SBATCH_SPREAD_SEGMENTS"),
+    _row("stepmgr", _NO),
+    _row("switches"),
+    _refused("tasks-per-node", _TASKS),
+    _answered("test-only", "asks sbatch --test-only for every phase, and creates nothing"),
+    _row("thread-spec", env="SBATCH_THREAD_SPEC"),
+    _fixed("threads-per-core", _GEOMETRY, env="SBATCH_THREADS_PER_CORE"),
+    _row("time t", env="SBATCH_TIMELIMIT"),
+    _row("time-min"),
+    _row("tmp"),
+    _row("tres-bind", env="SBATCH_TRES_BIND"),
+    _refused("tres-per-task", _TASKS, env="SBATCH_TRES_PER_TASK"),
+    _refused("uid", _OTHER_USER),
+    _answered("usage", "prints this command's help"),
+    _row("use-min-nodes", _NO, env="SBATCH_USE_MIN_NODES"),
+    _row("verbose v", _NO, env="SBATCH_DEBUG"),
+    _answered("version V", "prints the version of this command"),
+    _refused(
+        "wait W",
+        "it would wait for the first phase before the next one is submitted: watch the run with "
+        "csx-restart status",
+        _NO,
+        env="SBATCH_WAIT",
+    ),
+    _row("wait-all-nodes", env="SBATCH_WAIT_ALL_NODES"),
+    _row("wckey", env="SBATCH_WCKEY"),
+    _refused("wrap", "the job's command comes from the trainer config: set `slurm: {command: …}`"),
+)
+
+LEFT_TO_SBATCH: dict[str, str] = {
+    "SBATCH_REQ_SWITCH": "the first half of --switches",
+    "SBATCH_WAIT4SWITCH": "the second half of --switches",
+    "SLURM_CONF": "the cluster to submit to; also kept for the supervisor",
+    "SLURM_DEBUG_FLAGS": "sbatch's own messages",
+    "SLURM_EXIT_ERROR": "sbatch's exit code; csx-sbatch has its own",
+    "SLURM_STEP_KILLED_MSG_NODE_ID": "messages of steps",
+    "SLURM_UMASK": "permissions of the output file",
+}
+"""Variables that sbatch reads and that stand for no option, or for half of one."""

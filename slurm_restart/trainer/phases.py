@@ -1,0 +1,240 @@
+"""What a trainer config says of each phase, checked as far as it can be before anything runs."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from slurm_restart.core.digest import MAX_NODES, MAX_RESTARTS, Mode
+from slurm_restart.trainer import config
+from slurm_restart.trainer.checker import Checker, nearest
+from slurm_restart.trainer.plan import LoopFacts
+from slurm_restart.trainer.yaml_lines import Document, Key
+
+AUTORESTART_KEYS = ("max_num_restarts", "min_num_csx")
+_LEGACY_KEYS = ("runconfig", "train_input", "eval_input", "optimizer", "model")
+_READ = ("backend", "model_dir", "loop", "checkpoint", "autorestart")
+_OTHERS = ("model", "device", "optimizer", "schedulers", "precision", "sparsity", "logging",
+           "callbacks", "loggers", "seed")  # fmt: skip
+_SECTIONS: dict[Mode, str] = {
+    Mode.FIT: "fit",
+    Mode.TRAIN_AND_EVAL: "fit",
+    Mode.VALIDATE: "validate",
+    Mode.VALIDATE_ALL: "validate_all",
+}
+_REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_MAX_STEPS = 10**12
+DEFAULT_MODEL_DIR = "./model_dir"
+DEFAULT_CHECKPOINT_NAME = "checkpoint_{step}.mdl"
+
+
+class Backend(Enum):
+    """What the trainer computes on; for all but CSX, num_csx is the number of nodes."""
+
+    CSX = "CSX"
+    CPU = "CPU"
+    GPU = "GPU"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Autorestart:
+    """The `autorestart` block."""
+
+    max_num_restarts: int
+    min_num_csx: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """The facts of one phase; paths are as they are written. None: not given."""
+
+    index: int
+    keys: tuple[Key, ...]
+    """Where the phase's `init` stands in the file, for messages."""
+    config: dict[str, Any]
+    """The phase in the single form."""
+    backend: Backend
+    num_csx: int | None
+    autorestart: Autorestart | None
+    model_dir: str
+    checkpoint_steps: int | None
+    checkpoint_root: str | None
+    checkpoint_name: str
+    autoload_last_checkpoint: bool
+    ckpt_path: str | None
+    """Of `fit`: an evaluation loads what its own config says."""
+    loop: LoopFacts
+
+
+def read_phases(
+    document: Document, mode: Mode, *, section_required: bool = True
+) -> tuple[tuple[Phase, ...], list[str]]:
+    """The phases of a config, and every problem in it (then the phases are only half right).
+
+    `section_required`: the mode's own section (`fit`, …) has to be there, which is so for the
+    trainer of the Model Zoo and not for others.
+    """
+    checker = Checker(document)
+    places = _places(checker)
+    if checker.problems:
+        return (), checker.problems
+    configs = config.phases(document.data)
+    checker.misspelt((), (config.SLURM_KEY,), ("trainer",))
+    phases = tuple(
+        _read_phase(checker, index, keys, configs[index], mode) for index, keys in enumerate(places)
+    )
+    if section_required:
+        for keys in places:
+            _require_section(checker, keys, mode)
+    _require_alike(checker, phases)
+    return phases, checker.problems
+
+
+def _places(checker: Checker) -> list[tuple[Key, ...]]:
+    """The keys of every phase's inner `trainer`; notes why there is none."""
+    data = checker.document.data
+    if "trainer" not in data:
+        legacy = [key for key in _LEGACY_KEYS if key in data]
+        hint = nearest("trainer", map(str, data), cutoff=0.8)
+        got = f"the key {hint!r}" if hint else "a file without it"
+        if legacy:
+            got = (
+                f"the legacy form ({', '.join(legacy)}), which never restarts: convert it with "
+                "`cszoo config convert_legacy OLD.yaml -o NEW.yaml`"
+            )
+        message = f"expected the key trainer, got {got}"
+        checker.problems.append(f"{checker.document.path}:1: trainer: {message}")
+        return []
+    trainer = data["trainer"]
+    if not isinstance(trainer, list):
+        places: list[tuple[Key, ...]] = [("trainer",)]
+    else:
+        places = [("trainer", index, "trainer") for index in range(len(trainer))]
+        if not places:
+            checker.problem(("trainer",), "at least one phase", "an empty list")
+    for keys in places:
+        _require_mapping(checker, keys[:-1] if len(keys) > 1 else keys)
+        _require_mapping(checker, keys)
+        _require_mapping(checker, (*keys, "init"))
+    return places
+
+
+def _require_mapping(checker: Checker, keys: tuple[Key, ...]) -> None:
+    parent = checker.get(*keys[:-1]) if len(keys) > 1 else checker.document.data
+    # A parent that is none itself has been noted.
+    if isinstance(parent, dict | list) and checker.get(*keys) is None:
+        checker.problem(keys, "a mapping")
+    else:
+        checker.mapping(*keys)
+
+
+def _require_section(checker: Checker, keys: tuple[Key, ...], mode: Mode) -> None:
+    name = _SECTIONS[mode]
+    if not checker.mapping(*keys, name) and checker.get(*keys, name) is None:
+        checker.problem((*keys, name), f"this section, as --mode is {mode.value}")
+
+
+def _require_alike(checker: Checker, phases: Sequence[Phase]) -> None:
+    """Either all phases restart or none does."""
+    has = [checker.get(*phase.keys, "autorestart") is not None for phase in phases]
+    if any(has) and not all(has):
+        first = phases[has.index(True)].index
+        for phase, given in zip(phases, has, strict=True):
+            if not given:
+                expected = f"this block in all phases or in none (phase {first} has it)"
+                checker.problem((*phase.keys, "autorestart"), expected)
+
+
+def _read_phase(
+    checker: Checker, index: int, trainer: tuple[Key, ...], single: dict[str, Any], mode: Mode
+) -> Phase:
+    init = (*trainer, "init")
+    checker.misspelt(init, _READ, _OTHERS)
+    checkpoint = (*init, "checkpoint")
+    checker.mapping(*checkpoint)
+    ckpt_path = None if mode.is_evaluation else _local(checker, (*trainer, "fit", "ckpt_path"))
+    return Phase(
+        index=index,
+        keys=init,
+        config=single,
+        backend=_backend(checker, init),
+        num_csx=checker.whole(*init, "backend", "cluster_config", "num_csx", low=1, high=MAX_NODES),
+        autorestart=_autorestart(checker, (*init, "autorestart")),
+        model_dir=_local(checker, (*init, "model_dir")) or DEFAULT_MODEL_DIR,
+        checkpoint_steps=checker.whole(*checkpoint, "steps", low=0, high=_MAX_STEPS),
+        checkpoint_root=_local(checker, (*checkpoint, "checkpoint_root")),
+        checkpoint_name=_checkpoint_name(checker, (*checkpoint, "checkpoint_name")),
+        autoload_last_checkpoint=checker.flag(
+            *checkpoint, "autoload_last_checkpoint", default=True
+        ),
+        ckpt_path=ckpt_path,
+        loop=_loop(checker, (*init, "loop")),
+    )
+
+
+def _backend(checker: Checker, init: tuple[Key, ...]) -> Backend:
+    backend = (*init, "backend")
+    if checker.mapping(*backend):
+        checker.mapping(*backend, "cluster_config")
+    keys = (*backend, "backend_type")
+    if checker.get(*keys) is None:
+        keys = (*init, "device")
+    value = checker.text(*keys)
+    if value is None:
+        return Backend.CSX
+    try:
+        return Backend(value.upper())
+    except ValueError:
+        checker.problem(keys, f"one of {', '.join(kind.value for kind in Backend)}", value)
+        return Backend.CSX
+
+
+def _autorestart(checker: Checker, keys: tuple[Key, ...]) -> Autorestart | None:
+    if not checker.mapping(*keys):
+        return None
+    checker.only(keys, AUTORESTART_KEYS)
+    most = checker.whole(*keys, "max_num_restarts", low=0, high=MAX_RESTARTS)
+    if checker.get(*keys, "max_num_restarts") is None:
+        checker.problem((*keys, "max_num_restarts"), "a whole number from 0")
+    least = checker.whole(*keys, "min_num_csx", low=1, high=MAX_NODES)
+    return Autorestart(max_num_restarts=most or 0, min_num_csx=1 if least is None else least)
+
+
+def _local(checker: Checker, keys: tuple[Key, ...]) -> str | None:
+    """A path on a file system of the nodes."""
+    value = checker.text(*keys)
+    if value is not None and _REMOTE.match(value):
+        checker.problem(
+            keys, "a path on a file system (remote checkpoints cannot be checked yet)", value
+        )
+    return value
+
+
+def _checkpoint_name(checker: Checker, keys: tuple[Key, ...]) -> str:
+    name = checker.text(*keys)
+    if name is None:
+        return DEFAULT_CHECKPOINT_NAME
+    if name.count("{step}") != 1 or "/" in name or set("{}") & set(name.replace("{step}", "")):
+        checker.problem(keys, "a file name with {step} in it once", name)
+        return DEFAULT_CHECKPOINT_NAME
+    return name
+
+
+def _loop(checker: Checker, keys: tuple[Key, ...]) -> LoopFacts:
+    if not checker.mapping(*keys):
+        return LoopFacts()
+
+    def steps(name: str) -> int | None:
+        return checker.whole(*keys, name, low=1, high=_MAX_STEPS)
+
+    num_steps, epochs, length = steps("num_steps"), steps("num_epochs"), steps("steps_per_epoch")
+    accumulated = steps("grad_accum_steps") or 1
+    if epochs is not None and length is not None:
+        # The trainer takes num_epochs or num_steps, not both; a step is an optimizer step.
+        num_steps = num_steps or epochs * max(length // accumulated, 1)
+    return LoopFacts(
+        max_steps=steps("max_steps"),
+        num_steps=num_steps,
+        unknown_epochs=epochs is not None and length is None,
+    )

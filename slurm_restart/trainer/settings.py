@@ -1,0 +1,204 @@
+"""Settings for submission: every key, its form, and how layers of them become one."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from slurm_restart.core.digest import MAX_NODES, MAX_RESTARTS
+from slurm_restart.errors import UsageError
+from slurm_restart.trainer.checker import nearest, shown
+from slurm_restart.trainer.duration import parse_duration
+from slurm_restart.trainer.launch import check_template
+from slurm_restart.trainer.layers import Layer
+
+OptionValue = str | bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """An sbatch option in a settings file, and where it stands, for messages."""
+
+    value: OptionValue
+    origin: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the layers say together. None: not given anywhere. Times in seconds."""
+
+    sbatch: Mapping[str, Given] = field(default_factory=dict)
+    """sbatch's options by their long name without dashes, not yet checked."""
+    site_options: tuple[str, ...] = ()
+    """Options of the site's SPANK plugins; with an argument: the name ends with `=`."""
+    setup: tuple[str, ...] = ()
+    """Shell lines that run in the job before the trainer."""
+    command: str | None = None
+    checkpoint_directory: str | None = None
+    """Relative to model_dir."""
+    checkpoint_pattern: str | None = None
+    """A regular expression with the group `step`."""
+    checkpoint_complete: str | None = None
+    csx_per_node: int = 1
+    stop_on_repeat: int | None = None
+    shrink_after: int | None = None
+    give_up_after: int | None = None
+    exclude_for: int | None = None
+
+
+class _Unfit(Exception):  # noqa: N818 - carries what was expected, and never leaves this module
+    pass
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise _Unfit("text")
+    return value
+
+
+def _whole(low: int, high: int) -> Callable[[Any], int]:
+    def read(value: Any) -> int:
+        if not isinstance(value, str) or not re.fullmatch(r"[0-9]{1,9}", value, re.ASCII):
+            raise _Unfit(f"a whole number from {low} to {high}")
+        if not low <= int(value) <= high:
+            raise _Unfit(f"a whole number from {low} to {high}")
+        return int(value)
+
+    return read
+
+
+def _duration(value: Any) -> int:
+    try:
+        return parse_duration(_text(value))
+    except ValueError as error:
+        raise _Unfit(str(error)) from None
+
+
+def _command(value: Any) -> str:
+    text = _text(value)
+    try:
+        check_template(text)
+    except UsageError as error:
+        raise _Unfit(str(error).removeprefix("expected ")) from None
+    return text
+
+
+def _lines(value: Any) -> tuple[str, ...]:
+    lines = value.splitlines() if isinstance(value, str) else value
+    if not isinstance(lines, list) or not all(
+        isinstance(line, str) and "\0" not in line for line in lines
+    ):
+        raise _Unfit("a list of shell lines, or a block of them")
+    return tuple(lines)
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(
+        isinstance(name, str) and re.fullmatch(r"[a-z0-9][a-z0-9-]*=?", name) for name in value
+    ):
+        raise _Unfit("a list of option names such as container-image= (with an argument)")
+    return tuple(value)
+
+
+def _pattern(value: Any) -> str:
+    """`epoch=*-step={step}.ckpt` as a regular expression."""
+    text = _text(value)
+    if text.count("{step}") != 1 or "/" in text:
+        raise _Unfit("the name of a checkpoint with {step} in it once, and * for any text")
+    parts = re.split(r"(\{step\}|\*)", text)
+    known = {"{step}": r"(?P<step>\d+)", "*": ".*"}
+    return "".join(known.get(part) or re.escape(part) for part in parts)
+
+
+def _complete(value: Any) -> str:
+    text = _text(value)
+    if "{path}" not in text:
+        raise _Unfit("a path with {path} in it, such as {path}.done")
+    return text
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "setup": _lines,
+    "command": _command,
+    "site_options": _names,
+    "checkpoint.directory": _text,
+    "checkpoint.pattern": _pattern,
+    "checkpoint.complete": _complete,
+    "nodes.csx_per_node": _whole(1, MAX_NODES),
+    "policy.stop_on_repeat": _whole(0, MAX_RESTARTS),
+    "policy.shrink_after": _duration,
+    "policy.give_up_after": _duration,
+    "policy.exclude_for": _duration,
+}
+_SECTIONS = ("sbatch", "checkpoint", "nodes", "policy")
+KEYS = ("sbatch", *_READERS)
+# The field of a key that does not bear its last part's name.
+_FIELDS = {f"checkpoint.{name}": f"checkpoint_{name}" for name in
+           ("directory", "pattern", "complete")}  # fmt: skip
+
+
+def combine(layers: Sequence[Layer]) -> tuple[Settings, list[str]]:
+    """The settings of all layers, the later over the earlier key by key, and every problem.
+
+    Null (or an option that is false) takes back what an earlier layer has set.
+    """
+    problems: list[str] = []
+    sbatch: dict[str, Given] = {}
+    values: dict[str, Any] = {}
+    for layer in layers:
+        for keys, value in _flat(layer, problems):
+            if keys[0] == "sbatch":
+                _take_option(sbatch, layer, keys, value, problems)
+            else:
+                _take(values, layer, keys, value, problems)
+    return Settings(sbatch=sbatch, **values), problems
+
+
+def _flat(layer: Layer, problems: list[str]) -> list[tuple[tuple[str, ...], Any]]:
+    flat: list[tuple[tuple[str, ...], Any]] = []
+    for key, value in layer.values.items():
+        if key not in _SECTIONS:
+            flat.append(((key,), value))
+        elif isinstance(value, dict):
+            flat += [((key, inner), item) for inner, item in value.items()]
+        elif value is not None:
+            problems.append(f"{layer.where((key,))}: expected a mapping, got {shown(value)}")
+    return flat
+
+
+def _take(
+    values: dict[str, Any], layer: Layer, keys: tuple[str, ...], value: Any, problems: list[str]
+) -> None:
+    name = ".".join(keys)
+    if name not in _READERS:
+        expected = nearest(name, KEYS) or f"one of {', '.join(KEYS)}"
+        problems.append(f"{layer.where(keys)}: expected {expected}, got {shown(name)}")
+        return
+    target = _FIELDS.get(name, keys[-1])
+    if value is None:
+        values.pop(target, None)
+        return
+    try:
+        values[target] = _READERS[name](value)
+    except _Unfit as error:
+        problems.append(f"{layer.where(keys)}: expected {error}, got {shown(value)}")
+
+
+def _take_option(
+    sbatch: dict[str, Given],
+    layer: Layer,
+    keys: tuple[str, ...],
+    value: Any,
+    problems: list[str],
+) -> None:
+    name = keys[1].removeprefix("--")
+    if value is None or value is False:
+        sbatch.pop(name, None)
+        return
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        value = ",".join(value)
+    if not isinstance(value, str | bool) or "\0" in str(value):
+        problems.append(f"{layer.where(keys)}: expected text or a flag, got {shown(value)}")
+        return
+    sbatch.pop(name, None)
+    sbatch[name] = Given(value=value, origin=layer.where(keys))
