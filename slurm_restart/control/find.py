@@ -1,0 +1,51 @@
+"""Find the journal of a job: the controller's own, or the public copy of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from slurm_restart.control.journal import read_journal
+from slurm_restart.control.site import Site
+from slurm_restart.core.history import Event
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """A journal and where it was read."""
+
+    path: Path
+    events: tuple[Event, ...]
+    damaged: tuple[int, ...]
+    """Numbers of lines that cannot be read."""
+
+    @property
+    def run(self) -> str:
+        """The run id."""
+        return self.path.stem.split("-")[2]
+
+    @property
+    def uid(self) -> int:
+        """The owner."""
+        return int(self.path.stem.split("-")[1])
+
+
+def find_journal(
+    site: Site, *, job_id: int | None = None, run: str | None = None, uid: int | None = None
+) -> Found | None:
+    """The newest readable journal that fits; None: there is none.
+
+    Raises:
+        StateError: it is there and cannot be read.
+    """
+    pattern = f"{job_id or '*'}-{'*' if uid is None else uid}-{run or '*'}.jsonl"
+    roots = [site.state_dir / "journal"]
+    if site.export_dir is not None:
+        roots.append(site.export_dir)
+    for root in roots:
+        try:
+            paths = sorted(root.glob(f"*/{pattern}"), key=lambda path: path.stat().st_mtime)
+        except PermissionError:
+            continue
+        if paths:
+            events, damaged = read_journal(paths[-1])
+            return Found(path=paths[-1], events=tuple(events), damaged=tuple(damaged))
+    return None

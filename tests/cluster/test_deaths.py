@@ -1,0 +1,158 @@
+"""Real deaths of a real run: each is restarted from its last checkpoint and ends as COMPLETED."""
+
+import os
+import signal
+
+import pytest
+
+from tests.managed import ManagedCluster
+
+STEPS, EVERY = 60, 5
+
+
+@pytest.fixture(scope="module")
+def cluster_options() -> dict[str, object]:
+    return {"nodes": 5}
+
+
+def start(cluster: ManagedCluster, *, nodes: int = 3, **changes: object) -> int:
+    """Submit the example run and wait for its first checkpoint."""
+    config = cluster.config(steps=STEPS, every=EVERY, nodes=nodes, min_nodes=2, **changes)
+    [job_id] = cluster.csx_sbatch(config)
+    cluster.await_step(EVERY)
+    return job_id
+
+
+def check(
+    cluster: ManagedCluster,
+    job_id: int,
+    *,
+    attempts: int,
+    excluded: set[str],
+    nodes: int,
+    category: str,
+    action: str = "requeue",
+) -> None:
+    """What every death has in common: the run came back from its checkpoint and has finished."""
+    assert cluster.await_end(job_id) == "COMPLETED"
+    runs = cluster.summary()["runs"]
+    assert len(runs) == attempts
+    assert runs[-1]["status"] == "success"
+    assert runs[-1]["starting_step"] >= EVERY
+    assert runs[-1]["ending_step"] == STEPS
+    assert runs[-1]["num_csx"] == nodes
+    assert all(run["status"] == "failed" for run in runs[:-1])
+    ends = cluster.ends(job_id)
+    assert [end["action"] for end in ends] == [action] * (attempts - 1) + ["leave"]
+    assert ends[0]["category"] == category
+    assert ends[-1]["category"] == "completed"
+    assert cluster.excluded(job_id) == excluded
+    assert not [event for event in cluster.journal(job_id) if event.get("failed")]
+    log = (cluster.run_dir() / "run.log").read_text()
+    assert all(f"[run_{number}]" in log for number in range(attempts))
+
+
+def test_a_rank_is_killed(cluster: ManagedCluster) -> None:
+    job_id = start(cluster)
+    cluster.fault("kill-step", cluster.nodes_of(job_id)[1])
+    check(cluster, job_id, attempts=2, excluded=set(), nodes=3, category="unknown")
+
+
+def test_the_supervisor_is_killed(cluster: ManagedCluster) -> None:
+    job_id = start(cluster)
+    os.kill(cluster.batch_pid(job_id), signal.SIGKILL)
+    check(cluster, job_id, attempts=2, excluded=set(), nodes=3, category="unknown")
+
+
+def test_the_batch_slurmstepd_is_killed(cluster: ManagedCluster) -> None:
+    job_id = start(cluster)
+    cluster.fault("kill-stepd", cluster.nodes_of(job_id)[0])
+    check(cluster, job_id, attempts=2, excluded=set(), nodes=3, category="unknown", action="refit")
+
+
+def test_a_node_is_gone(cluster: ManagedCluster) -> None:
+    job_id = start(cluster)
+    gone = cluster.nodes_of(job_id)[1]
+    cluster.fault("kill-slurmd", gone)
+    check(
+        cluster,
+        job_id,
+        attempts=2,
+        excluded={gone},
+        nodes=3,
+        category="hardware.node",
+        action="refit",
+    )
+
+
+def test_the_batch_host_is_gone(cluster: ManagedCluster) -> None:
+    job_id = start(cluster)
+    gone = cluster.nodes_of(job_id)[0]
+    cluster.fault("kill-slurmd", gone)
+    check(
+        cluster,
+        job_id,
+        attempts=2,
+        excluded={gone},
+        nodes=3,
+        category="hardware.node",
+        action="refit",
+    )
+
+
+def test_a_node_is_set_down(cluster: ManagedCluster) -> None:
+    job_id = start(cluster)
+    down = cluster.nodes_of(job_id)[2]
+    cluster.fault("node-down", down)
+    check(
+        cluster,
+        job_id,
+        attempts=2,
+        excluded={down},
+        nodes=3,
+        category="hardware.node",
+        action="refit",
+    )
+
+
+def test_a_slurmd_dies_unnoticed_and_then_a_rank(cluster: ManagedCluster) -> None:
+    job_id = start(cluster)
+    silent = cluster.nodes_of(job_id)[1]
+    cluster.fault("kill-slurmd-only", silent)
+    cluster.fault("kill-step", cluster.nodes_of(job_id)[2])
+    check(cluster, job_id, attempts=2, excluded={silent}, nodes=3, category="unknown")
+
+
+def test_the_pool_is_too_small_for_a_replacement(cluster: ManagedCluster) -> None:
+    job_id = start(cluster, nodes=5)
+    gone = cluster.nodes_of(job_id)[3]
+    cluster.fault("node-down", gone)
+    check(
+        cluster,
+        job_id,
+        attempts=2,
+        excluded={gone},
+        nodes=4,
+        category="hardware.node",
+        action="refit",
+    )
+
+
+def test_a_drained_node_lets_the_run_go_on(cluster: ManagedCluster) -> None:
+    job_id = start(cluster)
+    cluster.fault("node-drain", cluster.nodes_of(job_id)[1])
+    assert cluster.await_end(job_id) == "COMPLETED"
+    assert len(cluster.summary()["runs"]) == 1
+
+
+def test_the_prolog_fails_on_one_node(cluster: ManagedCluster) -> None:
+    cluster.fault("fail-prolog", "csx1")
+    try:
+        [job_id] = cluster.csx_sbatch(cluster.config(steps=20, every=EVERY, nodes=3, min_nodes=2))
+        assert cluster.await_end(job_id) == "COMPLETED"
+    finally:
+        cluster.fault("mend-prolog", "csx1")
+    ends = cluster.ends(job_id)
+    assert [end["category"] for end in ends] == ["prolog_failed", "completed"]
+    assert [end["action"] for end in ends] == ["release", "leave"]
+    assert cluster.excluded(job_id) == {"csx1"}

@@ -1,0 +1,216 @@
+"""A devcluster with the plugin installed as a site would install it, and what tests ask of it."""
+
+import json
+import os
+import pwd
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from slurm_restart.control.install import hook_text
+from tests.devcluster import AS_ROOT, DevCluster, await_
+
+EXAMPLES = Path(__file__).parents[1] / "contrib" / "examples"
+FAST = {"backoff": [1, 1, 1], "short_wait": 0}
+"""A policy for tests: the waits of the default one take minutes."""
+
+
+class ManagedCluster(DevCluster):
+    """A cluster whose EpilogSlurmctld is the plugin's hook.
+
+    Args:
+        nodes: how many nodes.
+        policy: the `[policy]` table of site.toml.
+        hook: the `[hook]` table.
+        mode: "act" or "observe".
+        options: further options of `devcluster up`.
+    """
+
+    def __init__(
+        self,
+        *,
+        nodes: int = 4,
+        policy: dict[str, Any] | None = None,
+        hook: dict[str, Any] | None = None,
+        mode: str = "act",
+        options: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(nodes=nodes, options=options)
+        self.site_dir = self.directory / "site"
+        self.state_dir = self.site_dir / "state"
+        self.export_dir = self.site_dir / "public"
+        self.site = self.site_dir / "site.toml"
+        self.hook = self.site_dir / "csx-epilog"
+        self.slurm_user = pwd.getpwnam("slurm") if AS_ROOT else self.user
+        self.site_dir.mkdir()
+        for folder, mode_bits in ((self.state_dir, 0o700), (self.export_dir, 0o755)):
+            folder.mkdir(mode=mode_bits)
+            if AS_ROOT:
+                os.chown(folder, self.slurm_user.pw_uid, self.slurm_user.pw_gid)
+        self.configure(policy=FAST if policy is None else policy, hook=hook, mode=mode)
+        self.hook.write_text(hook_text(self.site, python=Path(sys.executable)))
+        self.hook.chmod(0o755)
+        self.options = ("--epilog", str(self.hook), *self.options)
+
+    def configure(
+        self,
+        *,
+        policy: dict[str, Any] | None = None,
+        hook: dict[str, Any] | None = None,
+        mode: str = "act",
+    ) -> None:
+        """Write site.toml; the next hook and the next sweep read it."""
+        lines = [
+            f'mode = "{mode}"',
+            f'state_dir = "{self.state_dir}"',
+            f'export_dir = "{self.export_dir}"',
+            f'slurm_bin = "{self.bin_dir}"',
+            f'slurm_conf = "{self.conf}"',
+        ]
+        for table, values in (("policy", policy or {}), ("hook", hook or {})):
+            lines += [f"[{table}]", *(f"{key} = {json.dumps(v)}" for key, v in values.items())]
+        self.site.write_text("\n".join(lines) + "\n")
+
+    def up(self) -> None:
+        """Boot, with this interpreter's commands in the users' PATH."""
+        super().up()
+        self.environment["PATH"] = f"{Path(sys.executable).parent}:{EXAMPLES}:{SYSTEM}"
+        self.environment["CSX_RESTART_SITE"] = str(self.site)
+
+    # --- the plugin ------------------------------------------------------------------------------
+
+    def reconcile(self) -> dict[str, int]:
+        """One sweep of the reconciler, as SlurmUser."""
+        done = subprocess.run(
+            [sys.executable, "-I", "-m", "slurm_restart.cli.restart", "reconcile"]
+            + ["--site", str(self.site), "--json"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            cwd="/",
+            env={},
+            **self._as_slurm(),
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def _as_slurm(self) -> dict[str, Any]:
+        user = self.slurm_user
+        if not AS_ROOT:
+            return {}
+        return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+    def journal(self, job_id: int) -> list[dict[str, Any]]:
+        """The events of a job's journal."""
+        files = sorted(self.state_dir.glob(f"journal/*/{job_id}-*.jsonl"))
+        return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+    def ends(self, job_id: int) -> list[dict[str, Any]]:
+        """The ends on record."""
+        return [event for event in self.journal(job_id) if event["event"] == "end"]
+
+    def trace(self) -> str:
+        """The hook's log."""
+        log = self.state_dir / "csx-epilog.log"
+        return log.read_text() if log.exists() else ""
+
+    # --- runs ------------------------------------------------------------------------------------
+
+    def config(self, name: str = "trainer.yaml", **changes: Any) -> Path:
+        """A trainer config in the work directory: the example's, with changes by dotted key.
+
+        `command` sets the launch command, None removes a key.
+        """
+        data = yaml.safe_load((EXAMPLES / "trainer.yaml").read_text())
+        for dotted, value in changes.items():
+            keys = SHORT.get(dotted, dotted).split(".")
+            place = data
+            for key in keys[:-1]:
+                place = place.setdefault(key, {})
+            if value is None:
+                place.pop(keys[-1], None)
+            else:
+                place[keys[-1]] = value
+        path = self.work / name
+        path.write_text(yaml.safe_dump(data))
+        return path
+
+    def csx_sbatch(self, config: Path, *options: str) -> list[int]:
+        """Submit with csx-sbatch; the job ids of the phases."""
+        out = self.run("csx-sbatch", "--parsable", *options, str(config))
+        return [int(line.partition(";")[0]) for line in out.split()]
+
+    def run_dir(self, model_dir: Path | None = None) -> Path:
+        """The newest run directory."""
+        where = model_dir or self.work / "model_dir"
+        return sorted(where.glob("*_restartable"))[-1]
+
+    def summary(self, run_dir: Path | None = None) -> dict[str, Any]:
+        """summary.json of a run."""
+        return json.loads(((run_dir or self.run_dir()) / "summary.json").read_text())
+
+    def await_step(self, step: int, *, model_dir: Path | None = None, timeout: float = 60) -> None:
+        """Wait for the checkpoint of a step."""
+        where = model_dir or self.work / "model_dir"
+        path = where / f"checkpoint_{step}.mdl"
+        await_(path.exists, f"checkpoint of step {step}", timeout=timeout)
+
+    def await_end(self, job_id: int, *states: str, timeout: float = 120) -> str:
+        """Wait until a job has ended for good, sweeping as the timer would; its state."""
+        final = states or ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
+        deadline = time.monotonic() + timeout
+        while (state := self.state(job_id)) not in final:
+            assert time.monotonic() < deadline, f"job {job_id} is {state}: {self.trace()}"
+            self.reconcile()
+        return state
+
+    def nodes_of(self, job_id: int) -> list[str]:
+        """The nodes that a running job holds; the first is the batch host."""
+        hostlist = self.run("squeue", "-h", "-j", str(job_id), "-o", "%N").strip()
+        return self.run("scontrol", "show", "hostnames", hostlist).split()
+
+    def await_running(self, job_id: int, *, timeout: float = 60) -> list[str]:
+        """Wait until a job runs, sweeping as the timer would; its nodes."""
+        self.await_end(job_id, "RUNNING", timeout=timeout)
+        return self.nodes_of(job_id)
+
+    def excluded(self, job_id: int) -> set[str]:
+        """Nodes that the run's journal excludes."""
+        return {event["node"] for event in self.journal(job_id) if event["event"] == "exclude"}
+
+    def batch_pid(self, job_id: int) -> int:
+        """The process of the batch script: the supervisor, which the script has become."""
+        pids = self.run("scontrol", "listpids", f"{job_id}.batch", as_root=True, check=False)
+        rows = [line.split() for line in pids.splitlines()[1:]]
+        return min(int(row[0]) for row in rows if row and row[0].isdigit())
+
+    def heal(self) -> None:
+        """Mend whatever a test has broken."""
+        self.run("scancel", "--user", self.user.pw_name, as_root=True, check=False)
+        for node in self.node_names:
+            state = self.node(node)
+            if "down" in state or "*" in state:
+                self._devcluster("fault", str(self.root), "start-slurmd", node)
+        self.mend()
+
+    def job(self, job_id: int) -> dict[str, str]:
+        """Fields of `scontrol show job` (none of these tests' texts holds a space)."""
+        text = self.run("scontrol", "show", "job", "-o", str(job_id), as_root=True)
+        return dict(pair.partition("=")[::2] for pair in text.split())
+
+
+SYSTEM = "/usr/sbin:/usr/bin:/sbin:/bin"
+SHORT = {
+    "command": "slurm.command",
+    "nodes": "trainer.init.backend.cluster_config.num_csx",
+    "steps": "trainer.init.loop.max_steps",
+    "every": "trainer.init.checkpoint.steps",
+    "restarts": "trainer.init.autorestart.max_num_restarts",
+    "min_nodes": "trainer.init.autorestart.min_num_csx",
+    "model_dir": "trainer.init.model_dir",
+}
