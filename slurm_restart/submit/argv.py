@@ -107,6 +107,7 @@ def _short(word: str, rest: list[str], table: OptionTable) -> list[Use]:
             raise UsageError(
                 f"{origin}: sbatch has no such option (an option of the trainer goes behind --)"
             )
+        origin = f"-{letter} (--{option.name})"
         if option.argument is Argument.NONE:
             uses.append(Use(option=option, value=None, origin=origin))
             continue

@@ -5,7 +5,7 @@ import re
 from slurm_restart.core.digest import MAX_SECONDS
 
 _UNITS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "hour": 3600, "d": 86400, "day": 86400}
-_PART = re.compile(r"(\d{1,9})\s*(s|secs?|m|mins?|h|hours?|d|days?)\s*", re.ASCII)
+_PART = re.compile(r"(\d{1,9})\s*(days?|d|hours?|h|mins?|m|secs?|s)\s*", re.ASCII)
 # sbatch(1), --time, but for the bare number: it is minutes there, and seconds to most people.
 _SLURM = re.compile(r"(?:(?P<d>\d{1,6})-)?(?P<a>\d{1,9})(?::(?P<b>\d{1,2}))?(?::(?P<c>\d{1,2}))?")
 EXPECTED = "a time such as 10min, 24h or 1-12:00:00"

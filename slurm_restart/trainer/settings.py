@@ -33,6 +33,8 @@ class Settings:
     """Options of the site's SPANK plugins; with an argument: the name ends with `=`."""
     setup: tuple[str, ...] = ()
     """Shell lines that run in the job before the trainer."""
+    setup_origin: str = ""
+    """Where they stand, for messages."""
     command: str | None = None
     checkpoint_directory: str | None = None
     """Relative to model_dir."""
@@ -171,7 +173,8 @@ def _take(
 ) -> None:
     name = ".".join(keys)
     if name not in _READERS:
-        expected = nearest(name, KEYS) or f"one of {', '.join(KEYS)}"
+        near = nearest(name, KEYS) or nearest(name, (*KEYS, *_SECTIONS))
+        expected = near or f"one of {', '.join(KEYS)}"
         problems.append(f"{layer.where(keys)}: expected {expected}, got {shown(name)}")
         return
     target = _FIELDS.get(name, keys[-1])
@@ -180,6 +183,8 @@ def _take(
         return
     try:
         values[target] = _READERS[name](value)
+        if target == "setup":
+            values["setup_origin"] = layer.where(keys)
     except _Unfit as error:
         problems.append(f"{layer.where(keys)}: expected {error}, got {shown(value)}")
 

@@ -27,6 +27,7 @@ class Document:
     """A YAML file whose root is a mapping. `path` is its name in messages."""
 
     path: str
+    text: str
     root: yaml.MappingNode
     data: dict[Any, Any]
 
@@ -104,7 +105,7 @@ def parse(text: str, name: str) -> Document:
         data = SafeConstructor().construct_document(root)
     except yaml.YAMLError as error:
         raise ConfigError(name, [_syntax(name, text, error)]) from None
-    return Document(path=name, root=root, data=data)
+    return Document(path=name, text=text, root=root, data=data)
 
 
 def _text(path: Path) -> str:

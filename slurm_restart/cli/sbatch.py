@@ -1,0 +1,171 @@
+"""csx-sbatch: submit a training run that restarts by itself."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from slurm_restart import __version__
+from slurm_restart.cli import common
+from slurm_restart.errors import SlurmError
+from slurm_restart.submit import execute, report
+from slurm_restart.submit.argv import CommandLine, parse
+from slurm_restart.submit.options import OptionTable
+from slurm_restart.submit.planning import Surroundings
+from slurm_restart.submit.prepare import prepare
+from slurm_restart.submit.submission import Submission, slurm_access
+from slurm_restart.trainer.layers import file_layers
+from slurm_restart.trainer.plan import SlurmAccess
+from slurm_restart.trainer.settings import combine
+
+NAME = "csx-sbatch"
+HELP = """\
+Usage: csx-sbatch [options of sbatch] TRAINER.yaml [-- options of the trainer]
+
+Submits a training run to Slurm: one job for each phase of the config. With `autorestart` in the
+config, a failed job comes back from its last checkpoint, without the faulty nodes.
+
+Options beside those of sbatch:
+  --mode MODE       fit (the default), train_and_eval, validate or validate_all
+  --num-csx N       CSX systems of a full-size attempt, instead of the config's
+  --dry-run         print the plan and the scripts, and change nothing
+  --test-only       ask `sbatch --test-only` for every phase, and create nothing
+  --json            print the result as JSON
+  --parsable        print the job ids, one a line
+  -h, --help        print this
+  -V, --version     print the version
+
+Options of sbatch are passed on, brought together with what restarting needs, or refused with the
+reason and the way out: docs/reference/sbatch-options.md lists them all. Defaults for them, setup
+lines for the job and another launch command stand in a `slurm:` block of the config, in
+~/.config/slurm_restart/user.toml and in /etc/slurm_restart/site.toml.
+
+Examples:
+  csx-sbatch trainer.yaml
+  csx-sbatch -p csx -t 2-0 --comment='first try' trainer.yaml
+  csx-sbatch --test-only --num-csx 4 trainer.yaml
+  csx-sbatch --mode validate trainer.yaml
+  csx-sbatch -d afterok:4711 trainer.yaml -- --disable_version_check
+
+Exit codes: 0 submitted, 2 wrong usage, 3 a wrong config or settings file, 4 refused by Slurm,
+75 no answer from Slurm.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """The options that csx-sbatch answers itself."""
+
+    dry_run: bool
+    test_only: bool
+    json: bool
+    parsable: bool
+    quiet: bool
+
+    @classmethod
+    def of(cls, line: CommandLine) -> "_Asked":
+        names = {use.option.name for use in line.uses}
+        return cls(
+            dry_run="dry-run" in names,
+            test_only="test-only" in names,
+            json="json" in names,
+            parsable="parsable" in names,
+            quiet="quiet" in names,
+        )
+
+
+class _SbatchCommand(click.Command):
+    """A command whose arguments are read by sbatch's rules, which click's are not."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.params["arguments"] = tuple(args)
+        return []
+
+    def get_help(self, ctx: click.Context) -> str:  # noqa: ARG002 - click's signature
+        return HELP.rstrip()
+
+
+@click.command(cls=_SbatchCommand, add_help_option=False)
+def command(arguments: Sequence[str]) -> None:
+    """Submit a training run that restarts by itself."""
+    layers = file_layers(os.environ)
+    table = OptionTable(combine(layers)[0].site_options)
+    line = parse(arguments, table)
+    names = {use.option.name for use in line.uses}
+    if names & {"help", "usage"}:
+        click.echo(HELP, nl=False)
+        return
+    if "version" in names:
+        click.echo(f"{NAME} {__version__}")
+        return
+    asked = _Asked.of(line)
+    around = Surroundings(environ=os.environ, cwd=Path.cwd(), slurm=_access(asked))
+    submission = prepare(line, table, layers, around)
+    if not asked.quiet:
+        _say(submission)
+    _carry_out(submission, asked, around.slurm)
+
+
+def _access(asked: _Asked) -> SlurmAccess:
+    try:
+        return slurm_access(os.environ)
+    except SlurmError:
+        if asked.dry_run:
+            # A plan can be looked at where there is no Slurm.
+            return SlurmAccess(bin_dir="/usr/bin")
+        raise
+
+
+def _say(submission: Submission) -> None:
+    for warning in submission.warnings:
+        click.echo(f"{NAME}: warning: {warning}", err=True)
+    for note in submission.notes:
+        click.echo(f"{NAME}: {note}", err=True)
+
+
+def _carry_out(submission: Submission, asked: _Asked, access: SlurmAccess) -> None:
+    if asked.dry_run:
+        click.echo(
+            report.plan_json(submission) if asked.json else report.plan_text(submission),
+            nl=asked.json,
+        )
+        return
+    # Imported here: a dry run needs no Slurm.
+    from slurm_restart.slurm.commands import Commands  # noqa: PLC0415
+
+    slurm = Commands(bin_dir=Path(access.bin_dir))
+    if asked.test_only:
+        answers = execute.test(submission, slurm)
+        if asked.json:
+            click.echo(report.test_json(submission, answers))
+        elif not asked.parsable:
+            click.echo("\n".join(answers), err=True)
+        return
+    for wait in execute.check(submission, slurm):
+        if not asked.quiet:
+            click.echo(f"{NAME}: warning: {wait}", err=True)
+    done = execute.submit(submission, slurm, now=datetime.now, told=_teller(asked))
+    if asked.json:
+        click.echo(report.result_json(submission, done))
+
+
+def _teller(asked: _Asked) -> Callable[[execute.Submitted], Any]:
+    if asked.json:
+        return lambda _: None
+    if asked.parsable:
+        return lambda item: click.echo(item.job_id)
+    return lambda item: click.echo(f"Submitted batch job {item.job_id}")
+
+
+def main() -> None:
+    """Run csx-sbatch and exit."""
+    common.run(command, NAME, sys.argv[1:])
+
+
+if __name__ == "__main__":
+    main()

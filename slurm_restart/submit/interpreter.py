@@ -1,0 +1,43 @@
+"""How a batch script finds this Python and this package again, whatever the job's environment."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import slurm_restart
+
+_PROBE = "import slurm_restart; print(slurm_restart.__file__)"
+_PROBE_TIMEOUT = 30.0
+_BOOTSTRAP = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); "
+    "from slurm_restart.cli.restart import main; main()"
+)
+
+
+def supervisor_command(run_dir: str) -> tuple[str, ...]:
+    """The command that supervises the run in a directory (absolute).
+
+    `-I` shuts out PYTHONPATH, PYTHONHOME, the current directory and the user's site-packages. A
+    package that only those would find is named by its path.
+    """
+    run = ("run", "--run-dir", run_dir)
+    if _is_installed():
+        return (sys.executable, "-I", "-m", "slurm_restart.cli.restart", *run)
+    return (sys.executable, "-I", "-c", _BOOTSTRAP, str(_package().parent), *run)
+
+
+def _package() -> Path:
+    return Path(slurm_restart.__file__).resolve().parent
+
+
+def _is_installed() -> bool:
+    """Whether an isolated interpreter imports the very package that is running now."""
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", _PROBE],
+        capture_output=True,
+        text=True,
+        timeout=_PROBE_TIMEOUT,
+        check=False,
+    )
+    found = done.stdout.strip()
+    return done.returncode == 0 and Path(found).resolve().parent == _package()

@@ -1,0 +1,46 @@
+"""How many CSX systems and nodes a phase has."""
+
+from dataclasses import dataclass
+
+from slurm_restart.core.digest import MAX_NODES
+from slurm_restart.trainer.phases import Phase
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """A full-size attempt, and the smallest."""
+
+    num_csx: int
+    num_nodes: int
+    min_nodes: int
+
+    @property
+    def can_shrink(self) -> bool:
+        """Whether a restart may have fewer nodes."""
+        return self.min_nodes < self.num_nodes
+
+
+def size_of(
+    phase: Phase, *, asked_csx: int | None, asked_nodes: int | None, csx_per_node: int
+) -> Size:
+    """The size of a phase.
+
+    Args:
+        phase: its num_csx counts unless another is asked for.
+        asked_csx: --num-csx.
+        asked_nodes: --nodes, which counts where nothing else gives a number of systems.
+        csx_per_node: systems that one node stands for; the last node may have fewer.
+    """
+    num_csx = asked_csx or phase.num_csx
+    if num_csx is None:
+        num_csx = 1 if asked_nodes is None else min(asked_nodes, MAX_NODES) * csx_per_node
+    least = phase.autorestart.min_num_csx if phase.autorestart is not None else num_csx
+    return Size(
+        num_csx=num_csx,
+        num_nodes=_ceil(num_csx, csx_per_node),
+        min_nodes=_ceil(min(least, num_csx), csx_per_node),
+    )
+
+
+def _ceil(systems: int, per_node: int) -> int:
+    return -(-systems // per_node)

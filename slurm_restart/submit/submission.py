@@ -1,0 +1,84 @@
+"""A submission as it was planned: what each job will be, before anything has been done."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slurm_restart.errors import SlurmError
+from slurm_restart.submit.argv import Use
+from slurm_restart.submit.interpreter import supervisor_command
+from slurm_restart.submit.merge import JobFacts, sbatch_arguments
+from slurm_restart.submit.render import render
+from slurm_restart.submit.size import Size
+from slurm_restart.trainer.config import dump
+from slurm_restart.trainer.plan import RunPlan, SlurmAccess
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseJob:
+    """One phase: a job to be, with its run directory to be."""
+
+    plan: RunPlan
+    size: Size
+    name: str
+    """The job's name where none is given."""
+    uses: Mapping[str, Use]
+    setup: tuple[str, ...]
+    config: Mapping[str, Any]
+    config_text: str | None
+    """The file as it stands, where the phase is the whole of it; None: `config` is written."""
+
+    @property
+    def params(self) -> str:
+        """The text of params.yaml."""
+        return dump(self.config) if self.config_text is None else self.config_text
+
+    def facts(self, after: str | None = None) -> JobFacts:
+        """What the options are merged with; `after`: job id of the phase before."""
+        return JobFacts(
+            nodes=self.plan.num_nodes,
+            can_shrink=self.size.can_shrink,
+            digest=self.plan.digest,
+            name=self.name,
+            first=self.plan.phase == 0,
+            after=after,
+        )
+
+    def arguments(self, after: str | None = None) -> tuple[str, ...]:
+        """The arguments for sbatch, which have been checked."""
+        return sbatch_arguments(self.uses, self.facts(after))[0]
+
+    def script(self, run_dir: Path) -> str:
+        """The batch script for a run directory.
+
+        Raises:
+            TemplateError: as `render`.
+        """
+        return render(supervisor=supervisor_command(str(run_dir)), setup=self.setup)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """All phases, in their order. Warnings and notes are whole lines for a person."""
+
+    jobs: tuple[PhaseJob, ...]
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def slurm_access(environ: Mapping[str, str]) -> SlurmAccess:
+    """Where Slurm's commands are.
+
+    Raises:
+        SlurmError: no sbatch in PATH.
+    """
+    sbatch = shutil.which("sbatch", path=environ.get("PATH"))
+    if sbatch is None:
+        raise SlurmError("sbatch: not found in PATH")
+    conf = environ.get("SLURM_CONF")
+    return SlurmAccess(
+        bin_dir=str(Path(sbatch).absolute().parent),
+        conf=str(Path(conf).absolute()) if conf else None,
+    )
