@@ -107,7 +107,7 @@ def shown(value: Any) -> str:
         case dict():
             return "a mapping"
         case list():
-            return "a list"
+            return "a list" if value else "an empty list"
         case str():
             short = value if len(value) <= _LONGEST else f"{value[:_LONGEST]}…"
             return repr(short)

@@ -24,7 +24,6 @@ _SECTIONS: dict[Mode, str] = {
     Mode.VALIDATE_ALL: "validate_all",
 }
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_MAX_STEPS = 10**12
 DEFAULT_MODEL_DIR = "./model_dir"
 DEFAULT_CHECKPOINT_NAME = "checkpoint_{step}.mdl"
 
@@ -112,9 +111,10 @@ def _places(checker: Checker) -> list[tuple[Key, ...]]:
     else:
         places = [("trainer", index, "trainer") for index in range(len(trainer))]
         if not places:
-            checker.problem(("trainer",), "at least one phase", "an empty list")
+            checker.problem(("trainer",), "at least one phase", trainer)
     for keys in places:
-        _require_mapping(checker, keys[:-1] if len(keys) > 1 else keys)
+        if len(keys) > 1:
+            _require_mapping(checker, keys[:-1])
         _require_mapping(checker, keys)
         _require_mapping(checker, (*keys, "init"))
     return places
@@ -162,7 +162,7 @@ def _read_phase(
         num_csx=checker.whole(*init, "backend", "cluster_config", "num_csx", low=1, high=MAX_NODES),
         autorestart=_autorestart(checker, (*init, "autorestart")),
         model_dir=_local(checker, (*init, "model_dir")) or DEFAULT_MODEL_DIR,
-        checkpoint_steps=checker.whole(*checkpoint, "steps", low=0, high=_MAX_STEPS),
+        checkpoint_steps=checker.whole(*checkpoint, "steps", low=0),
         checkpoint_root=_local(checker, (*checkpoint, "checkpoint_root")),
         checkpoint_name=_checkpoint_name(checker, (*checkpoint, "checkpoint_name")),
         autoload_last_checkpoint=checker.flag(
@@ -226,7 +226,7 @@ def _loop(checker: Checker, keys: tuple[Key, ...]) -> LoopFacts:
         return LoopFacts()
 
     def steps(name: str) -> int | None:
-        return checker.whole(*keys, name, low=1, high=_MAX_STEPS)
+        return checker.whole(*keys, name, low=1)
 
     num_steps, epochs, length = steps("num_steps"), steps("num_epochs"), steps("steps_per_epoch")
     accumulated = steps("grad_accum_steps") or 1

@@ -1,0 +1,161 @@
+import re
+
+import pytest
+
+from slurm_restart.errors import ConfigError
+from slurm_restart.trainer.layers import config_layer, file_layers
+from slurm_restart.trainer.settings import Settings, combine
+from slurm_restart.trainer.yaml_lines import parse
+
+
+def of_yaml(block):
+    layer = config_layer(parse(f"slurm:\n{block}", "t.yaml"))
+    assert layer is not None
+    return layer
+
+
+def values(settings):
+    return {name: given.value for name, given in settings.sbatch.items()}
+
+
+def files(tmp_path, site="", user=""):
+    (tmp_path / "site.toml").write_text(site)
+    (tmp_path / "slurm_restart").mkdir(exist_ok=True)
+    (tmp_path / "slurm_restart" / "user.toml").write_text(user)
+    return file_layers(
+        {"CSX_RESTART_SITE": str(tmp_path / "site.toml"), "XDG_CONFIG_HOME": str(tmp_path)}
+    )
+
+
+def test_every_key_of_the_block():
+    settings, problems = combine(
+        [
+            of_yaml("""\
+  sbatch: {partition: gpu, time: 1:00:00, --exclude: [a, b], requeue: on, hold: off, mem: 010}
+  setup: |
+    module load x
+    export A="b c"
+  command: srun python train.py --resume {checkpoint}
+  site_options: [container-image=]
+  checkpoint: {directory: ck, pattern: "epoch=*-step={step}.ckpt", complete: "{path}.done"}
+  nodes: {csx_per_node: 2}
+  policy: {stop_on_repeat: 0, shrink_after: 10min, give_up_after: 1-0, exclude_for: unlimited}
+""")
+        ]
+    )
+    assert problems == []
+    assert values(settings) == {
+        "partition": "gpu",
+        "time": "1:00:00",
+        "exclude": "a,b",
+        "requeue": True,
+        "mem": "010",
+    }
+    assert settings.setup == ("module load x", 'export A="b c"')
+    assert settings.command == "srun python train.py --resume {checkpoint}"
+    assert settings.site_options == ("container-image=",)
+    assert settings.checkpoint_directory == "ck"
+    assert settings.checkpoint_complete == "{path}.done"
+    assert settings.csx_per_node == 2
+    assert (settings.stop_on_repeat, settings.shrink_after) == (0, 600)
+    assert (settings.give_up_after, settings.exclude_for) == (86400, 10**8)
+    assert settings.checkpoint_pattern is not None
+    match = re.fullmatch(settings.checkpoint_pattern, "epoch=3-step=12.ckpt")
+    assert match is not None
+    assert match["step"] == "12"
+    assert not re.fullmatch(settings.checkpoint_pattern, "epoch=3-step=12_ckpt")
+
+
+def test_nothing_given_is_all_defaults():
+    assert combine([]) == (Settings(), [])
+    assert combine([of_yaml("  policy: {}\n  sbatch:\n")]) == (Settings(), [])
+    assert config_layer(parse("trainer: 1", "t.yaml")) is None
+    assert config_layer(parse("slurm: ~", "t.yaml")) is None
+
+
+def test_the_later_layer_wins_key_by_key(tmp_path):
+    layers = files(
+        tmp_path,
+        site="""
+[slurm]
+setup = ["module load slurm"]
+command = "site {config}"
+[slurm.sbatch]
+partition = "site"
+account = "all"
+exclusive = true
+time = 01:00:00
+[slurm.policy]
+shrink_after = "1h"
+""",
+        user='[slurm.sbatch]\npartition = "user"\nnice = 5\n[slurm.nodes]\ncsx_per_node = 2\n',
+    )
+    layers.append(of_yaml("  sbatch: {account: ~, nice: 7, exclusive: no}\n  command: ~\n"))
+    settings, problems = combine(layers)
+    assert problems == []
+    assert values(settings) == {"time": "01:00:00", "partition": "user", "nice": "7"}
+    assert settings.setup == ("module load slurm",)
+    assert settings.setup_origin == f"{tmp_path}/site.toml:3: slurm.setup"
+    assert settings.command is None
+    assert (settings.csx_per_node, settings.shrink_after) == (2, 3600)
+    assert settings.sbatch["nice"].origin == "t.yaml:2: slurm.sbatch.nice"
+    # `partition` stands in one line of that file only.
+    assert settings.sbatch["partition"].origin.endswith("user.toml:2: slurm.sbatch.partition")
+
+
+@pytest.mark.parametrize(
+    ("block", "problem"),
+    [
+        ("  comand: x", "slurm.comand: expected command, got 'comand'"),
+        ("  polcy: {x: 1}", "slurm.polcy: expected policy, got 'polcy'"),
+        ("  zzzzz: 1", "slurm.zzzzz: expected one of sbatch, setup, command, "),
+        (
+            "  policy: {shrnk_after: 1h}",
+            "slurm.policy.shrnk_after: expected policy.shrink_after, got 'policy.shrnk_after'",
+        ),
+        ("  policy: 3", "slurm.policy: expected a mapping, got '3'"),
+        ("  policy: {shrink_after: 300}", "slurm.policy.shrink_after: expected a time such as"),
+        ("  policy: {stop_on_repeat: 1.5}", "expected a whole number from 0 to 10000, got '1.5'"),
+        ("  nodes: {csx_per_node: 0}", "expected a whole number from 1 to 100000, got '0'"),
+        ("  command: ''", "slurm.command: expected text, got ''"),
+        ("  command: x {confg}", "got {confg} (did you mean {config}?)"),
+        ("  command: x '{config}'", "slurm.command: expected {config} outside quotes"),
+        ("  setup: {a: b}", "slurm.setup: expected a list of shell lines, or a block of them"),
+        ("  setup: [a: b]", "slurm.setup: expected a list of shell lines, or a block of them"),
+        ("  site_options: ['-x']", "expected a list of option names such as container-image="),
+        ("  checkpoint: {pattern: c.pt}", "expected the name of a checkpoint with {step} in it"),
+        ("  checkpoint: {pattern: 'a/{step}'}", "expected the name of a checkpoint with {step}"),
+        ("  checkpoint: {complete: done}", "expected a path with {path} in it"),
+        ("  sbatch: {mem: {a: 1}}", "slurm.sbatch.mem: expected text or a flag, got a mapping"),
+        ("  sbatch: [a]", "slurm.sbatch: expected a mapping, got a list"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_line(block, problem):
+    problems = combine([of_yaml(block)])[1]
+    assert len(problems) == 1
+    assert problems[0].startswith("t.yaml:2: slurm.")
+    assert problem in problems[0]
+
+
+def test_a_block_that_is_none_is_refused():
+    with pytest.raises(ConfigError, match=r"t\.yaml:1: slurm: expected a mapping, got '3'"):
+        config_layer(parse("slurm: 3", "t.yaml"))
+
+
+def test_files_that_are_not_there_say_nothing(tmp_path):
+    nowhere = {"CSX_RESTART_SITE": str(tmp_path / "a" / "b"), "HOME": str(tmp_path)}
+    assert file_layers(nowhere) == []
+    assert file_layers({**nowhere, "HOME": "/dev/null"}) == []
+    # A site file for the controller alone.
+    assert files(tmp_path, site='state_dir = "/x"\n') == []
+
+
+@pytest.mark.parametrize(
+    ("site", "problem"),
+    [("slurm = 3", "slurm: expected a table"), ("[slurm", "Expected ']'"), ("x = \x01", "Invalid")],
+)
+def test_a_file_that_is_wrong_is_refused(tmp_path, site, problem):
+    with pytest.raises(ConfigError) as caught:
+        files(tmp_path, site=site)
+    assert caught.value.problems[0].startswith(f"{tmp_path}/site.toml: ")
+    assert problem in caught.value.problems[0]
