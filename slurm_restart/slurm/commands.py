@@ -1,0 +1,210 @@
+"""The port to Slurm over its own commands; works on every release, and a fresh process is cheap."""
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+
+from slurm_restart.core.job import Job, NodeState
+from slurm_restart.errors import JobNotFoundError, SlurmError, SlurmUnavailableError
+from slurm_restart.slurm import parse
+from slurm_restart.slurm.ask import Asker
+from slurm_restart.slurm.hostlist import expand
+from slurm_restart.slurm.parse_nodes import (
+    parse_cluster_name,
+    parse_nodes,
+    parse_release,
+    parse_reservation,
+)
+from slurm_restart.slurm.process import Call, Completed, run
+from slurm_restart.slurm.refusal import refusal
+
+BASE_STATES_SINCE = (24, 11)
+"""From this release on, Slurm tells the base state of a COMPLETING job."""
+_TRIES = 4
+"""How often calls made side by side may have seen a job at different moments."""
+_SHOW_NODES = ("scontrol", "show", "node", "-o")
+_FIELD = re.compile(r"[A-Za-z]+")
+_SUBMITTED = re.compile(r"^([0-9]+)(?:;\S*)?$", re.MULTILINE)
+
+
+class Commands:
+    """Slurm's commands as the port `Slurm`.
+
+    Args:
+        bin_dir: the directory of the commands; None: they are looked up in PATH.
+        slurm_conf: path of slurm.conf; None: as the environment or Slurm's default has it.
+        timeout: seconds that one request may take.
+        tell: called with each line that sbatch says while it submits (a site's own messages).
+    """
+
+    def __init__(
+        self,
+        bin_dir: str | os.PathLike[str] | None = None,
+        slurm_conf: str | os.PathLike[str] | None = None,
+        timeout: float = 10.0,
+        *,
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
+        self._asker = Asker(
+            None if bin_dir is None else os.fspath(bin_dir),
+            None if slurm_conf is None else os.fspath(slurm_conf),
+            timeout,
+        )
+        self._tell = tell
+
+    # --- questions -------------------------------------------------------------------------------
+
+    def cluster_name(self) -> str:
+        """ClusterName of slurm.conf."""
+        return parse_cluster_name(self._ask("cluster name", "scontrol", "show", "config").stdout)
+
+    def release(self) -> tuple[int, int]:
+        """Release of the commands, such as (22, 5); asked once."""
+        return self._release
+
+    @cached_property
+    def _release(self) -> tuple[int, int]:
+        return parse_release(self._ask("version", "scontrol", "--version").stdout)
+
+    def job(self, job_id: int) -> Job:
+        """One job with every field; before 24.11 `state` is None while COMPLETING."""
+        return self._read(job_id)[0]
+
+    def job_end_facts(self, job_id: int) -> tuple[Job, tuple[NodeState, ...]]:
+        """One job with every field, and all nodes, asked for side by side."""
+        job, (nodes,) = self._read(job_id, self._asker.call(*_SHOW_NODES))
+        return job, parse_nodes(nodes.stdout)
+
+    def jobs(self, *, uid: int | None = None) -> tuple[Job, ...]:
+        """All jobs, by one call, with what `squeue -o` shows of them.
+
+        admin_comment, restarts, requeue, exit_code, signal, eligible_time, preempt_time and
+        std_out keep their defaults; `state` is None while COMPLETING.
+        """
+        mark = _new_mark()
+        of_user = () if uid is None else ("-u", str(uid))
+        call = self._squeue(*of_user, SQUEUE_FORMAT=parse.job_format(mark))
+        (answer,) = self._asker.ask("jobs", call)
+        found = map(parse.to_job, parse.job_records(answer.stdout, mark))
+        return tuple(job for job in found if uid in (None, job.uid))
+
+    def nodes(self) -> tuple[NodeState, ...]:
+        """All nodes."""
+        return parse_nodes(self._ask("nodes", *_SHOW_NODES).stdout)
+
+    def reservation_nodes(self, name: str) -> tuple[str, ...]:
+        """The nodes of a reservation, or of several (`a,b`)."""
+        show = ("show", "reservation", "-o")
+        calls = [self._asker.call("scontrol", *show, one) for one in name.split(",")]
+        answers = self._asker.ask(f"reservation {name}", *calls)
+        hostlists = (parse_reservation(answer.stdout) for answer in answers)
+        return tuple(dict.fromkeys(node for hostlist in hostlists for node in expand(hostlist)))
+
+    def ping(self) -> bool:
+        """Whether the controller, or its backup, answers."""
+        call = self._asker.call("scontrol", "ping")
+        try:
+            answer = run(call.args, env=call.env, timeout=self._asker.timeout)
+        except SlurmUnavailableError:
+            return False
+        return " is UP" in answer.stdout
+
+    # --- orders ----------------------------------------------------------------------------------
+
+    def update(self, job_id: int, fields: Mapping[str, str]) -> None:
+        """Change fields of a job, all by one request, in Slurm's spelling.
+
+        A value may hold anything, since scontrol takes each argument as one field.
+        """
+        for name in fields:
+            if not _FIELD.fullmatch(name) or name.lower() == "jobid":
+                raise SlurmError(f"update job {job_id}: not a field of a job: {name!r}")
+        pairs = [f"{name}={value}" for name, value in fields.items()]
+        if pairs:
+            self._ask(f"update job {job_id}", "scontrol", "update", f"JobId={job_id:d}", *pairs)
+
+    def requeue(self, job_id: int) -> None:
+        """Requeue; a job that is pending already is left as it is, without an error."""
+        try:
+            self._ask(f"requeue job {job_id}", "scontrol", "requeue", f"{job_id:d}")
+        except SlurmError as error:
+            if "Job is pending execution" not in error.stderr:
+                raise
+
+    def hold(self, job_id: int) -> None:
+        """Hold a pending job."""
+        self._ask(f"hold job {job_id}", "scontrol", "hold", f"{job_id:d}")
+
+    def release_job(self, job_id: int) -> None:
+        """Release a held job."""
+        self._ask(f"release job {job_id}", "scontrol", "release", f"{job_id:d}")
+
+    def cancel(self, job_id: int) -> None:
+        """Cancel; a job that has ended already is no error."""
+        # Without -v, scancel says nothing of a job that it does not know, and exits with 0.
+        answer = self._ask(f"cancel job {job_id}", "scancel", "-v", f"{job_id:d}")
+        if "Invalid job id specified" in answer.stderr:
+            raise refusal(answer, f"cancel job {job_id}")
+
+    def submit(self, script: str, options: Sequence[str], *, test_only: bool = False) -> str:
+        """Hand the path of a script to sbatch, once, in the caller's whole environment.
+
+        Returns:
+            The job id, or sbatch's answer to --test-only.
+
+        Raises:
+            SlurmUnavailableError: no answer; the job may have been submitted all the same.
+        """
+        what = "--test-only" if test_only else "--parsable"
+        answer = run(
+            [self._asker.program("sbatch"), what, *options, script],
+            env=os.environ | self._asker.configuration(),
+            timeout=self._asker.timeout,
+        )
+        if answer.code != 0:
+            raise refusal(answer, "sbatch")
+        if test_only:
+            return answer.stderr.strip()
+        if self._tell is not None:
+            for line in answer.stderr.splitlines():
+                self._tell(line)
+        match = _SUBMITTED.search(answer.stdout)
+        if match is None:
+            raise SlurmError(f"sbatch: expected a job id, got {answer.stdout[:200]!r}")
+        return match[1]
+
+    # --- how -------------------------------------------------------------------------------------
+
+    def _ask(self, what: str, name: str, *arguments: str) -> Completed:
+        return self._asker.ask(what, self._asker.call(name, *arguments))[0]
+
+    def _squeue(self, *arguments: str, **env: str) -> Call:
+        return self._asker.call("squeue", "-h", "-a", "-t", "all", *arguments, **env)
+
+    def _read(self, job_id: int, *others: Call) -> tuple[Job, tuple[Completed, ...]]:
+        """A job, and the answers to other calls made beside."""
+        has_base = self._release >= BASE_STATES_SINCE
+        only_state = ("-j", str(job_id), "--only-job-state", "--json")
+        for _ in range(_TRIES):
+            mark = _new_mark()
+            calls = [
+                self._squeue("-j", str(job_id), SQUEUE_FORMAT=parse.job_format(mark)),
+                self._squeue("-j", str(job_id), SQUEUE_FORMAT2=parse.detail_format(mark)),
+                *([self._asker.call("squeue", *only_state)] if has_base else []),
+            ]
+            answers = self._asker.ask(f"job {job_id}", *calls, *others)
+            rows, details = (answer.stdout for answer in answers[:2])
+            record = parse.job_of(parse.job_records(rows, mark), job_id)
+            detail = parse.job_of(parse.detail_records(details, mark), job_id)
+            base = parse.parse_base(answers[2].stdout, job_id) if has_base else None
+            if record is None:
+                raise JobNotFoundError(f"job {job_id}: Slurm does not show it")
+            if detail is not None and parse.agree(record, detail, base):
+                return parse.to_job(record, detail, base), answers[len(calls) :]
+        raise SlurmError(f"job {job_id}: it changes faster than it can be read")
+
+
+def _new_mark() -> str:
+    """What ends each field: unknown to those who wrote the text in the fields."""
+    return f"~{os.urandom(8).hex()}~"

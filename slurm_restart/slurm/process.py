@@ -1,0 +1,119 @@
+"""The one door to other programs: a list of arguments, a deadline, no shell, the full answer.
+
+The hook is a fresh process that imports this module, so it imports little.
+"""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from slurm_restart.errors import SlurmError, SlurmUnavailableError
+
+_REAP_TIMEOUT = 1.0
+"""Seconds that a killed child may take to vanish; one that hangs in the kernel is left behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """What a program answered; `code` is its exit status, negative for a signal."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A program with its arguments, its whole environment (None: ours), and its input."""
+
+    args: Sequence[str]
+    env: Mapping[str, str] | None = None
+    input: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What the program is asked, without its many arguments: `scontrol show job`."""
+        words = [arg for arg in self.args[1:] if arg.isalpha()][:2]
+        return " ".join([os.path.basename(self.args[0]), *words])  # noqa: PTH119 - cheap to import
+
+
+def run(
+    args: Sequence[str],
+    *,
+    timeout: float,
+    env: Mapping[str, str] | None = None,
+    input: str | None = None,  # noqa: A002 - as subprocess names it
+) -> Completed:
+    """Run one program; see `run_all`."""
+    return run_all([Call(args, env, input)], timeout=timeout)[0]
+
+
+def run_all(calls: Sequence[Call], *, timeout: float) -> tuple[Completed, ...]:
+    """Run programs side by side, each in a process group of its own, and collect their answers.
+
+    No program outlives this call, however it ends.
+
+    Args:
+        calls: what to run.
+        timeout: seconds for all of them together.
+
+    Raises:
+        SlurmUnavailableError: one of them did not end in time.
+        SlurmError: one of them could not be started.
+    """
+    deadline = time.monotonic() + timeout
+    children: list[subprocess.Popen[bytes]] = []
+    try:
+        for call in calls:
+            children.append(_start(call))  # noqa: PERF401 - `finally` needs those that did start
+        return tuple(
+            _collect(child, call, deadline, timeout)
+            for child, call in zip(children, calls, strict=True)
+        )
+    finally:
+        for child in children:
+            _end(child)
+
+
+def _start(call: Call) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            call.args,
+            env=call.env,
+            stdin=subprocess.DEVNULL if call.input is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            process_group=0,
+        )
+    except (OSError, ValueError) as error:
+        # ValueError: a null byte, which no argument can carry.
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise SlurmError(f"{call.args[0]}: cannot be run: {reason}") from error
+
+
+def _collect(
+    child: subprocess.Popen[bytes], call: Call, deadline: float, timeout: float
+) -> Completed:
+    data = None if call.input is None else call.input.encode()
+    try:
+        out, err = child.communicate(data, timeout=max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        raise SlurmUnavailableError(f"{call.name}: no answer within {timeout:g} s") from None
+    return Completed(child.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Kill what still runs in the child's group; its pipes are not read any more."""
+    if child.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(_REAP_TIMEOUT)
+    for pipe in (child.stdin, child.stdout, child.stderr):
+        if pipe is not None:
+            with suppress(BrokenPipeError):
+                pipe.close()
