@@ -86,8 +86,7 @@ class ManagedCluster(DevCluster):
     def reconcile(self) -> dict[str, int]:
         """One sweep of the reconciler, as SlurmUser."""
         done = subprocess.run(
-            [sys.executable, "-I", "-m", "slurm_restart.cli.restart", "reconcile"]
-            + ["--site", str(self.site), "--json"],
+            [*self.csx_restart, "reconcile", "--site", str(self.site), "--json"],
             capture_output=True,
             text=True,
             timeout=60,
@@ -98,6 +97,11 @@ class ManagedCluster(DevCluster):
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
+
+    @property
+    def csx_restart(self) -> tuple[str, ...]:
+        """csx-restart as SlurmUser runs it, without an environment."""
+        return (sys.executable, "-I", "-m", "slurm_restart.cli.restart")
 
     def _as_slurm(self) -> dict[str, Any]:
         user = self.slurm_user
@@ -148,7 +152,7 @@ class ManagedCluster(DevCluster):
     def run_dir(self, model_dir: Path | None = None) -> Path:
         """The newest run directory."""
         where = model_dir or self.work / "model_dir"
-        return sorted(where.glob("*_restartable"))[-1]
+        return max(where.glob("*_restartable"))
 
     def summary(self, run_dir: Path | None = None) -> dict[str, Any]:
         """summary.json of a run."""

@@ -7,21 +7,15 @@ from pathlib import Path
 
 import click
 
+from slurm_restart.cli.site import site_option
 from slurm_restart.control.controller import Controller, commands_for
 from slurm_restart.control.reconcile import Sweep, sweep
-from slurm_restart.control.site import DEFAULT_PATH, load_site
+from slurm_restart.control.site import load_site
 from slurm_restart.errors import SlurmUnavailableError
 
 
 @click.command()
-@click.option(
-    "--site",
-    "site_path",
-    type=click.Path(path_type=Path),
-    default=DEFAULT_PATH,
-    show_default=True,
-    help="The site's settings file.",
-)
+@site_option
 @click.option("--every", type=click.FloatRange(min=0.2), help="Go on, with a sweep every SECONDS.")
 @click.option("--json", "as_json", is_flag=True, help="Print what a sweep did as JSON.")
 def command(site_path: Path, every: float | None, as_json: bool) -> None:  # noqa: FBT001 - a flag

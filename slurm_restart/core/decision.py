@@ -182,6 +182,10 @@ def _counted_as(it: Situation) -> str:
     return f"restart {it.streak.failures}/{it.policy.max_restarts} without progress"
 
 
+def _delay(it: Situation) -> int:
+    return it.policy.delay(it.streak.restarts, progress=it.made is True, run_time=it.run_time)
+
+
 def decide(it: Situation) -> Decision:
     """Decide about one end. Total: for every situation there is an action and a reason."""
     failures, total = it.streak.failures, it.total
@@ -202,6 +206,6 @@ def decide(it: Situation) -> Decision:
         reason=f"{it.termination.category.value}: {_counted_as(it)}",
         failures=failures,
         total=total + counts,
-        delay=it.policy.delay(it.streak, it.run_time) if counts else 0,
+        delay=_delay(it) if counts else 0,
         last_chance=counts and (spent or total + 1 >= it.policy.site.max_total_restarts),
     )

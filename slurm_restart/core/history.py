@@ -278,6 +278,6 @@ def streak(ends: Iterable[EndEvent], *, next_from_step: int | None) -> Streak:
         counts = TREATMENTS[end.category].counts
         if progress:
             failures, restarts = 0, int(counts)
-        elif progress is False and counts:
-            failures, restarts = failures + 1, restarts + 1
+        elif counts:
+            failures, restarts = failures + (progress is False), restarts + 1
     return Streak(failures=failures, restarts=restarts)

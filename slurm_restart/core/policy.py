@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from slurm_restart.core.digest import Digest
-from slurm_restart.core.history import Streak
 
 MINUTE, HOUR = 60, 3600
 
@@ -37,17 +36,17 @@ class Policy:
     give_up_after: int
     exclude_for: int
 
-    def delay(self, streak: Streak, run_time: int | None) -> int:
-        """Seconds to wait before the restart after an attempt of `run_time` seconds.
+    def delay(self, restarts: int, *, progress: bool, run_time: int | None) -> int:
+        """Seconds to wait before a restart.
 
         Args:
-            streak: the failures with this end, the restarts before it.
-            run_time: None: not known.
+            restarts: how many there were since the last progress.
+            progress: whether the attempt that has ended is known to have made some.
+            run_time: how long it ran, in seconds; None: not known.
         """
         steps = self.site.backoff
-        waits = streak.restarts - 1
-        wait = 0 if waits < 0 or not steps else steps[min(waits, len(steps) - 1)]
-        if streak.failures > 0 and run_time is not None and run_time < self.site.short_attempt:
+        wait = steps[min(restarts, len(steps)) - 1] if restarts and steps else 0
+        if not progress and run_time is not None and run_time < self.site.short_attempt:
             wait = max(wait, self.site.short_wait)
         return wait
 

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 
 from slurm_restart.core.job import Job, NodeState
 from slurm_restart.errors import JobNotFoundError, SlurmError, SlurmUnavailableError
@@ -17,7 +18,7 @@ from slurm_restart.slurm.parse_nodes import (
     parse_reservation,
 )
 from slurm_restart.slurm.process import Call, Completed, run
-from slurm_restart.slurm.refusal import refusal
+from slurm_restart.slurm.refusal import ignored_a_value, refusal
 
 BASE_STATES_SINCE = (24, 11)
 """From this release on, Slurm tells the base state of a COMPLETING job."""
@@ -101,6 +102,21 @@ class Commands:
         hostlists = (parse_reservation(answer.stdout) for answer in answers)
         return tuple(dict.fromkeys(node for hostlist in hostlists for node in expand(hostlist)))
 
+    def script(self, job_id: int) -> Path | None:
+        """Path of the batch script as it was submitted; None: it was read from stdin.
+
+        It is a user's text: good for reading what belongs to the reader himself.
+        """
+        call = self._squeue("-j", str(job_id), "-o", "%o")
+        path = self._asker.ask(f"job {job_id}", call)[0].stdout.rstrip("\n")
+        return Path(path) if path.startswith("/") else None
+
+    def config(self) -> dict[str, str]:
+        """The settings of slurm.conf as the controller has them."""
+        lines = self._ask("configuration", "scontrol", "show", "config").stdout.splitlines()
+        pairs = (line.partition("=") for line in lines)
+        return {name.strip(): value.strip() for name, equals, value in pairs if equals}
+
     def ping(self) -> bool:
         """Whether the controller, or its backup, answers."""
         call = self._asker.call("scontrol", "ping")
@@ -121,8 +137,12 @@ class Commands:
             if not _FIELD.fullmatch(name) or name.lower() == "jobid":
                 raise SlurmError(f"update job {job_id}: not a field of a job: {name!r}")
         pairs = [f"{name}={value}" for name, value in fields.items()]
-        if pairs:
-            self._ask(f"update job {job_id}", "scontrol", "update", f"JobId={job_id:d}", *pairs)
+        if not pairs:
+            return
+        what = f"update job {job_id}"
+        answer = self._ask(what, "scontrol", "update", f"JobId={job_id:d}", *pairs)
+        if ignored_a_value(answer):
+            raise refusal(answer, what)
 
     def requeue(self, job_id: int) -> None:
         """Requeue; a job that is pending already is left as it is, without an error."""

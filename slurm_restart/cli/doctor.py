@@ -1,0 +1,43 @@
+"""`csx-restart doctor`: whether this controller is set up right."""
+
+import json
+from pathlib import Path
+
+import click
+
+from slurm_restart.cli.site import site_option
+from slurm_restart.control.controller import commands_for
+from slurm_restart.control.doctor import Finding, Level, Setup, examine
+from slurm_restart.control.site import load_site
+
+_MARKS = {Level.OK: "ok     ", Level.NOTE: "note   ", Level.PROBLEM: "PROBLEM"}
+
+
+@click.command()
+@site_option
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def command(site_path: Path, as_json: bool) -> int:  # noqa: FBT001 - a flag
+    """Check the installation on the controller; run it as root or SlurmUser.
+
+    Exit code 0: nothing to mend; 1: there is a problem, told with its remedy.
+    """
+    site = load_site(site_path)
+    config = commands_for(site).config()
+    findings = examine(Setup(site=site, site_path=site_path, config=config))
+    if as_json:
+        click.echo(json.dumps([_data(finding) for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            click.echo(f"{_MARKS[finding.level]}  {finding.check}: {finding.text}")
+            if finding.remedy:
+                click.echo(f"         remedy: {finding.remedy}")
+    return int(any(finding.level is Level.PROBLEM for finding in findings))
+
+
+def _data(finding: Finding) -> dict[str, str | None]:
+    return {
+        "check": finding.check,
+        "level": finding.level.value,
+        "text": finding.text,
+        "remedy": finding.remedy,
+    }

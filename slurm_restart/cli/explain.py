@@ -1,0 +1,115 @@
+"""`csx-restart explain`: why a run's attempts ended, and what was done about it."""
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from slurm_restart.cli.site import site_option, site_or_defaults
+from slurm_restart.cli.target import Target, resolve
+from slurm_restart.control.find import Found, find_journal
+from slurm_restart.core.report import EndReport, report
+from slurm_restart.errors import UsageError
+
+
+@click.command()
+@click.argument("target")
+@site_option
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def command(target: str, site_path: Path, as_json: bool) -> None:  # noqa: FBT001 - a flag
+    """Say why the attempts of TARGET (a job id or a run directory) ended, and what was done.
+
+    It reads the controller's journal or the public copy of it where it may, else the run directory,
+    and says which. Of your own runs it settles records that nobody else could finish.
+    """
+    which = resolve(target)
+    found = find_journal(
+        site_or_defaults(site_path), job_id=which.job_id, run=which.run, uid=which.uid
+    )
+    if found is None and which.run_dir is None:
+        raise UsageError(
+            f"{target}: no journal of this job can be read here (settings: {site_path}), and its "
+            "run directory is not known: give the run directory"
+        )
+    if as_json:
+        click.echo(json.dumps(_data(which, found), indent=2))
+        return
+    click.echo("\n".join(_lines(which, found)))
+
+
+def _data(which: Target, found: Found | None) -> dict[str, object]:
+    return {
+        "job_id": which.job_id,
+        "run_dir": str(which.run_dir) if which.run_dir else None,
+        "source": str(found.path) if found else str(which.run_dir),
+        "damaged_lines": list(found.damaged) if found else [],
+        "ends": [asdict(end) for end in report(found.events)] if found else [],
+        "attempts": which.attempts(),
+    }
+
+
+def _lines(which: Target, found: Found | None) -> list[str]:
+    lines = [f"job {which.job_id}" + (f", run directory {which.run_dir}" if which.run_dir else "")]
+    if found is None:
+        lines.append(f"source: {which.run_dir} (the controller's journal cannot be read here)")
+        return [*lines, *_from_run_dir(which)]
+    lines.append(f"source: {found.path}")
+    if found.damaged:
+        lines.append(f"lines that cannot be read: {', '.join(map(str, found.damaged))}")
+    ends = report(found.events)
+    if not ends:
+        lines.append("no attempt has ended yet")
+    roots = dict(enumerate(which.attempts()))
+    for number, end in enumerate(ends):
+        attempt = roots.get(number if end.attempt is None else end.attempt, {})
+        lines += ["", *_end_lines(number, end, attempt)]
+    return lines
+
+
+def _clock(seconds: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def _end_lines(number: int, end: EndReport, attempt: dict[str, object]) -> list[str]:
+    name = number if end.attempt is None else end.attempt
+    nodes = f" on {len(end.nodes)} nodes" if end.nodes else ""
+    ran = f" after {end.run_time} s" if end.run_time is not None else ""
+    lines = [f"attempt {name}{nodes} ended {_clock(end.at)}{ran}: {end.category}"]
+    lines.append(f"  judged by    {end.rule} (found by the {end.found_by})")
+    root = attempt.get("root_cause")
+    if isinstance(root, dict) and root.get("text"):
+        lines.append(f"  root cause   {root['text']}")
+    lines.append(f"  progress     {_progress(end)}")
+    lines.append(f"  decision     {end.action}: {end.reason}")
+    lines.append(f"  counters     {end.failures} without progress, {end.total_restarts} in all")
+    lines += [f"  excluded     {node}: {why}" for node, why in end.excluded.items()]
+    lines += [f"  asked Slurm  {operation}" for operation in end.operations]
+    lines += [f"  refused      {text}" for text in end.refused]
+    lines += [f"  note         {text}" for text in end.notes]
+    return lines
+
+
+def _progress(end: EndReport) -> str:
+    steps = f"from step {end.from_step} to {end.step}" if end.step is not None else "steps unknown"
+    match end.progress:
+        case True:
+            return f"yes, {steps}"
+        case False:
+            return f"none, {steps}"
+        case None:
+            return f"not known, {steps}"
+
+
+def _from_run_dir(which: Target) -> list[str]:
+    lines: list[str] = []
+    for number, attempt in enumerate(which.attempts()):
+        status, reason = attempt.get("status"), attempt.get("failure_reason")
+        lines.append(f"attempt {number}: {status}" + (f": {reason}" if reason else ""))
+        lines += [
+            f"  {name:<18} {attempt[name]}"
+            for name in ("category", "rule", "starting_step", "ending_step", "expected_decision")
+            if attempt.get(name) is not None
+        ]
+    return lines or ["no attempt is on record"]

@@ -1,0 +1,29 @@
+"""The --site option, and where the site's settings are looked for."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from slurm_restart.control.site import DEFAULT_PATH, Site, load_site
+
+VARIABLE = "CSX_RESTART_SITE"
+
+
+def site_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --site; the parameter is called site_path."""
+    return click.option(
+        "--site",
+        "site_path",
+        type=click.Path(path_type=Path),
+        default=lambda: Path(os.environ.get(VARIABLE, str(DEFAULT_PATH))),
+        show_default=f"${VARIABLE}, else {DEFAULT_PATH}",
+        help="The site's settings file.",
+    )(command)
+
+
+def site_or_defaults(path: Path) -> Site:
+    """The settings for a reader: a login node may have no such file."""
+    return load_site(path) if path.exists() else Site()

@@ -1,0 +1,134 @@
+"""`csx-restart status`: where runs stand."""
+
+import json
+import os
+import time
+from typing import Any
+
+import click
+
+from slurm_restart.cli.target import Target, resolve, slurm_here
+from slurm_restart.core.digest import Digest, is_managed, parse
+from slurm_restart.core.job import Job, JobState
+from slurm_restart.errors import DigestError
+
+
+@click.command()
+@click.argument("target", required=False)
+@click.option("--all", "everybody", is_flag=True, help="The runs of all users.")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def command(target: str | None, everybody: bool, as_json: bool) -> None:  # noqa: FBT001 - flags
+    """Show where TARGET (a job id or a run directory) stands; without it, all your runs.
+
+    Without TARGET the runs are those that Slurm still knows.
+    """
+    if target is None:
+        rows = [_row(job, digest) for job, digest in _managed(everybody=everybody)]
+        click.echo(json.dumps(rows, indent=2) if as_json else _table(rows))
+        return
+    data = _detail(resolve(target))
+    click.echo(json.dumps(data, indent=2) if as_json else _told(data))
+
+
+def _managed(*, everybody: bool) -> list[tuple[Job, Digest]]:
+    jobs = slurm_here().jobs(uid=None if everybody else os.getuid())
+    found = []
+    for job in jobs:
+        if is_managed(job.comment):
+            try:
+                found.append((job, parse(job.comment)))
+            except DigestError:
+                continue
+    return found
+
+
+def _state(job: Job) -> str:
+    state = job.state.value if job.state else "COMPLETING"
+    return f"{state}+COMPLETING" if job.completing and job.state else state
+
+
+def _row(job: Job, digest: Digest) -> dict[str, Any]:
+    return {
+        "job_id": job.job_id,
+        "state": _state(job),
+        "reason": job.reason,
+        "phase": digest.phase,
+        "attempt": digest.attempt,
+        "step": digest.step,
+        "nodes": job.num_nodes,
+        "num_nodes": digest.num_nodes,
+        "min_nodes": digest.min_nodes,
+        "max_num_restarts": digest.max_restarts,
+        "run": digest.run,
+    }
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        return "no runs"
+    head = ("JOBID", "STATE", "REASON", "PHASE", "ATTEMPT", "STEP", "NODES")
+    cells = [
+        (
+            str(row["job_id"]),
+            row["state"],
+            row["reason"],
+            str(row["phase"]),
+            _dash(row["attempt"]),
+            _dash(row["step"]),
+            f"{row['nodes']}/{row['num_nodes']}",
+        )
+        for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in (head, *cells)
+    )
+
+
+def _dash(value: object) -> str:
+    return "-" if value is None else str(value)
+
+
+def _detail(which: Target) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        "job_id": which.job_id,
+        "run": which.run,
+        "run_dir": str(which.run_dir) if which.run_dir else None,
+        "state": None,
+        "summary": which.summary(),
+    }
+    job = which.job
+    if job is not None:
+        data |= {
+            "state": _state(job),
+            "reason": job.reason,
+            "restarts": job.restarts,
+            "nodes": list(job.nodes),
+            "excluded": list(job.exc_nodes),
+            "admin_comment": job.admin_comment,
+        }
+        if job.state is JobState.PENDING:
+            data["begins"] = job.eligible_time
+        try:
+            data |= {"attempt": parse(job.comment).attempt, "step": parse(job.comment).step}
+        except DigestError:
+            data["digest"] = "the job's Comment holds no digest of this plugin"
+    return data
+
+
+def _told(data: dict[str, Any]) -> str:
+    lines = [f"job {data['job_id']}: {data['state'] or 'not known to Slurm any more'}"]
+    shown = ("reason", "attempt", "step", "restarts", "run_dir", "admin_comment", "digest")
+    lines += [f"  {name:<14} {data[name]}" for name in shown if data.get(name) not in (None, "")]
+    for name in ("nodes", "excluded"):
+        if data.get(name):
+            lines.append(f"  {name:<14} {','.join(data[name])}")
+    if data.get("begins"):
+        begins = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(data["begins"]))
+        lines.append(f"  {'begins':<14} not before {begins}")
+    for number, run in enumerate(data["summary"].get("runs", [])):
+        steps = f"steps {_dash(run.get('starting_step'))} to {_dash(run.get('ending_step'))}"
+        why = f": {run['failure_reason']}" if run.get("failure_reason") else ""
+        lines.append(f"  attempt {number:<6} {run.get('status')}, {steps}{why}")
+    return "\n".join(lines)
