@@ -1,0 +1,58 @@
+"""Lines as programs print them: bytes of any encoding made readable, and the label in front."""
+
+import re
+
+from slurm_restart.core.finding import MAX_TEXT
+
+_ANSI = re.compile(
+    rb"\x1b(?:\[[0-?]{0,32}[ -/]{0,4}[@-~]|\][^\x07\x1b\r\n]{0,512}(?:\x07|\x1b\\)|[@-Z\\-_])"
+)
+# Control characters, and those that reverse or break lines: what is shown must be what is there.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff]")
+
+# Which rank or actor a line is from: srun --label, torchrun, mpirun --tag-output, Ray, pdsh-like.
+_RANK = (
+    r"\[(?:default|rank ?|Rank ?)?\d+(?:,\d+)?\](?:<std(?:err|out)>)?:?"
+    r"|\d{1,6}:(?= |$)"
+    r"|\[(?![\w.-]+\.(?:py|cpp|cc|cu|h):)[\w.-]+:\d+\]"
+    r"|\([\w. :-]{0,64}pid=\d+[^()]{0,64}\)"
+)
+# When and where it was logged, which is no part of what it says.
+_STAMP = (
+    r"\[?\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\]?:?"
+    r"|\[?(?:\d\d-\d\d )?\d\d:\d\d:\d\d(?:[.,]\d+)?\]?"
+    r"|\[?(?:TRACE|DEBUG|INFO|WARN(?:ING)?|ERROR|CRITICAL|FATAL)\b\]?:?"
+    r"|\[[\w./-]+\.(?:py|cpp|cc|cu|h):\d+[^\]]{0,64}\]:?"
+    r"|[-|](?= )"
+)
+_FRONT = re.compile(rf"(?:(?P<rank>{_RANK})|(?:{_STAMP})) ?")
+_MAX_FRONT = 8
+"""Pieces that may stand in front of what a line says."""
+
+
+def without_escapes(block: bytes) -> bytes:
+    """A block of whole lines without terminal escape sequences (colours, titles)."""
+    return _ANSI.sub(b"", block) if b"\x1b" in block else block
+
+
+def readable(line: bytes) -> str:
+    """A line as text of one line, whatever its encoding; what cannot be decoded is replaced."""
+    return _UNPRINTABLE.sub("", line.decode("utf-8", "replace").replace("\t", " ")).rstrip()
+
+
+def shown(text: str) -> str:
+    """As much of a readable line as is kept."""
+    return text.strip()[:MAX_TEXT]
+
+
+def split_label(text: str) -> tuple[str, str]:
+    """(rank labels, the rest with its indentation) of a readable line."""
+    labels = ""
+    position = 0
+    for _ in range(_MAX_FRONT):
+        front = _FRONT.match(text, position)
+        if front is None:
+            break
+        labels += front["rank"] or ""
+        position = front.end()
+    return labels, text[position:]

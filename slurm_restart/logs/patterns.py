@@ -1,0 +1,125 @@
+"""What a rule's pattern needs in a line, and whether the pattern is safe to run on any text.
+
+A backtracking engine is slow on text that holds nothing of interest, and a plain search for fixed
+text is not. So every pattern must have fixed text in it, which is read from the parsed pattern:
+lines without it are never given to the engine.
+"""
+
+import importlib
+import itertools
+import re
+from collections.abc import Iterable
+from typing import Any
+
+MIN_LETTERS = 3
+"""Letters of fixed text that a pattern must have in every way to match."""
+
+# The parser of `re` has no public name; its nodes have been the same from 3.11 to 3.14.
+_parser = importlib.import_module("re._parser")
+_op = importlib.import_module("re._constants")
+
+_REPEATS = frozenset({_op.MAX_REPEAT, _op.MIN_REPEAT, _op.POSSESSIVE_REPEAT})
+_ATOMIC = frozenset({_op.POSSESSIVE_REPEAT, _op.ATOMIC_GROUP})
+_ZERO_WIDTH = frozenset({_op.AT, _op.ASSERT, _op.ASSERT_NOT})
+_LETTERS = re.compile("[A-Za-z]+")
+_MANY = 1000
+"""A repetition this long or longer is as slow as one without an end."""
+
+
+def literals(pattern: str) -> frozenset[str]:
+    """Fixed texts of which every match of the pattern contains at least one.
+
+    Empty where a match needs no fixed text with `MIN_LETTERS` letters, or the pattern ignores case.
+    Of several such sets the one with the longest texts is given.
+    """
+    tree = _parser.parse(pattern)
+    if tree.state.flags & re.IGNORECASE:
+        return frozenset()
+    needed = max(_needs(tree), key=_rarity, default=frozenset({""}))
+    return needed if min(len(letters(text)) for text in needed) >= MIN_LETTERS else frozenset()
+
+
+def letters(text: str) -> str:
+    """The ASCII letters of a text."""
+    return "".join(_LETTERS.findall(text))
+
+
+def _rarity(needed: frozenset[str]) -> tuple[int, int]:
+    return min(len(letters(text)) for text in needed), -len(needed)
+
+
+def _needs(items: Iterable[tuple[Any, Any]]) -> list[frozenset[str]]:
+    """The sets of texts that a sequence of the pattern needs, in its order."""
+    needs: list[frozenset[str]] = []
+    run = ""
+    for op, argument in items:
+        if op is _op.LITERAL:
+            run += chr(argument)
+        elif op not in _ZERO_WIDTH:
+            ends = {_head(branch) for branch in argument[1]} if op is _op.BRANCH else {""}
+            needs += [frozenset(run + end for end in ends)] if run else []
+            needs += _needs_of(op, argument)
+            run = ""
+    return needs + ([frozenset({run})] if run else [])
+
+
+def _head(items: Iterable[tuple[Any, Any]]) -> str:
+    """The fixed text with which a sequence begins."""
+    literal = itertools.takewhile(lambda item: item[0] is _op.LITERAL, items)
+    return "".join(chr(character) for _, character in literal)
+
+
+def _needs_of(op: Any, argument: Any) -> list[frozenset[str]]:
+    if op is _op.SUBPATTERN:
+        _group, flags, _without, inside = argument
+        return [] if flags & re.IGNORECASE else _needs(inside)
+    if op is _op.ATOMIC_GROUP:
+        return _needs(argument)
+    if op in _REPEATS:
+        least, _most, inside = argument
+        return _needs(inside) if least else []
+    if op is _op.BRANCH:
+        branches = [_needs(branch) for branch in argument[1]]
+        if all(branches):
+            return [frozenset().union(*(max(needs, key=_rarity) for needs in branches))]
+    return []
+
+
+def danger(pattern: str) -> str | None:
+    """Why a pattern may take very long on some line, or None."""
+    return _danger(_parser.parse(pattern), repeated=False, leading=True)
+
+
+def _danger(items: Iterable[tuple[Any, Any]], *, repeated: bool, leading: bool) -> str | None:
+    """`repeated`: inside a repetition without an end; `leading`: nothing stands before it."""
+    for op, argument in items:
+        endless = op in _REPEATS and argument[1] >= _MANY
+        if endless and repeated:
+            return "a repetition without an end inside another one"
+        if endless and leading:
+            return "a repetition without an end at the start: put ^ or fixed text before it"
+        for part in _parts(op, argument):
+            inside = repeated or (endless and op not in _ATOMIC)
+            if problem := _danger(part, repeated=inside, leading=leading):
+                return problem
+        leading = leading and _may_be_empty(op, argument)
+    return None
+
+
+def _may_be_empty(op: Any, argument: Any) -> bool:
+    if op in _REPEATS:
+        return bool(argument[0] == 0)
+    return op in _ZERO_WIDTH and argument is not _op.AT_BEGINNING
+
+
+def _parts(op: Any, argument: Any) -> list[Any]:
+    """The sequences inside a node."""
+    if op is _op.SUBPATTERN:
+        return [argument[3]]
+    if op is _op.BRANCH:
+        return list(argument[1])
+    if op in _REPEATS:
+        return [argument[2]]
+    if op is _op.ATOMIC_GROUP:
+        return [argument]
+    return [argument[1]] if op in (_op.ASSERT, _op.ASSERT_NOT) else []

@@ -1,0 +1,164 @@
+"""What a rule over log lines is, and when it is refused."""
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, TypeVar
+
+from slurm_restart.core.category import Category, Confidence
+from slurm_restart.core.finding import Role
+from slurm_restart.logs.lines import split_label
+from slurm_restart.logs.patterns import MIN_LETTERS, danger, literals
+
+_E = TypeVar("_E", bound=Enum)
+_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_KEYS = ("id", "category", "role", "pattern", "blame", "confidence", "meaning", "remedy")
+_REQUIRED = ("id", "category", "role", "pattern", "meaning", "examples")
+_SIDES = ("positive", "negative")
+MAX_PATTERN = 2000
+
+
+class Blame(Enum):
+    """What kind of name the group `node` of a pattern captures."""
+
+    NODE = "node"
+    """A Slurm node that the line says is at fault."""
+    SYSTEM = "system"
+    """A CS system: told to people, never excluded unless the site maps it to a node."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """One pattern over a line and what it means.
+
+    `pattern` is searched in the line without the rank, time and level in front, and `^` is where
+    the rest begins. `positive` lines must match it and `negative` ones must not.
+    """
+
+    id: str
+    category: Category
+    role: Role
+    pattern: str
+    meaning: str
+    confidence: Confidence = Confidence.LIKELY
+    remedy: str | None = None
+    blame: Blame | None = None
+    positive: tuple[str, ...] = ()
+    negative: tuple[str, ...] = ()
+
+
+class BadRuleError(Exception):
+    """A rule is refused; `problems` are all the reasons, each as `key: what is wrong`."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(problems))
+
+
+def matches(pattern: str, line: str) -> re.Match[str] | None:
+    """The match of a pattern in a readable line; `re` keeps the compiled patterns."""
+    return re.search(pattern, split_label(line)[1].strip())
+
+
+def build(fields: Mapping[str, Any]) -> Rule:
+    """A rule from what a file says.
+
+    Raises:
+        BadRuleError: something in it is wrong.
+    """
+    problems = _shape_problems(fields)
+    if problems:
+        raise BadRuleError(problems)
+    examples = fields["examples"]
+    texts = {key: fields[key] for key in ("id", "pattern", "meaning")}
+    rule = Rule(
+        **texts,
+        category=_member(Category, fields, "category", problems, Category.UNKNOWN),
+        role=_member(Role, fields, "role", problems, Role.NOISE),
+        confidence=_member(Confidence, fields, "confidence", problems, Confidence.LIKELY),
+        remedy=fields.get("remedy"),
+        blame=_member(Blame, fields, "blame", problems, Blame.NODE) if "blame" in fields else None,
+        positive=tuple(examples.get("positive", ())),
+        negative=tuple(examples.get("negative", ())),
+    )
+    if not _ID.fullmatch(rule.id):
+        problems.append(
+            f"id: expected lower-case letters, digits and ._- (64 at most), got {rule.id!r}"
+        )
+    problems += _pattern_problems(rule) or _example_problems(rule)
+    if problems:
+        raise BadRuleError(problems)
+    return rule
+
+
+def _shape_problems(fields: Mapping[str, Any]) -> list[str]:
+    """Keys that are unknown or missing, and values that are no text."""
+    problems = [f"{key}: missing" for key in _REQUIRED if key not in fields]
+    for key, value in fields.items():
+        if key == "examples":
+            problems += _examples_shape_problems(value)
+        elif key not in _KEYS:
+            near = difflib.get_close_matches(key, (*_KEYS, "examples"), n=1)
+            problems.append(f"{key}: unknown key" + (f", did you mean {near[0]}?" if near else ""))
+        elif not isinstance(value, str) or not value.strip():
+            problems.append(f"{key}: expected text")
+    return problems
+
+
+def _examples_shape_problems(value: Any) -> list[str]:
+    if not isinstance(value, dict) or not value.get("positive"):
+        return ["examples: expected lists `positive` (one line or more) and `negative`"]
+    return [
+        f"examples.{key}: expected a list of lines, under positive or negative"
+        for key, lines in value.items()
+        if key not in _SIDES
+        or not isinstance(lines, list)
+        or not all(isinstance(line, str) for line in lines)
+    ]
+
+
+def _member(
+    kind: type[_E], fields: Mapping[str, Any], key: str, problems: list[str], default: _E
+) -> _E:
+    try:
+        return kind(fields.get(key, default.value))
+    except ValueError:
+        names = ", ".join(str(member.value) for member in kind)
+        problems.append(f"{key}: expected one of {names}, got {fields[key]!r}")
+        return default
+
+
+def _pattern_problems(rule: Rule) -> list[str]:
+    if len(rule.pattern) > MAX_PATTERN:
+        return [f"pattern: expected at most {MAX_PATTERN} characters, got {len(rule.pattern)}"]
+    try:
+        compiled = re.compile(rule.pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        return [f"pattern: {error}"]
+    problems = []
+    if reason := danger(rule.pattern):
+        problems.append(f"pattern: could take very long: {reason}")
+    if not literals(rule.pattern):
+        problems.append(
+            f"pattern: expected fixed text with {MIN_LETTERS} letters or more in every match, "
+            "with its case, so that it cannot match everything"
+        )
+    if set(compiled.groupindex) - {"node"}:
+        problems.append("pattern: expected no named group but `node`")
+    if ("node" in compiled.groupindex) != (rule.blame is not None):
+        problems.append("blame: expected together with a group (?P<node>…) in the pattern")
+    return problems
+
+
+def _example_problems(rule: Rule) -> list[str]:
+    return [
+        f"examples.{side}: the pattern {'does not match' if expected else 'matches'} {line!r}"
+        for side, lines, expected in (
+            ("positive", rule.positive, True),
+            ("negative", rule.negative, False),
+        )
+        for line in lines
+        if (matches(rule.pattern, line) is not None) is not expected
+    ]

@@ -1,0 +1,74 @@
+from slurm_restart.core.category import Category
+from slurm_restart.core.finding import Role
+from slurm_restart.logs import engine as engine_module
+from slurm_restart.logs.engine import Engine
+from slurm_restart.logs.rule import Blame, Rule
+
+
+def rule(name: str, pattern: str, blame: Blame | None = None) -> Rule:
+    return Rule(
+        id=name,
+        category=Category.UNKNOWN,
+        role=Role.ROOT,
+        pattern=pattern,
+        meaning="…",
+        blame=blame,
+    )
+
+
+def hit(engine: Engine, text: str) -> str | None:
+    found = engine.match(text)
+    return None if found is None else found.rule.id
+
+
+def test_the_first_rule_that_matches_judges() -> None:
+    engine = Engine([rule("a", "disk .* full"), rule("b", "full")])
+    assert hit(engine, "the disk is full") == "a"
+    assert hit(engine, "the tank is full") == "b"
+    assert hit(engine, "the tank is empty") is None
+
+
+def test_names_are_captured_only_where_they_are_to_be_blamed() -> None:
+    blaming = Engine([rule("a", r"lost (?P<node>[\w,]+)?", Blame.NODE)])
+    found = blaming.match("lost csx1,csx2")
+    assert found is not None
+    assert found.nodes == ("csx1", "csx2")
+    unnamed = blaming.match("lost ")
+    assert unnamed is not None
+    assert unnamed.nodes == ()
+
+
+def test_suspects_are_lines_by_number_whatever_ends_them() -> None:
+    engine = Engine([rule("a", r"disk \d+ full")], also=("Traceback",))
+    block = b"step 1\rdisk 3 full\nTraceback\r\nstep 2\nfull tank"
+    assert engine.sift(block).suspects == {1, 2}
+
+
+def test_digits_and_signs_do_not_hide_or_make_a_suspect() -> None:
+    engine = Engine([rule("a", r"disk_\d+ full")])
+    assert engine.sift(b"disk_77 full\n").suspects == {0}
+    assert engine.sift(b"di.sk_77 fu.ll\n").suspects == {0}
+    assert hit(engine, "di.sk_77 fu.ll") is None
+
+
+def test_usual_lines_are_those_seen_in_earlier_blocks() -> None:
+    engine = Engine([rule("a", "disk full")])
+    assert engine.sift(b"step 1\nstep 2\n").usual == 0
+    assert engine.sift(b"step 3\nloss 4\nstep 5\n\n").usual == 2
+    assert engine.sift(b"step 3\ndisk full\n").usual == 1
+
+
+def test_a_block_that_is_not_remembered_changes_nothing() -> None:
+    engine = Engine([rule("a", "disk full")])
+    engine.sift(b"step 1\n", remember=False)
+    assert engine.sift(b"step 1\n").usual == 0
+
+
+def test_memory_for_lines_is_bounded() -> None:
+    engine = Engine([rule("a", "disk full")])
+    for number in range(3 * engine_module.MAX_SHAPES):
+        name = "".join(chr(ord("a") + int(digit)) for digit in str(number)).encode()
+        engine.sift(b"step " + name + b"\n" + name + b" disk full\n")
+        engine.match(name.decode() + " disk full")
+    assert len(engine._harmless) <= engine_module.MAX_SHAPES
+    assert len(engine._suspicious) <= engine_module.MAX_SHAPES

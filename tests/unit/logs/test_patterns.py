@@ -1,0 +1,58 @@
+import pytest
+
+from slurm_restart.logs.patterns import danger, letters, literals
+
+
+@pytest.mark.parametrize(
+    ("pattern", "needed"),
+    [
+        (r"Node failure on (?P<node>[\w.-]+)", {"Node failure on "}),
+        (r"^(?:[\w.]*\.)?(?:ImportError|TypeError)\b", {"ImportError", "TypeError"}),
+        (r"(?:one|two) short: (?:disk|quota) full", {" short: disk", " short: quota"}),
+        (r"(?:prefix )?needed text(?: suffix)?", {"needed text"}),
+        (r"(?:needed ){2,3}x", {"needed "}),
+        (r"fail(?:ed|ure)", {"failed", "failure"}),
+    ],
+)
+def test_every_match_holds_a_fixed_text(pattern: str, needed: set[str]) -> None:
+    assert literals(pattern) == needed
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"\d+", ".*", r"(?i)error", "a|error", r"[Ee]rr?\b", "", "1234"]
+)
+def test_a_pattern_without_fixed_text_has_none(pattern: str) -> None:
+    assert literals(pattern) == frozenset()
+
+
+def test_letters_leave_out_everything_else() -> None:
+    assert letters("[Errno 28] No space é") == "ErrnoNospace"
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"x(a+)+b",
+        r"x(?:\w+ )*abc",
+        r"\S+ failed",
+        r"(?:a?)\w*failed",
+        r"x(?:a{2,}){5,}",
+        r"\b\d+ x",
+    ],
+)
+def test_slow_patterns_are_dangerous(pattern: str) -> None:
+    assert danger(pattern) is not None
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"^\S+ failed",
+        r"x\S+ failed",
+        r"(?:\w{1,20} ){1,5}abc",
+        r"^(?:[\w.]*\.)?Error",
+        r"x(?:a+|b)c",
+    ],
+)
+def test_bounded_or_anchored_patterns_are_not(pattern: str) -> None:
+    assert danger(pattern) is None
