@@ -1,0 +1,210 @@
+import itertools
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slurm_restart.core.category import Category, Confidence
+from slurm_restart.core.finding import Finding, Role, choose
+from slurm_restart.logs.rule import Rule
+from slurm_restart.logs.rules import load_rules
+from slurm_restart.logs.scanner import (
+    KEEP_FIRST,
+    KEEP_LAST,
+    MAX_LABELS,
+    MAX_LINE,
+    MAX_TRACEBACK,
+    SURVIVED,
+    LogScanner,
+)
+
+RULES = load_rules(site=None)
+
+
+def scan(*chunks: bytes, rules: tuple[Rule, ...] = RULES) -> tuple[Finding, ...]:
+    scanner = LogScanner(rules)
+    for chunk in chunks:
+        scanner.feed(chunk)
+    return scanner.findings()
+
+
+def found(*chunks: bytes) -> list[tuple[str, int]]:
+    return [(finding.rule, finding.line) for finding in scan(*chunks)]
+
+
+def trace(exception: str, source: str = "run()", label: str = "") -> bytes:
+    lines = (
+        "Traceback (most recent call last):",
+        '  File "x.py", line 3',
+        f"    {source}",
+        exception,
+    )
+    return "".join(f"{label}{line}\n" for line in lines).encode()
+
+
+def test_lines_are_counted_from_one() -> None:
+    assert found(b"step 1\nstep 2\nMemoryError\n") == [("host.out_of_memory", 3)]
+
+
+def test_the_unfinished_last_line_counts_and_is_read_again_when_it_is_finished() -> None:
+    scanner = LogScanner(RULES)
+    scanner.feed(b"step 1\nOSError: [Errno 28] No space left")
+    assert [f.text for f in scanner.findings()] == ["OSError: [Errno 28] No space left"]
+    scanner.feed(b" on device\n")
+    assert [f.text for f in scanner.findings()] == ["OSError: [Errno 28] No space left on device"]
+
+
+def test_carriage_returns_end_a_line_but_only_line_feeds_count() -> None:
+    assert found(b"1%\r2%\r3%\r\nMemoryError\r\n") == [("host.out_of_memory", 2)]
+    assert found(b"1%\rMemoryError\r2%\n") == [("host.out_of_memory", 1)]
+
+
+def test_colours_nuls_and_wide_encodings_hide_nothing() -> None:
+    assert found(b"\x1b[31mMem\x1b[0moryError\n") == [("host.out_of_memory", 1)]
+    assert found(b"\0" * 100_000 + b"MemoryError\n") == [("host.out_of_memory", 1)]
+    assert found("step 1\nMemoryError\n".encode("utf-16")) == [("host.out_of_memory", 2)]
+    assert found("Zählung\nMemoryError\n".encode("latin-1")) == [("host.out_of_memory", 2)]
+
+
+def test_of_a_very_long_line_the_beginning_is_read() -> None:
+    start, rest = b"CUDA out of memory. ", b"x" * (10 * MAX_LINE)
+    assert found(start, rest, b" MemoryError\nMemoryError\n") == [
+        ("gpu.out_of_memory", 1),
+        ("host.out_of_memory", 2),
+    ]
+    assert found(rest + b" CUDA out of memory\n") == []
+
+
+def test_of_a_traceback_only_the_exception_counts() -> None:
+    log = trace("RuntimeError: stop", source='raise OSError("CUDA out of memory")')
+    assert [finding.text for finding in scan(log)] == ["RuntimeError: stop"]
+
+
+def test_interleaved_ranks_are_told_apart() -> None:
+    zero = trace("TypeError: no", label="[rank0]: ").splitlines(keepends=True)
+    one = trace("MemoryError", source="CUDA out of memory", label="[rank1]: ").splitlines(
+        keepends=True
+    )
+    mixed = b"".join(line for pair in zip(zero, one, strict=True) for line in pair)
+    assert found(mixed) == [("python.program", 7), ("host.out_of_memory", 8)]
+
+
+DURING = b"\nDuring handling of the above exception, another exception occurred:\n\n"
+DIRECT = b"\nThe above exception was the direct cause of the following exception:\n\n"
+
+
+def test_of_a_chain_of_exceptions_the_first_is_the_cause() -> None:
+    for chain in (DURING, DIRECT):
+        log = trace("OSError: [Errno 28] No space left on device") + chain + trace("TypeError: no")
+        roles = [(finding.rule, finding.role) for finding in scan(log)]
+        assert roles == [("storage.full", Role.ROOT), ("python.program", Role.CASCADE)]
+
+
+def test_a_chain_that_begins_with_nothing_known_is_explained_by_what_follows() -> None:
+    log = trace("RuntimeError: stop") + DURING + trace("MemoryError")
+    chosen = choose(scan(log))
+    assert chosen is not None
+    assert chosen.rule == "host.out_of_memory"
+
+
+def test_two_tracebacks_that_are_no_chain_are_both_candidates() -> None:
+    log = trace("TypeError: no") + trace("MemoryError")
+    assert [finding.role for finding in scan(log)] == [Role.ROOT, Role.ROOT]
+
+
+def test_a_traceback_that_never_ends_does_not_swallow_the_log() -> None:
+    log = trace("", label="[rank7]: ") + b"  deeper\n" * (MAX_TRACEBACK + 10) + b"MemoryError\n"
+    assert [finding.rule for finding in scan(log)] == ["host.out_of_memory"]
+
+
+def test_the_first_and_the_last_findings_of_a_rule_are_kept() -> None:
+    lines = [line for _, line in found(b"MemoryError\n" * 10_000)]
+    assert lines[:KEEP_FIRST] == list(range(1, KEEP_FIRST + 1))
+    assert lines[KEEP_FIRST:] == list(range(10_001 - KEEP_LAST, 10_001))
+
+
+def test_labels_are_bounded() -> None:
+    scanner = LogScanner(RULES)
+    for rank in range(MAX_LABELS + 50):
+        scanner.feed(trace("MemoryError", label=f"{rank}: "))
+    assert len(scanner._reader.traces) <= MAX_LABELS
+
+
+def test_an_error_that_the_program_survived_is_a_guess() -> None:
+    usual = b"".join(b"step %d loss 2.%d\n" % (n, n) for n in range(10 * SURVIVED))
+    log = usual + trace("ImportError: no flux") + usual
+    assert [finding.confidence for finding in scan(log)] == [Confidence.GUESS]
+    died = usual + trace("ImportError: no flux") + usual[: len(usual) // 20]
+    assert [finding.confidence for finding in scan(died)] == [Confidence.CERTAIN]
+
+
+def test_a_node_that_slurm_names_is_captured_and_the_reporter_is_not() -> None:
+    findings = scan(
+        b"srun: error: Node failure on csx3\n"
+        b"slurmstepd: error: *** JOB 7 ON csx1 CANCELLED AT 2026-01-05T10:00:00 DUE TO NODE FAILURE"
+        b", SEE SLURMCTLD LOG FOR DETAILS ***\nsrun: error: csx2: task 2: Killed\n"
+    )
+    assert [(f.category, f.nodes) for f in findings] == [
+        (Category.HARDWARE_NODE, ("csx3",)),
+        (Category.HARDWARE_NODE, ()),
+        (Category.UNKNOWN, ()),
+    ]
+
+
+EXAMPLES = sorted({line for rule in RULES for line in rule.positive + rule.negative})
+pieces = st.one_of(
+    st.sampled_from(EXAMPLES).map(str.encode),
+    st.sampled_from(EXAMPLES).map(lambda line: b"[rank1]: " + line.encode()),
+    st.sampled_from(["MemoryError", "RuntimeError: x"]).map(trace),
+    st.sampled_from([DURING, DIRECT, b"step 1 loss 2.3", b"\x1b[1m", b"caf\xe9", b"\r", b"\0"]),
+    st.binary(max_size=40),
+)
+logs = st.lists(st.tuples(pieces, st.sampled_from([b"\n", b"\r\n", b"\r", b""]))).map(
+    lambda parts: b"".join(piece + end for piece, end in parts)
+)
+
+
+@given(logs, st.lists(st.integers(0, 5000), max_size=8))
+@settings(max_examples=150, deadline=None)
+def test_chunk_boundaries_do_not_matter(log: bytes, cuts: list[int]) -> None:
+    places = sorted({0, len(log), *(cut % (len(log) + 1) for cut in cuts)})
+    chunks = [log[a:b] for a, b in itertools.pairwise(places)]
+    assert scan(*chunks) == scan(log)
+
+
+@given(st.integers(1, 50_000), st.integers(0, 40_000))
+@settings(max_examples=20, deadline=None)
+def test_chunk_boundaries_do_not_matter_in_long_logs(size: int, long: int) -> None:
+    log = (b"step 12\n" * 3000 + b"y" * long + b" MemoryError\x1b[1m\n") * 2 + trace("TypeError: x")
+    assert scan(*(log[i : i + size] for i in range(0, len(log), size))) == scan(log)
+
+
+@given(logs, st.integers(0, 5000))
+@settings(max_examples=150, deadline=None)
+def test_a_log_that_breaks_off_anywhere_can_be_read(log: bytes, cut: int) -> None:
+    scan(log[: cut % (len(log) + 1)])
+
+
+@given(logs)
+@settings(max_examples=100, deadline=None)
+def test_asking_under_way_changes_nothing(log: bytes) -> None:
+    scanner = LogScanner(RULES)
+    for byte in range(0, len(log), 50):
+        scanner.feed(log[byte : byte + 50])
+        scanner.findings()
+    assert scanner.findings() == scan(log)
+
+
+@given(logs, st.integers(1, 400))
+@settings(max_examples=100, deadline=None)
+def test_ordinary_output_before_it_only_moves_a_finding(log: bytes, steps: int) -> None:
+    before = b"".join(b"step %d of 9000, loss 2.%d\n" % (n, n) for n in range(steps))
+    moved = [(f.rule, f.role, f.line - steps, f.text) for f in scan(before + log)]
+    assert moved == [(f.rule, f.role, f.line, f.text) for f in scan(log)]
+
+
+@given(st.binary(max_size=2000))
+@settings(max_examples=100, deadline=None)
+def test_any_bytes_can_be_read(log: bytes) -> None:
+    for finding in scan(log + b"\nMemoryError: " + log):
+        assert "\n" not in finding.text
+        assert len(finding.text) <= 1000
