@@ -1,0 +1,190 @@
+"""Benchmarks on a real cluster. What is compared is measured within one run, in turns."""
+
+import argparse
+import itertools
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from slurm_restart.core.digest import Digest, to_comment
+from tests.devcluster import await_, missing
+from tests.managed import ManagedCluster
+
+# A trainer that writes down when it starts and when it fails.
+PAYLOAD = "sh -c 'date +start:%s.%N >> times; sleep 2; date +fail:%s.%N >> times; exit 1'"
+PLAIN = "date +start:%s.%N >> times; sleep 2; date +fail:%s.%N >> times"
+
+
+def latencies(times: Path) -> list[float]:
+    """Seconds from each failure to the start after it."""
+    marks = re.findall(r"(start|fail):([\d.]+)", times.read_text())
+    pairs = itertools.pairwise(marks)
+    return [
+        float(after) - float(before)
+        for (kind, before), (next_kind, after) in pairs
+        if (kind, next_kind) == ("fail", "start")
+    ]
+
+
+def starts(times: Path) -> int:
+    """How often the trainer has started."""
+    return times.read_text().count("start") if times.exists() else 0
+
+
+def plugin_latency(cluster: ManagedCluster, count: int) -> list[float]:
+    """Failures of a managed run, one after the other."""
+    times = cluster.work / "times"
+    times.unlink(missing_ok=True)
+    config = cluster.config(command=PAYLOAD, nodes=2, min_nodes=2, restarts=count)
+    [job_id] = cluster.csx_sbatch(config)
+    await_(lambda: starts(times) > count, "the last restart", timeout=30 * count)
+    cluster.run("scancel", str(job_id))
+    return latencies(times)
+
+
+def requeue_latency(cluster: ManagedCluster) -> list[float]:
+    """`scontrol requeue` of a failing job, by its owner, at the end of its own script."""
+    times = cluster.work / "times"
+    times.unlink(missing_ok=True)
+    text = f"{PLAIN}\nscontrol requeue $SLURM_JOB_ID; sleep 30"
+    job_id = cluster.submit(text, "-N2", "--exclusive", "--requeue")
+    await_(lambda: starts(times) > 1, "the requeued start", timeout=300)
+    cluster.run("scancel", str(job_id))
+    return latencies(times)
+
+
+def node_fail_latency(cluster: ManagedCluster) -> list[float]:
+    """Slurm's own requeue after a node was set down under a job."""
+    times = cluster.work / "times"
+    times.unlink(missing_ok=True)
+    text = "date +start:%s.%N >> times; sleep 600"
+    job_id = cluster.submit(text, "-N2", "--exclusive", "--requeue")
+    await_(lambda: starts(times) == 1, "the start")
+    node = cluster.nodes_of(job_id)[1]
+    with times.open("a") as file:
+        file.write(f"fail:{time.time()}\n")
+    cluster.fault("node-down", node)
+    await_(lambda: starts(times) > 1, "Slurm's own restart", timeout=300)
+    cluster.run("scancel", str(job_id))
+    return latencies(times)
+
+
+def restart_latency(count: int) -> dict[str, object]:
+    """Failure to the first line of the new attempt, with default scheduler parameters."""
+    policy = {"backoff": [0], "short_wait": 0}
+    with ManagedCluster(nodes=4, policy=policy) as cluster:
+        ours = plugin_latency(cluster, count)
+        cluster.heal()
+        requeue = requeue_latency(cluster)
+        cluster.heal()
+        node_fail = node_fail_latency(cluster)
+    median = statistics.median(ours)
+    return {
+        "slurm_restart": summary(ours),
+        "scontrol requeue": summary(requeue),
+        "NODE_FAIL requeue": summary(node_fail),
+        "requeue / slurm_restart": round(statistics.median(requeue) / median, 1),
+        "NODE_FAIL / slurm_restart": round(statistics.median(node_fail) / median, 1),
+    }
+
+
+def summary(values: list[float]) -> dict[str, float | int]:
+    """Count, median and extremes in seconds."""
+    return {
+        "n": len(values),
+        "median_s": round(statistics.median(values), 3),
+        "min_s": round(min(values), 3),
+        "max_s": round(max(values), 3),
+    }
+
+
+def timed(command: list[str], env: dict[str, str]) -> float:
+    """Seconds that a program takes."""
+    begun = time.perf_counter()
+    subprocess.run(command, env=env, check=False, stdin=subprocess.DEVNULL)
+    return time.perf_counter() - begun
+
+
+def hook_cost(count: int) -> dict[str, object]:
+    """The hook for an unmanaged job beside /bin/true, in turns."""
+    with ManagedCluster(nodes=1) as cluster:
+        hook = str(cluster.hook)
+        env = {"SLURM_JOB_ID": "1", "SLURM_JOB_COMMENT": "somebody's own comment"}
+        for_hook, for_true = [], []
+        for _ in range(count * 20):
+            for_hook.append(timed([hook], env))
+            for_true.append(timed(["/bin/true"], env))
+    difference = statistics.median(for_hook) - statistics.median(for_true)
+    return {
+        "hook": summary(for_hook),
+        "/bin/true": summary(for_true),
+        "difference_ms": round(difference * 1000, 3),
+    }
+
+
+def decide(count: int) -> dict[str, object]:
+    """From the start of the hook's Python to the intent on disk, for real ends in observe mode."""
+    with ManagedCluster(nodes=2, mode="observe") as cluster:
+        digest = Digest(run="0" * 16, max_restarts=3, num_nodes=1, min_nodes=1)
+        taken = []
+        for _ in range(count):
+            job_id = cluster.submit("exit 3", "-N1", "--comment", to_comment(digest))
+            cluster.await_state(job_id, "FAILED")
+            [journal] = cluster.state_dir.glob(f"journal/*/{job_id}-*.jsonl")
+            journal.unlink()  # the same end is judged again, as by a hook that was killed
+            env = hook_environment(cluster, job_id, to_comment(digest))
+            command = [sys.executable, "-I", "-m", "slurm_restart.control.epilog"]
+            identity = {"user": cluster.slurm_user.pw_uid} if os.geteuid() == 0 else {}
+            begun = time.perf_counter()
+            subprocess.run([*command, str(cluster.site)], env=env, check=True, **identity)
+            taken.append(time.perf_counter() - begun)
+            if not cluster.ends(job_id):
+                raise SystemExit(f"bench: nothing was decided: {cluster.trace()}")
+    return {"decide": summary(taken)}
+
+
+def hook_environment(cluster: ManagedCluster, job_id: int, comment: str) -> dict[str, str]:
+    """What slurmctld gives the hook."""
+    return {
+        "SLURM_CLUSTER_NAME": cluster.run("scontrol", "show", "config")
+        .split("ClusterName")[1]
+        .split()[1],
+        "SLURM_JOB_ID": str(job_id),
+        "SLURM_JOB_UID": str(cluster.user.pw_uid),
+        "SLURM_JOB_COMMENT": comment,
+        "SLURM_JOB_EXIT_CODE2": "3:0",
+        "SLURM_JOB_RESTART_COUNT": "0",
+        "SLURM_JOB_NODELIST": "csx1",
+    }
+
+
+BENCHMARKS: dict[str, Callable[[int], dict[str, object]]] = {
+    "restart-latency": restart_latency,
+    "hook-cost": hook_cost,
+    "decide": decide,
+}
+
+
+def main() -> int:
+    """Run one benchmark, or all; print JSON."""
+    parser = argparse.ArgumentParser(prog="contrib/bench", description=__doc__)
+    parser.add_argument("name", choices=[*BENCHMARKS, "all"])
+    parser.add_argument("-n", type=int, default=20, help="measurements (default 20)")
+    args = parser.parse_args()
+    if reason := missing():
+        print(f"bench: {reason}", file=sys.stderr)
+        return 3
+    names = list(BENCHMARKS) if args.name == "all" else [args.name]
+    for name in names:
+        print(json.dumps({name: BENCHMARKS[name](args.n)}, indent=2), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
