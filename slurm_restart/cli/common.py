@@ -10,7 +10,6 @@ import click
 from slurm_restart.errors import ConfigError, CsxError
 
 EXIT_INTERRUPTED = 128 + signal.SIGINT
-EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE
 
 
 def run(command: click.Command, name: str, args: Sequence[str] | None = None) -> None:
@@ -28,10 +27,19 @@ def run(command: click.Command, name: str, args: Sequence[str] | None = None) ->
         click.echo(f"{name}: interrupted", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
-        # The reader has gone (`| head`). Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_BROKEN_PIPE)
+        # The reader has gone (`| head`): no message, and the exit code that click gives it.
+        _drop_output()
+        sys.exit(1)
+    except OSError as error:
+        _drop_output()
+        click.echo(f"{name}: error: {error}", err=True)
+        sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _drop_output() -> None:
+    """Keep Python from failing once more when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def report(name: str, error: CsxError) -> None:

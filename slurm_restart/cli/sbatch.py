@@ -24,6 +24,10 @@ from slurm_restart.trainer.plan import SlurmAccess
 from slurm_restart.trainer.settings import combine
 
 NAME = "csx-sbatch"
+NO_SLURM = SlurmAccess(bin_dir="/usr/bin")
+"""For a look at a plan where there is no Slurm."""
+_TIMEOUT = 150.0
+"""Seconds: sbatch itself tries again for up to 120 s while the controller is too busy."""
 HELP = """\
 Usage: csx-sbatch [options of sbatch] TRAINER.yaml [-- options of the trainer]
 
@@ -104,21 +108,14 @@ def command(arguments: Sequence[str]) -> None:
         click.echo(f"{NAME} {__version__}")
         return
     asked = _Asked.of(line)
-    around = Surroundings(environ=os.environ, cwd=Path.cwd(), slurm=_access(asked))
+    access = slurm_access(os.environ)
+    around = Surroundings(environ=os.environ, cwd=Path.cwd(), slurm=access or NO_SLURM)
     submission = prepare(line, table, layers, around)
     if not asked.quiet:
         _say(submission)
+    if access is None and not asked.dry_run:
+        raise SlurmError("sbatch: not found in PATH")
     _carry_out(submission, asked, around.slurm)
-
-
-def _access(asked: _Asked) -> SlurmAccess:
-    try:
-        return slurm_access(os.environ)
-    except SlurmError:
-        if asked.dry_run:
-            # A plan can be looked at where there is no Slurm.
-            return SlurmAccess(bin_dir="/usr/bin")
-        raise
 
 
 def _say(submission: Submission) -> None:
@@ -138,7 +135,11 @@ def _carry_out(submission: Submission, asked: _Asked, access: SlurmAccess) -> No
     # Imported here: a dry run needs no Slurm.
     from slurm_restart.slurm.commands import Commands  # noqa: PLC0415
 
-    slurm = Commands(bin_dir=Path(access.bin_dir))
+    slurm = Commands(
+        bin_dir=access.bin_dir,
+        timeout=_TIMEOUT,
+        tell=None if asked.quiet else lambda line: click.echo(line, err=True),
+    )
     if asked.test_only:
         answers = execute.test(submission, slurm)
         if asked.json:

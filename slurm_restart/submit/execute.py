@@ -3,11 +3,19 @@
 import os
 import tempfile
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from slurm_restart.errors import CsxError, SlurmError, SlurmUnavailableError, StateError
+from slurm_restart.core.digest import Digest, parse
+from slurm_restart.errors import (
+    CsxError,
+    DigestError,
+    SlurmError,
+    SlurmUnavailableError,
+    StateError,
+)
 from slurm_restart.slurm.port import Slurm
 from slurm_restart.submit.directories import RunDirectories
 from slurm_restart.submit.submission import PhaseJob, Submission
@@ -18,6 +26,18 @@ PARAMS, SCRIPT, LOG = "params.yaml", "job.sh", "run.log"
 UNKNOWN_RUN_DIR = "YYYYmmdd_HHMMSS_restartable"
 # Answers of --test-only for what sbatch itself takes: such a job waits.
 _WAITS = ("Requested node configuration is not available", "Requested nodes are busy")
+
+
+class _PerhapsSubmittedError(SlurmUnavailableError):
+    """Nobody can say whether the job is in the queue: its run directory has to stay."""
+
+    def __init__(self, error: SlurmUnavailableError, run_dir: Path) -> None:
+        self.run_dir = run_dir
+        super().__init__(
+            f"{error}\nthe job may be in the queue all the same: look with squeue --me, then "
+            f"remove {run_dir} or leave it to the job",
+            stderr=error.stderr,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +85,6 @@ def _ask(job: PhaseJob, slurm: Slurm) -> str:
         script.write_bytes(os.fsencode(job.script(preview_run_dir(job))))
         try:
             return slurm.submit(str(script), job.arguments(), test_only=True).strip()
-        except SlurmUnavailableError:
-            raise
         except SlurmError as error:
             raise _told(error, job) from error
 
@@ -104,7 +122,12 @@ def submit(
     except BaseException as error:
         # Whatever ended it, ^C too: half a submission would train half a run.
         left = _cancel(done, slurm)
-        directories.remove(kept={item.run_dir for item in left})
+        if not isinstance(error, CsxError):
+            _cancel_unheard(submission, slurm)
+        kept = {item.run_dir for item in left}
+        if isinstance(error, _PerhapsSubmittedError):
+            kept.add(error.run_dir)
+        directories.remove(kept)
         if left and isinstance(error, CsxError):
             jobs = " ".join(item.job_id for item in left)
             raise SlurmError(f"{error}\nstill in the queue: scancel {jobs}") from error
@@ -128,17 +151,44 @@ def _submit_one(
         job.plan.save(run_dir / PLAN)
     except OSError as error:
         raise StateError(f"{run_dir}: cannot write: {error}") from error
+    after = before.job_id if before else None
     try:
-        job_id = slurm.submit(
-            str(run_dir / SCRIPT), job.arguments(before.job_id if before else None)
-        )
-    except SlurmUnavailableError:
-        raise
+        job_id = slurm.submit(str(run_dir / SCRIPT), job.arguments(after))
+    except SlurmUnavailableError as error:
+        job_id = _find(job, slurm, run_dir, error)
     except SlurmError as error:
         raise _told(error, job) from error
     _log(run_dir, now(), f"Submitted batch job {job_id}, phase {job.plan.phase + 1} of "
          f"{job.plan.phases}, {job.plan.num_nodes} nodes, run {job.plan.run}")  # fmt: skip
     return Submitted(job=job, job_id=job_id, run_dir=run_dir)
+
+
+def _find(job: PhaseJob, slurm: Slurm, run_dir: Path, error: SlurmUnavailableError) -> str:
+    """The id of a job whose submission got no answer, by the run id in its Comment.
+
+    Raises:
+        SlurmError: the job is not in the queue, or whether it is cannot be told.
+    """
+    try:
+        jobs = slurm.jobs(uid=os.getuid())
+    except SlurmError:
+        raise _PerhapsSubmittedError(error, run_dir) from error
+    for candidate in jobs:
+        if _is_phase(candidate.comment, job.plan.digest):
+            return str(candidate.job_id)
+    if job.plan.digest is None:
+        raise _PerhapsSubmittedError(error, run_dir) from error
+    raise _told(error, job) from error
+
+
+def _is_phase(comment: str, digest: Digest | None) -> bool:
+    if digest is None:
+        return False
+    try:
+        found = parse(comment)
+    except DigestError:
+        return False
+    return (found.run, found.phase) == (digest.run, digest.phase)
 
 
 def _log(run_dir: Path, now: datetime, message: str) -> None:
@@ -162,7 +212,15 @@ def _cancel(done: Iterable[Submitted], slurm: Slurm) -> list[Submitted]:
     return left
 
 
+def _cancel_unheard(submission: Submission, slurm: Slurm) -> None:
+    """Cancel a job whose submission was interrupted after Slurm had taken it."""
+    with suppress(SlurmError):
+        for candidate in slurm.jobs(uid=os.getuid()):
+            if any(_is_phase(candidate.comment, job.plan.digest) for job in submission.jobs):
+                slurm.cancel(candidate.job_id)
+
+
 def _told(error: SlurmError, job: PhaseJob) -> SlurmError:
     """Slurm's answer, with the phase that it is about."""
     phase = f"phase {job.plan.phase + 1}: " if job.plan.phases > 1 else ""
-    return SlurmError(f"{phase}{error}", stderr=error.stderr)
+    return type(error)(f"{phase}{error}", stderr=error.stderr)

@@ -85,7 +85,7 @@ SBATCH: tuple[Option, ...] = (
     _row("bb", env="SBATCH_BURST_BUFFER"),
     _row("bbf"),
     _row("begin b"),
-    _row("chdir D", note="passed; paths in the config are relative to it"),
+    _row("chdir D", note="paths in the config are relative to it"),
     _refused("cluster", _FEDERATION),
     _refused("cluster-constraint", _FEDERATION, env="SBATCH_CLUSTER_CONSTRAINT"),
     _refused("clusters M", _FEDERATION, env="SBATCH_CLUSTERS SLURM_CLUSTERS"),
@@ -222,7 +222,7 @@ SBATCH: tuple[Option, ...] = (
     _row("profile", env="SBATCH_PROFILE"),
     _row("propagate", _OPTIONAL),
     _row("qos q", env="SBATCH_QOS"),
-    _row("quiet Q", _NO, note="passed; csx-sbatch prints no warnings then either"),
+    _row("quiet Q", _NO, note="csx-sbatch prints no warnings then either"),
     _row("reboot", _NO),
     _row(
         "requeue",

@@ -40,8 +40,9 @@ def quote(text: str) -> str:
 
 def _finalize(value: Any) -> str:
     match value:
-        case ShellLine():
-            return str.__str__(value)
+        case ShellLine() | jinja2.Undefined():
+            # Of what is undefined there is no text: it raises.
+            return str(value)
         case str() | Path():
             return quote(str(value))
         case bool() | None | dict():

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slurm_restart.errors import SlurmError
 from slurm_restart.submit.argv import Use
 from slurm_restart.submit.interpreter import supervisor_command
 from slurm_restart.submit.merge import JobFacts, sbatch_arguments
@@ -68,15 +67,11 @@ class Submission:
     notes: tuple[str, ...] = ()
 
 
-def slurm_access(environ: Mapping[str, str]) -> SlurmAccess:
-    """Where Slurm's commands are.
-
-    Raises:
-        SlurmError: no sbatch in PATH.
-    """
+def slurm_access(environ: Mapping[str, str]) -> SlurmAccess | None:
+    """Where Slurm's commands are; None: no sbatch in PATH."""
     sbatch = shutil.which("sbatch", path=environ.get("PATH"))
     if sbatch is None:
-        raise SlurmError("sbatch: not found in PATH")
+        return None
     conf = environ.get("SLURM_CONF")
     return SlurmAccess(
         bin_dir=str(Path(sbatch).absolute().parent),

@@ -142,7 +142,7 @@ def _require_alike(checker: Checker, phases: Sequence[Phase]) -> None:
         first = phases[has.index(True)].index
         for phase, given in zip(phases, has, strict=True):
             if not given:
-                expected = f"this block in all phases or in none (phase {first} has it)"
+                expected = f"this block in all phases or in none (phase {first + 1} has it)"
                 checker.problem((*phase.keys, "autorestart"), expected)
 
 

@@ -245,7 +245,7 @@ def test_autorestart_stands_in_all_phases_or_in_none():
     assert phases(TWO)[1] == [
         (
             "t.yaml:6: trainer[1].trainer.init.autorestart: expected this block in all phases or "
-            "in none (phase 0 has it), got nothing"
+            "in none (phase 1 has it), got nothing"
         )
     ]
     both, problems = phases(TWO.replace("{model: 1}", "{autorestart: {max_num_restarts: 2}}"))

@@ -1,0 +1,68 @@
+"""Prints docs/reference/sbatch-options.md: `python -m slurm_restart.submit.reference > FILE`."""
+
+import sys
+from collections.abc import Sequence
+
+from slurm_restart.submit.option import Argument, Fate, Option
+from slurm_restart.submit.option_rows import LEFT_TO_SBATCH, OWN, SBATCH
+
+_HEAD = """\
+# Options of sbatch
+
+What `csx-sbatch` does with every option of sbatch from Slurm 22.05 to 26.05, and with the
+environment variables that stand for them. This page is printed from the table in the code
+(`slurm_restart/submit/option_rows.py`) by `python -m slurm_restart.submit.reference`.
+
+- *passed*: sbatch gets it as it is, for every phase.
+- *merged*: brought together with what restarting needs.
+- *passed if the size is fixed*: passed where `min_num_csx` equals `num_csx` (or the config has no
+  autorestart), refused where a restart may have fewer nodes.
+- *refused*: with this reason, and this way out.
+- *answered*: by `csx-sbatch` itself, on the command line only.
+
+Options are written as for sbatch: `--name=value` or `--name value`, short ones, and any beginning
+of a long name that is nobody else's. An option that sbatch does not have is an error; options of a
+site's SPANK plugins are declared in `site_options` of the settings (see
+[configuration](configuration.md)). Options reach sbatch as arguments, never as `#SBATCH` lines.
+"""
+_VARIABLES = """
+## Variables left to sbatch
+
+A variable that stands for an option in the table counts as that option, over the settings files
+and under the command line. These others are read by sbatch itself:
+"""
+
+
+def reference() -> str:
+    """The whole page."""
+    parts = [
+        _HEAD,
+        "\n## Options of csx-sbatch\n",
+        _table(OWN),
+        "\n## Options of sbatch\n",
+        _table(SBATCH),
+        _VARIABLES,
+        "| variable | meaning |\n|---|---|",
+        *(f"| `{name}` | {meaning} |" for name, meaning in LEFT_TO_SBATCH.items()),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _table(options: Sequence[Option]) -> str:
+    head = "| option | variables | becomes | note |\n|---|---|---|---|"
+    return "\n".join([head, *map(_line, options)])
+
+
+def _line(option: Option) -> str:
+    argument = {Argument.NONE: "", Argument.REQUIRED: "=…", Argument.OPTIONAL: "[=…]"}
+    names = [f"`--{option.name}{argument[option.argument]}`"]
+    if option.short:
+        names.insert(0, f"`-{option.short}`")
+    variables = " ".join(f"`{name}`" for name in option.variables)
+    fate = "**refused**" if option.fate is Fate.REFUSED else option.fate.value
+    note = option.note.replace("|", "\\|")
+    return f"| {' '.join(names)} | {variables} | {fate} | {note} |".replace("|  |", "| |")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())

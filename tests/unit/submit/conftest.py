@@ -1,0 +1,58 @@
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from slurm_restart.submit.argv import parse
+from slurm_restart.submit.options import OptionTable
+from slurm_restart.submit.planning import Surroundings
+from slurm_restart.submit.prepare import prepare
+from slurm_restart.trainer.plan import SlurmAccess
+
+CONFIG = """\
+trainer:
+  init:
+    model: {name: gpt2}
+    backend: {backend_type: CSX, cluster_config: {num_csx: 4}}
+    model_dir: out
+    checkpoint: {steps: 10}
+    loop: {max_steps: 100}
+    autorestart: {max_num_restarts: 3, min_num_csx: 2}
+  fit: {train_dataloader: {}}
+  validate: {val_dataloader: {}}
+"""
+TWO_PHASES = """\
+trainer:
+- trainer: &phase
+    init:
+      model: {name: gpt2}
+      model_dir: out
+      checkpoint: {steps: 10}
+      autorestart: {max_num_restarts: 3}
+    fit: {train_dataloader: {}}
+- trainer: *phase
+"""
+NOW = datetime(2026, 11, 25, 2, 30, 0, 123456)  # noqa: DTZ001 - run directories bear local time
+
+
+@pytest.fixture
+def submission(tmp_path):
+    """Prepare a submission in an empty directory: `submission("-p", "gpu", config=…, env=…)`."""
+
+    def make(*arguments, config=CONFIG, env=None, site_options=(), files=()):
+        path = tmp_path / "trainer.yaml"
+        path.write_text(config)
+        table = OptionTable(site_options)
+        around = Surroundings(
+            environ=env or {}, cwd=Path(tmp_path), slurm=SlurmAccess(bin_dir="/usr/bin")
+        )
+        line = parse(["trainer.yaml", *arguments], table)
+        # The name as a person gives it, relative to where he is.
+        return prepare(line, table, files, around)
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def _in_tmp_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)

@@ -1,0 +1,157 @@
+import pytest
+
+from slurm_restart.core.digest import Digest
+from slurm_restart.core.digest import parse as parse_digest
+from slurm_restart.submit.argv import layered, parse
+from slurm_restart.submit.merge import JobFacts, sbatch_arguments, signal_lead
+from slurm_restart.submit.option import Fate
+from slurm_restart.submit.option_rows import SBATCH
+from slurm_restart.submit.options import OptionTable
+
+TABLE = OptionTable()
+DIGEST = Digest(run="0" * 16, max_restarts=3, num_nodes=4, min_nodes=2)
+OWN = ["--nodes=4", "--exclusive", "--open-mode=append", "--signal=B:USR1@120"]
+MANAGED = ["--requeue", "--comment=csx-restart/1 run=0000000000000000;max=3;num=4;min=2"]
+NAME = "--job-name=trainer"
+
+
+def merged(*arguments, **facts):
+    defaults = {"nodes": 4, "can_shrink": True, "digest": DIGEST, "name": "trainer"}
+    uses = layered([parse(arguments, TABLE).uses])
+    return sbatch_arguments(uses, JobFacts(**(defaults | facts)))
+
+
+def refusal(*arguments, **facts):
+    problems = merged(*arguments, **facts)[1]
+    assert len(problems) == 1, problems
+    return problems[0]
+
+
+def test_what_every_job_asks_for():
+    assert merged() == ((*OWN, NAME, *MANAGED), [])
+    assert merged(digest=None) == ((*OWN, NAME), [])
+    assert merged(first=False) == ((*OWN, NAME, *MANAGED, "--kill-on-invalid-dep=yes"), [])
+    assert merged(first=False, after="7")[0][-1] == "--dependency=afterok:7"
+
+
+def test_options_are_passed_as_they_are():
+    arguments, problems = merged("-p", "a b", "-vv", "--nice", "-J", "$(x)", "--exclude=csx1")
+    assert problems == []
+    assert arguments[:6] == (
+        "--partition=a b",
+        "--verbose",
+        "--verbose",
+        "--nice",
+        "--job-name=$(x)",
+        "--exclude=csx1",
+    )
+    assert NAME not in arguments
+
+
+@pytest.mark.parametrize(
+    "option", [row for row in SBATCH if row.fate is Fate.REFUSED], ids=lambda row: row.name
+)
+def test_what_is_refused_says_why_and_what_to_do(option):
+    value = [] if option.argument.name == "NONE" else ["1"]
+    problem = refusal(f"--{option.name}", *value)
+    assert problem == f"--{option.name}: refused: {option.note}"
+    assert len(option.note) > 20
+
+
+@pytest.mark.parametrize(
+    "option", [row for row in SBATCH if row.fate is Fate.FIXED_SIZE], ids=lambda row: row.name
+)
+def test_what_cannot_shrink_is_for_runs_of_one_size(option):
+    given = f"--{option.name}" + ("" if option.argument.name == "NONE" else "=2")
+    assert refusal(given) == f"--{option.name}: refused: {option.note}"
+    arguments, problems = merged(given, can_shrink=False)
+    assert problems == []
+    assert arguments[0] == given
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lead", "argument"),
+    [
+        ([], 120, "--signal=B:USR1@120"),
+        (["--signal=B:USR1@300"], 300, "--signal=B:USR1@300"),
+        (["--signal=usr1@300"], 300, "--signal=B:USR1@300"),
+        (["--signal=B:SIGUSR1"], 60, "--signal=B:USR1@60"),
+        (["--signal=RB:10@5"], 5, "--signal=RB:USR1@5"),
+    ],
+)
+def test_the_signal_is_the_supervisors_and_its_time_the_persons(arguments, lead, argument):
+    result, problems = merged(*arguments)
+    assert problems == []
+    assert [text for text in result if text.startswith("--signal")] == [argument]
+    assert signal_lead(layered([parse(arguments, TABLE).uses])) == lead
+
+
+@pytest.mark.parametrize(
+    ("argument", "problem"),
+    [
+        ("--signal=USR2@60", "--signal: refused: B:USR1@120 tells"),
+        ("--signal=R:USR1@60", "--signal: refused: B:USR1@120 tells"),
+        ("--signal=B:USR1@", "--signal: expected B:USR1@SECONDS, got 'B:USR1@'"),
+        ("--signal=B:USR1@0", "--signal: expected B:USR1@SECONDS, got 'B:USR1@0'"),
+        ("--signal=B:USR1@70000", "--signal: expected B:USR1@SECONDS, got 'B:USR1@70000'"),
+        (f"--comment={'ü' * 201}", "--comment: expected at most 400 bytes, got 402"),
+        ("--comment=a\nb", "--comment: expected text without control characters and newlines"),
+        ("--comment=csx-restart/1 run=1", "--comment: expected a comment of your own, got one"),
+        ("--nodes=3", "--nodes: expected 4, got 3: the number of nodes follows from num_csx"),
+        ("--nodes=2-4", "--nodes: expected one number of nodes, got '2-4'"),
+        ("--nodes=x", "--nodes: expected one number of nodes, got 'x'"),
+        ("--constraint=[a*2&b*2]", "--constraint: refused with node counts (`*N`)"),
+        ("--exclusive=user", "--exclusive: expected no value, got 'user'"),
+        ("--no-kill", "--no-kill: refused unless =off"),
+        ("--open-mode=truncate", "--open-mode: expected append, got 'truncate'"),
+        ("--requeue=expedite", "--requeue: expected no value, got 'expedite'"),
+        ("--no-requeue", "--no-requeue: refused where the config has autorestart"),
+        ("--partition=a\0b", "--partition: expected text without NUL characters"),
+    ],
+)
+def test_what_contradicts_is_refused(argument, problem):
+    assert refusal(argument).startswith(problem)
+
+
+@pytest.mark.parametrize(
+    "argument",
+    ["--nodes=4", "--nodes=4-4", "--exclusive", "--no-kill=off", "--open-mode=a", "--requeue"],
+)
+def test_what_says_the_same_adds_nothing(argument):
+    assert merged(argument) == ((*OWN, NAME, *MANAGED), [])
+
+
+def test_the_comment_follows_the_digest():
+    text = "ü" * 200
+    (comment,) = [a for a in merged(f"--comment={text}")[0] if a.startswith("--comment=")]
+    assert comment == f"{MANAGED[1]} {text}"
+    assert parse_digest(comment.removeprefix("--comment=")) == DIGEST
+    assert merged("--comment=mine", digest=None)[0][0] == "--comment=mine"
+
+
+def test_an_unmanaged_job_requeues_as_it_likes():
+    assert merged("--no-requeue", digest=None)[0][0] == "--no-requeue"
+    assert merged("--requeue", digest=None)[0][0] == "--requeue"
+
+
+@pytest.mark.parametrize(
+    "argument", ["--dependency=afterok:1", "--hold", "--kill-on-invalid-dep=no"]
+)
+def test_some_options_are_for_the_first_phase_only(argument):
+    assert argument in merged(argument)[0]
+    later, problems = merged(argument, first=False, after="7")
+    assert problems == []
+    assert argument not in later
+    assert "--dependency=afterok:7" in later
+
+
+def test_counted_constraints_are_for_runs_of_one_size():
+    assert merged("-C[a*2&b*2]", can_shrink=False)[0][0] == "--constraint=[a*2&b*2]"
+    assert merged("-Ca&b")[0][0] == "--constraint=a&b"
+
+
+def test_every_merged_option_has_its_function():
+    for option in SBATCH:
+        if option.fate is Fate.MERGED:
+            value = "" if option.argument.name == "NONE" else "=x"
+            merged(f"--{option.name}{value}")
