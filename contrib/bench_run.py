@@ -20,6 +20,8 @@ from tests.managed import ManagedCluster
 PAYLOAD = "sh -c 'date +start:%s.%N >> times; sleep 2; date +fail:%s.%N >> times; exit 1'"
 PLAIN = "date +start:%s.%N >> times; sleep 2; date +fail:%s.%N >> times"
 
+ENTRY = "from slurm_restart.control.epilog import main; main()"  # as csx-epilog starts it
+
 
 def latencies(times: Path) -> list[float]:
     """Seconds from each failure to the start after it."""
@@ -139,7 +141,7 @@ def decide(count: int) -> dict[str, object]:
             [journal] = cluster.state_dir.glob(f"journal/*/{job_id}-*.jsonl")
             journal.unlink()  # the same end is judged again, as by a hook that was killed
             env = hook_environment(cluster, job_id, to_comment(digest))
-            command = [sys.executable, "-I", "-m", "slurm_restart.control.epilog"]
+            command = [sys.executable, "-I", "-c", ENTRY]
             identity = {"user": cluster.slurm_user.pw_uid} if os.geteuid() == 0 else {}
             begun = time.perf_counter()
             subprocess.run([*command, str(cluster.site)], env=env, check=True, **identity)

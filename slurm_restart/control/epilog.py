@@ -7,22 +7,25 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 import time
-import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from slurm_restart.control.controller import Controller, commands_for
-from slurm_restart.control.follow_up import detach, follow_up
-from slurm_restart.control.gather import HookEnvironment, end_from_hook, read_environment
-from slurm_restart.control.handle import Ended, handle_end
+from slurm_restart.control.environment import HookEnvironment, read_environment
 from slurm_restart.control.site import Site, load_site
 from slurm_restart.control.slots import take_slot
 from slurm_restart.control.trace import Trace
 from slurm_restart.core.digest import Digest, parse
+from slurm_restart.core.job import Job, NodeState
 from slurm_restart.errors import CsxError
+
+_SETTINGS_DEADLINE = 30.0
+"""Seconds to read the settings in, which hold the real deadline."""
+Facts = tuple[Job, tuple[NodeState, ...]]
 
 
 class HookTimeoutError(CsxError):
@@ -33,8 +36,36 @@ def _on_alarm(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise HookTimeoutError("out of time: left to the reconciler")
 
 
+class _Asked(threading.Thread):
+    """Slurm's answer about a job, asked for while the rest of the package is imported."""
+
+    def __init__(self, controller: Controller, job_id: int) -> None:
+        super().__init__(daemon=True)
+        self._controller, self._job_id = controller, job_id
+        self._facts: Facts | CsxError = CsxError("Slurm was not asked")
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._facts = self._controller.slurm.job_end_facts(self._job_id)
+        except CsxError as error:
+            self._facts = error
+
+    def facts(self) -> Facts:
+        """The answer, or the error that came instead."""
+        self.join()
+        if isinstance(self._facts, CsxError):
+            raise self._facts
+        return self._facts
+
+
 def _handle(controller: Controller, env: HookEnvironment, digest: Digest) -> bool:
-    job, nodes = controller.slurm.job_end_facts(env.job_id)
+    asked = _Asked(controller, env.job_id)
+    # Imported here: Slurm's commands run meanwhile, and the hook has 80 ms in all.
+    from slurm_restart.control.gather import end_from_hook  # noqa: PLC0415
+    from slurm_restart.control.handle import Ended, handle_end  # noqa: PLC0415
+
+    job, nodes = asked.facts()
     end = end_from_hook(env, job, nodes, int(time.time()))
     ended = Ended(end=end, job=job, digest=digest, nodes=nodes, source="hook")
     return handle_end(controller, ended)
@@ -53,7 +84,11 @@ def _hook(site: Site, environ: Mapping[str, str], trace: Trace) -> None:
         restarts = _handle(controller, env, digest)
     finally:
         os.close(slot)
-    if restarts and detach():
+    if not restarts:
+        return
+    from slurm_restart.control.follow_up import detach, follow_up  # noqa: PLC0415 - not before
+
+    if detach():
         follow_up(controller, env.job_id, digest)
 
 
@@ -61,20 +96,23 @@ def run(site_path: Path, environ: Mapping[str, str]) -> int:
     """Run the hook; the exit status is 0 whatever happens."""
     trace = Trace(None, environ.get("SLURM_JOB_ID", "?"))
     try:
+        signal.signal(signal.SIGALRM, _on_alarm)
+        signal.setitimer(signal.ITIMER_REAL, _SETTINGS_DEADLINE)
         site = load_site(site_path)
         trace = Trace(site.state_dir, environ.get("SLURM_JOB_ID", "?"))
-        signal.signal(signal.SIGALRM, _on_alarm)
         signal.setitimer(signal.ITIMER_REAL, site.limits.deadline)
         _hook(site, environ, trace)
     except CsxError as error:
         trace(f"nothing done: {type(error).__name__}: {error}")
     except Exception:  # noqa: BLE001 - a fault of ours must neither hurt slurmctld nor pass unseen
+        import traceback  # noqa: PLC0415 - seldom needed, slow to import
+
         trace(f"nothing done, a fault of csx-epilog: {traceback.format_exc(limit=-3)}")
     return 0
 
 
 def main() -> NoReturn:
-    """Entry of `python -I -m slurm_restart.control.epilog SITE.TOML`."""
+    """Entry: the site's settings are the one argument."""
     with contextlib.suppress(OSError):
         os.umask(0o077)
     site_path = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("/etc/slurm_restart/site.toml")

@@ -1,0 +1,49 @@
+"""What slurmctld tells its hook, read strictly. The hook imports this before anything heavy."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from slurm_restart.errors import CsxError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HookEnvironment:
+    """What slurmctld tells its hook. `comment` is a user's text."""
+
+    cluster: str
+    job_id: int
+    uid: int
+    comment: str
+    exit_code: int
+    signal: int
+    restarts: int
+    nodelist: str
+
+
+def _number(env: Mapping[str, str], name: str) -> int:
+    text = env.get(name, "")
+    if not re.fullmatch(r"[0-9]{1,12}", text, re.ASCII):
+        raise CsxError(f"{name}: expected a number, got {text[:40]!r}")
+    return int(text)
+
+
+def read_environment(env: Mapping[str, str]) -> HookEnvironment:
+    """Read the hook's environment.
+
+    Raises:
+        CsxError: a variable that Slurm sets is missing or odd.
+    """
+    code, colon, signal = env.get("SLURM_JOB_EXIT_CODE2", "").partition(":")
+    if not colon or not code.isdecimal() or not signal.isdecimal():
+        raise CsxError(f"SLURM_JOB_EXIT_CODE2: expected CODE:SIGNAL, got {code[:40]!r}")
+    return HookEnvironment(
+        cluster=env.get("SLURM_CLUSTER_NAME", ""),
+        job_id=_number(env, "SLURM_JOB_ID"),
+        uid=_number(env, "SLURM_JOB_UID"),
+        comment=env.get("SLURM_JOB_COMMENT", ""),
+        exit_code=int(code),
+        signal=int(signal),
+        restarts=_number(env, "SLURM_JOB_RESTART_COUNT"),
+        nodelist=env.get("SLURM_JOB_NODELIST", ""),
+    )
