@@ -1,0 +1,35 @@
+"""Short-lived processes for what would cost the supervisor memory, or hang with a file system."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import slurm_restart
+from slurm_restart.errors import SlurmUnavailableError
+from slurm_restart.slurm.process import Completed, run
+
+# Found again wherever the package is: `-I` looks only where the interpreter's own packages are.
+_ROOT = str(Path(slurm_restart.__file__).parents[1])
+
+
+def run_module(
+    module: str, args: Sequence[str] = (), *, timeout: float, text: str | None = None
+) -> Completed:
+    """Run `main()` of a module of this package in an isolated interpreter.
+
+    Args:
+        module: its full name.
+        args: its command line.
+        timeout: seconds.
+        text: its input.
+
+    Raises:
+        TimeoutError: it did not answer, which is most often a file system that hangs.
+    """
+    code = f"import sys; sys.path.append(sys.argv.pop(1)); from {module} import main; main()"
+    command = [sys.executable, "-I", "-c", code, _ROOT, *args]
+    try:
+        return run(command, timeout=timeout, input=text)
+    except SlurmUnavailableError:
+        what = module.rpartition(".")[2]
+        raise TimeoutError(f"{what}: no answer within {timeout:g} s: {' '.join(args)}") from None

@@ -1,0 +1,147 @@
+"""Keeps the digest in the job's Comment current, at its own pace and never in anybody's way."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from slurm_restart.core import digest as digests
+from slurm_restart.core.digest import Digest
+from slurm_restart.errors import DigestError, SlurmError, SlurmUnavailableError
+from slurm_restart.slurm.port import Slurm
+
+MAX_COMMENT = 1024
+"""What a Comment holds in all releases."""
+INTERVAL = 30.0
+"""Seconds between two updates while the attempt runs."""
+RETRY = 5.0
+LAST_RETRY = 1.0
+_MAX_REFUSED = 3
+"""Refusals after which the last word is given up: Slurm is ending the job already."""
+_OWN = frozenset(
+    "attempt submit restarts from_step step ended exit cause rule root nodes".split()  # noqa: SIM905
+)
+"""Fields that the supervisor writes; the others are policy, which people may change."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Word:
+    """What this attempt has to say: values of the digest's own fields."""
+
+    values: dict[str, Any]
+
+    def comment(self, present: str, fallback: Digest | None) -> str:
+        """The Comment that is to be.
+
+        People win: the policy in the present digest and the text behind it stay as they are.
+
+        Args:
+            present: the Comment as it is.
+            fallback: the digest at submission, for a Comment whose digest was lost.
+
+        Raises:
+            SlurmError: there is no digest to go by.
+        """
+        base = _parsed(present) or fallback
+        if base is None:
+            raise SlurmError("it holds no digest of this plugin's")
+        cleared: dict[str, Any] = {
+            one.name: one.default for one in fields(base) if one.name in _OWN
+        }
+        digest = replace(base, **(cleared | self.values))
+        text = digests.to_comment(digest, digests.user_part(present))
+        return text.encode()[:MAX_COMMENT].decode(errors="ignore")
+
+
+def _parsed(comment: str) -> Digest | None:
+    try:
+        return digests.parse(comment)
+    except DigestError:
+        return None
+
+
+class CommentWriter(threading.Thread):
+    """Writes the word of one attempt.
+
+    Args:
+        slurm: the cluster.
+        job_id: this job.
+        fallback: the digest at submission.
+        tell: called with a message for Slurm's log.
+        interval: seconds between two updates.
+    """
+
+    def __init__(
+        self,
+        slurm: Slurm,
+        job_id: int,
+        *,
+        fallback: Digest | None,
+        tell: Callable[[str], None],
+        interval: float = INTERVAL,
+    ) -> None:
+        super().__init__(name="comment", daemon=True)
+        self._slurm = slurm
+        self._job_id = job_id
+        self._fallback = fallback
+        self._tell = tell
+        self._interval = interval
+        self._changed = threading.Condition()
+        self._word = Word(values={})
+        self._dirty = False
+        self._last = False
+        self._refused = 0
+        self._failing = False
+
+    def say(self, **values: Any) -> None:
+        """Change what is to be said; it is written when its time has come."""
+        with self._changed:
+            self._word = Word(values=self._word.values | values)
+            self._dirty = True
+            self._changed.notify()
+
+    def finish(self, timeout: float, **values: Any) -> bool:
+        """Say the last word at once; whether it was written within `timeout` seconds."""
+        with self._changed:
+            self._last = True
+        self.say(**values)
+        self.join(timeout)
+        return not self.is_alive() and not self._dirty
+
+    def run(self) -> None:
+        """Write until the last word is written, or can never be."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._dirty)
+                self._dirty, word, last = False, self._word, self._last
+            written = self._write(word)
+            if not written:
+                with self._changed:
+                    self._dirty = True
+            if last and (written or self._refused >= _MAX_REFUSED):
+                return
+            self._rest(self._interval if written else RETRY)
+
+    def _rest(self, seconds: float) -> None:
+        """Wait before the next update; for the last word not long."""
+        with self._changed:
+            if self._last:
+                self._changed.wait(min(seconds, LAST_RETRY))
+            else:
+                self._changed.wait_for(lambda: self._last, timeout=seconds)
+
+    def _write(self, word: Word) -> bool:
+        try:
+            job = self._slurm.job(self._job_id)
+            named = Word(values=word.values | {"submit": job.submit_time})
+            comment = named.comment(job.comment, self._fallback)
+            if comment != job.comment:
+                self._slurm.update(self._job_id, {"Comment": comment})
+        except SlurmError as error:
+            self._refused += not isinstance(error, SlurmUnavailableError)
+            if not self._failing:
+                self._tell(f"the job's Comment cannot be written now: {error}")
+            self._failing = True
+            return False
+        self._failing, self._refused = False, 0
+        return True

@@ -1,0 +1,86 @@
+"""What happens to the supervisor, as values in one queue."""
+
+import json
+import queue
+import socket
+import threading
+from dataclasses import dataclass
+
+from slurm_restart.supervise.prepare import Prepared
+from slurm_restart.trainer.plan import RunPlan
+from slurm_restart.trainer.rundir import AttemptDir
+
+
+@dataclass(frozen=True, slots=True)
+class Signalled:
+    """A signal came."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The plan was read."""
+
+    plan: RunPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The attempt is prepared."""
+
+    prepared: Prepared
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The attempt cannot be prepared; `attempt` is None where not even its directory was made."""
+
+    error: Exception
+    attempt: AttemptDir | None
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The guardian has started the trainer."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The trainer has ended; `status` as waitpid tells it."""
+
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The guardian has ended, most often because nothing is left to guard."""
+
+
+Event = Signalled | Planned | Ready | Failed | Started | Ended | Gone
+Events = queue.SimpleQueue[Event]
+"""Its `put` may be called in a signal handler."""
+
+
+class Listener(threading.Thread):
+    """Turns what the guardian says into events."""
+
+    def __init__(self, channel: socket.socket, events: Events) -> None:
+        super().__init__(name="listener", daemon=True)
+        self._channel = channel
+        self._events = events
+
+    def run(self) -> None:
+        """Listen until the guardian is gone."""
+        try:
+            for line in self._channel.makefile("rb", buffering=4096):
+                message = json.loads(line)
+                if "started" in message:
+                    self._events.put(Started(message["started"]))
+                else:
+                    self._events.put(Ended(message["ended"]))
+        except OSError:
+            pass  # reset by a guardian that was killed: the same as its end of file
+        self._events.put(Gone())

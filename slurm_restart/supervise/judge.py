@@ -1,0 +1,154 @@
+"""What the supervisor makes of its trainer's end, and which decision it expects of the hook."""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from slurm_restart.core.category import TREATMENTS, Category, Confidence, Restart
+from slurm_restart.core.classify import LogVerdict, Termination, classify_log
+from slurm_restart.core.decision import Decision, Progress, Situation, decide
+from slurm_restart.core.digest import Digest
+from slurm_restart.core.finding import Finding
+from slurm_restart.core.history import Action, EndEvent, fold
+from slurm_restart.core.policy import SitePolicy, policy_for
+from slurm_restart.logs.lines import split_label
+from slurm_restart.trainer.records import AttemptEnd, AttemptStart
+
+SIGTERM = 15
+MAX_EXIT = 255
+# What differs between two printings of one error: addresses, the CSX cluster's jobs, process ids.
+_VARYING = re.compile(r"0x[0-9a-fA-F]+|wsjob-[\w-]+|\bpid[= :]*\d+", re.ASCII)
+
+
+class Stop(Enum):
+    """Why the supervisor ended its trainer, where it did."""
+
+    TIME_LIMIT = "the job's time limit is near"
+    TERMINATED = "the job was told to end"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """How the trainer ended. `exit_code` is None where a signal ended it."""
+
+    exit_code: int | None
+    signal: int | None
+    stop: Stop | None
+    findings: tuple[Finding, ...]
+    last_step_reached: bool
+    """A checkpoint at the step at which the run is done is there."""
+
+    @property
+    def job_exit_code(self) -> int:
+        """The exit code of the job: the trainer's, or 128 + N for signal N.
+
+        A trainer that ends with 0 because it was told to end has not finished: with 0, nobody
+        could tell it from one that has.
+        """
+        if self.signal is not None:
+            return min(128 + self.signal, MAX_EXIT)
+        if self.exit_code == 0 and self.stop is not None and not self.last_step_reached:
+            return 128 + SIGTERM
+        return self.exit_code or 0
+
+
+def judge(it: Ending) -> LogVerdict:
+    """The verdict, of which Slurm's own facts may make something else in the hook."""
+    if it.job_exit_code != 0 and it.stop is not None:
+        # What the trainer prints while it is ended says nothing of a cause.
+        timeout = it.stop is Stop.TIME_LIMIT
+        return LogVerdict(
+            category=Category.TIMEOUT if timeout else Category.UNKNOWN,
+            rule="supervisor.time_limit" if timeout else "supervisor.terminated",
+            confidence=Confidence.CERTAIN if timeout else Confidence.GUESS,
+        )
+    return classify_log(it.findings, exit_code=it.exit_code or 0, signal=it.signal or 0)
+
+
+def explain(it: Ending, verdict: LogVerdict) -> str:
+    """The reason for a person; empty for success."""
+    if verdict.category is Category.COMPLETED:
+        return ""
+    how = f"exit code {it.exit_code}" if it.signal is None else f"signal {it.signal}"
+    if it.stop is not None and it.job_exit_code != 0:
+        return f"{it.stop.value} ({how})"
+    meaning = f"{verdict.category.value}: {TREATMENTS[verdict.category].meaning} ({how})"
+    return meaning if verdict.root_cause is None else f"{meaning}: {verdict.root_cause.text}"
+
+
+def fingerprint(line: str) -> str:
+    """Eight hexadecimal digits that are the same for two printings of one error."""
+    text = _VARYING.sub("*", split_label(line)[1].strip())
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:8]
+
+
+def category_of(end: AttemptEnd) -> Category:
+    """The category of a record; one that this release does not know counts as unknown."""
+    try:
+        return Category(end.category)
+    except ValueError:
+        return Category.UNKNOWN
+
+
+def recoverable(category: Category) -> bool:
+    """Whether a restart can help."""
+    return TREATMENTS[category].restart is not Restart.NO
+
+
+def expect(
+    digest: Digest,
+    earlier: Iterable[tuple[AttemptStart, AttemptEnd]],
+    start: AttemptStart,
+    verdict: LogVerdict,
+    *,
+    step: int | None,
+    root: str | None,
+    now: float,
+) -> Decision:
+    """The decision that the hook would take if Slurm had nothing to add."""
+    history = fold(_event(one, end) for one, end in earlier)
+    made = start.from_step is not None and step is not None and step > start.from_step
+    return decide(
+        Situation(
+            termination=Termination(
+                category=verdict.category,
+                rule=verdict.rule,
+                confidence=verdict.confidence,
+                root_hash=root,
+            ),
+            progress=Progress(
+                made=made, attempt=start.attempt, from_step=start.from_step, step=step
+            ),
+            policy=policy_for(digest, SitePolicy()),
+            history=history,
+            restarts=start.restarts,
+            run_time=int(now - start.at),
+        )
+    )
+
+
+def _event(start: AttemptStart, end: AttemptEnd) -> EndEvent:
+    """An end on record as the journal would have it. Its attempt was followed by another one."""
+    return EndEvent(
+        at=int(end.at),
+        # Attempts are told apart by it; the real one is not on record.
+        submit_time=start.attempt,
+        restarts=start.restarts,
+        requeued=False,
+        category=category_of(end),
+        rule=end.rule,
+        action=Action.REQUEUE,
+        reason=end.reason,
+        attempt=start.attempt,
+        progress=end.progress,
+        from_step=start.from_step,
+        step=end.step,
+        root=end.root,
+    )
+
+
+def told(decision: Decision) -> str:
+    """The expected decision in one line."""
+    return f"{decision.action.value} ({decision.reason})"

@@ -1,0 +1,37 @@
+"""Preparation in a thread, as it reads and writes file systems that may hang."""
+
+import threading
+import time
+
+from slurm_restart.supervise.environment import JobEnvironment
+from slurm_restart.supervise.events import Events, Failed, Planned, Ready
+from slurm_restart.supervise.prepare import prepare
+from slurm_restart.trainer.plan import RunPlan
+from slurm_restart.trainer.rundir import AttemptDir, RunDir
+
+
+class Preparation(threading.Thread):
+    """Reads the plan and prepares the attempt; says so as events."""
+
+    def __init__(self, run_dir: RunDir, job: JobEnvironment, events: Events) -> None:
+        super().__init__(name="preparation", daemon=True)
+        self._run_dir = run_dir
+        self._job = job
+        self._events = events
+        self._attempt: AttemptDir | None = None
+
+    def run(self) -> None:
+        """Prepare."""
+        try:
+            self._prepare()
+        except Exception as error:  # noqa: BLE001 - else nobody would hear of it, and all would wait
+            self._events.put(Failed(error, self._attempt))
+
+    def _prepare(self) -> None:
+        # A file system that is not there on this node is not the same as a plan that is wrong.
+        self._run_dir.plan.stat()
+        plan = RunPlan.load(self._run_dir.plan)
+        self._events.put(Planned(plan))
+        self._attempt = self._run_dir.new_attempt()
+        prepared = prepare(plan, self._run_dir, self._attempt, self._job, clock=time.time)
+        self._events.put(Ready(prepared))

@@ -1,0 +1,79 @@
+"""Processes of this node as Linux shows them: descendants, groups, and who reaps whom."""
+
+import contextlib
+import ctypes
+import os
+import signal
+from collections import defaultdict
+from collections.abc import Iterator
+
+# As prctl(2) numbers them.
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def _prctl(option: int, value: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"prctl: {os.strerror(number)}")
+
+
+def become_subreaper() -> None:
+    """Descendants whose parent has died become this process's children.
+
+    Raises:
+        OSError: the kernel knows no such thing (before 3.4).
+    """
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent(parent: int) -> None:
+    """Be killed when the parent dies, or at once where it has died already."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(128 + signal.SIGKILL)
+
+
+def signal_group(group: int, number: int) -> None:
+    """Send a signal to a process group; one that is gone, or not ours, is passed over."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def signal_descendants(root: int, number: int) -> None:
+    """Send a signal to everything below a process."""
+    for pid in descendants(root):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def descendants(root: int) -> tuple[int, ...]:
+    """All processes below one, the nearest first, without those that only wait to be reaped."""
+    children: dict[int, list[int]] = defaultdict(list)
+    zombies = set()
+    for pid, parent, state in _all():
+        children[parent].append(pid)
+        if state in "ZX":
+            zombies.add(pid)
+    found: list[int] = []
+    level = children[root]
+    while level:
+        found += level
+        level = [pid for parent in level for pid in children[parent]]
+    return tuple(pid for pid in found if pid not in zombies)
+
+
+def _all() -> Iterator[tuple[int, int, str]]:
+    """(pid, parent, state) of all processes that this one may see."""
+    for name in os.listdir("/proc"):  # noqa: PTH208 - a path object each would cost more than all else
+        if not name.isdecimal():
+            continue
+        try:
+            with open(f"/proc/{name}/stat", "rb") as stream:  # noqa: PTH123 - as above
+                text = stream.read()
+        except OSError:
+            continue
+        # The name, in parentheses, may hold anything: `a) R 1`.
+        state, parent = text.rpartition(b") ")[2].split(b" ", 2)[:2]
+        yield int(name), int(parent), state.decode()

@@ -1,0 +1,240 @@
+"""The supervisor of one attempt: start the trainer, watch it, say what happened.
+
+Everything that may hang or fail (file systems, Slurm) is done in threads, so that the main thread
+is always free for signals and deadlines.
+"""
+
+import errno
+import os
+import queue
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slurm_restart.logs.rules import load_rules
+from slurm_restart.logs.scanner import LogScanner
+from slurm_restart.slurm.commands import Commands
+from slurm_restart.slurm.port import Slurm
+from slurm_restart.supervise.comment import CommentWriter
+from slurm_restart.supervise.conclude import Conclusion, conclude, failed_to_prepare
+from slurm_restart.supervise.environment import JobEnvironment
+from slurm_restart.supervise.events import Events, Failed, Listener, Planned, Ready, Signalled
+from slurm_restart.supervise.guardian import Guardian
+from slurm_restart.supervise.judge import Ending, Stop
+from slurm_restart.supervise.output import Output, Sink
+from slurm_restart.supervise.prepare import Prepared
+from slurm_restart.supervise.preparing import Preparation
+from slurm_restart.supervise.progress import CheckpointWatch, ProgressThread
+from slurm_restart.supervise.recorder import Recorder
+from slurm_restart.supervise.watch import REACTIONS, Watch, Watched, graces
+from slurm_restart.trainer.plan import RunPlan
+from slurm_restart.trainer.records import Saved
+from slurm_restart.trainer.rundir import RunDir
+
+PREPARE_TIMEOUT = 300.0
+"""Seconds for all of the preparation; a file server that fails over takes minutes."""
+OUTPUT_TIMEOUT = 5.0
+LAST_LOOK_TIMEOUT = 15.0
+LAST_WORD_TIMEOUT = 20.0
+HURRIED = 4.0
+"""Seconds for each of the above where Slurm is about to kill this process."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Surroundings:
+    """What the supervisor works with; tests put others in their place."""
+
+    job: JobEnvironment
+    slurm: Callable[[RunPlan | None], Slurm]
+    """The cluster; the plan says how it was reached at submission."""
+
+
+def surroundings() -> Surroundings:
+    """Those of the job that this process runs in."""
+    return Surroundings(job=JobEnvironment.read(), slurm=_slurm)
+
+
+def _slurm(plan: RunPlan | None) -> Slurm:
+    import shutil  # noqa: PLC0415 - for this question only
+
+    if plan is None or shutil.which("scontrol") is not None:
+        return Commands()
+    conf = None if "SLURM_CONF" in os.environ else plan.slurm.conf
+    return Commands(bin_dir=plan.slurm.bin_dir, slurm_conf=conf)
+
+
+def tell(message: str) -> None:
+    """Say something in Slurm's log, in one piece."""
+    with suppress(OSError):
+        os.write(2, f"csx-restart: {message}\n".encode("utf-8", "replace"))
+
+
+class Supervisor:
+    """Supervises one attempt.
+
+    Args:
+        run_dir: absolute path of the run directory.
+        guardian: what will hold the trainer.
+        around: Slurm and the job.
+    """
+
+    def __init__(self, run_dir: Path, guardian: Guardian, around: Surroundings) -> None:
+        self._run_dir = RunDir(run_dir)
+        self._guardian = guardian
+        self._around = around
+        self._events: Events = queue.SimpleQueue()
+        self._recorder = Recorder(self._run_dir, tell, time.time)
+        self._comment: CommentWriter | None = None
+        self._plan: RunPlan | None = None
+        self._step: int | None = None
+        """The newest complete checkpoint's step."""
+
+    def run(self) -> int:
+        """Supervise; returns the exit code of the job."""
+        self._listen_to_signals()
+        Listener(self._guardian.channel, self._events).start()
+        self._recorder.start()
+        Preparation(self._run_dir, self._around.job, self._events).start()
+        # While the preparation waits for others.
+        scanner = LogScanner(load_rules())
+        ready = self._await_preparation()
+        match ready:
+            case Ready(prepared):
+                conclusion = self._attempt(prepared, scanner)
+            case Failed(error, attempt):
+                conclusion = failed_to_prepare(error, attempt, now=time.time())
+            case Stop():
+                conclusion = failed_to_prepare(ready, None, now=time.time())
+        self._record(conclusion, hurried=conclusion.stop is Stop.TERMINATED)
+        self._guardian.dismiss()
+        return conclusion.exit_code
+
+    # --- before the trainer ----------------------------------------------------------------------
+
+    def _listen_to_signals(self) -> None:
+        def note(number: int, _frame: object) -> None:
+            self._events.put(Signalled(number))
+
+        for number in REACTIONS:
+            signal.signal(number, note)
+        # A reader of Slurm's log that goes away must not take the training with it.
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+
+    def _await_preparation(self) -> Ready | Failed | Stop:
+        until = time.monotonic() + PREPARE_TIMEOUT
+        while True:
+            try:
+                event = self._events.get(timeout=max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                reason = f"no answer within {PREPARE_TIMEOUT:g} s"
+                error = OSError(errno.ETIMEDOUT, reason, str(self._run_dir.path))
+                return Failed(error, None)
+            match event:
+                case Ready() | Failed():
+                    return event
+                case Planned(plan):
+                    self._plan = plan
+                    self._start_comment()
+                case Signalled(number) if stop := REACTIONS[number].stop:
+                    return stop
+
+    def _start_comment(self) -> None:
+        """Let the job's Comment be kept; an unmanaged job has no digest there."""
+        plan, job_id = self._plan, self._around.job.job_id
+        if job_id is None or (plan is not None and plan.digest is None):
+            return
+        self._comment = CommentWriter(
+            self._around.slurm(plan), job_id, fallback=plan.digest if plan else None, tell=tell
+        )
+        self._comment.start()
+
+    # --- the trainer -----------------------------------------------------------------------------
+
+    def _attempt(self, prepared: Prepared, scanner: LogScanner) -> Conclusion:
+        plan, start = self._plan, prepared.start
+        assert plan is not None  # noqa: S101 - Planned comes before Ready
+        self._step = start.from_step if start.checkpoint is not None else None
+        self._say(
+            attempt=start.attempt,
+            restarts=start.restarts,
+            from_step=start.from_step,
+            step=self._step,
+        )
+        self._recorder.begun(plan, prepared)
+        if prepared.command is None:
+            return conclude(plan, prepared, _nothing_to_do(), step=self._step, now=time.time())
+        output = self._output(prepared, scanner)
+        progress = self._progress(plan, prepared)
+        output.start()
+        progress.start()
+        watch = Watch(self._guardian, self._events, graces(plan.signal_lead))
+        watched = watch.run(prepared.command)
+        hurried = watched.stop is Stop.TERMINATED
+        output.join(HURRIED if hurried else OUTPUT_TIMEOUT)
+        if not progress.finish(HURRIED if hurried else LAST_LOOK_TIMEOUT):
+            tell("the checkpoint directory does not answer: the newest step may not be known")
+        ending = self._ending(watched, prepared, scanner)
+        return conclude(
+            plan,
+            prepared,
+            ending,
+            step=self._step,
+            now=time.time(),
+            job_ids=output.job_ids,
+        )
+
+    def _output(self, prepared: Prepared, scanner: LogScanner) -> Output:
+        name = str(prepared.attempt.output)
+        handle: int | None = None
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            handle = os.open(name, flags, 0o644)
+        except OSError as error:
+            tell(f"{name}: cannot be written: {error.strerror}")
+        sinks = (Sink("Slurm's log", sys.stdout.fileno(), tell), Sink(name, handle, tell))
+        return Output(self._guardian.output, sinks, scanner, tell)
+
+    def _progress(self, plan: RunPlan, prepared: Prepared) -> ProgressThread:
+        def report(saved: Saved) -> None:
+            self._step = max(saved.step, self._step or 0)
+            self._recorder.saved(prepared.attempt, saved)
+            self._say(step=self._step)
+
+        watch = CheckpointWatch(plan.checkpoint, prepared.present)
+        return ProgressThread(watch, report, tell)
+
+    def _ending(self, watched: Watched, prepared: Prepared, scanner: LogScanner) -> Ending:
+        last = prepared.start.last_step
+        return Ending(
+            exit_code=watched.exit_code,
+            signal=watched.signal,
+            stop=watched.stop,
+            findings=scanner.findings(),
+            last_step_reached=last is not None and (self._step or 0) >= last,
+        )
+
+    # --- after the trainer -----------------------------------------------------------------------
+
+    def _record(self, conclusion: Conclusion, *, hurried: bool) -> None:
+        timeout = HURRIED if hurried else LAST_WORD_TIMEOUT
+        self._recorder.ended(self._plan, conclusion)
+        if self._comment is None and self._plan is None:
+            # Not even the plan could be read: the digest at submission is still in the Comment.
+            self._start_comment()
+        if self._comment is not None and not self._comment.finish(timeout, **conclusion.word):
+            tell("the end could not be written to the job's Comment")
+        if not self._recorder.finish(timeout):
+            tell(f"{self._run_dir.path}: does not answer: the end may not be on record there")
+
+    def _say(self, **values: Any) -> None:
+        if self._comment is not None:
+            self._comment.say(**values)
+
+
+def _nothing_to_do() -> Ending:
+    return Ending(exit_code=0, signal=None, stop=None, findings=(), last_step_reached=True)

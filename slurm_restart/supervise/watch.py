@@ -1,0 +1,168 @@
+"""The watch over one trainer, from its start until nothing of it is left."""
+
+import os
+import queue
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from slurm_restart.supervise import processes
+from slurm_restart.supervise.events import Ended, Event, Events, Gone, Signalled, Started
+from slurm_restart.supervise.guardian import Command
+from slurm_restart.supervise.judge import Stop
+
+LEFTOVER_GRACE = 3.0
+"""Seconds that what the trainer left behind has after TERM."""
+KILL_TIMEOUT = 5.0
+"""Seconds after KILL in which everything has to be gone; what hangs in the kernel is left."""
+TERMINATE_GRACE = 20.0
+"""Seconds that the trainer has after Slurm's TERM: its KILL follows after KillWait (default 30)."""
+TIME_LIMIT_GRACE = 90.0
+TIME_LIMIT_RESERVE = 30.0
+"""Seconds before the time limit that stay for recording the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """What is done about a signal: what the trainer gets, and whether that is to be its end."""
+
+    forward: int
+    stop: Stop | None
+
+
+# Slurm sends USR1 ahead of the time limit (--signal=B:USR1@…), and TERM before it kills. CONT and
+# TSTP do to supervisor and trainer what they do to every process, as Slurm sends them to all.
+REACTIONS: dict[int, Reaction] = {
+    signal.SIGUSR1: Reaction(signal.SIGTERM, Stop.TIME_LIMIT),
+    signal.SIGTERM: Reaction(signal.SIGTERM, Stop.TERMINATED),
+    signal.SIGINT: Reaction(signal.SIGINT, Stop.TERMINATED),
+    signal.SIGHUP: Reaction(signal.SIGTERM, Stop.TERMINATED),
+    signal.SIGUSR2: Reaction(signal.SIGUSR2, None),
+}
+
+
+def graces(signal_lead: int) -> dict[Stop, float]:
+    """Seconds between TERM and KILL; `signal_lead`: seconds between USR1 and the time limit."""
+    lead = max(signal_lead - TIME_LIMIT_RESERVE, signal_lead / 2)
+    return {
+        Stop.TIME_LIMIT: min(TIME_LIMIT_GRACE, lead),
+        Stop.TERMINATED: TERMINATE_GRACE,
+    }
+
+
+class Guarded(Protocol):
+    """The guardian, as far as the watch needs it."""
+
+    def launch(self, command: Command) -> None:
+        """Start the trainer."""
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the trainer's process group."""
+
+    def end(self, number: int) -> None:
+        """Send a signal to everything below the guardian."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Watched:
+    """How it ended: `exit_code` is None where a signal ended the trainer, or nobody knows."""
+
+    exit_code: int | None
+    signal: int | None
+    stop: Stop | None
+
+
+class Watch:
+    """Watches one trainer.
+
+    Args:
+        guardian: what holds it.
+        events: signals and the guardian's words.
+        graces: seconds between TERM and KILL.
+    """
+
+    def __init__(self, guardian: Guarded, events: Events, graces: Mapping[Stop, float]) -> None:
+        self._guardian = guardian
+        self._events = events
+        self._graces = graces
+        self._pid: int | None = None
+        self._status: int | None = None
+        self._stop: Stop | None = None
+        self._kill_at: float | None = None
+        self._give_up_at: float | None = None
+
+    def run(self, command: Command) -> Watched:
+        """Start the trainer and return when nothing of it is left."""
+        self._guardian.launch(command)
+        while True:
+            event = self._next()
+            if event is None and not self._kill():
+                break
+            if isinstance(event, Gone):
+                break
+            self._handle(event)
+        if self._status is None and self._pid is not None:
+            # The guardian was killed, and its trainer with it. The rest is this process's now.
+            self._status = _end_adopted(self._pid)
+        return self._result()
+
+    def _next(self) -> Event | None:
+        """The next event; None: a deadline has passed."""
+        deadline = self._kill_at if self._give_up_at is None else self._give_up_at
+        try:
+            if deadline is None:
+                return self._events.get()
+            return self._events.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            return None
+
+    def _handle(self, event: Event | None) -> None:
+        match event:
+            case Started(pid):
+                self._pid = pid
+            case Ended(status):
+                self._status = status
+                if self._stop is None:
+                    # What it left behind, such as data loaders or the clients of its steps.
+                    self._guardian.end(signal.SIGTERM)
+                    self._kill_at = time.monotonic() + LEFTOVER_GRACE
+            case Signalled(number):
+                self._react(REACTIONS[number])
+
+    def _react(self, reaction: Reaction) -> None:
+        if self._status is None:
+            self._guardian.signal(reaction.forward)
+        if reaction.stop is None:
+            return
+        until = time.monotonic() + self._graces[reaction.stop]
+        if self._status is None:
+            # The first reason counts: Slurm's TERM at the time limit comes after its warning.
+            self._stop = self._stop or reaction.stop
+        self._kill_at = until if self._kill_at is None else min(until, self._kill_at)
+
+    def _kill(self) -> bool:
+        """Kill everything; False: that was done, and something is still there."""
+        if self._give_up_at is not None:
+            return False
+        self._guardian.end(signal.SIGKILL)
+        self._give_up_at = time.monotonic() + KILL_TIMEOUT
+        return True
+
+    def _result(self) -> Watched:
+        if self._status is None:
+            return Watched(exit_code=None, signal=signal.SIGKILL, stop=self._stop)
+        code = os.waitstatus_to_exitcode(self._status)
+        if code < 0:
+            return Watched(exit_code=None, signal=-code, stop=self._stop)
+        return Watched(exit_code=code, signal=None, stop=self._stop)
+
+
+def _end_adopted(pid: int) -> int | None:
+    """End the orphans of a guardian that was killed; the trainer's wait status."""
+    processes.signal_descendants(os.getpid(), signal.SIGKILL)
+    try:
+        return os.waitpid(pid, 0)[1]
+    except ChildProcessError:
+        return None

@@ -1,0 +1,117 @@
+"""The run directory of a phase: where its files are, and its attempts."""
+
+import errno
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from slurm_restart.trainer import plan
+from slurm_restart.trainer.records import AttemptEnd, AttemptStart, Saved, read_lines, read_record
+
+MAX_ATTEMPTS = 100_000
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,5}")
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptDir:
+    """The directory of one attempt, `attempts/N`."""
+
+    path: Path
+    number: int
+
+    @property
+    def params(self) -> Path:
+        """The config as given to the trainer."""
+        return self.path / "params.yaml"
+
+    @property
+    def output(self) -> Path:
+        """The trainer's output."""
+        return self.path / "output.log"
+
+    @property
+    def start_file(self) -> Path:
+        """What the attempt started from."""
+        return self.path / "start.json"
+
+    @property
+    def end_file(self) -> Path:
+        """How it ended."""
+        return self.path / "end.json"
+
+    @property
+    def progress_file(self) -> Path:
+        """The checkpoints it wrote, a line each."""
+        return self.path / "progress.jsonl"
+
+    def start(self) -> AttemptStart | None:
+        """None: not on record, or not readable."""
+        return read_record(AttemptStart, self.start_file)
+
+    def end(self) -> AttemptEnd | None:
+        """None: not on record, or not readable."""
+        return read_record(AttemptEnd, self.end_file)
+
+    def saved(self) -> tuple[Saved, ...]:
+        """The checkpoints on record, in the order in which they were seen."""
+        return read_lines(Saved, self.progress_file)
+
+
+@dataclass(frozen=True, slots=True)
+class RunDir:
+    """`<model_dir>/<timestamp>_restartable/`."""
+
+    path: Path
+
+    @property
+    def plan(self) -> Path:
+        """All that the supervisor needs."""
+        return self.path / plan.FILE_NAME
+
+    @property
+    def params(self) -> Path:
+        """The phase's config as submitted."""
+        return self.path / "params.yaml"
+
+    @property
+    def summary(self) -> Path:
+        """The vendor's summary."""
+        return self.path / "summary.json"
+
+    @property
+    def log(self) -> Path:
+        """run.log."""
+        return self.path / "run.log"
+
+    def attempts(self) -> tuple[AttemptDir, ...]:
+        """All attempts in order.
+
+        Raises:
+            OSError: the directory cannot be read.
+        """
+        folder = self.path / "attempts"
+        try:
+            names = os.listdir(folder)  # noqa: PTH208 - names are all that is wanted
+        except FileNotFoundError:
+            return ()
+        numbers = sorted(int(name) for name in names if _NUMBER.fullmatch(name))
+        return tuple(AttemptDir(folder / str(number), number) for number in numbers)
+
+    def new_attempt(self) -> AttemptDir:
+        """Make the next attempt's directory; no two processes ever get the same one.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        folder = self.path / "attempts"
+        folder.mkdir(exist_ok=True)
+        known = self.attempts()
+        first = known[-1].number + 1 if known else 0
+        for number in range(first, MAX_ATTEMPTS):
+            try:
+                (folder / str(number)).mkdir()
+            except FileExistsError:
+                continue
+            return AttemptDir(folder / str(number), number)
+        raise OSError(errno.EMLINK, os.strerror(errno.EMLINK), str(folder))

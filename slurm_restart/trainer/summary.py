@@ -1,0 +1,130 @@
+"""summary.json: the vendor's summary of a run, with names of our own beside the vendor's.
+
+It is put together from the records of all attempts each time, so that a file that was damaged or
+removed is whole again after the next write.
+"""
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from slurm_restart.core.category import Category
+from slurm_restart.trainer.files import write_atomic
+from slurm_restart.trainer.plan import RunPlan
+from slurm_restart.trainer.records import AttemptEnd, AttemptStart
+from slurm_restart.trainer.rundir import AttemptDir, RunDir
+
+SUCCESS, FAILED, NON_RECOVERABLE = "success", "failed", "non_recoverable_failure"
+
+
+def status_of(end: AttemptEnd) -> str:
+    """The vendor's status; `failed` means that a restart can help."""
+    if end.category == Category.COMPLETED.value:
+        return SUCCESS
+    return FAILED if end.recoverable else NON_RECOVERABLE
+
+
+def summarize(plan: RunPlan, run_dir: RunDir) -> dict[str, Any]:
+    """The whole summary. `runs` has the attempts that have ended, `running` the one that has not.
+
+    Raises:
+        OSError: the attempts cannot be listed.
+    """
+    known = [(attempt, attempt.start(), attempt.end()) for attempt in run_dir.attempts()]
+    runs = [_run(attempt, start, end) for attempt, start, end in known if end is not None]
+    running = [
+        _started(attempt, start)
+        for attempt, start, end in known
+        if start is not None and end is None
+    ]
+    policy = plan.policy
+    return {
+        "workflow_id": plan.run,
+        "max_num_restarts": policy.max_restarts if policy else 0,
+        "min_num_csx": plan.min_nodes * plan.csx_per_node,
+        "runs": runs,
+        "run_id": plan.run,
+        "phase": plan.phase,
+        "mode": plan.mode.value,
+        "autorestart": policy is not None,
+        "config": plan.config_path,
+        "model_dir": plan.model_dir,
+        "num_csx": plan.num_csx,
+        "running": running[-1] if running else None,
+    }
+
+
+def _time(at: float | None) -> str | None:
+    return None if at is None else str(datetime.fromtimestamp(at))  # noqa: DTZ006 - local, as theirs
+
+
+def _started(attempt: AttemptDir, start: AttemptStart | None) -> dict[str, Any]:
+    """What is known of an attempt from its start, in the vendor's names and then in ours."""
+    return {
+        "artifact_dir": str(attempt.path),
+        "start_time": _time(start.at if start else None),
+        "starting_step": start.from_step if start else None,
+        "loaded_trainer_state_file": start.checkpoint if start else None,
+        "num_csx": start.num_csx if start else None,
+        "nan_checker_enabled": False,
+        "attempt": attempt.number,
+        "job_id": start.job_id if start else None,
+        "restart_count": start.restarts if start else None,
+        "nodes": list(start.nodes) if start else [],
+        "resumed": start.resumed if start else None,
+    }
+
+
+def _run(attempt: AttemptDir, start: AttemptStart | None, end: AttemptEnd) -> dict[str, Any]:
+    started = _started(attempt, start)
+    first, last = started["starting_step"], end.step
+    if last is None:
+        last = first
+    return started | {
+        "end_time": _time(end.at),
+        "status": status_of(end),
+        "failure_reason": end.reason,
+        "ending_step": last,
+        "compile_job_ids": list(end.compile_job_ids),
+        "execute_job_ids": list(end.execute_job_ids),
+        "steps_progressed": None if first is None or last is None else max(0, last - first),
+        "category": end.category,
+        "rule": end.rule,
+        "confidence": end.confidence,
+        "root_cause": None
+        if end.root_cause is None
+        else {"line": end.root_cause.line, "text": end.root_cause.text}
+        | {"file": end.root_cause.file},
+        "exit_code": end.exit_code,
+        "signal": end.signal,
+        "blamed_nodes": list(end.blamed_nodes),
+        "progress": end.progress,
+        "expected_decision": end.expected_decision,
+        "settled_afterwards": end.settled,
+    }
+
+
+def write(plan: RunPlan, run_dir: RunDir, *, at: float) -> Path | None:
+    """Write summary.json anew; returns where a damaged one was put, None: there was none.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    aside = _set_aside(run_dir.summary, at)
+    text = json.dumps(summarize(plan, run_dir), indent=4)
+    write_atomic(run_dir.summary, f"{text}\n".encode())
+    return aside
+
+
+def _set_aside(path: Path, at: float) -> Path | None:
+    try:
+        if isinstance(json.loads(path.read_bytes()), dict):
+            return None
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        pass
+    aside = path.with_name(f"{path.name}.corrupt-{int(at)}")
+    path.replace(aside)
+    return aside
