@@ -24,6 +24,8 @@ SURVIVED = 1000
 
 A dying Python program prints its traceback first and then what it had buffered, 8 KiB a rank.
 """
+NEXT_LINES = 3
+"""Lines from what says that an exception is ignored to its traceback."""
 MAX_LABELS = 4096
 MAX_TRACEBACK = 2000
 """Lines after which a traceback whose exception never came is given up."""
@@ -33,6 +35,8 @@ _CHAINS = (
     "During handling of the above exception, another exception occurred",
     "The above exception was the direct cause of the following exception",
 )
+# Python goes on after these: an error in a destructor, or in writing the log.
+_IGNORED = ("Exception ignored in", "--- Logging error ---")
 
 
 class LogScanner:
@@ -43,7 +47,7 @@ class LogScanner:
     """
 
     def __init__(self, rules: Sequence[Rule]) -> None:
-        self._reader = _Reader(Engine(rules, also=(_TRACEBACK, *_CHAINS)))
+        self._reader = _Reader(Engine(rules, also=(_TRACEBACK, *_CHAINS, *_IGNORED)))
         self._tail = b""
         self._waiting = b""
 
@@ -94,6 +98,8 @@ class _Trace:
     """The next exception was raised while handling, or because of, the one before."""
     explained: bool = False
     """An exception of this chain has been given as a cause."""
+    ignored: int | None = None
+    """Line that says that the exception which follows is ignored."""
 
 
 @dataclass(slots=True)
@@ -164,21 +170,28 @@ class _Reader:
         if _TRACEBACK in body:
             self._open(label)
         elif any(chain in body for chain in _CHAINS):
-            self.traces.setdefault(label, _Trace()).chained = True
+            self._trace(label).chained = True
+        elif any(ignored in body for ignored in _IGNORED):
+            self._trace(label).ignored = self.line
         elif label in self.inside:
             if body[:1] not in ("", " "):
                 self._close(label, text, body)
         elif finding := self._judge(text, body):
             self._keep(finding)
 
-    def _open(self, label: str) -> None:
-        trace = self.traces.pop(label, _Trace())
-        if len(self.traces) >= MAX_LABELS:
+    def _trace(self, label: str) -> _Trace:
+        """The state of a rank; the one that began longest ago gives way to a new one."""
+        if label not in self.traces and len(self.traces) >= MAX_LABELS:
             oldest = next(iter(self.traces))
             self.inside.discard(oldest)
             del self.traces[oldest]
+        return self.traces.setdefault(label, _Trace())
+
+    def _open(self, label: str) -> None:
+        trace = self._trace(label)
         trace.explained = trace.explained and trace.chained
-        self.traces[label] = trace
+        if trace.ignored is not None and self.line - trace.ignored > NEXT_LINES:
+            trace.ignored = None
         self.inside.add(label)
         self.header = self.line
 
@@ -187,12 +200,14 @@ class _Reader:
         trace = self.traces[label]
         self.inside.discard(label)
         if finding := self._judge(text, body):
-            if trace.chained and trace.explained and finding.role is Role.ROOT:
+            if finding.role is Role.ROOT and trace.ignored is not None:
+                finding = replace(finding, role=Role.TEARDOWN)
+            elif finding.role is Role.ROOT and trace.chained and trace.explained:
                 finding = replace(finding, role=Role.CASCADE)
             self._keep(finding)
             sure = finding.confidence is not Confidence.GUESS
             trace.explained = trace.explained or (finding.role is Role.ROOT and sure)
-        trace.chained = False
+        trace.chained, trace.ignored = False, None
 
     def _judge(self, text: str, body: str) -> Finding | None:
         hit = self.engine.match(body.strip())

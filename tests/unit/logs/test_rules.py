@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from slurm_restart.logs.engine import Engine
 from slurm_restart.logs.lines import split_label
 from slurm_restart.logs.rule import Rule, matches
 from slurm_restart.logs.rules import PACKAGE_RULES, load_rules, read_file, read_rules
+from slurm_restart.logs.scanner import MAX_LINE
 
 PACKAGED = load_rules(site=None)
 
@@ -62,14 +64,27 @@ def test_a_rule_that_blames_captures_a_name_in_some_example(rule: Rule) -> None:
     "line",
     [
         "2026-01-05 10:00:00,000 INFO:   | Train Device=CSX, Step=50, Loss=9.4, Rate=1143.1",
+        "2026-01-05 10:00:00,000 INFO:   Saved checkpoint model_dir/checkpoint_200.mdl",
         "Epoch 3:  45%|####      | 450/1000 [00:12<00:30, 12.33it/s, loss=2.31]",
         "iteration 20/1000 | lm loss: 6.5E+00 | grad norm: 1.2 | number of nan iterations: 0 |",
-        "Saving checkpoint at step 200 to model_dir/checkpoint_200.mdl",
-        "loading weights from /data/errors/killed/model",
+        "{'loss': 2.31, 'grad_norm': 1.2, 'learning_rate': 5e-05, 'epoch': 0.01}",
+        "[2026-01-05 10:00:00,1] [INFO] [logging.py:96:log_dist] [Rank 0] step=10, lr=[6e-05]",
+        "Saving checkpoint at step 200 to /data/model_dir/checkpoint_200.mdl",
+        "validation: accuracy 0.71, perplexity 12.1, tokens per second 33000",
     ],
 )
-def test_ordinary_output_matches_nothing(line: str) -> None:
-    assert Engine(PACKAGED).match(split_label(line)[1].strip()) is None
+def test_ordinary_output_is_not_even_looked_at(line: str) -> None:
+    assert Engine(PACKAGED).sift(line.encode()).suspects == frozenset()
+
+
+@pytest.mark.parametrize("rule", PACKAGED, ids=lambda rule: rule.id)
+def test_no_pattern_is_slow_on_a_line_made_to_be(rule: Rule) -> None:
+    start = time.process_time()
+    for line in rule.positive:
+        for part in (line, line[:-1], line[: len(line) // 2], line.replace(" ", "")):
+            matches(rule.pattern, (part * MAX_LINE)[:MAX_LINE])
+            matches(rule.pattern, ("a" * MAX_LINE + part)[-MAX_LINE:])
+    assert time.process_time() - start < 2
 
 
 def test_the_nearest_layer_has_the_first_word(tmp_path: Path) -> None:

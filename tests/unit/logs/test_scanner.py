@@ -1,4 +1,6 @@
 import itertools
+import subprocess
+import sys
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -111,6 +113,17 @@ def test_two_tracebacks_that_are_no_chain_are_both_candidates() -> None:
     assert [finding.role for finding in scan(log)] == [Role.ROOT, Role.ROOT]
 
 
+def test_an_exception_that_python_ignores_is_teardown() -> None:
+    for said in (
+        b"Exception ignored in: <function A.__del__ at 0x7f>\n",
+        b"--- Logging error ---\n",
+    ):
+        roles = [finding.role for finding in scan(said + trace("TypeError: no"))]
+        assert roles == [Role.TEARDOWN]
+        later = said + b"step 7\n" * 10 + trace("TypeError: no")
+        assert [finding.role for finding in scan(later)] == [Role.ROOT]
+
+
 def test_a_traceback_that_never_ends_does_not_swallow_the_log() -> None:
     log = trace("", label="[rank7]: ") + b"  deeper\n" * (MAX_TRACEBACK + 10) + b"MemoryError\n"
     assert [finding.rule for finding in scan(log)] == ["host.out_of_memory"]
@@ -148,6 +161,26 @@ def test_a_node_that_slurm_names_is_captured_and_the_reporter_is_not() -> None:
         (Category.HARDWARE_NODE, ()),
         (Category.UNKNOWN, ()),
     ]
+
+
+FOOTPRINT = """
+import sys
+from slurm_restart.logs import scanner
+assert "yaml" not in sys.modules
+from slurm_restart.logs.rules import load_rules
+logs = scanner.LogScanner(load_rules(site=None))
+for step in range(20_000):
+    logs.feed(b"step %d: MemoryError: %s\\n" % (step, b"x" * (step % 3000)))
+assert logs.findings()
+print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
+"""
+
+
+def test_the_scanner_leaves_room_in_the_supervisors_30_megabytes() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FOOTPRINT], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert int(done.stdout) < 22_000
 
 
 EXAMPLES = sorted({line for rule in RULES for line in rule.positive + rule.negative})
