@@ -122,7 +122,8 @@ def _checkpoint_rule(order: Order, phase: Phase, model_dir: Path) -> CheckpointR
     settings = order.settings
     directory = model_dir
     if settings.checkpoint_directory is not None:
-        directory = model_dir / settings.checkpoint_directory
+        named = settings.checkpoint_directory.replace("{model_dir}", str(model_dir))
+        directory = order.work_dir / named
     elif phase.checkpoint_root is not None:
         directory = order.work_dir / phase.checkpoint_root
     # A step that is saved again gets the time behind its number.

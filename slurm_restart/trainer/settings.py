@@ -37,7 +37,7 @@ class Settings:
     """Where they stand, for messages."""
     command: str | None = None
     checkpoint_directory: str | None = None
-    """Relative to model_dir."""
+    """Relative to the job's directory; `{model_dir}` stands for the run's."""
     checkpoint_pattern: str | None = None
     """A regular expression with the group `step`."""
     checkpoint_complete: str | None = None

@@ -53,7 +53,7 @@ slurm:
   sbatch: {partition: csx, time: 1:00:00}
   setup: [module load x]
   command: train {config} {checkpoint}
-  checkpoint: {directory: ck, pattern: "step-{step}", complete: "{path}/DONE"}
+  checkpoint: {directory: "{model_dir}/ck", pattern: "step-{step}", complete: "{path}/DONE"}
   nodes: {csx_per_node: 3}
   policy: {shrink_after: 5min, stop_on_repeat: 0}
 """
@@ -81,6 +81,8 @@ def test_paths_are_relative_to_the_jobs_directory(submission, tmp_path):
     assert job.plan.checkpoint.directory == str(tmp_path / "sub" / "ck")
     assert job.plan.initial_checkpoint == str(tmp_path / "sub" / "start.mdl")
     assert job.plan.config_path == str(tmp_path / "trainer.yaml")
+    own = "slurm: {checkpoint: {directory: ck}}\n"
+    assert submission(config=own + CONFIG).jobs[0].plan.checkpoint.directory == str(tmp_path / "ck")
     (job,) = submission(config=CONFIG.replace("out", str(tmp_path / "abs"))).jobs
     assert job.plan.model_dir == str(tmp_path / "abs")
 
