@@ -170,7 +170,7 @@ assert "yaml" not in sys.modules
 from slurm_restart.logs.rules import load_rules
 logs = scanner.LogScanner(load_rules(site=None))
 for step in range(20_000):
-    logs.feed(b"step %d: MemoryError: %s\\n" % (step, b"x" * (step % 3000)))
+    logs.feed(b"%d: MemoryError: %s\\n" % (step, b"x" * (step % 3000)))
 assert logs.findings()
 print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
 """
