@@ -7,7 +7,7 @@ closes. Killed itself, it takes the trainer along (PR_SET_PDEATHSIG), and the su
 reaper too, ends the rest.
 
 It is forked before the supervisor has threads, and knows nothing but this protocol of JSON lines:
-down `{"launch": {…}}`, `{"signal": N}` (the trainer's group), `{"end": N}` (everything below); up
+down `{"launch": {…}}`, `{"signal": N}` (the trainer's group), `{"end": N, …}` (everything below); up
 `{"started": PID}`, `{"ended": WAIT_STATUS}`, and end of file once nothing is left.
 """
 
@@ -61,9 +61,12 @@ class Guardian:
         """Send a signal to the trainer's process group, if the trainer still runs."""
         self._send({"signal": number})
 
-    def end(self, number: int) -> None:
-        """Send a signal to everything below the guardian; SIGKILL until nothing is left."""
-        self._send({"end": number})
+    def end(self, number: int, *, but_group: int | None = None) -> None:
+        """Send a signal to everything below the guardian, but not to one process group.
+
+        SIGKILL is sent until nothing is left.
+        """
+        self._send({"end": number, "but_group": but_group})
 
     def dismiss(self) -> None:
         """Close the channel: whatever is still there is ended."""
@@ -159,10 +162,10 @@ class _Guard:
         elif "signal" in message and self._trainer is not None:
             processes.signal_group(self._trainer, message["signal"])
         elif "end" in message:
-            self._end(message["end"])
+            self._end(message["end"], but_group=message["but_group"])
 
-    def _end(self, number: int) -> None:
-        processes.signal_descendants(os.getpid(), number)
+    def _end(self, number: int, *, but_group: int | None = None) -> None:
+        processes.signal_descendants(os.getpid(), number, but_group=but_group)
         if number == signal.SIGKILL:
             self._kill_at = time.monotonic()
 

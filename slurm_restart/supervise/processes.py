@@ -41,31 +41,31 @@ def signal_group(group: int, number: int) -> None:
         os.killpg(group, number)
 
 
-def signal_descendants(root: int, number: int) -> None:
-    """Send a signal to everything below a process."""
-    for pid in descendants(root):
+def signal_descendants(root: int, number: int, *, but_group: int | None = None) -> None:
+    """Send a signal to everything below a process, but not to one process group."""
+    for pid in descendants(root, but_group=but_group):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
 
 
-def descendants(root: int) -> tuple[int, ...]:
+def descendants(root: int, *, but_group: int | None = None) -> tuple[int, ...]:
     """All processes below one, the nearest first, without those that only wait to be reaped."""
     children: dict[int, list[int]] = defaultdict(list)
-    zombies = set()
-    for pid, parent, state in _all():
+    left_out = set()
+    for pid, parent, state, group in _all():
         children[parent].append(pid)
-        if state in "ZX":
-            zombies.add(pid)
+        if state in "ZX" or group == but_group:
+            left_out.add(pid)
     found: list[int] = []
     level = children[root]
     while level:
         found += level
         level = [pid for parent in level for pid in children[parent]]
-    return tuple(pid for pid in found if pid not in zombies)
+    return tuple(pid for pid in found if pid not in left_out)
 
 
-def _all() -> Iterator[tuple[int, int, str]]:
-    """(pid, parent, state) of all processes that this one may see."""
+def _all() -> Iterator[tuple[int, int, str, int]]:
+    """(pid, parent, state, process group) of all processes that this one may see."""
     for name in os.listdir("/proc"):  # noqa: PTH208 - a path object each would cost more than all else
         if not name.isdecimal():
             continue
@@ -75,5 +75,5 @@ def _all() -> Iterator[tuple[int, int, str]]:
         except OSError:
             continue
         # The name, in parentheses, may hold anything: `a) R 1`.
-        state, parent = text.rpartition(b") ")[2].split(b" ", 2)[:2]
-        yield int(name), int(parent), state.decode()
+        state, parent, group = text.rpartition(b") ")[2].split(b" ", 3)[:3]
+        yield int(name), int(parent), state.decode(), int(group)

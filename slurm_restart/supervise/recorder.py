@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from slurm_restart.core.category import Category
+from slurm_restart.errors import CsxError
 from slurm_restart.slurm.hostlist import fold
 from slurm_restart.supervise.conclude import Conclusion
 from slurm_restart.supervise.judge import expect, told
@@ -51,6 +52,9 @@ class Recorder(threading.Thread):
         """Record an attempt's start, and what is not known of those before it."""
         start = prepared.start
         name = runlog.run_name(start.attempt)
+        job = "" if start.job_id is None else f"job {start.job_id}, "
+        phase = f"phase {plan.phase + 1} of {plan.phases}"
+        self.log(runlog.MAIN, f"{job}{phase}, attempt {start.attempt}")
         self._do("attempts", lambda: self._settle(start.attempt))
         for one in prepared.passed_over:
             aside = ", set aside" if one in prepared.set_aside else ""
@@ -129,17 +133,22 @@ class Recorder(threading.Thread):
         return not self.is_alive()
 
     def run(self) -> None:
-        """Write until told to finish."""
+        """Write until told to finish, and then what writing itself had to say."""
         while (work := self._work.get()) is not None:
-            name, write = work
-            try:
-                write()
-            except OSError as error:
-                if name not in self._failing:
-                    self._tell(f"{self._run_dir.path / name} cannot be written: {error}")
-                self._failing.add(name)
-            else:
-                self._failing.discard(name)
+            self._try(*work)
+        while not self._work.empty():
+            if (work := self._work.get()) is not None:
+                self._try(*work)
+
+    def _try(self, name: str, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except (OSError, CsxError) as error:
+            if name not in self._failing:
+                self._tell(f"{self._run_dir.path / name} cannot be written: {error}")
+            self._failing.add(name)
+        else:
+            self._failing.discard(name)
 
     def _do(self, name: str, write: Callable[[], None]) -> None:
         self._work.put((name, write))

@@ -61,8 +61,8 @@ class Guarded(Protocol):
     def signal(self, number: int) -> None:
         """Send a signal to the trainer's process group."""
 
-    def end(self, number: int) -> None:
-        """Send a signal to everything below the guardian."""
+    def end(self, number: int, *, but_group: int | None = None) -> None:
+        """Send a signal to everything below the guardian, but not to one process group."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,6 +89,7 @@ class Watch:
         self._graces = graces
         self._pid: int | None = None
         self._status: int | None = None
+        self._told_group: int | None = None
         self._stop: Stop | None = None
         self._kill_at: float | None = None
         self._give_up_at: float | None = None
@@ -124,16 +125,25 @@ class Watch:
                 self._pid = pid
             case Ended(status):
                 self._status = status
-                if self._stop is None:
-                    # What it left behind, such as data loaders or the clients of its steps.
-                    self._guardian.end(signal.SIGTERM)
-                    self._kill_at = time.monotonic() + LEFTOVER_GRACE
+                self._end_leftovers()
             case Signalled(number):
                 self._react(REACTIONS[number])
+
+    def _end_leftovers(self) -> None:
+        """End what the trainer left behind: data loaders, services, the clients of its steps."""
+        if self._stop is None:
+            self._guardian.end(signal.SIGTERM)
+            self._kill_at = time.monotonic() + LEFTOVER_GRACE
+        else:
+            # Its group has been told already, and may still be saving: a shell is gone at once
+            # while the program that it ran takes its time.
+            self._guardian.end(signal.SIGTERM, but_group=self._told_group)
 
     def _react(self, reaction: Reaction) -> None:
         if self._status is None:
             self._guardian.signal(reaction.forward)
+            if reaction.forward == signal.SIGTERM:
+                self._told_group = self._pid
         if reaction.stop is None:
             return
         until = time.monotonic() + self._graces[reaction.stop]

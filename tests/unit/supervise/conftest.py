@@ -1,0 +1,186 @@
+"""Run directories and supervisors on this machine, without Slurm."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import h5py
+import pytest
+
+from slurm_restart.core.digest import Mode
+from slurm_restart.trainer.plan import CheckpointRule, LoopFacts, RestartPolicy, RunPlan, SlurmAccess
+from slurm_restart.trainer.rundir import RunDir
+
+PARAMS = """\
+trainer:
+  init:
+    backend: {backend_type: CPU, cluster_config: {num_csx: 2}}
+    model_dir: somewhere
+    loop: {max_steps: 100}
+    checkpoint: {steps: 10}
+    autorestart: {max_num_restarts: 2}
+  fit: {train_dataloader: {batch_size: 4}}
+"""
+# A private mark in the environment of everything that a test starts.
+MARK = "CSX_TEST_MARK"
+
+
+def write_checkpoint(path: Path, step: int, *, success: bool = True, linked: bool = False) -> Path:
+    """A checkpoint in the Model Zoo's form; `linked`: the step is stored under another name."""
+    partial = path.with_name(f"{path.name}.0123abcd.tmp")
+    names = ["global_step", "optimizer.params.1"] if linked else ["global_step"]
+    with h5py.File(partial, "w") as file:
+        file["model.weight"] = list(range(1000))
+        for name, other in zip(names, [*names[1:], None], strict=True):
+            scalar = {"scalar_value": step, "__NONE__": True}
+            link = {"key": other, "__LINKED__": True, "__NONE__": True}
+            entry = {"__objects__": [name], f"{name}.__metadata__": link if other else scalar}
+            file.attrs[f"{name}.__metadata__"] = json.dumps(entry)
+        if success:
+            file.attrs["__SUCCESS__"] = True
+    partial.replace(path)
+    return path
+
+
+def truncate(path: Path) -> Path:
+    """Cut a file in half."""
+    os.truncate(path, path.stat().st_size // 2)
+    return path
+
+
+@dataclass
+class Run:
+    """A run directory below `model`, and what was started for it."""
+
+    model: Path
+    mark: str
+    plan: RunPlan
+    started: list[subprocess.Popen] = field(default_factory=list)
+
+    @property
+    def dir(self) -> RunDir:
+        return RunDir(self.model / "20261125_000000_restartable")
+
+    def set(self, **values) -> None:
+        """Change the plan."""
+        self.plan = replace(self.plan, **values)
+        self.plan.save(self.dir.plan)
+
+    def start(self, command: str, **env: str) -> subprocess.Popen:
+        """Start a supervisor with this command as its trainer."""
+        self.set(command=command)
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-m", "slurm_restart.cli.restart", "run"]
+            + ["--run-dir", str(self.dir.path)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={"PATH": os.environ["PATH"], MARK: self.mark, **env},
+        )
+        self.started.append(process)
+        return process
+
+    def run(self, command: str, **env: str) -> subprocess.CompletedProcess:
+        """The same, until its end."""
+        process = self.start(command, **env)
+        out, err = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def alive(self) -> dict[int, str]:
+        """Processes of this test that still run, the supervisors' own among them."""
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                mine = f"{MARK}={self.mark}".encode() in (folder / "environ").read_bytes()
+                state = (folder / "stat").read_text().rpartition(") ")[2][0]
+                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+            if mine and state not in "ZX":
+                found[int(folder.name)] = line
+        return found
+
+    def end_of(self, attempt: int) -> dict:
+        return json.loads((self.dir.path / f"attempts/{attempt}/end.json").read_text())
+
+    def start_of(self, attempt: int) -> dict:
+        return json.loads((self.dir.path / f"attempts/{attempt}/start.json").read_text())
+
+    def output_of(self, attempt: int) -> str:
+        return (self.dir.path / f"attempts/{attempt}/output.log").read_text()
+
+    def summary(self) -> dict:
+        return json.loads(self.dir.summary.read_text())
+
+    def log(self) -> str:
+        return self.dir.log.read_text()
+
+
+def await_(condition, what: str, *, timeout: float = 20) -> None:
+    """Return once the condition holds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within {timeout} s"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def waits():
+    return await_
+
+
+@pytest.fixture
+def checkpoint():
+    return write_checkpoint
+
+
+@pytest.fixture
+def cut():
+    return truncate
+
+
+@pytest.fixture
+def run(tmp_path, request):
+    model = tmp_path / "model dir"
+    folder = model / "20261125_000000_restartable"
+    folder.mkdir(parents=True)
+    (folder / "params.yaml").write_text(PARAMS)
+    plan = RunPlan(
+        run="0123456789abcdef",
+        phase=0,
+        phases=1,
+        mode=Mode.FIT,
+        num_nodes=2,
+        min_nodes=1,
+        num_csx=2,
+        csx_per_node=1,
+        policy=RestartPolicy(max_restarts=2),
+        command="true",
+        arguments=(),
+        model_dir=str(model),
+        work_dir=str(tmp_path),
+        config_path=str(tmp_path / "trainer.yaml"),
+        checkpoint=CheckpointRule(
+            directory=str(model),
+            pattern=r"checkpoint_(?P<step>\d+)(?:_(?P<stamp>\d{8}_\d{6}))?\.mdl",
+        ),
+        checkpoint_steps=10,
+        initial_checkpoint=None,
+        autoload_last_checkpoint=True,
+        loop=LoopFacts(max_steps=100),
+        slurm=SlurmAccess(bin_dir="/nonexistent"),
+    )
+    plan.save(folder / "plan.json")
+    made = Run(model=model, mark=f"{os.getpid()}-{request.node.name}-{id(request)}", plan=plan)
+    yield made
+    for process in made.started:
+        process.kill()
+        process.communicate()
+    for pid in made.alive():
+        os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,367 @@
+"""Whole supervisors with real trainers, and every death that can be died on one machine."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+# A grandchild in a session of its own, as a data loader or a service of the trainer may have.
+DAEMON = "setsid sh -c 'echo $$ > daemon.pid; trap \"\" TERM; while :; do sleep 1; done' &"
+
+
+def test_the_exit_code_and_the_output_are_passed_on(run):
+    done = run.run("echo out; echo err >&2; exit 7")
+    assert done.returncode == 7
+    assert done.stdout == run.output_of(0) == "out\nerr\n"
+    end = run.end_of(0)
+    assert (end["category"], end["exit_code"], end["signal"]) == ("unknown", 7, None)
+    assert "[run_0] " in run.log()
+    assert "expected decision: requeue (unknown: restart 1/2 without progress)" in run.log()
+    assert run.alive() == {}
+
+
+def test_success(run):
+    done = run.run("true")
+    assert done.returncode == 0
+    summary = run.summary()
+    assert [one["status"] for one in summary["runs"]] == ["success"]
+    assert summary["runs"][0]["failure_reason"] == ""
+    assert summary["running"] is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
+def test_a_trainer_that_is_killed(run, number):
+    done = run.run(f"kill -{int(number)} $$")
+    assert done.returncode == 128 + number
+    end = run.end_of(0)
+    assert (end["exit_code"], end["signal"]) == (None, number)
+    crash = number != signal.SIGKILL
+    assert end["category"] == ("software.crash" if crash else "unknown")
+
+
+def test_a_cause_in_the_output_is_found(run):
+    done = run.run(
+        "echo ok; python3 -c 'import nosuchmodule' 2>&1; exit 1"
+    )
+    assert done.returncode == 1
+    end = run.end_of(0)
+    assert end["category"] == "code"
+    assert end["recoverable"] is False
+    assert end["root_cause"]["text"] == "ModuleNotFoundError: No module named 'nosuchmodule'"
+    assert run.summary()["runs"][0]["status"] == "non_recoverable_failure"
+    assert "expected decision: leave" in run.log()
+
+
+def test_the_trainer_has_a_group_of_its_own_and_signals_at_their_defaults(run):
+    show = (
+        "import os, signal; print(os.getpgrp() == os.getpid(), "
+        "[n.name for n in signal.Signals if signal.getsignal(n) is signal.SIG_IGN], "
+        "os.read(0, 1))"
+    )
+    # Python itself ignores PIPE and XFSZ.
+    done = run.run(f'exec {sys.executable} -I -c "{show}"')
+    assert done.stdout == "True ['SIGPIPE', 'SIGXFSZ'] b''\n"
+    done = run.run("grep SigIgn /proc/self/status")
+    assert int(done.stdout.split()[1], 16) == 0
+
+
+# --- what is left behind -----------------------------------------------------------------------
+
+
+def test_what_the_trainer_leaves_behind_is_ended(run):
+    begun = time.monotonic()
+    done = run.run(f"sleep 300 & {DAEMON} while [ ! -e daemon.pid ]; do sleep 0.05; done; exit 5")
+    assert done.returncode == 5
+    assert run.alive() == {}
+    assert time.monotonic() - begun < 10
+
+
+@pytest.mark.parametrize("victim", ["supervisor", "guardian"])
+def test_no_orphan_survives_a_kill_of_supervisor_or_guardian(run, waits, victim):
+    process = run.start(f"sleep 300 & {DAEMON} exec sleep 301")
+    waits((Path(run.plan.work_dir) / "daemon.pid").exists, "the daemon")
+    assert len(run.alive()) >= 5
+    if victim == "supervisor":
+        process.kill()
+    else:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(children[0]), signal.SIGKILL)
+    waits(lambda: run.alive() == {}, f"nothing left of {list(run.alive().values())}")
+    code = process.wait(10)
+    if victim == "supervisor":
+        assert code == -signal.SIGKILL
+        assert "the supervisor is gone: ending its trainer" in process.stderr.read()
+    else:
+        assert code == 128 + signal.SIGKILL
+        assert run.end_of(0)["signal"] == signal.SIGKILL
+
+
+def test_a_supervisor_that_is_killed_is_settled_by_the_next_attempt(run, waits):
+    process = run.start("exec sleep 300")
+    waits(lambda: "sleep 300" in "".join(run.alive().values()), "the trainer")
+    process.kill()
+    waits(lambda: run.alive() == {}, "nothing left")
+    assert run.run("true").returncode == 0
+    first, second = run.summary()["runs"]
+    assert first["status"] == "failed"
+    assert first["failure_reason"].startswith("ended without a word")
+    assert first["settled_afterwards"] is True
+    assert second["status"] == "success"
+    assert "[run_0] " in run.log()
+    assert "ended without a word" in run.log()
+
+
+# --- signals ---------------------------------------------------------------------------------
+
+
+def test_usr1_ends_the_trainer_and_is_the_time_limit(run, waits):
+    process = run.start("echo ready; exec sleep 300")
+    waits(lambda: run.dir.path.joinpath("attempts/0/output.log").exists(), "output")
+    waits(lambda: "ready" in run.output_of(0), "ready")
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(10) == 128 + signal.SIGTERM
+    end = run.end_of(0)
+    assert (end["category"], end["rule"]) == ("timeout", "supervisor.time_limit")
+    assert end["reason"] == "the job's time limit is near (signal 15)"
+    assert run.alive() == {}
+
+
+def test_a_trainer_that_ends_well_when_told_to_has_not_finished(run, waits):
+    process = run.start("trap 'sleep 0.3; exit 0' TERM; echo ready; sleep 300 & wait")
+    waits(lambda: run.dir.path.joinpath("attempts/0/output.log").exists(), "output")
+    waits(lambda: "ready" in run.output_of(0), "ready")
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(10) == 128 + signal.SIGTERM
+    assert run.end_of(0)["category"] == "timeout"
+    assert run.end_of(0)["exit_code"] == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_signals_that_end_the_job_reach_the_trainer(run, waits, number):
+    name = "INT" if number == signal.SIGINT else "TERM"
+    process = run.start(f"trap 'echo got; exit 3' {name}; echo ready; sleep 300 & wait")
+    waits(lambda: run.dir.path.joinpath("attempts/0/output.log").exists(), "output")
+    waits(lambda: "ready" in run.output_of(0), "ready")
+    process.send_signal(number)
+    assert process.wait(10) == 3
+    assert "got" in run.output_of(0)
+    assert run.end_of(0)["rule"] == "supervisor.terminated"
+    assert run.alive() == {}
+
+
+def test_a_compound_command_may_save_after_its_shell_is_gone(run, waits):
+    """TERM ends the shell at once; what it was running still has its grace."""
+    save = "import signal,time,sys; signal.signal(15, lambda *_: (time.sleep(1), open('saved','w'), sys.exit(0))); print('ready', flush=True); signal.pause()"
+    process = run.start(f'{sys.executable} -I -c "{save}"; echo never')
+    waits(lambda: run.dir.path.joinpath("attempts/0/output.log").exists(), "output")
+    waits(lambda: "ready" in run.output_of(0), "ready")
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(10) == 128 + signal.SIGTERM
+    assert (Path(run.plan.work_dir) / "saved").exists()
+
+
+def test_a_trainer_that_does_not_end_is_killed(run, waits):
+    run.set(signal_lead=2)  # half of it is its grace
+    process = run.start("trap '' TERM; echo ready; while :; do sleep 0.1; done")
+    waits(lambda: run.dir.path.joinpath("attempts/0/output.log").exists(), "output")
+    waits(lambda: "ready" in run.output_of(0), "ready")
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(10) == 128 + signal.SIGKILL
+    assert run.end_of(0)["category"] == "timeout"
+    assert run.alive() == {}
+
+
+# --- checkpoints -----------------------------------------------------------------------------
+
+
+def test_attempts_resume_from_the_newest_complete_checkpoint(run, checkpoint, cut):
+    """Three attempts: from scratch, from the newest one, and from the one before a broken one."""
+    script = run.model / "save.py"
+    script.write_text(
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from conftest import truncate, write_checkpoint\n"
+        "from pathlib import Path\n"
+        "for step in sys.argv[3:]:\n"
+        "    path = Path(sys.argv[2]) / f'checkpoint_{step.rstrip(\"!\")}.mdl'\n"
+        "    write_checkpoint(path, int(step.rstrip('!')))\n"
+        "    if step.endswith('!'): truncate(path)\n"
+    )
+    here = Path(__file__).parent
+
+    def save(*steps):
+        args = " ".join(steps)
+        return f"{sys.executable} '{script}' '{here}' '{run.model}' {args}; exit 1"
+
+    checkpoint(run.model / "checkpoint_90.mdl", 90, success=False)
+    run.run(save("10", "20"))
+    assert run.start_of(0)["checkpoint"] is None
+    assert (run.end_of(0)["step"], run.end_of(0)["progress"]) == (20, True)
+    run.run(save("30", "40!"))
+    assert run.start_of(1)["from_step"] == 20
+    assert run.start_of(1)["resumed"] is True
+    assert (run.end_of(1)["step"], run.end_of(1)["progress"]) == (30, True)
+    run.run("echo {checkpoint}; exit 1")
+    assert run.output_of(2) == f"{run.model}/checkpoint_30.mdl\n"
+    assert (run.end_of(2)["step"], run.end_of(2)["progress"]) == (30, False)
+    # The broken one of this phase is set aside; the one from before it is left alone.
+    names = sorted(path.name for path in run.model.glob("checkpoint*"))
+    assert names == [
+        "checkpoint_10.mdl",
+        "checkpoint_20.mdl",
+        "checkpoint_30.mdl",
+        "checkpoint_40.mdl.unusable",
+        "checkpoint_90.mdl",
+    ]
+    assert "checkpoint_40.mdl is not used" in run.log()
+    assert "set aside" in run.log()
+    runs = run.summary()["runs"]
+    assert [one["steps_progressed"] for one in runs] == [20, 10, 0]
+    assert [one["starting_step"] for one in runs] == [0, 20, 30]
+
+
+def test_a_run_whose_last_step_is_reached_is_done(run, checkpoint):
+    checkpoint(run.model / "checkpoint_100.mdl", 100)
+    done = run.run("echo never; exit 1")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "nothing is left to do" in run.log()
+    (entry,) = run.summary()["runs"]
+    assert (entry["status"], entry["ending_step"]) == ("success", 100)
+
+
+def test_a_truncated_checkpoint_that_the_config_names_ends_the_run(run, checkpoint, cut):
+    path = cut(checkpoint(run.model / "start.mdl", 5))
+    run.set(initial_checkpoint=str(path))
+    done = run.run("echo never")
+    assert done.returncode == 6
+    assert run.end_of(0)["category"] == "config"
+    assert "ckpt_path of the config cannot be used" in run.end_of(0)["reason"]
+
+
+# --- bad surroundings ------------------------------------------------------------------------
+
+
+def test_the_run_directory_is_not_there(run):
+    plan = run.dir.plan.read_text()
+    process = run.start("true")
+    process.wait(10)
+    run.dir.plan.unlink()
+    done = subprocess.run(process.args, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 74
+    assert "No such file or directory" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert plan
+
+
+def test_a_plan_that_is_none(run):
+    run.dir.plan.write_text("{")
+    run.set = lambda **_: None
+    done = run.run("true")
+    assert done.returncode == 7
+    assert "cannot read the plan" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_config_that_cannot_be_rendered(run):
+    run.dir.params.write_text("trainer: [")
+    done = run.run("echo never")
+    assert done.returncode == 3
+    assert run.end_of(0)["category"] == "config"
+    assert "params.yaml" in run.end_of(0)["reason"]
+
+
+def test_a_damaged_summary_is_set_aside(run):
+    run.dir.summary.write_text('{"runs": [')
+    assert run.run("exit 1").returncode == 1
+    assert len(run.summary()["runs"]) == 1
+    (aside,) = run.dir.path.glob("summary.json.corrupt-*")
+    assert aside.read_text() == '{"runs": ['
+
+
+def test_the_training_goes_on_where_nothing_can_be_recorded(run):
+    run.dir.summary.mkdir()
+    run.dir.log.mkdir()
+    done = run.run("echo out; exit 4")
+    assert done.returncode == 4
+    assert done.stdout == "out\n"
+    assert "run.log cannot be written" in done.stderr
+    assert "summary.json cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert run.end_of(0)["exit_code"] == 4
+
+
+def test_the_model_directory_is_removed_under_way(run):
+    done = run.run(f"rm -rf '{run.model}'; echo still here; exit 2")
+    assert done.returncode == 2
+    assert done.stdout == "still here\n"
+    assert "end.json cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system")
+class TestFullDisk:
+    @pytest.fixture
+    def small(self, run):
+        """The run directory on a file system of 256 kB."""
+        kept = {path.name: path.read_bytes() for path in run.dir.path.iterdir()}
+        mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(run.dir.path)]
+        if subprocess.run(mount, capture_output=True, check=False).returncode:
+            pytest.skip("tmpfs cannot be mounted here")
+        for name, data in kept.items():
+            (run.dir.path / name).write_bytes(data)
+        yield run
+        subprocess.run(["umount", "-l", str(run.dir.path)], check=True)
+
+    def test_it_fills_up_under_way(self, small):
+        done = small.run("head -c 1000000 /dev/zero | tr '\\0' x; echo; echo end; exit 6")
+        assert done.returncode == 6
+        assert len(done.stdout) == 1_000_005
+        assert "output.log: cannot be written: No space left on device" in done.stderr
+        assert "Traceback" not in done.stderr
+
+    def test_it_is_full_from_the_start(self, small):
+        with (small.dir.path / "filler").open("wb", buffering=0) as stream:
+            with pytest.raises(OSError, match="No space"):
+                while True:
+                    stream.write(b"x" * 4096)
+        process = subprocess.run(
+            [sys.executable, "-I", "-m", "slurm_restart.cli.restart", "run"]
+            + ["--run-dir", str(small.dir.path)],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert process.returncode == 74
+        assert "No space left on device" in process.stderr
+        assert "Traceback" not in process.stderr
+
+
+def test_slurms_log_that_nobody_reads_any_more(run, waits):
+    process = run.start("for i in 1 2 3 4 5; do echo line $i; sleep 0.1; done; exit 9")
+    process.stdout.close()
+    assert process.wait(20) == 9
+    assert run.output_of(0).endswith("line 5\n")
+
+
+def test_memory_between_checks(run, waits):
+    """At most 30 MB resident, of which the guardian shares most with the supervisor."""
+    process = run.start("echo ready; exec sleep 300")
+    waits(lambda: run.dir.path.joinpath("attempts/0/output.log").exists(), "output")
+    waits(lambda: "ready" in run.output_of(0), "ready")
+
+    def resident(pid):
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        values = dict(line.split(":") for line in lines[1:])
+        return {key: int(values[key].split()[0]) for key in ("Rss", "Pss")}
+
+    supervisor = resident(process.pid)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    guardian = resident(int(children[0]))
+    print(json.dumps({"supervisor": supervisor, "guardian": guardian}))
+    assert supervisor["Rss"] <= 30 * 1024
+    assert supervisor["Pss"] + guardian["Pss"] <= 30 * 1024
