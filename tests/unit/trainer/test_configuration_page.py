@@ -1,0 +1,23 @@
+from dataclasses import fields
+from pathlib import Path
+
+from slurm_restart.control.site import HookLimits, Site
+from slurm_restart.core.policy import SitePolicy
+from slurm_restart.trainer.launch import PLACEHOLDERS
+from slurm_restart.trainer.phases import AUTORESTART_KEYS
+from slurm_restart.trainer.settings import KEYS
+
+PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "configuration.md").read_text()
+
+
+def test_the_page_names_every_key():
+    controller = {one.name for one in fields(Site)} - {"observe", "limits", "policy"}
+    keys = [
+        *KEYS,
+        *(f"autorestart.{key}" for key in AUTORESTART_KEYS),
+        *controller,
+        *(f"policy.{one.name}" for one in fields(SitePolicy)),
+        *(f"hook.{one.name}" for one in fields(HookLimits)),
+    ]
+    assert [key for key in keys if f"`{key}`" not in PAGE] == []
+    assert [name for name in PLACEHOLDERS if f"`{{{name}}}`" not in PAGE] == []
