@@ -189,9 +189,22 @@ class ManagedCluster(DevCluster):
 
     def batch_pid(self, job_id: int) -> int:
         """The process of the batch script: the supervisor, which the script has become."""
-        pids = self.run("scontrol", "listpids", f"{job_id}.batch", as_root=True, check=False)
-        rows = [line.split() for line in pids.splitlines()[1:]]
-        return min(int(row[0]) for row in rows if row and row[0].isdigit())
+        wanted = f"SLURM_JOB_ID={job_id}".encode()
+        for process in Path("/proc").iterdir():
+            if not process.name.isdecimal():
+                continue
+            try:
+                command = (process / "cmdline").read_bytes().split(b"\0")
+                mine = wanted in (process / "environ").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if mine and b"--run-dir" in command and str(self.root).encode() in (
+                process / "environ"
+            ).read_bytes():
+                parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
+                if b"slurmstepd" in (Path("/proc") / parent / "cmdline").read_bytes():
+                    return int(process.name)
+        raise AssertionError(f"job {job_id}: no supervisor is running")
 
     def heal(self) -> None:
         """Mend whatever a test has broken."""

@@ -49,6 +49,13 @@ def report(name: str, error: CsxError) -> None:
         noun = "problem" if count == 1 else "problems"
         click.echo(f"{name}: error: {count} {noun} in {error.path}", err=True)
         for problem in error.problems:
-            click.echo(problem, err=True)
+            click.echo(_shown(problem), err=True)
     else:
-        click.echo(f"{name}: error: {error}", err=True)
+        click.echo(f"{name}: error: {_shown(str(error))}", err=True)
+
+
+def _shown(text: str) -> str:
+    """Text for a terminal: what a config or a path holds must not steer it."""
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else repr(char)[1:-1] for char in text
+    )

@@ -84,6 +84,8 @@ def _end_lines(number: int, end: EndReport, attempt: dict[str, object]) -> list[
     lines.append(f"  progress     {_progress(end)}")
     lines.append(f"  decision     {end.action}: {end.reason}")
     lines.append(f"  counters     {end.failures} without progress, {end.total_restarts} in all")
+    if end.observed:
+        lines.append("  observe mode nothing was done")
     lines += [f"  excluded     {node}: {why}" for node, why in end.excluded.items()]
     lines += [f"  asked Slurm  {operation}" for operation in end.operations]
     lines += [f"  refused      {text}" for text in end.refused]

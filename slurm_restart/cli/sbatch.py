@@ -127,10 +127,9 @@ def _say(submission: Submission) -> None:
 
 def _carry_out(submission: Submission, asked: _Asked, access: SlurmAccess) -> None:
     if asked.dry_run:
-        click.echo(
-            report.plan_json(submission) if asked.json else report.plan_text(submission),
-            nl=asked.json,
-        )
+        # Bytes: a path need not be text in this locale.
+        text = f"{report.plan_json(submission)}\n" if asked.json else report.plan_text(submission)
+        click.echo(os.fsencode(text), nl=False)
         return
     # Imported here: a dry run needs no Slurm.
     from slurm_restart.slurm.commands import Commands  # noqa: PLC0415

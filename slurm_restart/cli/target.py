@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,12 +53,11 @@ def resolve(text: str) -> Target:
     Raises:
         UsageError: neither a job id nor a run directory.
     """
-    if text.isdecimal():
-        target = _from_job(int(text))
-    else:
-        target = _from_run_dir(Path(text))
+    target = _from_job(int(text)) if text.isdecimal() else _from_run_dir(Path(text))
     if target.run_dir is not None and target.run_dir.stat().st_uid == os.getuid():
-        settle(target.run_dir, target.job)
+        # A reader's question is answered all the same where the records cannot be put right.
+        with suppress(OSError, StateError):
+            settle(RunDir(target.run_dir), target.job)
     return target
 
 

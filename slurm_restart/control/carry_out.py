@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from slurm_restart.control.journal import Journal
-from slurm_restart.core.history import Action, Event, IntendEvent, OutcomeEvent, WroteEvent
+from slurm_restart.core.history import Action, EndKey, Event, IntendEvent, OutcomeEvent, WroteEvent
 from slurm_restart.core.operations import (
     SAFE_START,
     Operation,
@@ -29,7 +29,7 @@ class Order:
     """Operations on one job for one end, and the shape that they give it."""
 
     job_id: int
-    submit_time: int
+    end: EndKey
     operations: tuple[Operation, ...]
     shape: Shape
 
@@ -39,7 +39,7 @@ def start_text(start_at: int, now: int, *, at_once: int = SAFE_START) -> str:
     return f"now+{max(start_at - now, at_once)}"
 
 
-def order_for(job_id: int, submit_time: int, verdict: Verdict, now: int) -> Order:
+def order_for(job_id: int, end: EndKey, verdict: Verdict, now: int) -> Order:
     """The operations of a verdict while the job is COMPLETING, or has ended."""
     action, shape = verdict.decision.action, verdict.shape
     if action is Action.LEAVE:
@@ -56,7 +56,7 @@ def order_for(job_id: int, submit_time: int, verdict: Verdict, now: int) -> Orde
         # A release sets the begin time anew.
         again = (("StartTime", start_text(verdict.start_at, now)),)
         operations = (*operations, Operation(verb=Verb.UPDATE, fields=again))
-    return Order(job_id=job_id, submit_time=submit_time, operations=operations, shape=verdict.shape)
+    return Order(job_id=job_id, end=end, operations=operations, shape=verdict.shape)
 
 
 def _written(shape: Shape, done: Sequence[Operation], now: int) -> WroteEvent:
@@ -104,7 +104,8 @@ def carry_out(slurm: Slurm, journal: Journal, order: Order, *events: Event) -> t
         return ()
     texts = tuple(operation.to_text() for operation in order.operations)
     now = int(time.time())
-    journal.append(*events, IntendEvent(at=now, submit_time=order.submit_time, operations=texts))
+    names = order.end._asdict()
+    journal.append(*events, IntendEvent(at=now, operations=texts, **names))
     done: list[Operation] = []
     wrong: list[str] = []
     for operation in order.operations:
@@ -117,7 +118,7 @@ def carry_out(slurm: Slurm, journal: Journal, order: Order, *events: Event) -> t
                 break
     outcome = OutcomeEvent(
         at=int(time.time()),
-        submit_time=order.submit_time,
+        **names,
         done=tuple(operation.to_text() for operation in done),
         failed="; ".join(wrong)[:MAX_TOLD] or None,
     )

@@ -119,6 +119,7 @@ def case_for(
     site: Site,
     now: int,
     source: str,
+    stale: bool = False,
 ) -> Case:
     """Put an end together with all that its verdict rests on."""
     return Case(
@@ -132,6 +133,7 @@ def case_for(
         site=site.policy,
         now=now,
         source=source,
+        stale=stale,
     )
 
 

@@ -1,7 +1,7 @@
 """Judge one end and act on it: the same for the hook and for the reconciler's sweep."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slurm_restart.control.carry_out import Order, carry_out, order_for
 from slurm_restart.control.controller import Controller
@@ -9,10 +9,10 @@ from slurm_restart.control.gather import case_for, run_key
 from slurm_restart.control.journal import Journal, RunKey, export, open_journal, other_runs
 from slurm_restart.control.trace import Trace
 from slurm_restart.core.digest import Digest
-from slurm_restart.core.history import EndEvent, History, NoteEvent, OutcomeEvent
+from slurm_restart.core.history import EndEvent, EndKey, Event, History
 from slurm_restart.core.job import Job, JobEnd, NodeState
 from slurm_restart.core.operations import Operation, Shape, Verb
-from slurm_restart.core.verdict import Verdict, judge
+from slurm_restart.core.verdict import Verdict, judge, word_on
 from slurm_restart.errors import DigestError, StateError
 from slurm_restart.slurm.hostlist import expand
 
@@ -27,11 +27,19 @@ class Ended:
     nodes: tuple[NodeState, ...]
     source: str
     """Who found it: hook or sweep."""
+    stale: bool = False
+    """The digest is known to speak of an earlier attempt."""
 
     @property
-    def key(self) -> RunKey:
+    def run(self) -> RunKey:
         """What names the run."""
         return run_key(self.end.cluster, self.job, self.digest)
+
+    @property
+    def key(self) -> EndKey:
+        """What names the end."""
+        word = None if self.stale else word_on(self.digest, self.end)
+        return EndKey(self.end.submit_time, word.attempt if word is not None else None)
 
 
 def handle_end(controller: Controller, ended: Ended) -> bool:
@@ -42,17 +50,17 @@ def handle_end(controller: Controller, ended: Ended) -> bool:
         StateError: the journal cannot be used; nothing was done.
     """
     trace = controller.trace(ended.job.job_id)
-    with open_journal(controller.site.state_dir, ended.key) as journal:
+    with open_journal(controller.site.state_dir, ended.run) as journal:
         if journal.damaged:
             trace(f"{journal.path}: unreadable lines {journal.damaged[:10]} are passed over")
         _refuse_forged(controller, ended, journal)
         history = journal.history
-        known = history.end(ended.end.submit_time)
+        known = None if ended.stale else history.end(ended.key)
         if known is None:
             restarts = _first_time(controller, ended, journal)
         else:
             restarts = _again(controller, ended, journal, known)
-        publish(controller, journal, ended.key)
+        publish(controller, journal, ended.run)
     return restarts
 
 
@@ -69,7 +77,7 @@ def publish(controller: Controller, journal: Journal, key: RunKey) -> None:
 
 def _refuse_forged(controller: Controller, ended: Ended, journal: Journal) -> None:
     if ended.end.restarts > 0 and not journal.events:
-        others = other_runs(controller.site.state_dir, ended.key)
+        others = other_runs(controller.site.state_dir, ended.run)
         if others:
             raise DigestError(f"the run id changed from {others[0]} to {ended.digest.run}")
 
@@ -86,6 +94,7 @@ def _verdict(controller: Controller, ended: Ended, history: History) -> Verdict:
             site=controller.site,
             now=int(time.time()),
             source=ended.source,
+            stale=ended.stale,
         )
     )
 
@@ -106,39 +115,46 @@ def _first_time(controller: Controller, ended: Ended, journal: Journal) -> bool:
     _tell(trace, verdict)
     now = int(time.time())
     if controller.site.observe:
-        note = NoteEvent(at=now, text="observe mode: nothing was done")
-        settled = OutcomeEvent(at=now, submit_time=ended.end.submit_time, done=())
-        journal.append(*verdict.events, note, settled)
+        journal.append(*(_observed(event) for event in verdict.events))
         return False
-    order = order_for(ended.job.job_id, ended.end.submit_time, verdict, now)
+    order = order_for(ended.job.job_id, ended.key, verdict, now)
     for refused in carry_out(controller.slurm, journal, order, *verdict.events):
         trace(f"refused by Slurm: {refused}")
     return verdict.decision.action.restarts
 
 
+def _observed(event: Event) -> Event:
+    return replace(event, observed=True) if isinstance(event, EndEvent) else event
+
+
 def _again(controller: Controller, ended: Ended, journal: Journal, known: EndEvent) -> bool:
     """The end is on record: carry out what has no outcome, and nothing twice."""
-    history, submit_time = journal.history, ended.end.submit_time
+    history = journal.history
     trace = controller.trace(ended.job.job_id)
-    if known is not history.ends[-1] or not known.action.acts or controller.site.observe:
+    if (
+        known is not history.ends[-1]
+        or not known.action.acts
+        or known.observed
+        or controller.site.observe
+    ):
         return False
-    if history.settled == submit_time:
+    if history.settled == known.key:
         return known.action.restarts
     intended = history.intended
-    if intended is not None and intended.submit_time == submit_time:
+    if intended is not None and intended.key == known.key:
         trace("found an intent without an outcome: carried out again")
         operations = tuple(Operation.from_text(text) for text in intended.operations)
         order = Order(
             job_id=ended.job.job_id,
-            submit_time=submit_time,
+            end=known.key,
             operations=operations,
             shape=_shape_of(operations, known),
         )
         wrong = carry_out(controller.slurm, journal, order)
     else:
         trace("found a verdict without an intent: judged again")
-        verdict = _verdict(controller, ended, history.without(submit_time))
-        order = order_for(ended.job.job_id, submit_time, verdict, int(time.time()))
+        verdict = _verdict(controller, ended, history.without(known.key))
+        order = order_for(ended.job.job_id, known.key, verdict, int(time.time()))
         wrong = carry_out(controller.slurm, journal, order, *verdict.events)
     for refused in wrong:
         trace(f"refused by Slurm: {refused}")

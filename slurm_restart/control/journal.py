@@ -15,6 +15,7 @@ from slurm_restart.core.history import (
     EndEvent,
     Event,
     ExcludeEvent,
+    GhostEvent,
     History,
     IntendEvent,
     NoteEvent,
@@ -33,6 +34,7 @@ _KINDS: dict[str, type[Event]] = {
     "outcome": OutcomeEvent,
     "wrote": WroteEvent,
     "note": NoteEvent,
+    "ghost": GhostEvent,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 _HINTS = {kind: get_type_hints(kind) for kind in _NAMES}

@@ -9,7 +9,7 @@ from slurm_restart.control.gather import reserved_nodes, run_key
 from slurm_restart.control.handle import publish
 from slurm_restart.control.journal import Journal, open_journal
 from slurm_restart.core.digest import Digest
-from slurm_restart.core.history import Action, EndEvent, History, OutcomeEvent
+from slurm_restart.core.history import EndEvent, History, OutcomeEvent
 from slurm_restart.core.job import Job, NodeState
 from slurm_restart.core.refit import Pending, refit
 from slurm_restart.slurm.hostlist import fold
@@ -50,10 +50,9 @@ def fit_pending(controller: Controller, waiting: Waiting) -> int | None:
 def _settle(journal: Journal, history: History, last: EndEvent) -> None:
     # The job is pending, so the requeue has happened, whoever asked for it; the rest of an order
     # that was cut short is what a refit does anyway.
-    if history.settled != last.submit_time and last.action is not Action.LEAVE:
-        journal.append(
-            OutcomeEvent(at=int(time.time()), submit_time=last.submit_time, done=("seen pending",))
-        )
+    if history.settled != last.key and last.action.acts:
+        now = int(time.time())
+        journal.append(OutcomeEvent(at=now, done=("seen pending",), **last.key._asdict()))
 
 
 def _fit(controller: Controller, waiting: Waiting, journal: Journal) -> None:
@@ -76,7 +75,7 @@ def _fit(controller: Controller, waiting: Waiting, journal: Journal) -> None:
     )
     order = Order(
         job_id=job.job_id,
-        submit_time=journal.history.ends[-1].submit_time,
+        end=journal.history.ends[-1].key,
         operations=wanted.operations(fold(wanted.shape.exc_nodes or ())),
         shape=wanted.shape,
     )

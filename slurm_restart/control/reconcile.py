@@ -11,7 +11,7 @@ from slurm_restart.control.journal import open_journal
 from slurm_restart.control.pending import Waiting, fit_pending
 from slurm_restart.control.phases import tell_phases
 from slurm_restart.core.digest import Digest, is_managed, parse
-from slurm_restart.core.history import GhostEvent, History
+from slurm_restart.core.history import EndKey, GhostEvent, History
 from slurm_restart.core.job import Job, JobState, NodeState
 from slurm_restart.errors import CsxError, SlurmUnavailableError
 
@@ -40,6 +40,7 @@ class _Look:
     jobs: Sequence[Job]
 
     def history(self) -> History:
+        """The run's history so far."""
         key = run_key(self.controller.cluster, self.job, self.digest)
         with open_journal(self.controller.site.state_dir, key) as journal:
             return journal.history
@@ -88,14 +89,21 @@ def _look_at_ended(look: _Look, result: Sweep) -> None:
     if submit_time is None:
         return
     history = look.history()
-    known = history.end(submit_time)
-    if known is not None and (not known.action.restarts or history.settled == submit_time):
+    word = look.digest if look.digest.submit == submit_time else None
+    known = history.end(EndKey(submit_time, word.attempt if word is not None else None))
+    if known is not None and (known.observed or not known.action.restarts):
         return
-    result.missed += known is None
-    _judge_record(look, submit_time)
+    # An end that was requeued is over, so what Slurm shows as ended now is another one, of an
+    # attempt that had no time to say anything: its digest is still the one of the attempt before.
+    another = known is not None and history.settled == known.key
+    if known is None or another:
+        result.missed += 1
+    _judge_record(look, submit_time, stale=another)
 
 
-def _judge_record(look: _Look, submit_time: int, *, ghost: bool = False) -> bool:
+def _judge_record(
+    look: _Look, submit_time: int, *, ghost: bool = False, stale: bool = False
+) -> bool:
     """Judge an end from the job's whole record; the job may have changed since it was listed."""
     job = look.controller.slurm.job(look.job.job_id)
     if job.completing or job.state is not look.job.state:
@@ -106,7 +114,9 @@ def _judge_record(look: _Look, submit_time: int, *, ghost: bool = False) -> bool
     )
     if ghost:  # Slurm knows no end: the exit code is the one that the job has told
         end = replace(end, state=None, ghost=True, exit_code=look.digest.exit or 0)
-    ended = Ended(end=end, job=job, digest=look.digest, nodes=look.nodes, source="sweep")
+    ended = Ended(
+        end=end, job=job, digest=look.digest, nodes=look.nodes, source="sweep", stale=stale
+    )
     return handle_end(look.controller, ended)
 
 
@@ -116,7 +126,7 @@ def _look_at_pending(look: _Look, result: Sweep) -> None:
         word.attempt is not None
         and word.submit is not None
         and word.submit != look.job.submit_time
-        and history.end(word.submit) is None
+        and history.end(EndKey(word.submit, word.attempt)) is None
     )
     if missed and word.submit is not None:
         result.missed += 1

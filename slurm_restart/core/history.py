@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import NamedTuple
 
 from slurm_restart.core.category import TREATMENTS, Category
 
@@ -28,6 +29,17 @@ class Action(Enum):
     def restarts(self) -> bool:
         """Whether the job runs again."""
         return self in (Action.REQUEUE, Action.REFIT, Action.RELEASE)
+
+
+class EndKey(NamedTuple):
+    """What names an end of a job.
+
+    The attempt stands beside SubmitTime because a job that waited in COMPLETING for a dead node
+    keeps the SubmitTime of the attempt before (measured on 22.05). None: the attempt said nothing.
+    """
+
+    submit_time: int
+    attempt: int | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +70,13 @@ class EndEvent:
     """Ends in a row without progress that counted, this one included, as judged then."""
     total: int = 0
     source: str = "hook"
+    observed: bool = False
+    """Judged in observe mode: nothing was done, and nothing is done later."""
+
+    @property
+    def key(self) -> EndKey:
+        """What names this end."""
+        return EndKey(self.submit_time, self.attempt)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,6 +106,12 @@ class IntendEvent:
     at: int
     submit_time: int
     operations: tuple[str, ...]
+    attempt: int | None = None
+
+    @property
+    def key(self) -> EndKey:
+        """What names the end."""
+        return EndKey(self.submit_time, self.attempt)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,6 +122,12 @@ class OutcomeEvent:
     submit_time: int
     done: tuple[str, ...]
     failed: str | None = None
+    attempt: int | None = None
+
+    @property
+    def key(self) -> EndKey:
+        """What names the end."""
+        return EndKey(self.submit_time, self.attempt)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -159,20 +190,26 @@ class History:
     exclusions: tuple[Exclusion, ...] = ()
     intended: IntendEvent | None = None
     """Operations whose outcome is not on record, or that Slurm refused."""
-    settled: int | None = None
-    """SubmitTime of the last end whose operations were all carried out."""
+    settled: EndKey | None = None
+    """The last end whose operations were all carried out."""
     ghost: GhostEvent | None = None
     readmitted: tuple[ReadmitEvent, ...] = ()
     wrote: WroteEvent = field(default_factory=lambda: WroteEvent(at=0))
     notes: tuple[NoteEvent, ...] = ()
 
-    def end(self, submit_time: int) -> EndEvent | None:
-        """The verdict on an end that was judged already."""
-        return next((end for end in self.ends if end.submit_time == submit_time), None)
+    def end(self, key: EndKey) -> EndEvent | None:
+        """The verdict on an end that was judged already; an unknown attempt fits every one."""
+        fitting = (
+            end
+            for end in reversed(self.ends)
+            if end.submit_time == key.submit_time
+            and (None in (end.attempt, key.attempt) or end.attempt == key.attempt)
+        )
+        return next(fitting, None)
 
-    def without(self, submit_time: int) -> "History":
+    def without(self, key: EndKey) -> "History":
         """This history without the verdict on an end."""
-        return replace(self, ends=tuple(e for e in self.ends if e.submit_time != submit_time))
+        return replace(self, ends=tuple(end for end in self.ends if end.key != key))
 
     def known_restarts(self) -> int:
         """Slurm's restart count of the attempt after the last end on record."""
@@ -209,8 +246,7 @@ def fold(events: Iterable[Event], history: History | None = None) -> History:
 def _after(history: History, event: Event) -> History:  # noqa: PLR0911 - a row an event
     match event:
         case EndEvent():
-            kept = tuple(end for end in history.ends if end.submit_time != event.submit_time)
-            return replace(history, ends=(*kept, event))
+            return replace(history, ends=(*history.without(event.key).ends, event))
         case ExcludeEvent():
             return replace(history, exclusions=_excluding(history.exclusions, event))
         case ReadmitEvent():
@@ -222,7 +258,7 @@ def _after(history: History, event: Event) -> History:  # noqa: PLR0911 - a row 
         case OutcomeEvent():
             if event.failed:
                 return history
-            return replace(history, intended=None, settled=event.submit_time)
+            return replace(history, intended=None, settled=event.key)
         case WroteEvent():
             return replace(history, wrote=_merged(history.wrote, event))
         case NoteEvent():

@@ -39,6 +39,8 @@ class EndReport:
     excluded: dict[str, str] = field(default_factory=dict)
     """Node: the evidence."""
     operations: list[str] = field(default_factory=list)
+    observed: bool = False
+    """Judged in observe mode: nothing was done."""
     refused: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -59,6 +61,7 @@ def _report(end: EndEvent) -> EndReport:
         total_restarts=end.total,
         nodes=end.nodes,
         run_time=end.run_time,
+        observed=end.observed,
         restart_at=end.start_at if end.action.restarts else None,
     )
 

@@ -46,11 +46,13 @@ class Case:
     site: SitePolicy
     now: int
     source: str = "hook"
+    stale: bool = False
+    """The digest is known to speak of an earlier attempt."""
 
     @property
     def word(self) -> Digest | None:
         """The digest, if it speaks of this very attempt; one of another attempt is silence."""
-        return self.digest if self.digest.submit == self.end.submit_time else None
+        return word_on(self.digest, self.end) if not self.stale else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +68,11 @@ class Verdict:
     exclusions: tuple[Exclusion, ...]
     start_at: int
     """When the next attempt is to start."""
+
+
+def word_on(digest: Digest, end: JobEnd) -> Digest | None:
+    """The digest, if it speaks of the attempt that has ended."""
+    return digest if digest.submit == end.submit_time else None
 
 
 def progress_of(case: Case, policy: Policy) -> Progress:

@@ -12,7 +12,8 @@ STEPS, EVERY = 60, 5
 
 @pytest.fixture(scope="module")
 def cluster_options() -> dict[str, object]:
-    return {"nodes": 5}
+    # With 2, a node that a person has set DOWN comes back by itself when its slurmd registers.
+    return {"nodes": 5, "options": ("--set", "ReturnToService=1")}
 
 
 def start(cluster: ManagedCluster, *, nodes: int = 3, **changes: object) -> int:
@@ -67,7 +68,13 @@ def test_the_supervisor_is_killed(cluster: ManagedCluster) -> None:
 def test_the_batch_slurmstepd_is_killed(cluster: ManagedCluster) -> None:
     job_id = start(cluster)
     cluster.fault("kill-stepd", cluster.nodes_of(job_id)[0])
-    check(cluster, job_id, attempts=2, excluded=set(), nodes=3, category="unknown", action="refit")
+    # slurmd finds out late: what the step had started lives on, and may well finish. Slurm requeues
+    # the job all the same; then there is nothing left to do, and the attempt ends as success.
+    assert cluster.await_end(job_id) == "COMPLETED"
+    ends = cluster.ends(job_id)
+    assert [end["action"] for end in ends] == ["refit", "leave"]
+    assert {run["status"] for run in cluster.summary()["runs"]} <= {"success", "failed"}
+    assert cluster.summary()["runs"][-1]["ending_step"] == STEPS
 
 
 def test_a_node_is_gone(cluster: ManagedCluster) -> None:
