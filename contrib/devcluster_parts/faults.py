@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 from devcluster_parts.boot import await_daemon, start_slurmctld, start_slurmd
 from devcluster_parts.errors import DevclusterError, poll
-from devcluster_parts.processes import descendants, kill_all, read_process, read_processes
+from devcluster_parts.processes import (
+    descendants,
+    kill_all,
+    read_process,
+    read_processes,
+    signal_all,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -29,10 +35,8 @@ def live(cluster: Cluster, name: str) -> Process:
 
 
 def kill_slurmd(cluster: Cluster, options: argparse.Namespace) -> str:
-    # Stopped first, so that none can tell anybody of another's death: an srun has a shepherd that
-    # would have its step killed. (That the kernel closes their connections cannot be helped.)
+    # As from a machine that is lost there are no last words, only its connections get closed.
     live(cluster, f"slurmd-{options.node}")
-    signal_node(cluster, options, signal.SIGSTOP)
     killed = kill_all(lambda: cluster.on_node(options.node))
     return f"{options.node}: slurmd and all else on the node killed ({killed} processes)"
 
@@ -103,23 +107,13 @@ def kill_step(cluster: Cluster, options: argparse.Namespace) -> str:
 
 def freeze_node(cluster: Cluster, options: argparse.Namespace) -> str:
     live(cluster, f"slurmd-{options.node}")
-    return f"{options.node}: {signal_node(cluster, options, signal.SIGSTOP)} processes frozen"
+    frozen = signal_all(lambda: cluster.on_node(options.node), signal.SIGSTOP)
+    return f"{options.node}: {frozen} processes frozen"
 
 
 def thaw_node(cluster: Cluster, options: argparse.Namespace) -> str:
-    return f"{options.node}: {signal_node(cluster, options, signal.SIGCONT)} processes thawed"
-
-
-def signal_node(cluster: Cluster, options: argparse.Namespace, number: int) -> int:
-    """Signal everything on the node, also what was started meanwhile; how many that were."""
-    signalled: set[int] = set()
-    while new := [
-        process for process in cluster.on_node(options.node) if process.pid not in signalled
-    ]:
-        for process in new:
-            process.signal(number)
-            signalled.add(process.pid)
-    return len(signalled)
+    thawed = signal_all(lambda: cluster.on_node(options.node), signal.SIGCONT)
+    return f"{options.node}: {thawed} processes thawed"
 
 
 def node_down(cluster: Cluster, options: argparse.Namespace) -> str:

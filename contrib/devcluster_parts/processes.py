@@ -30,6 +30,11 @@ class Process:
     started: int
 
     @property
+    def key(self) -> tuple[int, int]:
+        """What names it, in the order in which processes were started."""
+        return (self.started, self.pid)
+
+    @property
     def alive(self) -> bool:
         """Whether it is still that process, and not only waiting to be reaped."""
         now = read_process(self.pid)
@@ -111,20 +116,35 @@ def descendants(roots: Iterable[int], processes: dict[int, Process]) -> set[int]
     return found
 
 
+def signal_all(find: Callable[[], list[Process]], number: int) -> int:
+    """Signal what `find` finds, also what was started meanwhile; how many that were."""
+    signalled: set[tuple[int, int]] = set()
+    while new := [process for process in find() if process.key not in signalled]:
+        for process in new:
+            process.signal(number)
+            signalled.add(process.key)
+    return len(signalled)
+
+
 def kill_all(find: Callable[[], list[Process]], timeout: float = 15) -> int:
-    """SIGKILL what `find` finds until it finds nothing more; how many were killed.
+    """Let everything that `find` finds die, none outliving another; how many were killed.
+
+    All are stopped first, so that none tells anybody of another's death (a slurmstepd reports the
+    end of its script, an srun has a shepherd that has its step killed). Then children die before
+    their parents: the kernel wakes up a stopped process group that loses its parent.
 
     Errors: DevclusterError names those that are still alive after `timeout` seconds.
     """
     killed: set[tuple[int, int]] = set()
     deadline = time.monotonic() + timeout
+    signal_all(find, signal.SIGSTOP)
     while alive := find():
         if time.monotonic() > deadline:
             names = ", ".join(f"{process.name} ({process.pid})" for process in alive)
             raise DevclusterError(f"still alive {timeout:g} s after SIGKILL: {names}")
-        for process in alive:
+        for process in sorted(alive, key=lambda process: process.key, reverse=True):
             process.signal(signal.SIGKILL)
-            killed.add((process.pid, process.started))
+            killed.add(process.key)
         time.sleep(0.01)
     return len(killed)
 
