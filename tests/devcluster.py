@@ -121,10 +121,14 @@ class DevCluster:
         self._devcluster("fault", str(self.root), *arguments)
 
     def mend(self) -> None:
-        """Cancel all jobs, resume all nodes, and wait until they are idle."""
-        self.run("scancel", "--user", self.user.pw_name, as_root=True)
+        """Cancel all jobs, undo reservations, resume all nodes, and wait until they are idle."""
+        for user in {self.user.pw_name, "root" if AS_ROOT else self.user.pw_name}:
+            self.run("scancel", "--user", user, as_root=True)
+        for line in self.run("scontrol", "show", "reservation", "-o", as_root=True).splitlines():
+            if line.startswith("ReservationName="):
+                self.run("scontrol", "delete", line.split(" ")[0], as_root=True)
         for node in self.node_names:
-            if self.node(node).rstrip("*") not in {"idle", "completing", "allocated", "mixed"}:
+            if self.node(node).startswith(("down", "drain", "fail")):
                 self.run("scontrol", "update", f"NodeName={node}", "State=RESUME", as_root=True)
         await_(lambda: all(self.node(node) == "idle" for node in self.node_names), "all nodes idle")
 
@@ -174,6 +178,12 @@ class DevCluster:
             timeout=timeout,
         )
         return self.state(job_id)
+
+    def await_reason(self, job_id: int, reason: str, *, timeout: float = 30) -> None:
+        """Wait until squeue shows a job with that reason."""
+        ask = ("squeue", "-h", "-a", "-t", "all", "-j", str(job_id), "-o", "%r")
+        what = f"job {job_id}: reason {reason}"
+        await_(lambda: self.run(*ask).strip() == reason, what, timeout=timeout)
 
     def node(self, name: str) -> str:
         """A node's state as sinfo shows it: idle, down*, drained …"""

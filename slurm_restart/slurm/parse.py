@@ -6,7 +6,6 @@ other users cannot read: text that was stored before cannot hold it. Nothing of 
 `scontrol show job`, whose lines cannot be split safely.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -146,6 +145,8 @@ def parse_base(text: str, job_id: int) -> Base | None:
     `scontrol show job --json` has them too, but with every core of every node of the job: 600 kB
     for 8 nodes of 256 cores.
     """
+    import json  # noqa: PLC0415 - slow to import, and not needed before 24.11
+
     try:
         for job in json.loads(text)["jobs"]:
             if str(job["job_id"]) == str(job_id):

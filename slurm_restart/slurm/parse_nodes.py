@@ -7,7 +7,7 @@ from slurm_restart.errors import SlurmError
 
 _NODE = re.compile(r"^NodeName=(\S+) .*? ActiveFeatures=(\S*) .*? State=(\S+) (.*)$", re.MULTILINE)
 _PARTITIONS = re.compile(r"(?:^| )Partitions=(\S+)")
-_REASON = re.compile(r" Reason=(.*?) \[[^\]\s]*@([0-9]+)\]")
+_REASON = re.compile(r" Reason=(.*) \[[^\]\s]*@([0-9]+)\]")
 _RESERVATION = re.compile(r"^ReservationName=.*? Nodes=(\S*) NodeCnt=", re.MULTILINE)
 _RELEASE = re.compile(r"^slurm\S* ([0-9]{2})\.([0-9]{2})\.", re.MULTILINE)
 _CLUSTER_NAME = re.compile(r"^ClusterName\s*= (\S+)\s*$", re.MULTILINE)

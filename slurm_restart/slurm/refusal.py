@@ -5,36 +5,48 @@ import re
 from slurm_restart.errors import JobNotFoundError, SlurmError, SlurmUnavailableError
 from slurm_restart.slurm.process import Completed
 
-# First match wins. The texts are those of slurm_errno.c, the same from 22.05 to 26.05.
-_MEANINGS: tuple[tuple[re.Pattern[str], type[SlurmError]], ...] = (
-    (re.compile("Invalid job id specified"), JobNotFoundError),
+# First match wins. The texts are Slurm's own, the same from 22.05 to 26.05.
+_MEANINGS: tuple[tuple[tuple[str, ...], type[SlurmError]], ...] = (
+    (("Invalid job id specified",), JobNotFoundError),
     (
-        re.compile(
-            "Unable to contact slurm controller|Connection refused|Connection reset by peer"
-            "|Connection timed out|Socket timed out|Zero Bytes were transmitted"
-            "|in standby mode|Communication (?:connection|shutdown|receive|send) fail"
+        (
+            "Unable to contact slurm controller",
+            "Connection refused",
+            "Connection reset by peer",
+            "Connection timed out",
+            "Socket timed out",
+            "Zero Bytes were transmitted",
+            "in standby mode",
         ),
         SlurmUnavailableError,
     ),
-    (re.compile(""), SlurmError),
+    (("",), SlurmError),
 )
-# Slurm says itself that the same request may succeed in a moment.
-_TRANSIENT = re.compile(
-    "DB index is being set|Connection reset by peer|Zero Bytes were transmitted"
-    "|Connection refused|Resource temporarily unavailable"
+# The same request may succeed in a moment.
+_TRANSIENT = (
+    "DB index is being set",
+    "Connection refused",
+    "Connection reset by peer",
+    "Zero Bytes were transmitted",
+    "Resource temporarily unavailable",
 )
-# `scontrol update` passes over a value that it cannot read with this, and exit code 0.
-_IGNORED_VALUE = re.compile(r"^scontrol: error: .*(?:Invalid|out of range)", re.MULTILINE)
+# `scontrol update` passes over a number that it cannot read with this, and exit code 0.
+_IGNORED_VALUE = r"^scontrol: error: .*(?:[Ii]nvalid|not a valid|out of range)"
 
 
 def failed(done: Completed) -> bool:
-    """Whether a command did not do all that it was asked."""
-    return done.code != 0 or _IGNORED_VALUE.search(done.stderr) is not None
+    """Whether a command says by its exit code that it did not do what it was asked."""
+    return done.code != 0
+
+
+def ignored_a_value(done: Completed) -> bool:
+    """Whether `scontrol update` succeeded, but left a value out."""
+    return re.search(_IGNORED_VALUE, done.stderr, re.MULTILINE) is not None
 
 
 def is_transient(done: Completed) -> bool:
     """Whether the same request is worth repeating."""
-    return failed(done) and _TRANSIENT.search(done.stderr) is not None
+    return failed(done) and any(text in done.stderr for text in _TRANSIENT)
 
 
 def refusal(done: Completed, what: str) -> SlurmError:
@@ -45,6 +57,6 @@ def refusal(done: Completed, what: str) -> SlurmError:
         what: what was asked, for the message: `requeue job 7`.
     """
     said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-    kind = next(kind for pattern, kind in _MEANINGS if pattern.search(done.stderr))
+    kind = next(kind for texts, kind in _MEANINGS if any(text in done.stderr for text in texts))
     reason = "; ".join(line.strip() for line in said) or f"exit code {done.code}"
     return kind(f"{what}: {reason}", stderr=done.stderr)

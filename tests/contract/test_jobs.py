@@ -1,0 +1,282 @@
+"""What every back end says of jobs in every state, on a real cluster."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from slurm_restart.core.job import Job, JobFlag, JobState
+from slurm_restart.errors import JobNotFoundError
+from slurm_restart.slurm.port import Slurm
+from tests.devcluster import DevCluster, await_
+
+pytestmark = pytest.mark.cluster
+
+UNKNOWN = 999_999
+EPILOG_SECONDS = "2"
+LISTED = (
+    "uid",
+    "state",
+    "flags",
+    "reason",
+    "comment",
+    "submit_time",
+    "start_time",
+    "end_time",
+    "time_limit",
+    "num_nodes",
+    "nodes",
+    "exc_nodes",
+    "batch_host",
+    "partitions",
+    "reservation",
+    "features",
+    "is_array",
+    "work_dir",
+)
+HOSTILE = (
+    "x JobState=COMPLETED Restarts=99 ExitCode=0:0 x",
+    "csx|1|RUNNING|None|0|main",
+    "first line\n2|2|N/A|RUNNING|None|0|main|csx1|||1|csx1|1|1|1|UNLIMITED|0:00|1|||/|(null)",
+    "JobId=2 JobName=y\n   JobState=RUNNING Reason=None",
+    "~0123456789abcdef~" * 3,
+    "tab\tcarriage\rbell\aescape\x1b[31m",
+    "%j %A $(reboot) `reboot` ; ' \" \\",
+    "naïve — 名前 🙂",
+    "[]{},<>&*?!#",
+)
+
+
+def is_near(moment: int | None, expected: float) -> bool:
+    return moment is not None and abs(moment - expected) <= 5
+
+
+def completing(
+    cluster: DevCluster, slurm: Slurm, script: str, end: Callable[[int], None] | None = None
+) -> Job:
+    """A job that is COMPLETING and stays so for a while."""
+    cluster.fault("slow-epilog", "csx1", EPILOG_SECONDS)
+    try:
+        job_id = cluster.submit(script, "-w", "csx1", "-o", "/dev/null")
+        if end is not None:
+            cluster.await_state(job_id, "RUNNING")
+            end(job_id)
+        cluster.await_state(job_id, "COMPLETING")
+        return slurm.job(job_id)
+    finally:
+        cluster.fault("mend-epilog", "csx1")
+
+
+def shows_base_state(slurm: Slurm, backend: str) -> bool:
+    """Whether the back end tells the base state of a COMPLETING job."""
+    return backend == "commands" and slurm.release() >= (24, 11)
+
+
+def test_running(cluster: DevCluster, slurm: Slurm) -> None:
+    before = time.time()
+    job_id = cluster.submit(
+        "sleep 300", "-N2", "-t", "90", "-x", "csx3", "-o", "out-%j.log", "--comment=a user's"
+    )
+    cluster.await_state(job_id, "RUNNING")
+    job = slurm.job(job_id)
+    assert (job.job_id, job.uid) == (job_id, cluster.user.pw_uid)
+    assert (job.state, job.flags, job.reason) == (JobState.RUNNING, frozenset(), "None")
+    assert (job.nodes, job.num_nodes, job.batch_host) == (("csx1", "csx2"), 2, "csx1")
+    assert (job.exc_nodes, job.partitions) == (("csx3",), ("main",))
+    assert (job.comment, job.admin_comment) == ("a user's", "")
+    assert (job.restarts, job.requeue, job.exit_code, job.signal) == (0, True, 0, 0)
+    assert all(map(is_near, (job.submit_time, job.start_time, job.eligible_time), [before] * 3))
+    assert job.start_time is not None
+    assert (job.end_time, job.time_limit) == (job.start_time + 90 * 60, 90 * 60)
+    assert job.run_time in range(10)
+    assert (job.preempt_time, job.reservation, job.features) == (None, None, None)
+    assert (job.is_array, job.held, job.completing) == (False, False, False)
+    assert job.priority
+    assert job.work_dir == str(cluster.work)
+    assert job.std_out == f"{cluster.work}/out-{job_id}.log"
+
+
+def test_no_limit_and_default_output(cluster: DevCluster, slurm: Slurm) -> None:
+    job_id = cluster.submit("sleep 300")
+    cluster.await_state(job_id, "RUNNING")
+    job = slurm.job(job_id)
+    assert (job.time_limit, job.end_time) == (None, None)
+    assert job.std_out == f"{cluster.work}/slurm-{job_id}.out"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("%x-%u-%A-%6j.%%", "a b-{user}-{id}-{id:06}.%"),
+        ("/dev/null", "/dev/null"),
+        ("../%J/no", "{work}/../{id}/no"),
+    ],
+)
+def test_output_path(cluster: DevCluster, slurm: Slurm, pattern: str, expected: str) -> None:
+    job_id = cluster.submit("true", "-H", "-J", "a b", "-o", pattern)
+    text = expected.format(id=job_id, user=cluster.user.pw_name, work=cluster.work)
+    wanted = text if text.startswith("/") else f"{cluster.work}/{text}"
+    assert slurm.job(job_id).std_out == wanted
+
+
+def test_held(cluster: DevCluster, slurm: Slurm) -> None:
+    job_id = cluster.submit("true", "-H", "-N2-3", "-p", "main,high", "--no-requeue")
+    job = slurm.job(job_id)
+    assert (job.state, job.reason, job.priority) == (JobState.PENDING, "JobHeldUser", 0)
+    assert job.held
+    assert (job.num_nodes, job.nodes, job.batch_host) == (2, (), None)
+    assert set(job.partitions) == {"main", "high"}
+    assert (job.start_time, job.end_time, job.run_time) == (None, None, 0)
+    assert not job.requeue
+
+
+def test_begin_time(cluster: DevCluster, slurm: Slurm) -> None:
+    job_id = cluster.submit("true", "--begin=now+1hour")
+    cluster.await_reason(job_id, "BeginTime")
+    job = slurm.job(job_id)
+    assert (job.state, job.held) == (JobState.PENDING, False)
+    assert is_near(job.eligible_time, time.time() + 3600)
+
+
+@pytest.mark.parametrize(
+    ("script", "state", "status"),
+    [
+        ("exit 5", JobState.FAILED, (5, 0)),
+        ("exit 137", JobState.FAILED, (137, 0)),
+        ("kill -9 $$", JobState.FAILED, (0, 9)),
+        ("true", JobState.COMPLETED, (0, 0)),
+    ],
+)
+def test_ended(
+    cluster: DevCluster, slurm: Slurm, script: str, state: JobState, status: tuple[int, int]
+) -> None:
+    job_id = cluster.submit(script, "-o", "/dev/null")
+    cluster.await_state(job_id, state.value)
+    job = slurm.job(job_id)
+    assert (job.state, (job.exit_code, job.signal)) == (state, status)
+    assert is_near(job.end_time, time.time())
+    assert job.nodes
+
+
+def test_completing(cluster: DevCluster, slurm: Slurm, backend: str) -> None:
+    failed = completing(cluster, slurm, "exit 5")
+    assert failed.flags == {JobFlag.COMPLETING}
+    assert failed.state is (JobState.FAILED if shows_base_state(slurm, backend) else None)
+    assert (failed.exit_code, failed.signal, failed.reason) == (5, 0, "NonZeroExitCode")
+    assert is_near(failed.end_time, time.time())
+    done = completing(cluster, slurm, "true")
+    assert done.state is (JobState.COMPLETED if shows_base_state(slurm, backend) else None)
+    assert (done.exit_code, done.signal, done.reason) == (0, 0, "None")
+
+
+def test_completing_after_cancel(cluster: DevCluster, slurm: Slurm, backend: str) -> None:
+    job = completing(cluster, slurm, "sleep 300", slurm.cancel)
+    assert job.flags == {JobFlag.COMPLETING}
+    assert job.state is (JobState.CANCELLED if shows_base_state(slurm, backend) else None)
+    assert (job.exit_code, job.signal, job.restarts) == (0, 15, 0)
+
+
+def test_completing_after_requeue(cluster: DevCluster, slurm: Slurm, backend: str) -> None:
+    job = completing(cluster, slurm, "sleep 300", slurm.requeue)
+    assert job.state is (JobState.PENDING if shows_base_state(slurm, backend) else None)
+    assert (job.flags, job.restarts) == ({JobFlag.COMPLETING}, 1)
+
+
+def test_cancelled(cluster: DevCluster, slurm: Slurm) -> None:
+    job_id = cluster.submit("sleep 300")
+    cluster.await_state(job_id, "RUNNING")
+    slurm.cancel(job_id)
+    cluster.await_state(job_id, "CANCELLED")
+    job = slurm.job(job_id)
+    assert (job.state, job.exit_code, job.signal) == (JobState.CANCELLED, 0, 15)
+
+
+def test_preempted_by_requeue(cluster: DevCluster, slurm: Slurm) -> None:
+    low = cluster.submit("sleep 300", "-N3", "-p", "main", "--exclusive")
+    cluster.await_state(low, "RUNNING")
+    high = cluster.submit("sleep 300", "-N3", "-p", "high", "--exclusive")
+    cluster.await_state(high, "RUNNING", timeout=60)
+    cluster.await_state(low, "PENDING")
+    job = slurm.job(low)
+    assert (job.state, job.restarts, job.nodes) == (JobState.PENDING, 1, ())
+
+
+def test_array(cluster: DevCluster, slurm: Slurm) -> None:
+    job_id = cluster.submit("true", "--array=1-3", "--begin=now+1hour")
+    assert slurm.job(job_id).is_array
+    assert all(job.is_array for job in slurm.jobs() if job.job_id == job_id)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_fools_nobody(cluster: DevCluster, slurm: Slurm, text: str) -> None:
+    directory = cluster.work / f"d {text.replace('/', '_')}"[:80]
+    directory.mkdir(exist_ok=True)
+    directory.chmod(0o777)
+    job_id = cluster.submit(
+        "sleep 300",
+        "-N1",
+        f"--job-name={text}",
+        f"--comment={text}",
+        f"--wckey={text}",
+        f"--account={text}",
+        f"--chdir={directory}",
+        "--output=/dev/null",
+    )
+    cluster.run("scontrol", "update", f"JobId={job_id}", f"AdminComment={text}", as_root=True)
+    cluster.await_state(job_id, "RUNNING")
+    listed = next(job for job in slurm.jobs() if job.job_id == job_id)
+    for job in (slurm.job(job_id), listed):
+        assert (job.uid, job.comment) == (cluster.user.pw_uid, text)
+        assert (job.state, job.flags) == (JobState.RUNNING, frozenset())
+        assert (job.restarts, job.exit_code, job.num_nodes) == (0, 0, 1)
+        assert (job.partitions, job.work_dir) == (("main",), str(directory))
+    assert slurm.job(job_id).admin_comment == text
+
+
+def test_comment_of_1024_characters(cluster: DevCluster, slurm: Slurm) -> None:
+    text = "|~x" * 341 + "z"
+    job_id = cluster.submit("true", "-H", f"--comment={text}")
+    assert slurm.job(job_id).comment == text
+
+
+def test_jobs_agree_with_job(cluster: DevCluster, slurm: Slurm) -> None:
+    """The list shows the same as the single record, in the fields that it has."""
+    pending = cluster.submit("true", "-H", "-N2", "-x", "csx[1-2]", "-t", "10", "--comment=c")
+    running = cluster.submit("sleep 300", "-N1")
+    failed = cluster.submit("exit 3", "-o", "/dev/null")
+    cluster.await_state(failed, "FAILED")
+    cluster.await_state(running, "RUNNING")
+    listed = {job.job_id: job for job in slurm.jobs()}
+    for job_id in (pending, running, failed):
+        one = slurm.job(job_id)
+        for field in LISTED:
+            assert getattr(listed[job_id], field) == getattr(one, field), field
+
+
+def test_jobs_of_one_user(cluster: DevCluster, slurm: Slurm) -> None:
+    theirs = cluster.submit("true", "-H")
+    ours = int(cluster.run("sbatch", "--parsable", "-H", str(cluster.script("true")), as_root=True))
+    shown = {job.job_id for job in slurm.jobs(uid=cluster.user.pw_uid)}
+    slurm.cancel(ours)
+    assert theirs in shown
+    assert ours not in shown or cluster.user.pw_uid == 0
+    assert slurm.jobs(uid=4_000_000) == ()
+
+
+def test_unknown_job(slurm: Slurm) -> None:
+    for call in (slurm.job, slurm.requeue, slurm.hold, slurm.release_job, slurm.cancel):
+        with pytest.raises(JobNotFoundError):
+            call(UNKNOWN)
+    with pytest.raises(JobNotFoundError):
+        slurm.update(UNKNOWN, {"Comment": "x"})
+    assert UNKNOWN not in {job.job_id for job in slurm.jobs()}
+
+
+def test_a_held_job_is_not_started(cluster: DevCluster, slurm: Slurm) -> None:
+    job_id = cluster.submit("sleep 300", "--begin=now+1hour")
+    slurm.hold(job_id)
+    assert slurm.job(job_id).held
+    slurm.release_job(job_id)
+    slurm.update(job_id, {"StartTime": "now"})
+    assert not slurm.job(job_id).held
+    await_(lambda: slurm.job(job_id).state is JobState.RUNNING, "the job runs")
