@@ -11,7 +11,7 @@ from slurm_restart.submit.merge import signal_lead
 from slurm_restart.submit.size import Size, size_of
 from slurm_restart.submit.submission import PhaseJob
 from slurm_restart.trainer.launch import default_command
-from slurm_restart.trainer.phases import Phase
+from slurm_restart.trainer.phases import Backend, Phase
 from slurm_restart.trainer.plan import (
     CheckpointFormat,
     CheckpointRule,
@@ -58,11 +58,13 @@ def plan_job(order: Order, phase: Phase, around: Surroundings) -> PhaseJob:
     """The job of a phase. What is wrong with it is found elsewhere."""
     settings = order.settings
     nodes = value_of(order.uses, "nodes") or ""
+    # On other backends num_csx is the number of nodes itself.
+    per_node = settings.csx_per_node if phase.backend is Backend.CSX else 1
     size = size_of(
         phase,
         asked_csx=order.num_csx,
         asked_nodes=int(nodes) if re.fullmatch(r"[1-9][0-9]{0,5}", nodes, re.ASCII) else None,
-        csx_per_node=settings.csx_per_node,
+        csx_per_node=per_node,
     )
     whole = not isinstance(order.document.data["trainer"], list)
     return PhaseJob(
@@ -88,7 +90,7 @@ def _plan(order: Order, phase: Phase, size: Size, around: Surroundings) -> RunPl
         num_nodes=size.num_nodes,
         min_nodes=size.min_nodes,
         num_csx=size.num_csx,
-        csx_per_node=settings.csx_per_node,
+        csx_per_node=size.csx_per_node,
         policy=_policy(phase, settings),
         command=settings.command or default_command(order.mode),
         arguments=order.arguments,

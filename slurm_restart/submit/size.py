@@ -13,6 +13,7 @@ class Size:
     num_csx: int
     num_nodes: int
     min_nodes: int
+    csx_per_node: int
 
     @property
     def can_shrink(self) -> bool:
@@ -37,6 +38,7 @@ def size_of(
     least = phase.autorestart.min_num_csx if phase.autorestart is not None else num_csx
     return Size(
         num_csx=num_csx,
+        csx_per_node=csx_per_node,
         num_nodes=_ceil(num_csx, csx_per_node),
         min_nodes=_ceil(min(least, num_csx), csx_per_node),
     )

@@ -158,6 +158,7 @@ def _check_mapping(node: yaml.MappingNode, keys: tuple[Key, ...], seen: set[int]
             continue
         key = _value(key_node)
         name = (*keys, key_node.value)
+        yield from _check(key_node, name, seen)
         if key_node.tag != _MERGE and key in lines:
             yield f"{line}: {dotted(name)}: expected each key once, got it in line {lines[key]} too"
         lines.setdefault(key, line)
@@ -176,8 +177,8 @@ def _value(node: yaml.ScalarNode) -> Any:
         return node.value
     try:
         return SafeConstructor().construct_object(node)
-    except (ValueError, OverflowError, KeyError, yaml.YAMLError):
-        # Such as the 13th month, an int of 5,000 digits, or `!!bool maybe`.
+    except (ValueError, OverflowError, LookupError, yaml.YAMLError):
+        # Such as the 13th month, an int of 5,000 digits, `!!bool maybe`, or an empty `!!int`.
         return _BAD
 
 

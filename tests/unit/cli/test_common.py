@@ -34,6 +34,7 @@ def raising(error):
             3,
             "csx-test: error: 2 problems in t.yaml\nt.yaml:1: x\nt.yaml:2: y\n",
         ),
+        (UsageError("a\x1b[31m\udcff\tü"), 2, "csx-test: error: a\\x1b[31m\\udcff\tü\n"),
         (ConfigError("t.yaml", ["p"]), 3, "csx-test: error: 1 problem in t.yaml\np\n"),
         (KeyboardInterrupt(), 130, "\ncsx-test: interrupted\n"),
         (click.Abort(), 130, "csx-test: interrupted\n"),

@@ -51,6 +51,7 @@ def csx_sbatch(tmp_path):
             | (env or {}),
             capture_output=True,
             text=True,
+            errors="surrogateescape",
             timeout=60,
             check=False,
         )
@@ -105,6 +106,19 @@ def test_a_dry_run_changes_nothing_and_needs_no_slurm(csx_sbatch):
     data = json.loads(csx_sbatch("--dry-run", "--json", "trainer.yaml").stdout)
     assert len(data["phases"]) == 2
     assert names(csx_sbatch.work) == ["trainer.yaml"]
+
+
+def test_a_directory_that_is_no_text(csx_sbatch):
+    folder = os.fsencode(csx_sbatch.work) + b"/\xff\x1b"
+    os.mkdir(folder)  # noqa: PTH102 - bytes
+    done = csx_sbatch("--dry-run", "-D", folder, "trainer.yaml")
+    assert done.returncode == 0, done.stderr
+    assert os.fsdecode(folder) in done.stdout
+    done = csx_sbatch("-D", folder, "trainer.yaml")
+    assert done.returncode == 0, done.stderr
+    (run, _) = sorted((Path(os.fsdecode(folder)) / "it's $(out)").iterdir())
+    assert folder in (run / "job.sh").read_bytes()
+    assert json.loads((run / "plan.json").read_text())["work_dir"] == os.fsdecode(folder)
 
 
 def test_a_test_creates_nothing(csx_sbatch):

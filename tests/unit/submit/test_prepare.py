@@ -100,6 +100,8 @@ NO_SIZE = CONFIG.replace("cluster_config: {num_csx: 4}", "x: 1").replace(", min_
         (["-N3"], NO_SIZE, (3, 3, 1)),
         (["-N3"], NO_SIZE.replace("CSX", "GPU"), (3, 3, 1)),
         (["-N2"], "slurm: {nodes: {csx_per_node: 4}}\n" + NO_SIZE, (8, 2, 1)),
+        ([], "slurm: {nodes: {csx_per_node: 4}}\n" + CONFIG, (4, 1, 1)),
+        ([], "slurm: {nodes: {csx_per_node: 4}}\n" + CONFIG.replace("CSX", "GPU"), (4, 4, 2)),
         (["--num-csx=6"], "slurm: {nodes: {csx_per_node: 4}}\n" + NO_SIZE, (6, 2, 1)),
     ],
 )

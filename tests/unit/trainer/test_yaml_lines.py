@@ -170,3 +170,8 @@ def test_what_is_no_file_is_refused(tmp_path):
         with pytest.raises(ConfigError) as caught:
             read(tmp_path / name)
         assert problem in caught.value.problems[0]
+
+
+@pytest.mark.parametrize("text", ["!!int : 1", "!!foo a: 1", "2024-13-45: 1", "a: {!!int x: 1}"])
+def test_keys_are_checked_as_values_are(text):
+    assert problems(text)[0].startswith("t.yaml:1: ")
