@@ -209,10 +209,10 @@ class ManagedCluster(DevCluster):
     def heal(self) -> None:
         """Mend whatever a test has broken."""
         self.run("scancel", "--user", self.user.pw_name, as_root=True, check=False)
-        for node in self.node_names:
-            state = self.node(node)
-            if "down" in state or "*" in state:
-                self._devcluster("fault", str(self.root), "start-slurmd", node)
+        status = json.loads(self._devcluster("status", "--json", str(self.root)))
+        for node in status["nodes"]:
+            if (node["slurmd"] or {}).get("state") != "alive":
+                self._devcluster("fault", str(self.root), "start-slurmd", node["name"])
         self.mend()
 
     def job(self, job_id: int) -> dict[str, str]:

@@ -170,7 +170,8 @@ def to_job(record: Record, detail: Record | None = None, base: Base | None = Non
         uid=int(record["uid"]),
         state=state,
         flags=flags,
-        reason=record["reason"],
+        # squeue shows blanks where Slurm's own names, and scontrol, have underscores.
+        reason=record["reason"].replace(" ", "_"),
         comment=_text(record["comment"]) or "",
         submit_time=_time(record["submit"]),
         start_time=_time(record["start"]),
