@@ -1,5 +1,6 @@
 """Short-lived processes for what would cost the supervisor memory, or hang with a file system."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,14 @@ from slurm_restart.slurm.process import Completed, run
 
 # Found again wherever the package is: `-I` looks only where the interpreter's own packages are.
 _ROOT = str(Path(slurm_restart.__file__).parents[1])
+_CODE = """
+import sys
+sys.path.append(sys.argv.pop(1))
+from slurm_restart.supervise.processes import die_with_parent
+die_with_parent(int(sys.argv.pop(1)))
+from {module} import main
+main()
+"""
 
 
 def run_module(
@@ -26,8 +35,8 @@ def run_module(
     Raises:
         TimeoutError: it did not answer, which is most often a file system that hangs.
     """
-    code = f"import sys; sys.path.append(sys.argv.pop(1)); from {module} import main; main()"
-    command = [sys.executable, "-I", "-c", code, _ROOT, *args]
+    code = _CODE.format(module=module)
+    command = [sys.executable, "-I", "-c", code, _ROOT, str(os.getpid()), *args]
     try:
         return run(command, timeout=timeout, input=text)
     except SlurmUnavailableError:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from slurm_restart.supervise.prepare import Prepared
 from slurm_restart.trainer.plan import RunPlan
-from slurm_restart.trainer.rundir import AttemptDir
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +33,9 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The attempt cannot be prepared; `attempt` is None where not even its directory was made."""
+    """The attempt cannot be prepared."""
 
     error: Exception
-    attempt: AttemptDir | None
 
 
 @dataclass(frozen=True, slots=True)

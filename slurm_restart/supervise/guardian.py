@@ -6,9 +6,9 @@ trainer starts stays below it, and it ends all of it when the supervisor's end o
 closes. Killed itself, it takes the trainer along (PR_SET_PDEATHSIG), and the supervisor, which is a
 reaper too, ends the rest.
 
-It is forked before the supervisor has threads, and knows nothing but this protocol of JSON lines:
-down `{"launch": {…}}`, `{"signal": N}` (the trainer's group), `{"end": N, …}` (everything below); up
-`{"started": PID}`, `{"ended": WAIT_STATUS}`, and end of file once nothing is left.
+It is forked before the supervisor has threads, and knows nothing but this protocol of JSON lines.
+Down: `{"launch": {…}}`, `{"signal": N}` to the trainer's group, `{"end": N, …}` to all below.
+Up: `{"started": PID}`, `{"ended": WAIT_STATUS}`, and end of file once nothing is left.
 """
 
 import contextlib

@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from slurm_restart.core.finding import Finding
+
 CHUNK = 1 << 16
 _PIPE_SIZE = 1 << 20
 _F_SETPIPE_SZ = 1031
@@ -28,6 +30,9 @@ class Scanner(Protocol):
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes."""
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What they said so far."""
 
 
 class Sink:
@@ -98,7 +103,9 @@ class Output(threading.Thread):
         super().__init__(name="output", daemon=True)
         self._source = source
         self._sinks = sinks
-        self._scanner: Scanner | None = scanner
+        self._scanner = scanner
+        self._reading = True
+        self._turn = threading.Lock()
         self._tell = tell
         self._tail = b""
         self.job_ids: dict[str, list[str]] = {"compile": [], "execute": []}
@@ -119,13 +126,19 @@ class Output(threading.Thread):
                 known = self.job_ids[kind.decode().lower()]
                 if name.decode() not in known:
                     known.append(name.decode())
-        if self._scanner is None:
+        if not self._reading:
             return
         try:
-            self._scanner.feed(chunk)
+            with self._turn:
+                self._scanner.feed(chunk)
         except Exception as error:  # noqa: BLE001 - a fault in reading must not stop the copying
-            self._scanner = None
+            self._reading = False
             self._tell(f"the output is not read any more: {type(error).__name__}: {error}")
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What the output said, as far as it has been copied."""
+        with self._turn:
+            return self._scanner.findings()
 
 
 def _widen(pipe: int) -> None:

@@ -18,20 +18,21 @@ class Preparation(threading.Thread):
         self._run_dir = run_dir
         self._job = job
         self._events = events
-        self._attempt: AttemptDir | None = None
+        self.attempt: AttemptDir | None = None
+        """Its directory, once that is made."""
 
     def run(self) -> None:
         """Prepare."""
         try:
             self._prepare()
         except Exception as error:  # noqa: BLE001 - else nobody would hear of it, and all would wait
-            self._events.put(Failed(error, self._attempt))
+            self._events.put(Failed(error))
 
     def _prepare(self) -> None:
         # A file system that is not there on this node is not the same as a plan that is wrong.
         self._run_dir.plan.stat()
         plan = RunPlan.load(self._run_dir.plan)
         self._events.put(Planned(plan))
-        self._attempt = self._run_dir.new_attempt()
-        prepared = prepare(plan, self._run_dir, self._attempt, self._job, clock=time.time)
+        self.attempt = self._run_dir.new_attempt()
+        prepared = prepare(plan, self._run_dir, self.attempt, self._job, clock=time.time)
         self._events.put(Ready(prepared))

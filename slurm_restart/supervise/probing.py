@@ -6,11 +6,12 @@ from slurm_restart.supervise.child import run_module
 from slurm_restart.trainer.checkpoint_probe import SECONDS, Probe, Soundness, from_json
 
 _MODULE = "slurm_restart.trainer.checkpoint_probe"
+TIMEOUT: float = SECONDS
 _MAX_PATHS = 200
 """Paths of one command line; with more unusable ones in a row, something else is wrong."""
 
 
-def check(paths: Sequence[str], *, first: bool, timeout: float = SECONDS) -> tuple[Probe, ...]:
+def check(paths: Sequence[str], *, first: bool) -> tuple[Probe, ...]:
     """Check `.mdl` files in order; `first`: stop at the first complete one.
 
     Raises:
@@ -19,7 +20,7 @@ def check(paths: Sequence[str], *, first: bool, timeout: float = SECONDS) -> tup
     left = list(paths[:_MAX_PATHS])
     found: list[Probe] = []
     while left:
-        done = run_module(_MODULE, [*(["--first"] if first else []), *left], timeout=timeout)
+        done = run_module(_MODULE, [*(["--first"] if first else []), *left], timeout=TIMEOUT)
         results = [from_json(line) for line in done.stdout.splitlines()]
         found += results
         left = left[len(results) :]

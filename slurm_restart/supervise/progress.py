@@ -113,7 +113,6 @@ class ProgressThread(threading.Thread):
         watch: what looks.
         report: called with each new complete checkpoint.
         tell: called with a message when looking fails.
-        interval: seconds.
     """
 
     def __init__(
@@ -121,14 +120,11 @@ class ProgressThread(threading.Thread):
         watch: CheckpointWatch,
         report: Callable[[Saved], None],
         tell: Callable[[str], None],
-        *,
-        interval: float = INTERVAL,
     ) -> None:
         super().__init__(name="progress", daemon=True)
         self._watch = watch
         self._report = report
         self._tell = tell
-        self._interval = interval
         self._finish = threading.Event()
         self._failing = False
 
@@ -140,7 +136,7 @@ class ProgressThread(threading.Thread):
 
     def run(self) -> None:
         """Look until told to finish."""
-        while not self._finish.wait(self._interval):
+        while not self._finish.wait(INTERVAL):
             self._look(thoroughly=False)
         self._look(thoroughly=True)
 

@@ -20,10 +20,11 @@ from slurm_restart.logs.rules import load_rules
 from slurm_restart.logs.scanner import LogScanner
 from slurm_restart.slurm.commands import Commands
 from slurm_restart.slurm.port import Slurm
+from slurm_restart.supervise import processes
 from slurm_restart.supervise.comment import CommentWriter
 from slurm_restart.supervise.conclude import Conclusion, conclude, failed_to_prepare
 from slurm_restart.supervise.environment import JobEnvironment
-from slurm_restart.supervise.events import Events, Failed, Listener, Planned, Ready, Signalled
+from slurm_restart.supervise.events import Events, Failed, Gone, Listener, Planned, Ready, Signalled
 from slurm_restart.supervise.guardian import Guardian
 from slurm_restart.supervise.judge import Ending, Stop
 from slurm_restart.supervise.output import Output, Sink
@@ -99,19 +100,19 @@ class Supervisor:
         self._listen_to_signals()
         Listener(self._guardian.channel, self._events).start()
         self._recorder.start()
-        Preparation(self._run_dir, self._around.job, self._events).start()
+        preparation = Preparation(self._run_dir, self._around.job, self._events)
+        preparation.start()
         # While the preparation waits for others.
         scanner = LogScanner(load_rules())
         ready = self._await_preparation()
-        match ready:
-            case Ready(prepared):
-                conclusion = self._attempt(prepared, scanner)
-            case Failed(error, attempt):
-                conclusion = failed_to_prepare(error, attempt, now=time.time())
-            case Stop():
-                conclusion = failed_to_prepare(ready, None, now=time.time())
+        if isinstance(ready, Prepared):
+            conclusion = self._attempt(ready, scanner)
+        else:
+            conclusion = failed_to_prepare(ready, preparation.attempt, now=time.time())
         self._record(conclusion, hurried=conclusion.stop is Stop.TERMINATED)
         self._guardian.dismiss()
+        # Checks and commands that nobody waits for any more; the guardian ends by itself.
+        processes.signal_descendants(os.getpid(), signal.SIGKILL, but_group=self._guardian.pid)
         return conclusion.exit_code
 
     # --- before the trainer ----------------------------------------------------------------------
@@ -125,18 +126,21 @@ class Supervisor:
         # A reader of Slurm's log that goes away must not take the training with it.
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
-    def _await_preparation(self) -> Ready | Failed | Stop:
+    def _await_preparation(self) -> Prepared | Exception | Stop:
         until = time.monotonic() + PREPARE_TIMEOUT
         while True:
             try:
                 event = self._events.get(timeout=max(0.0, until - time.monotonic()))
             except queue.Empty:
                 reason = f"no answer within {PREPARE_TIMEOUT:g} s"
-                error = OSError(errno.ETIMEDOUT, reason, str(self._run_dir.path))
-                return Failed(error, None)
+                return OSError(errno.ETIMEDOUT, reason, str(self._run_dir.path))
             match event:
-                case Ready() | Failed():
-                    return event
+                case Ready(prepared):
+                    return prepared
+                case Failed(error):
+                    return error
+                case Gone():
+                    return RuntimeError("the guardian process is gone")
                 case Planned(plan):
                     self._plan = plan
                     self._start_comment()
@@ -178,7 +182,7 @@ class Supervisor:
         output.join(HURRIED if hurried else OUTPUT_TIMEOUT)
         if not progress.finish(HURRIED if hurried else LAST_LOOK_TIMEOUT):
             tell("the checkpoint directory does not answer: the newest step may not be known")
-        ending = self._ending(watched, prepared, scanner)
+        ending = self._ending(watched, prepared, output)
         return conclude(
             plan,
             prepared,
@@ -208,13 +212,13 @@ class Supervisor:
         watch = CheckpointWatch(plan.checkpoint, prepared.present)
         return ProgressThread(watch, report, tell)
 
-    def _ending(self, watched: Watched, prepared: Prepared, scanner: LogScanner) -> Ending:
+    def _ending(self, watched: Watched, prepared: Prepared, output: Output) -> Ending:
         last = prepared.start.last_step
         return Ending(
             exit_code=watched.exit_code,
             signal=watched.signal,
             stop=watched.stop,
-            findings=scanner.findings(),
+            findings=output.findings(),
             last_step_reached=last is not None and (self._step or 0) >= last,
         )
 

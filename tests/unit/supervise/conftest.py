@@ -13,7 +13,13 @@ import h5py
 import pytest
 
 from slurm_restart.core.digest import Mode
-from slurm_restart.trainer.plan import CheckpointRule, LoopFacts, RestartPolicy, RunPlan, SlurmAccess
+from slurm_restart.trainer.plan import (
+    CheckpointRule,
+    LoopFacts,
+    RestartPolicy,
+    RunPlan,
+    SlurmAccess,
+)
 from slurm_restart.trainer.rundir import RunDir
 
 PARAMS = """\
@@ -61,6 +67,8 @@ class Run:
     mark: str
     plan: RunPlan
     started: list[subprocess.Popen] = field(default_factory=list)
+    patched: dict[str, object] = field(default_factory=dict)
+    """Constants of the package for the supervisors that are started: `supervise.watch.NAME`."""
 
     @property
     def dir(self) -> RunDir:
@@ -71,12 +79,24 @@ class Run:
         self.plan = replace(self.plan, **values)
         self.plan.save(self.dir.plan)
 
+    @property
+    def args(self) -> list[str]:
+        """The supervisor's command line, with its constants as `patched`."""
+        patches = [
+            f"import slurm_restart.{module} as m; m.{name} = {value}"
+            for (module, _, name), value in (
+                (k.rpartition("."), v) for k, v in self.patched.items()
+            )
+        ]
+        code = "; ".join([*patches, "from slurm_restart.cli.restart import main", "main()"])
+        return [sys.executable, "-I", "-c", code, "run", "--run-dir", str(self.dir.path)]
+
     def start(self, command: str, **env: str) -> subprocess.Popen:
         """Start a supervisor with this command as its trainer."""
-        self.set(command=command)
+        if self.plan.command != command:
+            self.set(command=command)
         process = subprocess.Popen(
-            [sys.executable, "-I", "-m", "slurm_restart.cli.restart", "run"]
-            + ["--run-dir", str(self.dir.path)],
+            self.args,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -86,10 +106,18 @@ class Run:
         self.started.append(process)
         return process
 
+    def start_ready(self, command: str) -> subprocess.Popen:
+        """The same, and wait until its output says `ready`."""
+        process = self.start(command)
+        output = self.dir.path / "attempts/0/output.log"
+        await_(lambda: output.exists() and "ready" in output.read_text(), "ready")
+        return process
+
     def run(self, command: str, **env: str) -> subprocess.CompletedProcess:
-        """The same, until its end."""
+        """Run a supervisor with this command as its trainer until its end."""
         process = self.start(command, **env)
         out, err = process.communicate(timeout=60)
+        assert "Traceback" not in err, err
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def alive(self) -> dict[int, str]:

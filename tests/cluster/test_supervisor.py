@@ -1,0 +1,180 @@
+"""The supervisor as a batch job: what Slurm does to it, and what it says to Slurm.
+
+Runs without restarts, so that each job is one attempt, and its Comment the supervisor's last word.
+"""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from slurm_restart.core.category import Category
+from slurm_restart.core.digest import Digest, parse, user_part
+from tests.devcluster import await_
+from tests.managed import ManagedCluster
+
+
+@pytest.fixture(scope="module")
+def cluster_options() -> dict[str, object]:
+    return {"nodes": 3}
+
+
+def submit(cluster: ManagedCluster, command: str, *options: str, nodes: int = 1, **more) -> int:
+    """Submit a run of one attempt with that command."""
+    config = cluster.config(command=command, nodes=nodes, min_nodes=1, restarts=0, **more)
+    [job_id] = cluster.csx_sbatch(config, *options)
+    return job_id
+
+
+def comment(cluster: ManagedCluster, job_id: int) -> str:
+    return cluster.run("squeue", "-h", "-a", "-t", "all", "-j", str(job_id), "-o", "%k").rstrip(
+        "\n"
+    )
+
+
+def digest(cluster: ManagedCluster, job_id: int) -> Digest:
+    return parse(comment(cluster, job_id))
+
+
+def output(cluster: ManagedCluster, attempt: int = 0) -> Path:
+    return cluster.run_dir() / "attempts" / str(attempt) / "output.log"
+
+
+def await_output(cluster: ManagedCluster, text: str) -> None:
+    def there() -> bool:
+        try:
+            return text in output(cluster).read_text()
+        except (OSError, ValueError):
+            return False
+
+    await_(there, f"{text!r} in output.log", timeout=60)
+
+
+def survivors(name: str) -> list[int]:
+    """Processes that sleep for that odd number of seconds."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (folder / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if line[0].endswith(b"sleep") and line[1:2] == [name.encode()]:
+            found.append(int(folder.name))
+    return found
+
+
+def test_the_last_word(cluster: ManagedCluster) -> None:
+    """The digest while the trainer runs, and after its end, with the user's comment behind it."""
+    job_id = submit(cluster, "echo ready; while [ ! -e go ]; do sleep 0.1; done; exit 5",
+                    "--comment", "mine | own")  # fmt: skip
+    await_output(cluster, "ready")
+    await_(lambda: digest(cluster, job_id).attempt == 0, "the first word")
+    said = digest(cluster, job_id)
+    assert (said.restarts, said.from_step, said.step, said.ended) == (0, 0, None, False)
+    job = cluster.job(job_id)
+    assert said.submit is not None
+    assert job["Restarts"] == "0"
+    assert user_part(comment(cluster, job_id)) == "mine | own"
+    # A person changes the text behind the digest, and with it the policy.
+    changed = comment(cluster, job_id).replace("max=0", "max=1").replace("mine", "new")
+    cluster.run("scontrol", "update", f"JobId={job_id}", f"Comment={changed}")
+    cluster.run("touch", "go")
+    await_(lambda: digest(cluster, job_id).ended, "the last word")
+    said = digest(cluster, job_id)
+    assert (said.exit, said.cause, said.rule) == (5, Category.UNKNOWN, "exit.nonzero")
+    assert said.max_restarts == 1
+    assert user_part(comment(cluster, job_id)) == "new | own"
+
+
+def test_a_finished_run(cluster: ManagedCluster) -> None:
+    job_id = submit(cluster, "cszoo fit {config}", steps=10, every=5)
+    assert cluster.await_end(job_id) == "COMPLETED"
+    said = digest(cluster, job_id)
+    assert (said.cause, said.exit, said.step) == (Category.COMPLETED, 0, 10)
+    log = (cluster.run_dir() / "run.log").read_text()
+    assert "[run_0]" in log
+    assert "checkpoint at step 10: checkpoint_10.mdl" in log
+    # Slurm's log holds the trainer's output, and the supervisor's words.
+    slurm_log = Path(
+        cluster.run("scontrol", "show", "job", "-o", str(job_id)).partition("StdOut=")[2].split()[0]
+    )
+    text = slurm_log.read_text()
+    assert (
+        output(cluster).read_text() in text.replace("csx-restart: ", "\ncsx-restart: ")
+        or "Step=10" in text
+    )
+
+
+def test_the_supervisor_is_killed(cluster: ManagedCluster) -> None:
+    """Nothing of the trainer outlives it: not its children, not a daemon, not the step's tasks."""
+    command = (
+        "test {attempt} = 1 && exit 0; "
+        "setsid sh -c 'trap \"\" TERM; sleep 73901; sleep 73901' & "
+        "srun --overlap -N2 sleep 73902 & wait"
+    )
+    job_id = submit(cluster, command, nodes=2)
+    await_(lambda: len(survivors("73902")) >= 2 and survivors("73901"), "all of them", timeout=60)
+    os.kill(cluster.batch_pid(job_id), signal.SIGKILL)
+    await_(lambda: not survivors("73901") and not survivors("73902"), "nothing left", timeout=20)
+    # Nobody knows whether it made progress, so that this end uses up nothing.
+    assert cluster.await_end(job_id) == "COMPLETED"
+    first, second = cluster.summary()["runs"]
+    assert first["settled_afterwards"] is True
+    assert first["failure_reason"].startswith("ended without a word")
+    assert second["status"] == "success"
+    assert "[run_0]" in (cluster.run_dir() / "run.log").read_text()
+
+
+def test_the_owners_question_settles_what_nobody_else_could(cluster: ManagedCluster) -> None:
+    job_id = submit(cluster, "echo ready; exec sleep 73905")
+    await_output(cluster, "ready")
+    # A node that is gone takes the supervisor along, and a person does not want the job any more.
+    node = cluster.nodes_of(job_id)[0]
+    cluster.fault("kill-slurmd", node)
+    cluster.run("scancel", str(job_id))
+    cluster.run("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test", as_root=True)
+    assert cluster.await_end(job_id, timeout=60) == "CANCELLED"
+    assert cluster.summary()["runs"] == []
+    cluster.run("csx-restart", "status", str(job_id))
+    (entry,) = cluster.summary()["runs"]
+    assert (entry["settled_afterwards"], entry["category"]) == (True, "cancelled")
+    assert "has ended: CANCELLED" in (cluster.run_dir() / "run.log").read_text()
+
+
+@pytest.mark.parametrize("trap", ["", "trap 'echo told; exit 0' TERM; "])
+def test_scancel(cluster: ManagedCluster, trap: str) -> None:
+    job_id = submit(cluster, f"{trap}echo ready; sleep 73903 & wait")
+    await_output(cluster, "ready")
+    cluster.run("scancel", str(job_id))
+    assert cluster.await_end(job_id, timeout=60) == "CANCELLED"
+    assert not survivors("73903")
+    end = json.loads((cluster.run_dir() / "attempts/0/end.json").read_text())
+    assert end["rule"] == "supervisor.terminated"
+
+
+def test_the_time_limit_is_near(cluster: ManagedCluster) -> None:
+    """Slurm sends USR1 up to a minute early, so that a limit of a minute has it at once."""
+    job_id = submit(cluster, "echo ready; exec sleep 73904", "--time", "1", "--signal", "B:USR1@45")
+    assert cluster.await_end(job_id, timeout=100) == "FAILED"
+    assert not survivors("73904")
+    said = digest(cluster, job_id)
+    assert (said.cause, said.exit) == (Category.TIMEOUT, 143)
+    assert "the job's time limit is near" in (cluster.run_dir() / "run.log").read_text()
+
+
+def test_slurmctld_does_not_answer(cluster: ManagedCluster) -> None:
+    """The training goes on without it, and its end is said when it answers again."""
+    command = "echo ready; while [ ! -e go ]; do sleep 0.1; done; exit 6"
+    job_id = submit(cluster, command)
+    await_output(cluster, "ready")
+    await_(lambda: digest(cluster, job_id).attempt == 0, "the first word")
+    cluster.fault("freeze-ctld")
+    (cluster.work / "go").touch()
+    await_(
+        lambda: "exit code 6" in (cluster.run_dir() / "run.log").read_text(), "the end on record"
+    )
+    cluster.fault("thaw-ctld")
+    await_(lambda: digest(cluster, job_id).ended, "the last word", timeout=30)
+    assert digest(cluster, job_id).exit == 6
