@@ -1,6 +1,7 @@
 """csx-sbatch: submit a training run that restarts by itself."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -162,8 +163,17 @@ def _teller(asked: _Asked) -> Callable[[execute.Submitted], Any]:
     return lambda item: click.echo(f"Submitted batch job {item.job_id}")
 
 
+def _end(number: int, _frame: object) -> None:
+    """End by an exception, so that half a submission is taken back as it is at ^C."""
+    raise SystemExit(128 + number)
+
+
 def main() -> None:
     """Run csx-sbatch and exit."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # Under nohup, a hang-up stays ignored.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _end)
     common.run(command, NAME, sys.argv[1:])
 
 

@@ -19,10 +19,11 @@ from slurm_restart.errors import (
 from slurm_restart.slurm.port import Slurm
 from slurm_restart.submit.directories import RunDirectories
 from slurm_restart.submit.submission import PhaseJob, Submission
+from slurm_restart.trainer import runlog
 from slurm_restart.trainer.files import write_atomic
-from slurm_restart.trainer.plan import FILE_NAME as PLAN
+from slurm_restart.trainer.rundir import RunDir
 
-PARAMS, SCRIPT, LOG = "params.yaml", "job.sh", "run.log"
+SCRIPT = "job.sh"
 UNKNOWN_RUN_DIR = "YYYYmmdd_HHMMSS_restartable"
 # Answers of --test-only for what sbatch itself takes: such a job waits.
 _WAITS = ("Requested node configuration is not available", "Requested nodes are busy")
@@ -146,9 +147,10 @@ def _submit_one(
 ) -> Submitted:
     run_dir = directories.make(Path(job.plan.model_dir), now())
     try:
-        write_atomic(run_dir / PARAMS, job.params.encode(errors="surrogateescape"))
+        files = RunDir(run_dir)
+        write_atomic(files.params, job.params.encode(errors="surrogateescape"))
         write_atomic(run_dir / SCRIPT, os.fsencode(job.script(run_dir)), mode=0o755)
-        job.plan.save(run_dir / PLAN)
+        job.plan.save(files.plan)
     except OSError as error:
         raise StateError(f"{run_dir}: cannot write: {error}") from error
     after = before.job_id if before else None
@@ -193,12 +195,9 @@ def _is_phase(comment: str, digest: Digest | None) -> bool:
 
 def _log(run_dir: Path, now: datetime, message: str) -> None:
     """The first line of run.log. The job is in the queue: a full disk must not undo that."""
-    stamp = f"{now:%Y-%m-%d %H:%M:%S},{now.microsecond // 1000:03d}"
-    try:
-        with (run_dir / LOG).open("a", encoding="utf-8") as stream:
-            stream.write(f"[main] {stamp} INFO:   {message}\n")
-    except OSError:
-        return
+    with suppress(OSError):
+        text = runlog.line(runlog.MAIN, message, at=now.timestamp())
+        runlog.append(RunDir(run_dir).log, text)
 
 
 def _cancel(done: Iterable[Submitted], slurm: Slurm) -> list[Submitted]:

@@ -9,8 +9,8 @@ _TASKS = (
     f"{_SRUN} (a launch without it has one task a node)"
 )
 _GEOMETRY = (
-    "Slurm then refuses to make the job smaller (measured on 22.05): whole nodes are allocated "
-    f"anyway, so {_SRUN}, or set min_num_csx to num_csx"
+    "Slurm then refuses to make the job smaller (measured on 22.05 and 25.11): whole nodes are "
+    f"allocated anyway, so {_SRUN}, or set min_num_csx to num_csx"
 )
 _SEGMENTS = "fewer nodes need not be whole segments: set min_num_csx to num_csx"
 _PINNED = (

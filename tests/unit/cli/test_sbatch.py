@@ -1,10 +1,13 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.devcluster import await_
 
 CONFIG = """\
 trainer:
@@ -23,6 +26,7 @@ SBATCH = """\
 printf '%s\\n' "$@" "" >> calls
 count=$(grep -c '^$' calls)
 [ "$count" = "${FAIL:-}" ] && { echo "sbatch: error: ${REASON:-Invalid partition}" >&2; exit 1; }
+[ "$count" = "${BLOCK:-}" ] && { touch blocked; exec sleep 60; }
 case " $* " in
 *" --test-only "*) echo "sbatch: Job 9 to start at noon" >&2 ;;
 *) echo "$((count + 100))" ;;
@@ -145,6 +149,29 @@ def test_a_second_phase_that_fails_takes_the_first_back(csx_sbatch):
     assert (done.returncode, done.stdout) == (4, "")
     assert names(csx_sbatch.work) == ["calls", "cancelled", "trainer.yaml"]
     assert "103" in (csx_sbatch.work / "cancelled").read_text().split()
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)]
+)
+def test_a_signal_takes_half_a_submission_back(csx_sbatch, number, code):
+    work = csx_sbatch.work
+    environment = {"PATH": f"{work.parent}/bin:/usr/bin:/bin", "BLOCK": "4", "HOME": "/nonexistent"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "slurm_restart.cli.sbatch", "trainer.yaml"],
+        cwd=work,
+        env=environment | {"CSX_RESTART_SITE": "/nonexistent"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        await_((work / "blocked").exists, "the second phase's sbatch")
+        process.send_signal(number)
+        out, errors = process.communicate(timeout=60)
+    assert (process.returncode, out) == (code, "")
+    assert "Traceback" not in errors
+    assert names(work) == ["blocked", "calls", "cancelled", "trainer.yaml"]
+    assert "103" in (work / "cancelled").read_text().split()
 
 
 def test_a_job_that_only_waits_is_submitted(csx_sbatch):
