@@ -84,7 +84,8 @@ def default_settings(cluster: Cluster) -> dict[str, str]:
         "SlurmdTimeout": "10",
         "KillWait": "5",
         "MinJobAge": "300",
-        "ReturnToService": "2",
+        # 2 would bring a node that was set down back within seconds, at its next registration.
+        "ReturnToService": "1",
         "JobRequeue": "1",
     }
 

@@ -273,11 +273,11 @@ def start_daemon(cluster: Cluster, name: str, argv: Sequence[str], user: str | N
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(20)
             connection.connect(str(cluster.directory / "keeper.sock"))
-            with connection.makefile("rw") as stream:
-                stream.write(json.dumps(request) + "\n")
-                stream.flush()
-                answer = json.loads(stream.readline() or '{"error": "the keeper did not answer"}')
+            # No file object around it: closing that would write again, and fail, at an interrupt.
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            text = b"".join(iter(lambda: connection.recv(4096), b""))
     except OSError as error:
         raise DevclusterError(f"{cluster.directory}: no keeper ({error}): is it up?") from error
+    answer = json.loads(text or b'{"error": "the keeper did not answer"}')
     if "error" in answer:
         raise DevclusterError(f"{name} could not be started: {answer['error']}")

@@ -435,6 +435,8 @@ def test_a_frozen_node_is_silent_until_thawed(box: Box) -> None:
 def test_nodes_are_set_down_drained_and_resumed(box: Box) -> None:
     box.fault("node-down", "csx3", "bad luck")
     box.fault("node-drain", "csx4")
+    box.fault("kill-slurmd-only", "csx3")
+    box.fault("start-slurmd", "csx3")  # that it registers brings it back no more than it should
     assert (box.node("csx3"), box.node("csx4")) == ("down", "drained")
     assert "bad luck" in box.run("sinfo", "-R", "-h")
     box.fault("node-resume", "csx3")
