@@ -1,0 +1,131 @@
+import json
+
+import pytest
+
+from slurm_restart.core.digest import Mode
+from slurm_restart.trainer import runlog, summary
+from slurm_restart.trainer.plan import (
+    CheckpointRule,
+    LoopFacts,
+    RestartPolicy,
+    RunPlan,
+    SlurmAccess,
+)
+from slurm_restart.trainer.records import AttemptEnd, AttemptStart, to_json
+from slurm_restart.trainer.rundir import RunDir
+
+PLAN = RunPlan(
+    run="0123456789abcdef",
+    phase=1,
+    phases=2,
+    mode=Mode.FIT,
+    num_nodes=4,
+    min_nodes=1,
+    num_csx=8,
+    csx_per_node=2,
+    policy=RestartPolicy(max_restarts=3),
+    command="true",
+    arguments=(),
+    model_dir="/m",
+    work_dir="/w",
+    config_path="/w/trainer.yaml",
+    checkpoint=CheckpointRule(directory="/m", pattern=r"(?P<step>\d+)"),
+    checkpoint_steps=10,
+    initial_checkpoint=None,
+    autoload_last_checkpoint=True,
+    loop=LoopFacts(),
+    slurm=SlurmAccess(bin_dir="/usr/bin"),
+)
+# The names that tools made for the vendor's summary read.
+TOP = {"workflow_id", "max_num_restarts", "min_num_csx", "runs"}
+RUN = {
+    "artifact_dir",
+    "start_time",
+    "end_time",
+    "status",
+    "failure_reason",
+    "starting_step",
+    "ending_step",
+    "compile_job_ids",
+    "execute_job_ids",
+    "steps_progressed",
+    "loaded_trainer_state_file",
+    "num_csx",
+    "nan_checker_enabled",
+}
+
+
+def add(run: RunDir, *, step: int | None, from_step: int | None = 0, ended: bool = True, **end):
+    attempt = run.new_attempt()
+    start = AttemptStart(
+        attempt=attempt.number,
+        at=1_764_000_000.0,
+        job_id=7,
+        restarts=attempt.number,
+        nodes=("csx1",),
+        num_csx=2,
+        checkpoint=None,
+        from_step=from_step,
+        resumed=False,
+        first_step=0,
+        last_step=None,
+    )
+    attempt.start_file.write_bytes(to_json(start))
+    if ended:
+        given = {"category": "unknown", "reason": "why", "rule": "r"} | end
+        record = AttemptEnd(attempt=attempt.number, at=1_764_000_001.0, step=step, **given)
+        attempt.end_file.write_bytes(to_json(record))
+    return attempt
+
+
+def test_the_vendors_names_and_ours(tmp_path):
+    run = RunDir(tmp_path)
+    add(run, step=20)
+    add(run, step=20, from_step=20, recoverable=False, category="code")
+    add(run, step=100, from_step=20, category="completed", reason="")
+    add(run, step=None, ended=False)
+    data = summary.summarize(PLAN, run)
+    assert set(data) >= TOP
+    assert (data["max_num_restarts"], data["min_num_csx"]) == (3, 2)
+    assert all(set(one) >= RUN for one in data["runs"])
+    assert [one["status"] for one in data["runs"]] == [
+        "failed",
+        "non_recoverable_failure",
+        "success",
+    ]
+    assert [one["steps_progressed"] for one in data["runs"]] == [20, 0, 80]
+    assert data["running"]["attempt"] == 3
+    json.dumps(data)
+
+
+@pytest.mark.parametrize(
+    ("from_step", "step", "ending", "progressed"),
+    [(None, None, None, None), (5, None, 5, 0), (None, 7, 7, None), (9, 7, 7, 0)],
+)
+def test_steps_that_are_not_known(tmp_path, from_step, step, ending, progressed):
+    run = RunDir(tmp_path)
+    add(run, step=step, from_step=from_step)
+    (one,) = summary.summarize(PLAN, run)["runs"]
+    assert (one["ending_step"], one["steps_progressed"]) == (ending, progressed)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", "\udcff"])
+def test_a_damaged_file_is_kept_beside_the_new_one(tmp_path, content):
+    run = RunDir(tmp_path)
+    add(run, step=20)
+    data = content.encode("utf-8", "surrogateescape")
+    run.summary.write_bytes(data)
+    aside = summary.write(PLAN, run, at=5.0)
+    assert aside == tmp_path / "summary.json.corrupt-5"
+    assert aside.read_bytes() == data
+    assert len(json.loads(run.summary.read_text())["runs"]) == 1
+    assert summary.write(PLAN, run, at=6.0) is None
+
+
+def test_a_line_of_the_log_is_one_line(tmp_path):
+    text = runlog.line("run_2", "a\nb\x1b[31m\u2028c", at=0.25, level="ERROR")
+    assert text.startswith("[run_2] ")
+    assert text.endswith(",250 ERROR:   a b [31m c")
+    for _ in range(2):
+        runlog.append(tmp_path / "run.log", text)
+    assert (tmp_path / "run.log").read_text() == f"{text}\n{text}\n"
