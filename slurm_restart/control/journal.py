@@ -208,11 +208,11 @@ def export(journal: Journal, export_dir: Path, key: RunKey) -> None:
     Raises:
         StateError: it cannot be written.
     """
-    target = journal_path(export_dir, key)
-    target = export_dir / key.cluster / target.name
+    target = export_dir / journal_path(export_dir, key).relative_to(export_dir / "journal")
     partial = target.with_suffix(".tmp")
     try:
-        target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        target.parent.mkdir(exist_ok=True)
+        target.parent.chmod(0o755)  # the hook's umask keeps others out
         partial.write_text("".join(to_line(event) + "\n" for event in journal.events))
         partial.chmod(0o644)
         partial.replace(target)
