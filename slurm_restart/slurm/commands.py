@@ -81,7 +81,8 @@ class Commands:
         """All jobs, by one call, with what `squeue -o` shows of them.
 
         admin_comment, restarts, requeue, exit_code, signal, eligible_time, preempt_time and
-        std_out keep their defaults; `state` is None while COMPLETING.
+        std_out keep their defaults; `state` is None while COMPLETING; on 22.05 the num_nodes of
+        a pending job that was scheduled before may be its former one.
         """
         mark = _new_mark()
         of_user = () if uid is None else ("-u", str(uid))

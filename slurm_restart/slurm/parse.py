@@ -51,6 +51,7 @@ _DETAILS = {
     "restarts": "restartcnt:20",
     "requeue": "requeue:20",
     "exit": "exit_code:20",
+    "tres": "tres-alloc:1024",
     "array": "arrayjobid:20",
     "task": "arraytaskid:20",
     "user": "username:256",
@@ -61,6 +62,8 @@ _DETAILS = {
 _SEEN_BY_BOTH = ("job_id", "state", "submit", "start")
 _NOTHING = frozenset({"", "(null)", "N/A", "n/a", "None", "NONE", "Unknown"})
 _DURATION = re.compile(r"(?:[0-9]+-)?[0-9]+(?::[0-9]+){0,2}")
+
+_NODES_ASKED = re.compile(r"(?:^|,)node=([0-9]+)(?:,|$)")
 
 _STATES = {state.value: state for state in JobState}
 _FLAGS = {flag.value: flag for flag in JobFlag}
@@ -194,8 +197,11 @@ def to_job(record: Record, detail: Record | None = None, base: Base | None = Non
 
 def _with_details(job: Job, record: Record, detail: Record) -> Job:
     code, signal = parse_exit(detail["exit"])
+    asked = _NODES_ASKED.search(detail["tres"]) if job.state is JobState.PENDING else None
     return replace(
         job,
+        # Once a job has been scheduled, 22.05 goes on showing its former size while it is pending.
+        num_nodes=int(asked[1]) if asked else job.num_nodes,
         eligible_time=_time(detail["eligible"]),
         preempt_time=_time(detail["preempt"]),
         restarts=int(detail["restarts"]),

@@ -22,7 +22,8 @@ PREFIX = Path(os.environ["CSX_SLURM_PREFIX"]) if "CSX_SLURM_PREFIX" in os.enviro
 def booted() -> Iterator[DevCluster]:
     if PREFIX is None and (obstacle := missing()):
         pytest.skip(obstacle)
-    options = ("--preempt", "REQUEUE", "--set", "KillWait=1")
+    quick = "SchedulerParameters=batch_sched_delay=0,sched_interval=2"
+    options = ("--preempt", "REQUEUE", "--set", "KillWait=1", "--set", quick)
     with DevCluster(nodes=3, prefix=PREFIX, options=options) as cluster:
         yield cluster
 
