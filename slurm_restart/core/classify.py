@@ -212,12 +212,17 @@ _RULES: tuple[_Rule, ...] = (
         _CERTAIN,
         lambda f: f.end.state is JobState.OUT_OF_MEMORY or f.end.reason == "OutOfMemory",
     ),
-    # Slurm's record shows the signal of a cancellation where the hook's environment shows 0:0.
+    # The hook runs as soon as a job is cancelled, while its processes still die: the environment
+    # says 0:0, the record 0:15 or not yet anything. But a trainer that completes says so first.
     _Rule(
         "slurm.cancelled_22",
         Category.CANCELLED,
-        _CERTAIN,
-        lambda f: f.clean_exit and (f.end.record_exit_code, f.end.record_signal) != (0, 0),
+        _LIKELY,
+        lambda f: f.clean_exit
+        and (
+            (f.end.record_exit_code, f.end.record_signal) != (0, 0)
+            or (f.word is not None and not f.word.ended)
+        ),
     ),
     _Rule("slurm.completed", Category.COMPLETED, _CERTAIN, lambda f: f.clean_exit),
     _Rule(
