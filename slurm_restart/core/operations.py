@@ -68,27 +68,26 @@ class Shape:
 def update(shape: Shape, hostlist: str, *, start: str | None = None) -> tuple[Operation, ...]:
     """The updates that give a pending job a shape.
 
-    Size and exclusions go separately from the begin time, so that one refused value does not take
-    the others with it.
+    Exclusions, size and begin time go separately, so that one refused value does not take the
+    others with it.
 
     Args:
         shape: what is to be.
         hostlist: `shape.exc_nodes` folded.
         start: the begin time as Slurm is to be told it.
     """
-    size: list[tuple[str, str]] = []
-    if shape.exc_nodes is not None:
-        size.append(("ExcNodeList", hostlist))
+    nodes = () if shape.exc_nodes is None else (("ExcNodeList", hostlist),)
+    size: tuple[tuple[str, str], ...] = ()
     if shape.num_nodes is not None:
         # A minimum alone would leave the maximum; the CPUs have to shrink with the nodes.
         exactly = f"{shape.num_nodes}-{shape.num_nodes}"
-        size += [("NumNodes", exactly), ("NumCPUs", exactly)]
+        size = (("NumNodes", exactly), ("NumCPUs", exactly))
     when: list[tuple[str, str]] = []
     if start is not None:
         when.append(("StartTime", start))
     if shape.admin_comment is not None:
         when.append(("AdminComment", shape.admin_comment))
-    groups = (tuple(size), tuple(when))
+    groups = (nodes, size, tuple(when))
     return tuple(Operation(verb=Verb.UPDATE, fields=fields) for fields in groups if fields)
 
 
