@@ -5,6 +5,7 @@ import queue
 import signal
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,6 +20,9 @@ KILL_TIMEOUT = 5.0
 """Seconds after KILL in which everything has to be gone; what hangs in the kernel is left."""
 TERMINATE_GRACE = 20.0
 """Seconds that the trainer has after Slurm's TERM: its KILL follows after KillWait (default 30)."""
+LATE_SIGNAL = 0.3
+_ENDS_OF_TERM = frozenset({0, signal.SIGTERM, (128 + signal.SIGTERM) << 8})
+"""Wait statuses of a trainer that was told to end: success, the signal, a shell's word for it."""
 TIME_LIMIT_GRACE = 90.0
 TIME_LIMIT_RESERVE = 30.0
 """Seconds before the time limit that stay for recording the end."""
@@ -107,6 +111,7 @@ class Watch:
         if self._status is None and self._pid is not None:
             # The guardian was killed, and its trainer with it. The rest is this process's now.
             self._status = _end_adopted(self._pid)
+        self._await_late_signal()
         return self._result()
 
     def _next(self) -> Event | None:
@@ -147,10 +152,24 @@ class Watch:
         if reaction.stop is None:
             return
         until = time.monotonic() + self._graces[reaction.stop]
-        if self._status is None:
+        if self._status is None or self._status in _ENDS_OF_TERM:
             # The first reason counts: Slurm's TERM at the time limit comes after its warning.
             self._stop = self._stop or reaction.stop
         self._kill_at = until if self._kill_at is None else min(until, self._kill_at)
+
+    def _await_late_signal(self) -> None:
+        """Learn that Slurm told the job to end, if that is why the trainer has ended.
+
+        Slurm tells all processes of a job, one after the other, and this one may be the last.
+        """
+        if self._stop is not None or self._status not in _ENDS_OF_TERM:
+            return
+        until = time.monotonic() + LATE_SIGNAL
+        with suppress(queue.Empty):
+            while self._stop is None:
+                event = self._events.get(timeout=max(0.0, until - time.monotonic()))
+                if isinstance(event, Signalled):
+                    self._stop = REACTIONS[event.number].stop
 
     def _kill(self) -> bool:
         """Kill everything; False: that was done, and something is still there."""

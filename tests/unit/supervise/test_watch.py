@@ -112,6 +112,14 @@ def test_a_signal_after_the_end_stops_nothing(events):
     assert result == Watched(exit_code=1, signal=None, stop=None)
 
 
+@pytest.mark.parametrize("status", [0, 15, 143 << 8])
+@pytest.mark.parametrize("gone", [True, False])
+def test_slurm_tells_the_trainer_first(events, status, gone):
+    order = [Ended(status), Gone(), Signalled(signal.SIGTERM)]
+    result, _ = watch(events, *(order if gone else [order[0], order[2], order[1]]))
+    assert result.stop is Stop.TERMINATED
+
+
 def test_what_hangs_in_the_kernel_is_left(events, monkeypatch):
     monkeypatch.setattr(watching, "KILL_TIMEOUT", 0.05)
     result, _ = watch(events, Signalled(signal.SIGTERM), hangs=True)
