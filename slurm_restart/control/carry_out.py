@@ -24,7 +24,7 @@ from slurm_restart.slurm.port import Slurm
 MAX_TOLD = 2000
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Order:
     """Operations on one job for one end, and the shape that they give it."""
 

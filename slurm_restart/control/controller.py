@@ -7,7 +7,7 @@ from slurm_restart.control.trace import Trace
 from slurm_restart.slurm.commands import Commands
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Controller:
     """One cluster's controller, as SlurmUser sees it."""
 

@@ -27,7 +27,7 @@ class Level(Enum):
     PROBLEM = "problem"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Finding:
     """One check's result."""
 
@@ -37,7 +37,7 @@ class Finding:
     remedy: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Setup:
     """What is examined: the site's settings and the answer of `scontrol show config`."""
 

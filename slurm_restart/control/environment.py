@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from slurm_restart.errors import CsxError
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class HookEnvironment:
     """What slurmctld tells its hook. `comment` is a user's text."""
 

@@ -8,7 +8,7 @@ from slurm_restart.control.site import Site
 from slurm_restart.core.history import Event
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Found:
     """A journal and where it was read."""
 

@@ -17,7 +17,7 @@ from slurm_restart.errors import DigestError, StateError
 from slurm_restart.slurm.hostlist import expand
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Ended:
     """An end with the facts around it."""
 

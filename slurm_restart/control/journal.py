@@ -43,7 +43,7 @@ MAX_JOURNAL_BYTES = 16 * 1024 * 1024
 """A run of a thousand restarts writes about 2 MB."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class RunKey:
     """What names a run. Job ids are used again after a controller crash, so one is not enough."""
 

@@ -18,7 +18,7 @@ WHOLE_SECOND = 2
 """Seconds after SubmitTime, which is cut to whole ones, in which a full one has passed."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Waiting:
     """A managed pending job and the facts around it."""
 

@@ -29,7 +29,7 @@ class Sweep:
     problems: int = 0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class _Look:
     """One managed job in a sweep."""
 

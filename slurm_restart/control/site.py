@@ -13,7 +13,7 @@ from slurm_restart.errors import ConfigError
 DEFAULT_PATH = Path("/etc/slurm_restart/site.toml")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class HookLimits:
     """Bounds on the hook and its helper; seconds, except `concurrency`."""
 
@@ -34,7 +34,7 @@ class HookLimits:
     """A job that runs this long after its trainer has ended has lost its end."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Site:
     """Settings of one controller."""
 

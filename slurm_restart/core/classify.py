@@ -18,7 +18,7 @@ The default warning comes 120 s before the limit; Slurm may send it up to 60 s e
 """
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Blame:
     """A node that evidence names, with that evidence."""
 
@@ -26,7 +26,7 @@ class Blame:
     evidence: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class RootCause:
     """The line that says why, where there is one; `line` counts from 1."""
 
@@ -35,7 +35,7 @@ class RootCause:
     file: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Termination:
     """The judgement on one end."""
 
@@ -64,7 +64,7 @@ class Termination:
         return TREATMENTS[self.category].counts
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class EndFacts:
     """All that is known of one end. `word` is None where this attempt's job said nothing."""
 
@@ -114,7 +114,7 @@ class EndFacts:
         return self.end.exit_code == 0 and self.end.signal == 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Rule:
     id: str
     category: Category
@@ -305,7 +305,7 @@ def classify(facts: EndFacts, named: Sequence[str] = ()) -> Termination:
     )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class LogVerdict:
     """What the supervisor makes of its trainer's end from the exit status and the log."""
 

@@ -9,7 +9,7 @@ from slurm_restart.core.history import Action, EndEvent, History, Streak, streak
 from slurm_restart.core.policy import Policy
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Progress:
     """How far the attempt got, in training steps; None: not known."""
 
@@ -19,7 +19,7 @@ class Progress:
     step: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Situation:
     """Everything that a decision rests on."""
 
@@ -54,7 +54,7 @@ class Situation:
         return max(self.history.total_restarts(), before - self.history.uncounted_restarts())
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Decision:
     """What is done about an end, and why. The counters are final."""
 
@@ -122,7 +122,7 @@ def _why_repeated(it: Situation) -> str:
     return f"the same root cause at the same step {it.policy.stop_on_repeat} times"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Stop:
     id: str
     when: Callable[[Situation], bool]

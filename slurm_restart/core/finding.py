@@ -23,7 +23,7 @@ class Role(Enum):
     """Looks like a failure and is none."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Finding:
     """One line that a rule matched.
 

@@ -42,7 +42,7 @@ class EndKey(NamedTuple):
     attempt: int | None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class EndEvent:
     """An end and the verdict on it, which is final. Times are epoch seconds."""
 
@@ -79,7 +79,7 @@ class EndEvent:
         return EndKey(self.submit_time, self.attempt)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class ExcludeEvent:
     """A node was blamed; it is left out until `until`."""
 
@@ -90,7 +90,7 @@ class ExcludeEvent:
     submit_time: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class ReadmitEvent:
     """An exclusion has ended: its time ran out, a person cleared it, or Slurm had no other node."""
 
@@ -99,7 +99,7 @@ class ReadmitEvent:
     why: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class IntendEvent:
     """Operations about to be carried out for an end."""
 
@@ -114,7 +114,7 @@ class IntendEvent:
         return EndKey(self.submit_time, self.attempt)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class OutcomeEvent:
     """How they went; `failed` is None where all went well."""
 
@@ -130,7 +130,7 @@ class OutcomeEvent:
         return EndKey(self.submit_time, self.attempt)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class WroteEvent:
     """Values of the job that Slurm has taken from this plugin. None: not written here.
 
@@ -144,7 +144,7 @@ class WroteEvent:
     held: bool | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class NoteEvent:
     """Something worth telling that changes nothing, such as a person's hold that was respected."""
 
@@ -152,7 +152,7 @@ class NoteEvent:
     text: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class GhostEvent:
     """An attempt was seen RUNNING although its trainer had ended."""
 
@@ -172,7 +172,7 @@ Event = (
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Exclusion:
     """A node left out of this run."""
 
@@ -182,7 +182,7 @@ class Exclusion:
     evidence: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class History:
     """The state of a run, as its journal tells it."""
 
@@ -284,7 +284,7 @@ def _merged(old: WroteEvent, new: WroteEvent) -> WroteEvent:
     return WroteEvent(at=new.at, **{name: either(name) for name in names})  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Streak:
     """What has happened since the last progress, or since the run began."""
 

@@ -48,7 +48,7 @@ class JobFlag(Enum):
     EXPEDITING = "EXPEDITING"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """What Slurm shows of one job now.
 
@@ -102,7 +102,7 @@ class Job:
         return self.priority == 0 and self.state is JobState.PENDING
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class NodeState:
     """What Slurm shows of one node; partitions it is in, as names."""
 
@@ -137,7 +137,7 @@ _UNUSABLE_FLAGS = frozenset(
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class JobEnd:
     """The end of one attempt, as Slurm's hook environment and job record tell it.
 

@@ -27,7 +27,7 @@ class Verb(Enum):
     CANCEL = "cancel"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Operation:
     """A request with its fields, in Slurm's spelling. Absolute times are epoch seconds."""
 
@@ -54,7 +54,7 @@ class Operation:
         return cls(verb=Verb(verb), fields=fields)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Shape:
     """The values of a job that this plugin may set, as they are to be; None: left as they are."""
 

@@ -7,7 +7,7 @@ from slurm_restart.core.digest import Digest
 MINUTE, HOUR = 60, 3600
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class SitePolicy:
     """The site's limits and defaults; times are seconds."""
 
@@ -22,7 +22,7 @@ class SitePolicy:
     short_wait: int = 30
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Policy:
     """The limits of one run."""
 

@@ -10,7 +10,7 @@ from slurm_restart.core.policy import Policy
 _SIMPLE_CONSTRAINT = re.compile(r"[\w.:+-]+(?:[&,|][\w.:+-]+)*", re.ASCII)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Pool:
     """Nodes that fit the job, by name; `usable` are healthy and not excluded, busy or not."""
 
@@ -18,7 +18,7 @@ class Pool:
     idle: frozenset[str]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Fit:
     """The size that the next attempt can have; None: it has to wait."""
 

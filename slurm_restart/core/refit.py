@@ -34,7 +34,7 @@ _BAD_CONSTRAINTS = "BadConstraints"
 _PROLOG_HELD = "launch_failed_requeued_held"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Pending:
     """A managed job that waits for its next attempt. Times are epoch seconds."""
 
@@ -54,7 +54,7 @@ class Pending:
         return self.history.ends[-1] if self.history.ends else None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Refit:
     """What is to be changed; nothing where `shape` and the verbs are empty."""
 

@@ -31,7 +31,7 @@ from slurm_restart.core.pool import Fit, Pool, fit, pool_for
 _KEEP_SIZE = "a person has set the job's size"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Case:
     """All that is known when an end is judged. Times are epoch seconds."""
 
@@ -55,7 +55,7 @@ class Case:
         return word_on(self.digest, self.end) if not self.stale else None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """What is to be done about an end."""
 

@@ -17,7 +17,7 @@ _REAP_TIMEOUT = 1.0
 """Seconds that a killed child may take to vanish; one that hangs in the kernel is left behind."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Completed:
     """What a program answered; `code` is its exit status, negative for a signal."""
 
@@ -26,7 +26,7 @@ class Completed:
     stderr: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Call:
     """A program with its arguments, its whole environment (None: ours), and its input."""
 
