@@ -1,12 +1,13 @@
 """Short-lived processes for what would cost the supervisor memory, or hang with a file system."""
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import slurm_restart
-from slurm_restart.errors import SlurmUnavailableError
+from slurm_restart.errors import SlurmError, SlurmUnavailableError
 from slurm_restart.slurm.process import Completed, run
 
 # Found again wherever the package is: `-I` looks only where the interpreter's own packages are.
@@ -34,6 +35,7 @@ def run_module(
 
     Raises:
         TimeoutError: it did not answer, which is most often a file system that hangs.
+        OSError: it could not be started.
     """
     code = _CODE.format(module=module)
     command = [sys.executable, "-I", "-c", code, _ROOT, str(os.getpid()), *args]
@@ -42,3 +44,6 @@ def run_module(
     except SlurmUnavailableError:
         what = module.rpartition(".")[2]
         raise TimeoutError(f"{what}: no answer within {timeout:g} s: {' '.join(args)}") from None
+    except SlurmError as error:
+        # The door to other programs knows them as Slurm's; what fails here is this node.
+        raise OSError(errno.EAGAIN, str(error)) from error

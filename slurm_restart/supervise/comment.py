@@ -16,7 +16,7 @@ INTERVAL = 30.0
 """Seconds between two updates while the attempt runs."""
 RETRY = 5.0
 LAST_RETRY = 1.0
-_MAX_REFUSED = 3
+_MAX_REFUSED = 2
 """Refusals after which the last word is given up: Slurm is ending the job already."""
 _OWN = frozenset(
     "attempt submit restarts from_step step ended exit cause rule root nodes".split()  # noqa: SIM905

@@ -53,11 +53,16 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
+class Superseded:
+    """Another attempt of this run has begun elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
 class Gone:
     """The guardian has ended, most often because nothing is left to guard."""
 
 
-Event = Signalled | Planned | Ready | Failed | Started | Ended | Gone
+Event = Signalled | Planned | Ready | Failed | Started | Ended | Superseded | Gone
 Events = queue.SimpleQueue[Event]
 """Its `put` may be called in a signal handler."""
 

@@ -182,14 +182,20 @@ class _Guard:
 
     def _launch(self, command: Command) -> None:
         guardian = os.getpid()
-        pid = os.fork()
+        self._launched = True
+        try:
+            pid = os.fork()
+        except OSError as error:
+            os.write(self._output, _cannot_start(error))
+            os.close(self._output)
+            self._tell({"ended": _CANNOT_START << 8})
+            return
         if pid == 0:
             _become_trainer(command, self._output, guardian)
         # Done on both sides, as either may be first.
         with contextlib.suppress(OSError):
             os.setpgid(pid, pid)
         self._trainer = pid
-        self._launched = True
         os.close(self._output)
         self._tell({"started": pid})
 
@@ -211,6 +217,10 @@ class _Guard:
             self._channel.sendall(json.dumps(message).encode() + b"\n")
 
 
+def _cannot_start(error: OSError) -> bytes:
+    return f"csx-restart: the trainer cannot be started: {error}\n".encode("utf-8", "replace")
+
+
 def _become_trainer(command: Command, output: int, guardian: int) -> NoReturn:
     """In the child: everything that the trainer is to have, and then the shell."""
     try:
@@ -229,6 +239,6 @@ def _become_trainer(command: Command, output: int, guardian: int) -> NoReturn:
         os.execve(SHELL, [SHELL, "-c", command.text], os.environ)  # noqa: S606
     except OSError as error:
         with contextlib.suppress(OSError):
-            os.write(2, f"csx-restart: the trainer cannot be started: {error}\n".encode())
+            os.write(2, _cannot_start(error))
     finally:
         os._exit(_CANNOT_START)

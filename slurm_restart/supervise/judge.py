@@ -27,6 +27,7 @@ class Stop(Enum):
 
     TIME_LIMIT = "the job's time limit is near"
     TERMINATED = "the job was told to end"
+    SUPERSEDED = "another attempt of this run has begun elsewhere"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +62,7 @@ def judge(it: Ending) -> LogVerdict:
         timeout = it.stop is Stop.TIME_LIMIT
         return LogVerdict(
             category=Category.TIMEOUT if timeout else Category.UNKNOWN,
-            rule="supervisor.time_limit" if timeout else "supervisor.terminated",
+            rule=f"supervisor.{it.stop.name.lower()}",
             confidence=Confidence.CERTAIN if timeout else Confidence.GUESS,
         )
     return classify_log(it.findings, exit_code=it.exit_code or 0, signal=it.signal or 0)

@@ -1,6 +1,6 @@
 """Have checkpoints checked in a short-lived process, whatever becomes of that process."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from slurm_restart.supervise.child import run_module
 from slurm_restart.trainer.checkpoint_probe import SECONDS, Probe, Soundness, from_json
@@ -21,7 +21,7 @@ def check(paths: Sequence[str], *, first: bool) -> tuple[Probe, ...]:
     found: list[Probe] = []
     while left:
         done = run_module(_MODULE, [*(["--first"] if first else []), *left], timeout=TIMEOUT)
-        results = [from_json(line) for line in done.stdout.splitlines()]
+        results = list(_read(done.stdout))
         found += results
         left = left[len(results) :]
         if first and found and found[-1].soundness is Soundness.COMPLETE:
@@ -33,6 +33,15 @@ def check(paths: Sequence[str], *, first: bool) -> tuple[Probe, ...]:
             path = left.pop(0)
             found.append(Probe(path=path, soundness=Soundness.UNREADABLE, reason=reason))
     return tuple(found)
+
+
+def _read(answer: str) -> Iterator[Probe]:
+    """The results up to a line that was cut off, or that is not the check's own."""
+    for line in answer.splitlines():
+        try:
+            yield from_json(line)
+        except (ValueError, KeyError, TypeError):
+            return
 
 
 def first_complete(paths: Sequence[str]) -> tuple[Probe, ...]:

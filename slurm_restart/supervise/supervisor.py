@@ -25,6 +25,7 @@ from slurm_restart.supervise.comment import CommentWriter
 from slurm_restart.supervise.conclude import Conclusion, conclude, failed_to_prepare
 from slurm_restart.supervise.environment import JobEnvironment
 from slurm_restart.supervise.events import Events, Failed, Gone, Listener, Planned, Ready, Signalled
+from slurm_restart.supervise.fence import Fence
 from slurm_restart.supervise.guardian import Guardian
 from slurm_restart.supervise.judge import Ending, Stop
 from slurm_restart.supervise.output import Output, Sink
@@ -174,10 +175,12 @@ class Supervisor:
             return conclude(plan, prepared, _nothing_to_do(), step=self._step, now=time.time())
         output = self._output(prepared, scanner)
         progress = self._progress(plan, prepared)
-        output.start()
-        progress.start()
+        fence = Fence(prepared.attempt, self._events)
+        for thread in (output, progress, fence):
+            thread.start()
         watch = Watch(self._guardian, self._events, graces(plan.signal_lead))
         watched = watch.run(prepared.command)
+        fence.stop()
         hurried = watched.stop is Stop.TERMINATED
         output.join(HURRIED if hurried else OUTPUT_TIMEOUT)
         if not progress.finish(HURRIED if hurried else LAST_LOOK_TIMEOUT):
@@ -205,6 +208,8 @@ class Supervisor:
 
     def _progress(self, plan: RunPlan, prepared: Prepared) -> ProgressThread:
         def report(saved: Saved) -> None:
+            if plan.mode.is_evaluation:
+                return  # somebody else's: an evaluation writes none
             self._step = max(saved.step, self._step or 0)
             self._recorder.saved(prepared.attempt, saved)
             self._say(step=self._step)
@@ -227,7 +232,10 @@ class Supervisor:
     def _record(self, conclusion: Conclusion, *, hurried: bool) -> None:
         timeout = HURRIED if hurried else LAST_WORD_TIMEOUT
         self._recorder.ended(self._plan, conclusion)
-        if self._comment is None and self._plan is None:
+        if conclusion.stop is Stop.SUPERSEDED:
+            # The Comment is the other attempt's.
+            self._comment = None
+        elif self._comment is None and self._plan is None:
             # Not even the plan could be read: the digest at submission is still in the Comment.
             self._start_comment()
         if self._comment is not None and not self._comment.finish(timeout, **conclusion.word):

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from slurm_restart.supervise import processes
-from slurm_restart.supervise.events import Ended, Event, Events, Gone, Signalled, Started
+from slurm_restart.supervise.events import (
+    Ended,
+    Event,
+    Events,
+    Gone,
+    Signalled,
+    Started,
+    Superseded,
+)
 from slurm_restart.supervise.guardian import Command
 from slurm_restart.supervise.judge import Stop
 
@@ -133,6 +141,10 @@ class Watch:
                 self._end_leftovers()
             case Signalled(number):
                 self._react(REACTIONS[number])
+            case Superseded():
+                # Two that write the same checkpoints are worse than one that is cut short.
+                self._stop = Stop.SUPERSEDED
+                self._kill()
 
     def _end_leftovers(self) -> None:
         """End what the trainer left behind: data loaders, services, the clients of its steps."""
@@ -191,7 +203,11 @@ class Watch:
 def _end_adopted(pid: int) -> int | None:
     """End the orphans of a guardian that was killed; the trainer's wait status."""
     processes.signal_descendants(os.getpid(), signal.SIGKILL)
-    try:
-        return os.waitpid(pid, 0)[1]
-    except ChildProcessError:
-        return None
+    until = time.monotonic() + KILL_TIMEOUT
+    with suppress(ChildProcessError):
+        while time.monotonic() < until:
+            found, status = os.waitpid(pid, os.WNOHANG)
+            if found:
+                return status
+            time.sleep(0.02)
+    return None

@@ -178,6 +178,23 @@ def test_a_trainer_that_does_not_end_is_killed(run):
     assert run.alive() == {}
 
 
+def test_another_attempt_of_the_run_ends_this_one(run):
+    """A node that Slurm has given up may still reach the file system."""
+    run.patched = {"supervise.fence.INTERVAL": 0.1}
+    process = run.start_ready("trap '' TERM; echo ready; while :; do sleep 0.1; done")
+    (run.dir.path / "attempts/1").mkdir()
+    assert process.wait(10) == 128 + signal.SIGKILL
+    assert run.end_of(0)["rule"] == "supervisor.superseded"
+    assert run.alive() == {}
+
+
+def test_a_working_directory_that_is_not_there(run):
+    run.set(work_dir="/nonexistent")
+    done = run.run("echo never")
+    assert done.returncode == 127
+    assert "the trainer cannot be started: [Errno 2]" in done.stdout
+
+
 # --- checkpoints -----------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from slurm_restart.supervise import watch as watching
-from slurm_restart.supervise.events import Ended, Gone, Signalled, Started
+from slurm_restart.supervise.events import Ended, Gone, Signalled, Started, Superseded
 from slurm_restart.supervise.guardian import Command
 from slurm_restart.supervise.judge import Stop
 from slurm_restart.supervise.watch import Watch, Watched, graces
@@ -105,6 +105,12 @@ def test_the_first_reason_counts_and_the_shorter_grace(events):
     result, told = watch(events, *both)
     assert result.stop is Stop.TIME_LIMIT
     assert told.count(("group", signal.SIGTERM)) == 2
+
+
+def test_another_attempt_has_begun(events):
+    result, told = watch(events, Superseded(), grace=30)
+    assert result.stop is Stop.SUPERSEDED
+    assert told == ["true", ("all", signal.SIGKILL, None), ("all", signal.SIGTERM, None)]
 
 
 def test_a_signal_after_the_end_stops_nothing(events):
