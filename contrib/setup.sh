@@ -69,12 +69,12 @@ make_venv() { # EXTRA
         say "making the virtual environment (once, about a minute)"
         rm -rf "$venv"
         "$(base_python)" -m venv "$venv" || die "no virtual environment"
-        "$python" -m pip install -q --disable-pip-version-check "$top[$1]" >&2 \
+        "$python" -m pip install -qq --disable-pip-version-check "$top[$1]" >&2 \
             || die "pip install failed"
         touch "$stamp"
     else
         # The package itself as it stands now; what it depends on is there.
-        "$python" -m pip install -q --disable-pip-version-check --no-deps --force-reinstall \
+        "$python" -m pip install -qq --disable-pip-version-check --no-deps --force-reinstall \
             "$top" >&2 || die "pip install failed"
     fi
 }

@@ -218,10 +218,12 @@ _RULES: tuple[_Rule, ...] = (
         "slurm.cancelled_22",
         Category.CANCELLED,
         _LIKELY,
-        lambda f: f.clean_exit
-        and (
-            (f.end.record_exit_code, f.end.record_signal) != (0, 0)
-            or (f.word is not None and not f.word.ended)
+        lambda f: (
+            f.clean_exit
+            and (
+                (f.end.record_exit_code, f.end.record_signal) != (0, 0)
+                or (f.word is not None and not f.word.ended)
+            )
         ),
     ),
     _Rule("slurm.completed", Category.COMPLETED, _CERTAIN, lambda f: f.clean_exit),
