@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
@@ -66,7 +65,7 @@ def _handle(controller: Controller, env: HookEnvironment, digest: Digest) -> boo
     from slurm_restart.control.handle import Ended, handle_end  # noqa: PLC0415
 
     job, nodes = asked.facts()
-    end = end_from_hook(env, job, nodes, int(time.time()))
+    end = end_from_hook(env, job, nodes)
     ended = Ended(end=end, job=job, digest=digest, nodes=nodes, source="hook")
     return handle_end(controller, ended)
 

@@ -1,5 +1,7 @@
 """Gather the facts of an end: from the hook's environment, Slurm's record and the job's digest."""
 
+from dataclasses import replace
+
 from slurm_restart.control.environment import HookEnvironment
 from slurm_restart.control.journal import RunKey
 from slurm_restart.control.site import Site
@@ -24,71 +26,45 @@ def _suspects(names: frozenset[str], nodes: tuple[NodeState, ...]) -> tuple[Node
     )
 
 
-def end_from_hook(env: HookEnvironment, job: Job, nodes: tuple[NodeState, ...], now: int) -> JobEnd:
-    """The end that slurmctld runs the hook for."""
+def end_from_hook(env: HookEnvironment, job: Job, nodes: tuple[NodeState, ...]) -> JobEnd:
+    """The end that slurmctld runs the hook for: its environment knows better than the record.
+
+    Raises:
+        CsxError: Slurm shows no SubmitTime.
+    """
+    if job.submit_time is None:
+        raise CsxError(f"job {job.job_id}: Slurm shows no SubmitTime")
     names = expand(env.nodelist)
-    return _end(
-        env.cluster,
-        job,
-        nodes,
-        names,
-        exit_status=(env.exit_code, env.signal),
+    return replace(
+        end_from_record(env.cluster, job, nodes, submit_time=job.submit_time),
+        exit_code=env.exit_code,
+        signal=env.signal,
         env_restarts=env.restarts,
-        submit_time=job.submit_time,
-        now=now,
+        nodes=names,
+        down_nodes=_suspects(frozenset(names), nodes),
     )
 
 
 def end_from_record(
-    cluster: str, job: Job, nodes: tuple[NodeState, ...], *, submit_time: int, now: int
+    cluster: str, job: Job, nodes: tuple[NodeState, ...], *, submit_time: int
 ) -> JobEnd:
     """An end whose hook was missed, from the job's record alone."""
-    return _end(
-        cluster,
-        job,
-        nodes,
-        job.nodes,
-        exit_status=(job.exit_code, job.signal),
-        env_restarts=None,
-        submit_time=submit_time,
-        now=now,
-    )
-
-
-def _end(
-    cluster: str,
-    job: Job,
-    nodes: tuple[NodeState, ...],
-    names: tuple[str, ...],
-    *,
-    exit_status: tuple[int, int],
-    env_restarts: int | None,
-    submit_time: int | None,
-    now: int,
-) -> JobEnd:
-    if submit_time is None:
-        raise CsxError(f"job {job.job_id}: Slurm shows no SubmitTime")
     return JobEnd(
         cluster=cluster,
         job_id=job.job_id,
         uid=job.uid,
         submit_time=submit_time,
-        exit_code=exit_status[0],
-        signal=exit_status[1],
+        exit_code=job.exit_code,
+        signal=job.signal,
         reason=job.reason,
         state=job.state,
         restarts=job.restarts,
-        env_restarts=env_restarts,
         flags=job.flags,
-        record_exit_code=job.exit_code,
-        record_signal=job.signal,
         preempted=job.preempt_time is not None,
-        held=job.held,
-        nodes=names,
+        nodes=job.nodes,
         time_limit=job.time_limit,
         run_time=job.run_time,
-        down_nodes=_suspects(frozenset(names), nodes),
-        ended_at=job.end_time or now,
+        down_nodes=_suspects(frozenset(job.nodes), nodes),
     )
 
 

@@ -108,10 +108,7 @@ def _judge_record(
     job = look.controller.slurm.job(look.job.job_id)
     if job.completing or job.state is not look.job.state:
         return False
-    now = int(time.time())
-    end = end_from_record(
-        look.controller.cluster, job, look.nodes, submit_time=submit_time, now=now
-    )
+    end = end_from_record(look.controller.cluster, job, look.nodes, submit_time=submit_time)
     if ghost:  # Slurm knows no end: the exit code is the one that the job has told
         end = replace(end, state=None, ghost=True, exit_code=look.digest.exit or 0)
     ended = Ended(

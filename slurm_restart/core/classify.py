@@ -212,21 +212,11 @@ _RULES: tuple[_Rule, ...] = (
         _CERTAIN,
         lambda f: f.end.state is JobState.OUT_OF_MEMORY or f.end.reason == "OutOfMemory",
     ),
-    # The hook runs as soon as a job is cancelled, while its processes still die: the environment
-    # says 0:0, the record 0:15 or not yet anything. But a trainer that completes says so first.
-    _Rule(
-        "slurm.cancelled_22",
-        Category.CANCELLED,
-        _LIKELY,
-        lambda f: (
-            f.clean_exit
-            and (
-                (f.end.record_exit_code, f.end.record_signal) != (0, 0)
-                or (f.word is not None and not f.word.ended)
-            )
-        ),
-    ),
-    _Rule("slurm.completed", Category.COMPLETED, _CERTAIN, lambda f: f.clean_exit),
+    _Rule("slurm.completed", Category.COMPLETED, _CERTAIN, _state(JobState.COMPLETED)),
+    # Before 24.11 nothing tells a cancellation from a completion while the job is COMPLETING: the
+    # hook runs at once, when the environment says 0:0 and the record not yet anything. But a run
+    # that completes has said so first (`job.completed_word`).
+    _Rule("slurm.ended_silently", Category.CANCELLED, _LIKELY, lambda f: f.clean_exit),
     _Rule(
         "job.time_limit",
         Category.TIMEOUT,

@@ -159,16 +159,11 @@ class JobEnd:
     env_restarts: int | None = None
     """SLURM_RESTART_COUNT of the hook; None where the end was found by a sweep."""
     flags: frozenset[JobFlag] = frozenset()
-    record_exit_code: int = 0
-    """ExitCode= of the job record, which differs from the hook's for a cancelled job."""
-    record_signal: int = 0
     ghost: bool = False
     """Slurm shows the job RUNNING although its trainer has ended: the end itself was lost."""
     preempted: bool = False
-    held: bool = False
     nodes: tuple[str, ...] = ()
     time_limit: int | None = None
     run_time: int | None = None
     down_nodes: tuple[NodeState, ...] = ()
     """Nodes of the job that Slurm shows down or silent now."""
-    ended_at: int | None = None
