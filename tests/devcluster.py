@@ -122,8 +122,9 @@ class DevCluster:
 
     def mend(self) -> None:
         """Cancel all jobs, undo reservations, resume all nodes, and wait until they are idle."""
-        for user in {self.user.pw_name, "root" if AS_ROOT else self.user.pw_name}:
-            self.run("scancel", "--user", user, as_root=True)
+        # By number, since newer releases refuse to cancel the jobs of the user nobody by name.
+        if jobs := self.run("squeue", "-h", "-a", "-o", "%F", as_root=True).split():
+            self.run("scancel", *jobs, as_root=True)
         for line in self.run("scontrol", "show", "reservation", "-o", as_root=True).splitlines():
             if line.startswith("ReservationName="):
                 self.run("scontrol", "delete", line.split(" ")[0], as_root=True)
@@ -161,9 +162,10 @@ class DevCluster:
         path.chmod(0o755)
         return path
 
-    def submit(self, text: str, *options: str) -> int:
+    def submit(self, text: str, *options: str, as_root: bool = False) -> int:
         """Submit a script with that text; the job id."""
-        line = self.run("sbatch", "--parsable", *options, str(self.script(text)))
+        script = str(self.script(text))
+        line = self.run("sbatch", "--parsable", *options, script, as_root=as_root)
         return int(line.strip().partition(";")[0])
 
     def state(self, job_id: int) -> str:

@@ -3,9 +3,10 @@
 pyslurm holds Python's lock while it waits for the controller, and some wrong arguments crash it; so
 it runs in a child process, which is killed when it does not answer in time.
 
-Left to Slurm's commands: `update` (pyslurm's modify ignores a number of nodes and cannot clear a
-field), `submit` (a person's options, SBATCH_* variables and the site's filters are sbatch's own),
-`cancel` (pyslurm says nothing of a job that Slurm does not know) and reservations.
+Left to Slurm's commands: `job` (pyslurm shows exit code 137 as 9, and no base state of a COMPLETING
+job), `update` (its modify ignores a number of nodes and cannot clear a field), `submit` (a person's
+options, SBATCH_* variables and the site's filters are sbatch's own), `cancel` (it says nothing of a
+job that Slurm does not know) and reservations.
 """
 
 import multiprocessing
@@ -64,13 +65,8 @@ class Rpc:
         """ClusterName of slurm.conf."""
         return str(self._ask("cluster_name"))
 
-    def job(self, job_id: int) -> Job:
-        """One job with every field; `state` is None while COMPLETING."""
-        found: Job = self._ask("job", job_id)
-        return found
-
     def jobs(self, *, uid: int | None = None) -> tuple[Job, ...]:
-        """All jobs with every field; `state` is None while COMPLETING."""
+        """All jobs; exit_code and signal keep their defaults, `state` is None while COMPLETING."""
         found: tuple[Job, ...] = self._ask("jobs", uid)
         return found
 
@@ -103,6 +99,10 @@ class Rpc:
     def release(self) -> tuple[int, int]:
         """Release of the commands, such as (25, 11)."""
         return self._commands.release()
+
+    def job(self, job_id: int) -> Job:
+        """One job with every field; see `Commands.job`."""
+        return self._commands.job(job_id)
 
     def reservation_nodes(self, name: str) -> tuple[str, ...]:
         """The nodes of a reservation, or of several (`a,b`)."""

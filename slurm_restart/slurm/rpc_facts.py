@@ -20,8 +20,6 @@ def ask(question: str, argument: Any) -> Any:
             return pyslurm.slurmctld.Config.load().cluster_name
         case "ping":
             return pyslurm.slurmctld.ping_primary().is_responding
-        case "job":
-            return to_job(pyslurm.Job.load(argument))
         case "jobs":
             found = map(to_job, pyslurm.Jobs.load().values())
             return tuple(job for job in found if argument in (None, job.uid))
@@ -35,7 +33,10 @@ def ask(question: str, argument: Any) -> Any:
 
 
 def to_job(shown: Any) -> Job:
-    """A job; `state` is None while COMPLETING, since pyslurm shows the flag only."""
+    """A job without its exit code, which pyslurm shows less 128 where it is more than that.
+
+    `state` is None while COMPLETING, since pyslurm shows the flag only.
+    """
     state, flags = parse_state([shown.state])
     ended = state is None or state.is_final
     limit = shown.time_limit
@@ -57,8 +58,6 @@ def to_job(shown: Any) -> Job:
         run_time=shown.run_time,
         restarts=shown.requeue_count or 0,
         requeue=bool(shown.is_requeueable),
-        exit_code=shown.exit_code or 0,
-        signal=shown.exit_code_signal or 0,
         num_nodes=shown.num_nodes,
         nodes=expand(shown.allocated_nodes or ""),
         exc_nodes=expand(shown.excluded_nodes or ""),

@@ -67,9 +67,9 @@ def completing(
         cluster.fault("mend-epilog", "csx1")
 
 
-def shows_base_state(slurm: Slurm, backend: str) -> bool:
-    """Whether the back end tells the base state of a COMPLETING job."""
-    return backend == "commands" and slurm.release() >= (24, 11)
+def shows_base_state(slurm: Slurm) -> bool:
+    """Whether Slurm tells the base state of a COMPLETING job."""
+    return slurm.release() >= (24, 11)
 
 
 def test_running(cluster: DevCluster, slurm: Slurm) -> None:
@@ -158,27 +158,29 @@ def test_ended(
     assert job.nodes
 
 
-def test_completing(cluster: DevCluster, slurm: Slurm, backend: str) -> None:
+def test_completing(cluster: DevCluster, slurm: Slurm) -> None:
     failed = completing(cluster, slurm, "exit 5")
     assert failed.flags == {JobFlag.COMPLETING}
-    assert failed.state is (JobState.FAILED if shows_base_state(slurm, backend) else None)
+    assert failed.state is (JobState.FAILED if shows_base_state(slurm) else None)
     assert (failed.exit_code, failed.signal, failed.reason) == (5, 0, "NonZeroExitCode")
     assert is_near(failed.end_time, time.time())
     done = completing(cluster, slurm, "true")
-    assert done.state is (JobState.COMPLETED if shows_base_state(slurm, backend) else None)
+    assert done.state is (JobState.COMPLETED if shows_base_state(slurm) else None)
     assert (done.exit_code, done.signal, done.reason) == (0, 0, "None")
 
 
-def test_completing_after_cancel(cluster: DevCluster, slurm: Slurm, backend: str) -> None:
+def test_completing_after_cancel(cluster: DevCluster, slurm: Slurm) -> None:
     job = completing(cluster, slurm, "sleep 300", slurm.cancel)
     assert job.flags == {JobFlag.COMPLETING}
-    assert job.state is (JobState.CANCELLED if shows_base_state(slurm, backend) else None)
-    assert (job.exit_code, job.signal, job.restarts) == (0, 15, 0)
+    assert job.state is (JobState.CANCELLED if shows_base_state(slurm) else None)
+    # The shell is killed by the signal, or sees its child killed by it.
+    assert (job.exit_code, job.signal) in {(0, 15), (143, 0)}
+    assert job.restarts == 0
 
 
-def test_completing_after_requeue(cluster: DevCluster, slurm: Slurm, backend: str) -> None:
+def test_completing_after_requeue(cluster: DevCluster, slurm: Slurm) -> None:
     job = completing(cluster, slurm, "sleep 300", slurm.requeue)
-    assert job.state is (JobState.PENDING if shows_base_state(slurm, backend) else None)
+    assert job.state is (JobState.PENDING if shows_base_state(slurm) else None)
     assert (job.flags, job.restarts) == ({JobFlag.COMPLETING}, 1)
 
 
@@ -188,7 +190,9 @@ def test_cancelled(cluster: DevCluster, slurm: Slurm) -> None:
     slurm.cancel(job_id)
     cluster.await_state(job_id, "CANCELLED")
     job = slurm.job(job_id)
-    assert (job.state, job.exit_code, job.signal) == (JobState.CANCELLED, 0, 15)
+    assert job.state is JobState.CANCELLED
+    # Nothing at all where the cancellation came before the script.
+    assert (job.exit_code, job.signal) in {(0, 15), (143, 0), (0, 0)}
 
 
 def test_preempted_by_requeue(cluster: DevCluster, slurm: Slurm) -> None:
