@@ -16,6 +16,7 @@ from devcluster_parts.errors import DevclusterError, poll
 from devcluster_parts.processes import (
     Process,
     descendants,
+    die_with_parent,
     environment_of,
     kill_all,
     open_files,
@@ -106,6 +107,8 @@ class Cluster:
         try:
             done = subprocess.run(
                 [program, *command[1:]],
+                # A client whose slurmctld is gone tries for 50 s more. (There are no threads here.)
+                preexec_fn=die_with_parent(),
                 env=os.environ | self.client_environment(),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,

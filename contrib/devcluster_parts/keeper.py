@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import json
 import os
@@ -16,7 +15,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from devcluster_parts.errors import DevclusterError, ignore_signals
-from devcluster_parts.processes import Process, descendants, kill_all, read_processes, record
+from devcluster_parts.processes import (
+    Process,
+    adopt_orphans,
+    descendants,
+    kill_all,
+    read_processes,
+    record,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -28,7 +34,6 @@ if TYPE_CHECKING:
 # Below Linux' ephemeral ports (32768 on), so that no client's socket can sit on a node's port.
 PORTS = range(10240, 32704)
 PORT_UNIT = 64
-PR_SET_CHILD_SUBREAPER = 36
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -47,7 +52,7 @@ class Keeper:
         self._listen()
         if until_exit_of is not None:
             self.selector.register(open_process(until_exit_of), selectors.EVENT_READ, "parent")
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        adopt_orphans()
 
     def _listen(self) -> None:
         path = self.directory / "keeper.sock"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import time
@@ -14,6 +15,10 @@ from devcluster_parts.errors import DevclusterError, poll
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
 
 # A process may end between any two looks at it.
 GONE = (FileNotFoundError, ProcessLookupError)
@@ -114,6 +119,23 @@ def descendants(roots: Iterable[int], processes: dict[int, Process]) -> set[int]
             found.add(pid)
             waiting.extend(children.get(pid, ()))
     return found
+
+
+def adopt_orphans() -> None:
+    """Become the parent of what is orphaned below this process, in place of init."""
+    LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def die_with_parent() -> Callable[[], None]:
+    """What a child of this process is to call first so that it does not outlive it."""
+    parent = os.getpid()
+
+    def in_child() -> None:
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:  # it died in the meantime
+            os._exit(1)
+
+    return in_child
 
 
 def signal_all(find: Callable[[], list[Process]], number: int) -> int:
