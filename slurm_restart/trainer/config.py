@@ -11,6 +11,7 @@ from slurm_restart.trainer import yaml_lines
 SLURM_KEY = "slurm"
 MICRO_BATCH_SIZE = "csx.performance.micro_batch_size"
 NAN_CHECKER = "NaNChecker"
+LOAD_STATES, STATES = "LoadCheckpointStates", "load_checkpoint_states"
 
 Config = Mapping[str, Any]
 
@@ -86,6 +87,8 @@ def for_attempt(
     if training:
         _section(result["trainer"], "fit")["ckpt_path"] = ckpt_path
         _set_checkpointing(init, resumed=resumed, max_restarts=max_restarts)
+        if resumed:
+            _load_all_states(init)
         if resumed and last_step is not None:
             # The trainer takes the smallest of max_steps, num_steps and num_epochs, and counts
             # the last two anew from where it starts.
@@ -131,6 +134,17 @@ def _set_checkpointing(init: dict[str, Any], *, resumed: bool, max_restarts: int
         _section(init, "checkpoint")["save_initial_checkpoint"] = False
     elif max_restarts:
         _section(init, "checkpoint")["save_initial_checkpoint"] = True
+
+
+def _load_all_states(init: dict[str, Any]) -> None:
+    """Let a run that goes on from its own checkpoint load all of it.
+
+    `LoadCheckpointStates: model`, for a first start from somebody's weights, would drop the step,
+    the optimizer and the place in the data: the run would begin anew, with exit code 0.
+    """
+    for callback in init.get("callbacks") or []:
+        if isinstance(callback, dict) and LOAD_STATES in callback:
+            callback[LOAD_STATES] = {**(callback[LOAD_STATES] or {}), STATES: "all"}
 
 
 def _replace(node: Any, key: str, value: Any) -> None:

@@ -165,12 +165,17 @@ def _read_phase(
         checkpoint_steps=checker.whole(*checkpoint, "steps", low=0),
         checkpoint_root=_local(checker, (*checkpoint, "checkpoint_root")),
         checkpoint_name=_checkpoint_name(checker, (*checkpoint, "checkpoint_name")),
-        autoload_last_checkpoint=checker.flag(
-            *checkpoint, "autoload_last_checkpoint", default=True
-        ),
+        autoload_last_checkpoint=not _starts_from_nothing(single)
+        and checker.flag(*checkpoint, "autoload_last_checkpoint", default=True),
         ckpt_path=ckpt_path,
         loop=_loop(checker, (*init, "loop")),
     )
+
+
+def _starts_from_nothing(single: config.Config) -> bool:
+    """Whether `ckpt_path` is there and null: the one null that the trainer tells from no key."""
+    fit = single["trainer"].get("fit") if isinstance(single["trainer"], dict) else None
+    return isinstance(fit, dict) and "ckpt_path" in fit and fit["ckpt_path"] is None
 
 
 def _backend(checker: Checker, init: tuple[Key, ...]) -> Backend:

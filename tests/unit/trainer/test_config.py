@@ -60,6 +60,18 @@ def test_a_resumed_smaller_attempt():
     assert config["common"] == {"csx.performance.micro_batch_size": "auto"}
 
 
+@pytest.mark.parametrize(
+    "given", ["{load_checkpoint_states: model}", "{load_checkpoint_states: [model]}", ""]
+)
+def test_a_resumed_attempt_loads_all_of_its_own_checkpoint(given):
+    text = CONFIG.replace("callbacks:", f"callbacks:\n      - LoadCheckpointStates: {given}")
+    first = attempt(text, ckpt_path="/theirs.mdl")["trainer"]["init"]["callbacks"][0]
+    assert first == yaml.safe_load(f"LoadCheckpointStates: {given}")
+    resumed = attempt(text, ckpt_path="/m/c", resumed=True)["trainer"]["init"]["callbacks"]
+    assert resumed[0] == {"LoadCheckpointStates": {"load_checkpoint_states": "all"}}
+    assert len(resumed) == 3
+
+
 def test_what_was_an_alias_changes_by_itself():
     config = attempt(ckpt_path="/m/c", resumed=True, last_step=150)
     assert config["trainer"]["fit"]["train_dataloader"]["loop"] == {

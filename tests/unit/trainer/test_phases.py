@@ -72,6 +72,15 @@ def test_what_is_not_given_is_the_trainers_default():
     assert phase.loop == LoopFacts()
 
 
+def test_a_checkpoint_that_is_null_keeps_the_newest_from_being_loaded():
+    (phase,), problems = phases(GOOD.replace("ckpt_path: start.mdl", "ckpt_path:"))
+    assert problems == []
+    assert phase.ckpt_path is None
+    assert phase.autoload_last_checkpoint is False
+    (phase,), _ = phases(GOOD.replace("    ckpt_path: start.mdl\n", ""))
+    assert phase.autoload_last_checkpoint is True
+
+
 @pytest.mark.parametrize(
     ("loop", "facts"),
     [
