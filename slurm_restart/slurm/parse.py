@@ -173,8 +173,7 @@ def to_job(record: Record, detail: Record | None = None, base: Base | None = Non
         uid=int(record["uid"]),
         state=state,
         flags=flags,
-        # squeue shows blanks where Slurm's own names, and scontrol, have underscores.
-        reason=record["reason"].replace(" ", "_"),
+        reason=parse_reason(record["reason"]),
         comment=_text(record["comment"]) or "",
         submit_time=_time(record["submit"]),
         start_time=_time(record["start"]),
@@ -211,6 +210,16 @@ def _with_details(job: Job, record: Record, detail: Record) -> Job:
         std_out=output_path(record, detail),
         admin_comment=_text(detail["admin_comment"]) or "",
     )
+
+
+def parse_reason(text: str) -> str:
+    """A reason as Slurm names it.
+
+    squeue shows blanks where Slurm's names, and scontrol, have underscores, and from 24.11 on the
+    signal behind the name: `RaisedSignal:9(Killed)`.
+    """
+    name = text.replace(" ", "_")
+    return "RaisedSignal" if name.startswith("RaisedSignal:") else name
 
 
 def parse_exit(text: str) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from slurm_restart.core.job import Job, JobState, NodeState
 from slurm_restart.slurm.hostlist import expand
-from slurm_restart.slurm.parse import parse_state
+from slurm_restart.slurm.parse import parse_reason, parse_state
 
 
 def ask(question: str, argument: Any) -> Any:
@@ -45,7 +45,7 @@ def to_job(shown: Any) -> Job:
         uid=shown.user_id,
         state=state,
         flags=flags,
-        reason=shown.state_reason or "None",
+        reason=parse_reason(shown.state_reason or "None"),
         comment=shown.comment or "",
         admin_comment=shown.admin_comment or "",
         submit_time=shown.submit_time,

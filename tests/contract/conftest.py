@@ -17,14 +17,15 @@ from tests.devcluster import DevCluster, missing
 
 PREFIX = Path(os.environ["CSX_SLURM_PREFIX"]) if "CSX_SLURM_PREFIX" in os.environ else None
 
+QUICK = "SchedulerParameters=batch_sched_delay=0,sched_interval=2"
+OPTIONS = ("--preempt", "REQUEUE", "--set", "KillWait=1", "--set", QUICK)
+
 
 @pytest.fixture(scope="session")
 def booted() -> Iterator[DevCluster]:
     if PREFIX is None and (obstacle := missing()):
         pytest.skip(obstacle)
-    quick = "SchedulerParameters=batch_sched_delay=0,sched_interval=2"
-    options = ("--preempt", "REQUEUE", "--set", "KillWait=1", "--set", quick)
-    with DevCluster(nodes=3, prefix=PREFIX, options=options) as cluster:
+    with DevCluster(nodes=3, prefix=PREFIX, options=OPTIONS) as cluster:
         yield cluster
 
 

@@ -1,0 +1,193 @@
+"""How Slurm's commands are called, with stand-ins that record their arguments and environment."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from slurm_restart.core.job import JobState
+from slurm_restart.errors import JobNotFoundError, SlurmError, SlurmUnavailableError
+from slurm_restart.slurm.commands import Commands
+
+RECORDED = Path(__file__).parent / "recorded"
+MARK = "~0123456789abcdef~"
+STAND_IN = """#!/usr/bin/python3 -I
+import json, os, pathlib, sys
+here = pathlib.Path(__file__).parent
+with open(here / "calls", "a") as calls:
+    call = {"name": pathlib.Path(__file__).name, "args": sys.argv[1:], "env": dict(os.environ)}
+    calls.write(json.dumps(call) + "\\n")
+answers = json.loads((here / "answers.json").read_text())
+key = " ".join([pathlib.Path(__file__).name, *sys.argv[1:]])
+steps = next((answers[start] for start in answers if key.startswith(start)), [[0, "", ""]])
+tries = sum(key == " ".join([c["name"], *c["args"]]) for c in map(json.loads, open(here / "calls")))
+code, out, err = steps[min(tries, len(steps)) - 1]
+for name in ("SQUEUE_FORMAT", "SQUEUE_FORMAT2"):
+    if name in os.environ:
+        out = (here / name).read_text()
+        out = out.replace("~0123456789abcdef~", "~" + os.environ[name].split("~")[1] + "~")
+sys.stdout.write(out)
+sys.stderr.write(err)
+sys.exit(code)
+"""
+Answers = dict[str, list[tuple[int, str, str]]]
+
+
+class FakeSlurm:
+    """A directory of stand-ins for Slurm's commands."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        for name in ("scontrol", "squeue", "scancel", "sbatch"):
+            (directory / name).write_text(STAND_IN)
+            (directory / name).chmod(0o755)
+        self.answer({"scontrol --version": [(0, "slurm 22.05.8\n", "")]})
+
+    def answer(self, answers: Answers) -> None:
+        (self.directory / "answers.json").write_text(json.dumps(answers))
+
+    def recorded(self, name: str) -> None:
+        for suffix, variable in ((".rows", "SQUEUE_FORMAT"), (".details", "SQUEUE_FORMAT2")):
+            text = (RECORDED / "22.05" / f"{name}{suffix}").read_text()
+            (self.directory / variable).write_text(text)
+
+    @property
+    def calls(self) -> list[dict[str, object]]:
+        return [json.loads(line) for line in (self.directory / "calls").read_text().splitlines()]
+
+    def commands(self, timeout: float = 20, tell: Callable[[str], None] | None = None) -> Commands:
+        return Commands(self.directory, "/etc/slurm.conf", timeout, tell=tell)
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> FakeSlurm:
+    return FakeSlurm(tmp_path)
+
+
+def test_the_environment_is_small_and_fixed(
+    fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SQUEUE_FORMAT", "SQUEUE_USERS", "SINFO_FORMAT", "SLURM_CLUSTERS", "LD_PRELOAD"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("SLURM_CONF", "/another/slurm.conf")
+    monkeypatch.setenv("SLURM_TIME_FORMAT", "relative")
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    monkeypatch.delenv("LD_LIBRARY_PATH", raising=False)
+    monkeypatch.delenv("TZ", raising=False)
+    fake.commands().nodes()
+    (call,) = fake.calls
+    env = call["env"]
+    assert isinstance(env, dict)
+    env.pop("PATH")
+    env.pop("LC_CTYPE", None)  # Python's own, in the stand-in
+    expected = {"LC_ALL": "C", "SLURM_CONF": "/etc/slurm.conf", "SLURM_TIME_FORMAT": "%s"}
+    assert env == expected
+
+
+def test_a_job_is_read_by_two_calls_with_a_secret_mark(fake: FakeSlurm) -> None:
+    fake.recorded("running-hostile")
+    slurm = fake.commands()
+    assert slurm.job(1).state is JobState.RUNNING
+    marks = set()
+    for call in fake.calls[1:]:
+        env = call["env"]
+        assert isinstance(env, dict)
+        text = env.get("SQUEUE_FORMAT") or env.get("SQUEUE_FORMAT2")
+        marks.add(text.split("~")[1])
+        assert call["args"] == ["-h", "-a", "-t", "all", "-j", "1"]
+    assert len(marks) == 1
+    assert len(marks.pop()) == 16
+    slurm.job(1)
+    assert len(fake.calls) == 5  # the version is asked for once
+
+
+def test_another_job_than_asked_for_is_no_answer(fake: FakeSlurm) -> None:
+    fake.recorded("running-hostile")
+    with pytest.raises(JobNotFoundError):
+        fake.commands().job(9)
+
+
+def test_answers_that_do_not_agree_are_asked_for_again(fake: FakeSlurm) -> None:
+    fake.recorded("running-hostile")
+    text = (fake.directory / "SQUEUE_FORMAT2").read_text()
+    (fake.directory / "SQUEUE_FORMAT2").write_text(text.replace("RUNNING  ", "PENDING  ", 1))
+    with pytest.raises(SlurmError, match="changes faster"):
+        fake.commands().job(1)
+    assert len(fake.calls) == 1 + 2 * 4
+
+
+BUSY = (1, "", "Job update not available right now, the DB index is being set, try again in a bit")
+RESET = (1, "", "Connection reset by peer for job 7")
+
+
+def test_passing_trouble_is_tried_again(fake: FakeSlurm) -> None:
+    fake.answer(
+        {"scontrol update": [BUSY, RESET, (0, "", "")], "scontrol requeue": [RESET, (0, "", "")]}
+    )
+    fake.commands().update(7, {"Comment": "x"})
+    assert len(fake.calls) == 3
+    fake.commands().requeue(7)
+    assert len(fake.calls) == 5
+
+
+def test_until_the_deadline(fake: FakeSlurm) -> None:
+    fake.answer({"scontrol update": [BUSY], "scontrol hold": [RESET]})
+    with pytest.raises(SlurmError, match="DB index") as caught:
+        fake.commands(timeout=1).update(7, {"Comment": "x"})
+    assert not isinstance(caught.value, SlurmUnavailableError)
+    with pytest.raises(SlurmUnavailableError):
+        fake.commands(timeout=1).hold(7)
+
+
+def test_a_refusal_is_not_tried_again(fake: FakeSlurm) -> None:
+    fake.answer({"scontrol update": [(1, "", "Access/permission denied for job 7")]})
+    with pytest.raises(SlurmError, match="update job 7: Access/permission denied"):
+        fake.commands().update(7, {"Comment": "x"})
+    assert len(fake.calls) == 1
+
+
+def test_update_is_one_call_with_whole_values(fake: FakeSlurm) -> None:
+    fake.commands().update(7, {"ExcNodeList": "csx[1-2]", "AdminComment": "a b JobId=8 \n;$(x)"})
+    (call,) = fake.calls
+    expected = ["update", "JobId=7", "ExcNodeList=csx[1-2]", "AdminComment=a b JobId=8 \n;$(x)"]
+    assert call["args"] == expected
+
+
+def test_submission_has_the_callers_environment_and_is_tried_once(
+    fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SBATCH_PARTITION", "gpu")
+    monkeypatch.setenv("SLURM_TIME_FORMAT", "standard")
+    said: list[str] = []
+    fake.answer({"sbatch": [(0, "welcome\n123;alps\n", "sbatch: your quota is low\n"), RESET]})
+    slurm = fake.commands(tell=said.append)
+    assert slurm.submit("job.sh", ["-N2", "--comment=a b"]) == "123"
+    assert said == ["sbatch: your quota is low"]
+    (call,) = fake.calls
+    assert call["args"] == ["--parsable", "-N2", "--comment=a b", "job.sh"]
+    env = call["env"]
+    assert isinstance(env, dict)
+    assert (env["SBATCH_PARTITION"], env["SLURM_CONF"]) == ("gpu", "/etc/slurm.conf")
+    assert env["SLURM_TIME_FORMAT"] == "standard"
+    with pytest.raises(SlurmUnavailableError):
+        slurm.submit("job.sh", ["-N2", "--comment=a b"])
+    assert len(fake.calls) == 2
+
+
+def test_an_odd_answer_to_a_submission(fake: FakeSlurm) -> None:
+    fake.answer({"sbatch": [(0, "Submitted, I think\n", "")]})
+    with pytest.raises(SlurmError, match="expected a job id"):
+        fake.commands().submit("job.sh", [])
+
+
+def test_ping(fake: FakeSlurm) -> None:
+    up = "Slurmctld(primary) at a is DOWN\nSlurmctld(backup) at b is UP\n"
+    for text, answers in ((up, True), ("Slurmctld(primary) at a is DOWN\n", False)):
+        fake.answer({"scontrol ping": [(0, text, "")]})
+        assert fake.commands().ping() is answers
+
+
+def test_commands_that_are_missing(tmp_path: Path) -> None:
+    with pytest.raises(SlurmError, match=r"/scontrol: cannot be run: No such file"):
+        Commands(tmp_path).nodes()
