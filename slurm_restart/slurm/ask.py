@@ -3,6 +3,7 @@
 import os
 import time
 
+from slurm_restart.errors import SlurmUnavailableError
 from slurm_restart.slurm.process import Call, Completed, run_all
 from slurm_restart.slurm.refusal import failed, is_transient, refusal
 
@@ -58,9 +59,14 @@ class Asker:
             SlurmError: one of them failed; of the class that its message means.
         """
         deadline = time.monotonic() + self.timeout
-        pause = _FIRST_PAUSE
+        pause, bad = _FIRST_PAUSE, None
         while True:
-            answers = run_all(calls, timeout=deadline - time.monotonic())
+            try:
+                answers = run_all(calls, timeout=deadline - time.monotonic())
+            except SlurmUnavailableError:
+                if bad is None:
+                    raise
+                raise refusal(bad, what) from None  # its own reason, not that time ran out
             bad = next(filter(failed, answers), None)
             if bad is None:
                 return answers

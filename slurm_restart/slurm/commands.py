@@ -25,6 +25,7 @@ BASE_STATES_SINCE = (24, 11)
 _TRIES = 4
 """How often calls made side by side may have seen a job at different moments."""
 _SHOW_NODES = ("scontrol", "show", "node", "-o")
+_SQUEUE = ("-h", "-a", "-t", "all", "--noconvert")
 _FIELD = re.compile(r"[A-Za-z]+")
 _SUBMITTED = re.compile(r"^([0-9]+)(?:;\S*)?$", re.MULTILINE)
 
@@ -201,7 +202,8 @@ class Commands:
         return self._asker.ask(what, self._asker.call(name, *arguments))[0]
 
     def _squeue(self, *arguments: str, **env: str) -> Call:
-        return self._asker.call("squeue", "-h", "-a", "-t", "all", *arguments, **env)
+        # Without --noconvert, 1024 nodes are `1K`.
+        return self._asker.call("squeue", *_SQUEUE, *arguments, **env)
 
     def _read(self, job_id: int, *others: Call) -> tuple[Job, tuple[Completed, ...]]:
         """A job, and the answers to other calls made beside."""

@@ -4,7 +4,7 @@ from typing import Any
 
 from slurm_restart.core.job import Job, JobState, NodeState
 from slurm_restart.slurm.hostlist import expand
-from slurm_restart.slurm.parse import parse_reason, parse_state
+from slurm_restart.slurm.values import parse_reason, parse_state
 
 
 def ask(question: str, argument: Any) -> Any:

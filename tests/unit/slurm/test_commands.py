@@ -95,7 +95,7 @@ def test_a_job_is_read_by_two_calls_with_a_secret_mark(fake: FakeSlurm) -> None:
         assert isinstance(env, dict)
         text = env.get("SQUEUE_FORMAT") or env.get("SQUEUE_FORMAT2")
         marks.add(text.split("~")[1])
-        assert call["args"] == ["-h", "-a", "-t", "all", "-j", "1"]
+        assert call["args"] == ["-h", "-a", "-t", "all", "--noconvert", "-j", "1"]
     assert len(marks) == 1
     assert len(marks.pop()) == 16
     slurm.job(1)

@@ -1,5 +1,6 @@
 """Jobs from what squeue printed: recorded on real clusters, and forged."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from slurm_restart.core.job import Job, JobFlag, JobState
 from slurm_restart.errors import SlurmError
-from slurm_restart.slurm import parse
+from slurm_restart.slurm import parse, values
 
 RECORDED = Path(__file__).parent / "recorded"
 RELEASES = ("22.05", "25.11")
@@ -178,7 +179,7 @@ def test_the_others_of_an_array_are_passed_over() -> None:
     ],
 )
 def test_states(words: list[str], state: JobState | None, flags: set[JobFlag]) -> None:
-    assert parse.parse_state(words) == (state, frozenset(flags))
+    assert values.parse_state(words) == (state, frozenset(flags))
 
 
 @pytest.mark.parametrize(
@@ -196,7 +197,7 @@ def test_states(words: list[str], state: JobState | None, flags: set[JobFlag]) -
     ],
 )
 def test_answers_of_different_moments_do_not_agree(
-    shown: dict[str, str], changed: dict[str, str], base: parse.Base | None, *, agrees: bool
+    shown: dict[str, str], changed: dict[str, str], base: values.Base | None, *, agrees: bool
 ) -> None:
     text = (RECORDED / "22.05" / "failed-5.details").read_text()
     (detail,) = parse.detail_records(text, MARK)
@@ -213,7 +214,7 @@ def test_answers_of_different_moments_do_not_agree(
     ],
 )
 def test_reasons(text: str, expected: str) -> None:
-    assert parse.parse_reason(text) == expected
+    assert values.parse_reason(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -230,7 +231,7 @@ def test_reasons(text: str, expected: str) -> None:
     ],
 )
 def test_durations(text: str, expected: int | None) -> None:
-    assert parse.parse_duration(text) == expected
+    assert values.parse_duration(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -246,12 +247,23 @@ def test_durations(text: str, expected: int | None) -> None:
     ],
 )
 def test_exit_codes(text: str, expected: tuple[int, int]) -> None:
-    assert parse.parse_exit(text) == expected
+    assert values.parse_exit(text) == expected
 
 
-def test_a_time_in_another_form_is_an_error() -> None:
-    with pytest.raises(SlurmError, match="epoch"):
-        parse.to_job(row(submit="2026-11-25T02:47:47"))
+@pytest.mark.parametrize(
+    "changes",
+    [{"submit": "2026-11-25T02:47:47"}, {"num_nodes": "1K"}, {"uid": "ann"}, {"nodes": "csx[1-"}],
+)
+def test_a_value_in_another_form_is_an_error(changes: dict[str, str]) -> None:
+    with pytest.raises(SlurmError):
+        parse.to_job(row(**changes))
+
+
+def test_ten_thousand_jobs_in_little_time() -> None:
+    text = (RECORDED / "22.05" / "failed-5.rows").read_text() * 10_000
+    before = time.process_time()
+    assert len([parse.to_job(one) for one in parse.job_records(text, MARK)]) == 10_000
+    assert time.process_time() - before < 5
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"jobs": [{}]}', '{"jobs": 3}', "{}"])

@@ -90,7 +90,7 @@ def test_a_late_child_is_killed_and_replaced(
 
 
 def test_a_crashed_child_is_replaced(answers: dict[str, Callable[[Any], Any]], slurm: Rpc) -> None:
-    answers["hold"] = lambda _: os.kill(os.getpid(), signal.SIGSEGV)
+    answers["hold"] = lambda _: os.kill(os.getpid(), signal.SIGKILL)
     with pytest.raises(SlurmError, match="crashed"):
         slurm.hold(7)
     assert slurm.cluster_name() == "alps"
