@@ -1,9 +1,9 @@
 """The ranks of a training run: who they are, and how they add up their gradients over TCP."""
 
 import os
+import secrets
 import socket
 import struct
-import sys
 import time
 from pathlib import Path
 
@@ -11,128 +11,150 @@ import numpy as np
 from textmodel import MICRO_BATCHES
 
 START_TIMEOUT = 60.0
-_HEADER = struct.Struct("!Iq")
+GREETING_TIMEOUT = 5.0
+_TOKEN_BYTES = 16
+_GREETING = struct.Struct(f"!{_TOKEN_BYTES}sI")
+_SIZE = struct.Struct("!Q")
+_WELCOME = b"+"
 
 
 class PeerLostError(ConnectionError):
     """Another rank has gone."""
 
 
+class RendezvousTimeoutError(TimeoutError):
+    """The ranks have not met."""
+
+
 class Ranks:
-    """This rank among `size`; rank 0 adds up what all send and tells them the sum."""
+    """This rank among `size`; rank 0 adds up what all send and tells them the sum.
+
+    Only a step of srun has several. They meet by a file in `folder`, which they share anyway:
+    nodes need no names that resolve beyond those of their hosts, and no port is fixed.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self.rank = int(os.environ.get("SLURM_PROCID", "0"))
-        self.size = int(os.environ.get("SLURM_NTASKS", "1")) if "SLURM_PROCID" in os.environ else 1
+        self.size = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+        self.rank = int(os.environ["SLURM_PROCID"]) if self.size > 1 else 0
         self.node = os.environ.get("SLURMD_NODENAME", socket.gethostname())
         names = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
         tag = "-".join(os.environ.get(name, "0") for name in names)
         self._meeting = folder / f".ranks-{tag}"
         self._peers: dict[int, socket.socket] = {}
-        self._root: socket.socket | None = None
         if self.size > 1:
-            self._meet()
+            folder.mkdir(parents=True, exist_ok=True)
+            self._invite() if self.rank == 0 else self._join()
 
-    def mine(self) -> list[int]:
+    def mine(self) -> range:
         """The micro-batches of this rank."""
-        return list(range(self.rank, MICRO_BATCHES, self.size))
+        return _share_of(self.rank, self.size)
 
-    def _meet(self) -> None:
-        if self.rank == 0:
-            self._invite()
-        else:
-            self._join()
+    def add_up(self, parts: dict[int, np.ndarray]) -> np.ndarray:
+        """The sum of all micro-batches' arrays, in their order: the same on every rank.
+
+        Raises:
+            PeerLostError: another rank has gone.
+        """
+        if self.rank != 0:
+            for number in self.mine():
+                self._send(0, parts[number].tobytes())
+            return np.frombuffer(self._receive(0), dtype=np.float32)
+        for peer in self._peers:
+            for number in _share_of(peer, self.size):
+                parts[number] = np.frombuffer(self._receive(peer), dtype=np.float32)
+        total = parts[0].copy()
+        for number in range(1, MICRO_BATCHES):
+            total += parts[number]
+        return np.frombuffer(self.share(total.tobytes()), dtype=np.float32)
+
+    def share(self, data: bytes) -> bytes:
+        """What rank 0 has: other ranks' argument does not matter."""
+        if self.rank != 0:
+            return self._receive(0)
+        for peer in self._peers:
+            self._send(peer, data)
+        return data
+
+    # --- meeting ---------------------------------------------------------------------------------
 
     def _invite(self) -> None:
+        token = secrets.token_bytes(_TOKEN_BYTES)
         with socket.create_server(("", 0), backlog=self.size) as server:
-            server.settimeout(START_TIMEOUT)
             partial = self._meeting.with_suffix(".tmp")
-            partial.write_text(f"{socket.gethostname()} {server.getsockname()[1]}")
+            partial.touch(mode=0o600)
+            partial.write_text(f"{socket.gethostname()} {server.getsockname()[1]} {token.hex()}")
             partial.replace(self._meeting)
+            deadline = time.monotonic() + START_TIMEOUT
             try:
                 while len(self._peers) < self.size - 1:
-                    peer, _ = server.accept()
-                    (rank,) = struct.unpack("!I", _receive(peer, 4))
-                    self._peers[rank] = peer
+                    server.settimeout(max(0.01, deadline - time.monotonic()))
+                    self._welcome(server.accept()[0], token)
             except TimeoutError:
                 missing = sorted(set(range(1, self.size)) - set(self._peers))
-                raise TimeoutError(f"rendezvous: ranks {missing} did not come") from None
+                raise RendezvousTimeoutError(f"ranks {missing} did not come") from None
             finally:
                 self._meeting.unlink(missing_ok=True)
+        self._peers = dict(sorted(self._peers.items()))
+
+    def _welcome(self, peer: socket.socket, token: bytes) -> None:
+        try:
+            peer.settimeout(GREETING_TIMEOUT)
+            given, rank = _GREETING.unpack(_exactly(peer, _GREETING.size))
+            if not secrets.compare_digest(given, token):
+                raise ConnectionError("not one of this step's ranks")
+            peer.sendall(_WELCOME)
+        except OSError:  # a stranger, or one that has gone: the others may still come
+            peer.close()
+        else:
+            self._peers[rank] = _ready(peer)
 
     def _join(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT
-        while True:
+        while 0 not in self._peers:
+            # The file may be absent yet, or one that a killed step of the same name left behind.
             try:
-                host, port = self._meeting.read_text().split()
-                self._root = socket.create_connection((host, int(port)), timeout=START_TIMEOUT)
-                self._root.settimeout(None)
-                self._root.sendall(struct.pack("!I", self.rank))
+                host, port, token = self._meeting.read_text().split()
+                near = "localhost" if host == socket.gethostname() else host
+                peer = socket.create_connection((near, int(port)), timeout=GREETING_TIMEOUT)
+                peer.sendall(_GREETING.pack(bytes.fromhex(token), self.rank))
+                if _exactly(peer, 1) == _WELCOME:
+                    self._peers[0] = _ready(peer)
             except (OSError, ValueError):
                 if time.monotonic() > deadline:
-                    raise TimeoutError("rendezvous: rank 0 did not come") from None
+                    raise RendezvousTimeoutError("rank 0 did not come") from None
                 time.sleep(0.05)
-            else:
-                return
 
-    def add_up(self, gradients: dict[int, np.ndarray]) -> np.ndarray:
-        """The sum of all micro-batches' gradients, in their order: the same on every rank."""
-        if self.size == 1:
-            return _sum(gradients)
-        if self._root is not None:
-            for number, gradient in gradients.items():
-                _send(self._root, number, gradient)
-            return _get(self._root)[1]
-        for peer in self._peers.values():
-            for _ in range(sum(1 for n in range(MICRO_BATCHES) if self._owner(n, peer))):
-                number, gradient = _get(peer)
-                gradients[number] = gradient
-        total = _sum(gradients)
-        for peer in self._peers.values():
-            _send(peer, 0, total)
-        return total
+    # --- talking ---------------------------------------------------------------------------------
 
-    def _owner(self, number: int, peer: socket.socket) -> bool:
-        return self._peers.get(number % self.size) is peer
+    def _send(self, peer: int, data: bytes) -> None:
+        try:
+            self._peers[peer].sendall(_SIZE.pack(len(data)) + data)
+        except OSError as error:
+            raise PeerLostError(f"Connection closed by peer: rank {peer}") from error
+
+    def _receive(self, peer: int) -> bytes:
+        try:
+            (size,) = _SIZE.unpack(_exactly(self._peers[peer], _SIZE.size))
+            return _exactly(self._peers[peer], size)
+        except OSError as error:
+            raise PeerLostError(f"Connection closed by peer: rank {peer}") from error
 
 
-def _sum(gradients: dict[int, np.ndarray]) -> np.ndarray:
-    total = np.zeros_like(gradients[0])
-    for number in range(MICRO_BATCHES):
-        total += gradients[number]
-    return total
+def _share_of(rank: int, size: int) -> range:
+    return range(rank, MICRO_BATCHES, size)
 
 
-def _send(peer: socket.socket, number: int, array: np.ndarray) -> None:
-    data = array.tobytes()
-    try:
-        peer.sendall(_HEADER.pack(number, len(data)) + data)
-    except OSError as error:
-        raise PeerLostError(f"Connection closed by peer: {error.strerror}") from error
+def _ready(peer: socket.socket) -> socket.socket:
+    peer.settimeout(None)
+    peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return peer
 
 
-def _get(peer: socket.socket) -> tuple[int, np.ndarray]:
-    number, size = _HEADER.unpack(_receive(peer, _HEADER.size))
-    return number, np.frombuffer(_receive(peer, size), dtype=np.float32)
-
-
-def _receive(peer: socket.socket, size: int) -> bytes:
+def _exactly(peer: socket.socket, size: int) -> bytes:
     data = bytearray()
     while len(data) < size:
-        try:
-            piece = peer.recv(size - len(data))
-        except TimeoutError:
-            raise
-        except OSError as error:
-            raise PeerLostError(f"Connection closed by peer: {error.strerror}") from error
+        piece = peer.recv(size - len(data))
         if not piece:
-            raise PeerLostError("Connection closed by peer")
+            raise ConnectionError("closed")
         data += piece
     return bytes(data)
-
-
-def log(message: str, level: str = "INFO") -> None:
-    """A line in the trainer's form."""
-    now = time.time()
-    stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
-    print(f"{stamp},{int(now % 1 * 1000):03d} {level}:   {message}", file=sys.stderr, flush=True)

@@ -1,0 +1,57 @@
+"""Failing on purpose, for demonstrations and tests; every other death comes from outside."""
+
+import builtins
+import os
+import re
+import signal
+import sys
+
+from textmodel import Model
+
+HELP = """\
+environment, for demonstrations and tests:
+  CSX_EXAMPLE_STEP_SECONDS=S    every step takes S seconds at least
+  CSX_EXAMPLE_FAIL=WHAT@STEP[/rank=R][/restart=N]
+                                fail at a step, on rank R only, in the Nth restart only (0: the
+                                first attempt). WHAT is one of exit:CODE, signal:N,
+                                raise:CLASS (of Python's own exceptions), nan, hang, print:TEXT
+"""
+_FORM = re.compile(
+    r"(?P<what>.+)@(?P<step>\d+)(?:/rank=(?P<rank>\d+))?(?:/restart=(?P<restart>\d+))?"
+)
+
+
+def fail_on_purpose(step: int, rank: int, model: Model) -> None:
+    """Do at this step what CSX_EXAMPLE_FAIL asks for.
+
+    Raises:
+        ValueError: it asks for something else than HELP offers.
+    """
+    wanted = os.environ.get("CSX_EXAMPLE_FAIL", "")
+    if not wanted:
+        return
+    form = _FORM.fullmatch(wanted)
+    if form is None:
+        raise ValueError(f"CSX_EXAMPLE_FAIL: expected WHAT@STEP[/rank=R], got {wanted!r}")
+    here = {"step": step, "rank": rank, "restart": int(os.environ.get("SLURM_RESTART_COUNT", "0"))}
+    if all(form[name] in {None, str(value)} for name, value in here.items()):
+        _fail(*form["what"].partition(":")[::2], model=model)
+
+
+def _fail(kind: str, value: str, model: Model) -> None:
+    match kind:
+        case "print":
+            print(value, file=sys.stderr, flush=True)
+        case "exit":
+            os._exit(int(value))
+        case "signal":
+            os.kill(os.getpid(), int(value))
+        case "raise":
+            raise getattr(builtins, value, RuntimeError)("failed on purpose")
+        case "nan":
+            model.flat[:] = float("nan")
+        case "hang":
+            while True:
+                signal.pause()
+        case _:
+            raise ValueError(f"CSX_EXAMPLE_FAIL: unknown kind {kind!r}")
