@@ -123,8 +123,13 @@ class NodeState:
 
     @property
     def healthy(self) -> bool:
-        """Whether Slurm would start a job here once the node is free: busy counts as healthy."""
-        return self.state in ("IDLE", "ALLOCATED", "MIXED") and not self.flags & _UNUSABLE_FLAGS
+        """Whether Slurm would start a job here once the node is free: busy counts as healthy.
+
+        UNKNOWN is every free node's state for the first seconds after a restart of slurmctld
+        (4 s, measured), which must neither shrink nor hold a run.
+        """
+        known = self.state in ("IDLE", "ALLOCATED", "MIXED", "UNKNOWN")
+        return known and not self.flags & _UNUSABLE_FLAGS
 
     @property
     def idle(self) -> bool:
