@@ -15,7 +15,7 @@ from slurm_restart.errors import DigestError
 from slurm_restart.trainer import runlog, summary
 from slurm_restart.trainer.files import write_atomic
 from slurm_restart.trainer.plan import RunPlan
-from slurm_restart.trainer.records import AttemptEnd, AttemptStart, to_json
+from slurm_restart.trainer.records import AttemptEnd, to_json
 from slurm_restart.trainer.rundir import AttemptDir, RunDir
 
 RULE = "supervisor.silent"
@@ -110,11 +110,13 @@ def _record(
     at: float,
 ) -> tuple[AttemptEnd, ...]:
     ends = []
+    by_number = {one.number: one for one in run_dir.attempts()}
     for attempt in attempts:
         if attempt.end() is not None:
             continue
         facts = job if attempt in newest else None
-        end = _end(attempt, attempt.start(), facts, at)
+        following = by_number.get(attempt.number + 1)
+        end = _end(attempt, facts, at, found=_found(following))
         write_atomic(attempt.end_file, to_json(end))
         ends.append(end)
         name = runlog.run_name(attempt.number)
@@ -123,10 +125,19 @@ def _record(
     return tuple(ends)
 
 
-def _end(attempt: AttemptDir, start: AttemptStart | None, job: Job | None, at: float) -> AttemptEnd:
-    saved = attempt.saved()
+def _found(following: AttemptDir | None) -> int | None:
+    """The step of the newest complete checkpoint that the attempt after this one found."""
+    start = following.start() if following is not None else None
+    return start.from_step if start is not None and start.resumed else None
+
+
+def _end(attempt: AttemptDir, job: Job | None, at: float, *, found: int | None) -> AttemptEnd:
+    """The end of an attempt that had no time to say it; nor to note its last checkpoint."""
+    start = attempt.start()
     began = None if start is None else start.from_step
-    step = max((one.step for one in saved), default=began)
+    saved = [one.step for one in attempt.saved()]
+    steps = [*saved, *(one for one in (began, found) if one is not None)]
+    advanced = began is not None and max(steps) > began
     category, why = _cause(job)
     return AttemptEnd(
         attempt=attempt.number,
@@ -137,8 +148,8 @@ def _end(attempt: AttemptDir, start: AttemptStart | None, job: Job | None, at: f
         confidence="guess" if category is Category.UNKNOWN else "certain",
         exit_code=job.exit_code if job is not None and not job.signal else None,
         signal=job.signal or None if job is not None else None,
-        step=step,
-        progress=None if began is None else any(one.step > began for one in saved) or None,
+        step=max(steps, default=None),
+        progress=advanced if advanced or (began is not None and found is not None) else None,
         recoverable=TREATMENTS[category].restart is not Restart.NO,
         settled=True,
     )

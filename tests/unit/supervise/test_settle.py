@@ -19,7 +19,7 @@ def job(run):
     )
 
 
-def attempt(run, *, ended=False, saved=()):
+def attempt(run, *, ended=False, saved=(), from_step=10, resumed=False):
     made = run.dir.new_attempt()
     start = AttemptStart(
         attempt=made.number,
@@ -29,8 +29,8 @@ def attempt(run, *, ended=False, saved=()):
         nodes=("csx1",),
         num_csx=2,
         checkpoint=None,
-        from_step=10,
-        resumed=False,
+        from_step=from_step,
+        resumed=resumed,
         first_step=0,
         last_step=None,
     )
@@ -57,6 +57,16 @@ def test_a_new_attempt_settles_those_before_it(run):
     assert run.dir.attempts()[3].end() is None
     assert settle_earlier(run.dir, before=3, now=3000.0) == ()
     assert run.log().count("ended without a word") == 2
+
+
+@pytest.mark.parametrize(
+    ("found", "step", "progress"), [(40, 40, True), (30, 30, True), (10, 10, False)]
+)
+def test_what_the_next_attempt_found_was_saved_by_the_one_before(run, found, step, progress):
+    attempt(run, saved=() if found == 10 else (20, 30))
+    attempt(run, from_step=found, resumed=True)
+    (end,) = settle_earlier(run.dir, before=1, now=3000.0)
+    assert (end.step, end.progress) == (step, progress)
 
 
 @pytest.mark.parametrize(
