@@ -37,7 +37,7 @@ class Situation:
     def streak(self) -> Streak:
         """Failures in a row with this end; restarts before it."""
         before = streak(self.history.ends, next_from_step=self.progress.from_step)
-        if self.progress.made:
+        if self.made:
             return Streak(failures=0, restarts=0)
         failed = self.termination.counts and self.made is False
         return replace(before, failures=before.failures + failed)

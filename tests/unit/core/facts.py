@@ -1,0 +1,155 @@
+"""Facts for the tests of the core, with defaults for what a test does not care about."""
+
+from typing import Any
+
+from slurm_restart.core.category import Category, Confidence
+from slurm_restart.core.classify import Termination
+from slurm_restart.core.decision import Progress, Situation
+from slurm_restart.core.digest import Digest
+from slurm_restart.core.history import Action, EndEvent, Event, History, fold
+from slurm_restart.core.job import Job, JobEnd, JobState, NodeState
+from slurm_restart.core.policy import Policy, SitePolicy, policy_for
+from slurm_restart.core.verdict import Case
+
+SUBMITTED = 1_000_000
+RUN = "0123456789abcdef"
+NODES = ("csx1", "csx2", "csx3", "csx4")
+
+
+def digest(**changes: Any) -> Digest:
+    """The word of attempt 0 of a run of three nodes, which has ended."""
+    values: dict[str, Any] = {
+        "run": RUN,
+        "max_restarts": 3,
+        "num_nodes": 3,
+        "min_nodes": 2,
+        "attempt": 0,
+        "submit": SUBMITTED,
+        "restarts": 0,
+        "from_step": 0,
+        "step": 0,
+        "ended": True,
+        "exit": 1,
+        "cause": Category.UNKNOWN,
+    }
+    return Digest(**values | changes)
+
+
+def end(**changes: Any) -> JobEnd:
+    """An end with exit code 1, as the hook sees it on 22.05: without a base state."""
+    values: dict[str, Any] = {
+        "cluster": "c",
+        "job_id": 7,
+        "uid": 1000,
+        "submit_time": SUBMITTED,
+        "exit_code": 1,
+        "signal": 0,
+        "reason": "NonZeroExitCode",
+        "restarts": 0,
+        "env_restarts": 0,
+        "nodes": NODES[:3],
+        "run_time": 600,
+        "time_limit": 3600,
+    }
+    return JobEnd(**values | changes)
+
+
+def job(**changes: Any) -> Job:
+    """The job as Slurm shows it."""
+    values: dict[str, Any] = {
+        "job_id": 7,
+        "uid": 1000,
+        "state": None,
+        "submit_time": SUBMITTED,
+        "num_nodes": 3,
+        "partitions": ("main",),
+        "priority": 100,
+    }
+    return Job(**values | changes)
+
+
+def pending(**changes: Any) -> Job:
+    """The job while it waits."""
+    return job(**{"state": JobState.PENDING, "eligible_time": SUBMITTED} | changes)
+
+
+def nodes(**states: str) -> tuple[NodeState, ...]:
+    """Four idle nodes; `csx2="DOWN"` changes one, `csx2="IDLE+DRAIN"` adds flags."""
+    found = []
+    for name in NODES:
+        state, *flags = states.get(name, "IDLE").split("+")
+        found.append(
+            NodeState(
+                name=name, state=state, flags=frozenset(flags), partitions=frozenset({"main"})
+            )
+        )
+    return tuple(found)
+
+
+def policy(site: SitePolicy | None = None, **changes: Any) -> Policy:
+    """The policy of the digest."""
+    return policy_for(digest(**changes), site or SitePolicy())
+
+
+def termination(category: Category, **changes: Any) -> Termination:
+    """A termination of that category."""
+    return Termination(category=category, rule="test", confidence=Confidence.CERTAIN, **changes)
+
+
+def ended(category: Category = Category.UNKNOWN, **changes: Any) -> EndEvent:
+    """An end on record that was restarted."""
+    values: dict[str, Any] = {
+        "at": SUBMITTED,
+        "submit_time": SUBMITTED,
+        "restarts": 0,
+        "requeued": False,
+        "category": category,
+        "rule": "test",
+        "action": Action.REQUEUE,
+        "reason": "",
+        "attempt": 0,
+        "progress": False,
+        "from_step": 0,
+        "step": 0,
+    }
+    return EndEvent(**values | changes)
+
+
+def attempts(count: int, category: Category = Category.UNKNOWN, **changes: Any) -> History:
+    """A history of so many ends, one after the other."""
+    events: list[Event] = [
+        ended(category, attempt=n, submit_time=SUBMITTED - 1000 + n, restarts=n, **changes)
+        for n in range(count)
+    ]
+    return fold(events)
+
+
+def situation(
+    category: Category, history: History | None = None, *, made: bool | None = False, **changes: Any
+) -> Situation:
+    """A situation at step 0."""
+    values: dict[str, Any] = {
+        "termination": termination(category),
+        "progress": Progress(made=made, attempt=0, from_step=0, step=0),
+        "policy": policy(),
+        "history": history or History(),
+        "restarts": 0,
+        "run_time": 600,
+    }
+    return Situation(**values | changes)
+
+
+def case(**changes: Any) -> Case:
+    """A whole case: attempt 0 of the run has ended with exit code 1."""
+    values: dict[str, Any] = {
+        "end": end(),
+        "job": job(),
+        "digest": digest(),
+        "named": (),
+        "nodes": nodes(),
+        "reserved": None,
+        "history": History(),
+        "site": SitePolicy(),
+        "now": SUBMITTED + 600,
+    }
+    return Case(**values | changes)

@@ -1,0 +1,153 @@
+"""Every row of the table of ends, with its category; and that nobody is blamed without evidence."""
+
+from typing import Any
+
+import pytest
+
+from slurm_restart.core.category import Category, Confidence
+from slurm_restart.core.classify import EndFacts, classify, classify_log
+from slurm_restart.core.finding import Finding, Role
+from slurm_restart.core.job import JobFlag, JobState
+from tests.unit.core import facts
+
+SILENT: dict[str, Any] = {"ended": False, "exit": None, "cause": None}
+
+
+def judge(word: dict[str, Any] | None = None, named: tuple[str, ...] = (), **end: Any) -> Any:
+    digest = None if word is None else facts.digest(**word)
+    known = 0 if digest is None else digest.restarts or 0
+    return classify(EndFacts(end=facts.end(**end), word=digest, known_restarts=known), named)
+
+
+CLEAN = {"exit_code": 0, "signal": 0, "reason": "None"}
+
+
+@pytest.mark.parametrize(
+    ("category", "end"),
+    [
+        # What tells the ends apart on 22.05, where the base state is not shown.
+        (Category.CANCELLED, CLEAN),
+        (Category.PREEMPTION, CLEAN | {"preempted": True}),
+        (Category.UNKNOWN, {}),
+        (Category.TIMEOUT, CLEAN | {"reason": "TimeLimit"}),
+        (Category.HARDWARE_NODE, CLEAN | {"reason": "NodeDown"}),
+        (Category.HARDWARE_NODE, CLEAN | {"restarts": 1, "env_restarts": 0}),
+        (Category.REQUEUED, CLEAN | {"restarts": 1, "env_restarts": 1}),
+        (Category.UNKNOWN, {"exit_code": 0, "signal": 1, "restarts": 1, "env_restarts": 1}),
+        (
+            Category.PROLOG_FAILED,
+            CLEAN | {"reason": "launch_failed_requeued_held", "restarts": 1, "env_restarts": 1},
+        ),
+        (Category.HELD, CLEAN | {"reason": "job_requeued_in_held_state", "restarts": 1}),
+        (Category.SOFTWARE_CRASH, {"exit_code": 0, "signal": 11, "reason": "JobLaunchFailure"}),
+        (Category.UNKNOWN, {"exit_code": 0, "signal": 9, "reason": "JobLaunchFailure"}),
+        (Category.UNKNOWN, {"exit_code": 137}),
+        (Category.SOFTWARE_CRASH, {"exit_code": 139}),
+        (Category.DEADLINE, CLEAN | {"reason": "DeadLine"}),
+        (Category.USAGE_LIMIT, CLEAN | {"reason": "AssocGrpCPUMinutesLimit"}),
+        # From 24.11 the base state is there.
+        (Category.COMPLETED, CLEAN | {"state": JobState.COMPLETED}),
+        (Category.CANCELLED, CLEAN | {"state": JobState.CANCELLED}),
+        (Category.TIMEOUT, CLEAN | {"state": JobState.TIMEOUT}),
+        (Category.PREEMPTION, CLEAN | {"state": JobState.PREEMPTED}),
+        (Category.OOM_HOST, {"state": JobState.OUT_OF_MEMORY}),
+        (Category.DEADLINE, CLEAN | {"state": JobState.DEADLINE}),
+        (Category.HARDWARE_NODE, CLEAN | {"state": JobState.NODE_FAIL}),
+        (Category.HARDWARE_NODE, CLEAN | {"state": JobState.BOOT_FAIL}),
+        (Category.HARDWARE_NODE, {"state": JobState.PENDING, "signal": 1, "restarts": 1}),
+        (Category.REQUEUED, CLEAN | {"state": JobState.PENDING, "env_restarts": 1, "restarts": 1}),
+        (Category.HELD, CLEAN | {"state": JobState.PENDING, "flags": {JobFlag.REQUEUE_HOLD}}),
+    ],
+)
+def test_slurms_facts_alone(category: Category, end: dict[str, Any]) -> None:
+    assert judge(None, **end).category is category
+
+
+@pytest.mark.parametrize(
+    ("category", "word", "end"),
+    [
+        (Category.COMPLETED, {"cause": Category.COMPLETED, "exit": 0}, CLEAN),
+        (Category.CONFIG, {"cause": Category.CONFIG}, {}),
+        (Category.NETWORK_FABRIC, {"cause": Category.NETWORK_FABRIC}, {}),
+        # Slurm's facts stand above the job's word.
+        (Category.TIMEOUT, {"cause": Category.CODE}, CLEAN | {"reason": "TimeLimit"}),
+        (
+            Category.HARDWARE_NODE,
+            {"cause": Category.NETWORK_FABRIC},
+            CLEAN | {"restarts": 1, "env_restarts": 0},
+        ),
+        # A lost slurmstepd hides how the trainer had ended; its own word tells.
+        (
+            Category.CONFIG,
+            {"cause": Category.CONFIG},
+            {"exit_code": 0, "signal": 1, "restarts": 1, "env_restarts": 1},
+        ),
+        (
+            Category.COMPLETED,
+            {"cause": Category.COMPLETED, "exit": 0},
+            {"exit_code": 0, "signal": 1, "restarts": 1, "env_restarts": 1},
+        ),
+        # `timeout` is believed only near the limit.
+        (Category.TIMEOUT, {"cause": Category.TIMEOUT}, {"run_time": 3500}),
+        (Category.UNKNOWN, {"cause": Category.TIMEOUT}, {"run_time": 600}),
+        # A cause without an end says nothing.
+        (Category.UNKNOWN, {"cause": Category.CONFIG, "ended": False}, {}),
+    ],
+)
+def test_the_jobs_own_word(category: Category, word: dict[str, Any], end: dict[str, Any]) -> None:
+    assert judge(word, **end).category is category
+
+
+def test_a_node_that_slurm_shows_down_is_blamed_with_the_evidence() -> None:
+    down = facts.nodes(csx2="DOWN")
+    found = judge(SILENT, restarts=1, env_restarts=0, exit_code=0, down_nodes=down[1:2])
+    assert [(one.node, one.evidence) for one in found.blamed] == [("csx2", "Slurm: DOWN")]
+
+
+def test_names_outside_the_jobs_nodes_are_told_and_not_blamed() -> None:
+    word = {"cause": Category.HARDWARE_ACCELERATOR, "rule": "xid"}
+    found = judge(word, named=("csx1", "csx9", "cs3-07"))
+    assert [one.node for one in found.blamed] == ["csx1"]
+    assert found.reported == ("csx9", "cs3-07")
+
+
+@pytest.mark.parametrize("category", [Category.OOM_HOST, Category.TIMEOUT, Category.CONFIG])
+def test_no_node_is_blamed_for_what_is_no_nodes_fault(category: Category) -> None:
+    assert judge({"cause": category}, named=("csx1",), run_time=3500).blamed == ()
+
+
+def test_a_down_node_explains_an_exit_without_a_cause() -> None:
+    found = judge(None, down_nodes=facts.nodes(csx3="DOWN")[2:3])
+    assert (found.category, [one.node for one in found.blamed]) == (
+        Category.HARDWARE_NODE,
+        ["csx3"],
+    )
+
+
+def finding(category: Category, role: Role = Role.ROOT, **changes: Any) -> Finding:
+    values: dict[str, Any] = {
+        "rule": "r",
+        "category": category,
+        "role": role,
+        "line": 3,
+        "text": "text",
+        "nodes": (),
+        "confidence": Confidence.LIKELY,
+    }
+    return Finding(**values | changes)
+
+
+def test_exit_code_0_is_completed_whatever_the_log_says() -> None:
+    verdict = classify_log([finding(Category.CODE)], exit_code=0, signal=0)
+    assert verdict.category is Category.COMPLETED
+
+
+def test_a_guess_neither_stops_nor_blames() -> None:
+    guess = finding(Category.CONFIG, confidence=Confidence.GUESS, nodes=("csx1",))
+    verdict = classify_log([guess], exit_code=1, signal=0)
+    assert (verdict.category, verdict.nodes) == (Category.UNKNOWN, ())
+
+
+def test_a_cascade_alone_is_no_known_cause() -> None:
+    verdict = classify_log([finding(Category.NETWORK_FABRIC, Role.CASCADE)], exit_code=1, signal=0)
+    assert verdict.category is Category.UNKNOWN

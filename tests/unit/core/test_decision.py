@@ -1,0 +1,203 @@
+"""What is done about an end: the policy's table, the counters, and always an answer."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slurm_restart.core.category import TREATMENTS, Category
+from slurm_restart.core.decision import Decision, Progress, decide
+from slurm_restart.core.digest import Mode
+from slurm_restart.core.history import Action, History
+from slurm_restart.core.policy import SitePolicy
+from tests.unit.core import facts
+from tests.unit.core.facts import situation, termination
+
+# The table of the design, by hand.
+NEVER = {
+    Category.COMPLETED,
+    Category.CANCELLED,
+    Category.DEADLINE,
+    Category.USAGE_LIMIT,
+    Category.RESERVATION_ENDED,
+    Category.HELD,
+    Category.UNLISTED,
+    Category.COMPILE,
+    Category.CONFIG,
+    Category.CODE,
+    Category.AUTH,
+    Category.STORAGE_FULL,
+    Category.DEVICE_OOM,
+}
+UNCOUNTED = {Category.PREEMPTION, Category.REQUEUED, Category.PROLOG_FAILED}
+
+
+@pytest.mark.parametrize("category", Category)
+def test_the_first_end_of_each_category(category: Category) -> None:
+    decision = decide(situation(category))
+    expected = Action.LEAVE if category in NEVER else Action.REQUEUE
+    if category is Category.PROLOG_FAILED:
+        expected = Action.RELEASE
+    assert decision.action is expected
+    assert decision.failures == int(category not in NEVER | UNCOUNTED)
+
+
+@pytest.mark.parametrize("limit", [0, 1, 3, 7])
+def test_exactly_so_many_restarts_without_progress(limit: int) -> None:
+    policy = facts.policy(max_restarts=limit)
+    restarts = 0
+    while (
+        decide(situation(Category.UNKNOWN, facts.attempts(restarts), policy=policy)).action
+        is Action.REQUEUE
+    ):
+        restarts += 1
+    assert restarts == limit
+
+
+def test_progress_sets_the_count_back_and_allows_a_restart_even_for_0() -> None:
+    policy = facts.policy(max_restarts=0)
+    decision = decide(situation(Category.UNKNOWN, facts.attempts(5), made=True, policy=policy))
+    assert (decision.action, decision.failures) == (Action.REQUEUE, 0)
+
+
+def test_unknown_progress_uses_up_nothing_until_the_next_start_settles_it() -> None:
+    unknown = facts.attempts(3, progress=None)
+    here = Progress(made=None, attempt=3, from_step=0, step=0)
+    settled = decide(situation(Category.UNKNOWN, unknown, progress=here))
+    assert settled.failures == 3
+    nowhere = Progress(made=None, attempt=3)
+    assert decide(situation(Category.UNKNOWN, unknown, progress=nowhere)).failures == 2
+    beyond = Progress(made=None, attempt=3, from_step=100, step=100)
+    assert decide(situation(Category.UNKNOWN, unknown, progress=beyond)).failures == 0
+
+
+def test_the_last_restart_says_so() -> None:
+    policy = facts.policy(max_restarts=2)
+    first = decide(situation(Category.UNKNOWN, policy=policy))
+    second = decide(situation(Category.UNKNOWN, facts.attempts(1), policy=policy))
+    assert (first.last_chance, second.last_chance) == (False, True)
+
+
+@pytest.mark.parametrize("category", sorted(UNCOUNTED, key=lambda one: one.value))
+def test_preemption_and_the_like_go_on_whatever_the_counters_say(category: Category) -> None:
+    policy = facts.policy(max_restarts=0)
+    used_up = facts.attempts(200, category)
+    decision = decide(situation(category, used_up, policy=policy, restarts=200))
+    assert decision.action.restarts
+    assert decision.delay == 0
+
+
+def test_the_cap_on_all_restarts_holds_by_slurms_own_count() -> None:
+    policy = facts.policy(SitePolicy(max_total_restarts=10))
+    capped = decide(situation(Category.UNKNOWN, made=True, policy=policy, restarts=10))
+    assert (capped.action, capped.rule) == (Action.LEAVE, "total-cap")
+    assert (
+        decide(situation(Category.UNKNOWN, made=True, policy=policy, restarts=9)).action
+        is Action.REQUEUE
+    )
+
+
+def test_host_memory_is_tried_once_more_at_the_same_step() -> None:
+    once = facts.attempts(1, Category.OOM_HOST)
+    assert decide(situation(Category.OOM_HOST)).action is Action.REQUEUE
+    assert decide(situation(Category.OOM_HOST, once)).rule == "oom-repeated"
+    assert decide(situation(Category.OOM_HOST, once, made=True)).action is Action.REQUEUE
+
+
+@pytest.mark.parametrize("category", [Category.DATA_CORRUPT, Category.NUMERIC_NAN])
+def test_the_same_line_at_the_same_step_stops(category: Category) -> None:
+    same = termination(category, root_hash="aaaaaaaa")
+    other = termination(category, root_hash="bbbbbbbb")
+    history = facts.attempts(1, category, root="aaaaaaaa")
+    assert decide(situation(category, history, termination=same)).rule == "repeated"
+    assert decide(situation(category, history, termination=other)).action is Action.REQUEUE
+    off = facts.policy(stop_on_repeat=0)
+    assert (
+        decide(situation(category, history, termination=same, policy=off)).action is Action.REQUEUE
+    )
+
+
+def test_an_evaluation_makes_no_progress() -> None:
+    policy = facts.policy(max_restarts=1, mode=Mode.VALIDATE)
+    decision = decide(situation(Category.UNKNOWN, facts.attempts(1), made=True, policy=policy))
+    assert decision.rule == "budget"
+
+
+def test_what_slurm_has_requeued_is_taken_back_or_only_refitted() -> None:
+    spent = situation(
+        Category.HARDWARE_NODE,
+        facts.attempts(3),
+        termination=termination(Category.HARDWARE_NODE, requeued=True),
+    )
+    fresh = situation(
+        Category.HARDWARE_NODE, termination=termination(Category.HARDWARE_NODE, requeued=True)
+    )
+    assert (decide(spent).action, decide(fresh).action) == (Action.CANCEL, Action.REFIT)
+
+
+def test_a_job_whose_requeue_flag_is_off_stays_ended() -> None:
+    decision = decide(situation(Category.UNKNOWN, requeueable=False))
+    assert (decision.action, decision.rule) == (Action.LEAVE, "requeue-disabled")
+
+
+@pytest.mark.parametrize(
+    ("category", "action"),
+    [
+        (Category.COMPLETED, Action.REQUEUE),
+        (Category.CONFIG, Action.CANCEL),
+        (Category.UNKNOWN, Action.REQUEUE),
+    ],
+)
+def test_a_job_that_lost_its_end(category: Category, action: Action) -> None:
+    ghost = termination(category, ghost=True)
+    assert decide(situation(category, termination=ghost)).action is action
+
+
+@pytest.mark.parametrize(("restarts", "delay"), [(0, 0), (1, 30), (2, 120), (3, 300), (9, 300)])
+def test_each_further_restart_without_progress_waits_longer(restarts: int, delay: int) -> None:
+    policy = facts.policy(max_restarts=100)
+    history = facts.attempts(restarts)
+    assert decide(situation(Category.UNKNOWN, history, policy=policy)).delay == delay
+
+
+def test_a_short_attempt_waits() -> None:
+    assert decide(situation(Category.UNKNOWN, run_time=5)).delay == 30
+    assert decide(situation(Category.UNKNOWN, run_time=5, made=True)).delay == 0
+
+
+@given(
+    category=st.sampled_from(Category),
+    before=st.lists(st.sampled_from(Category), max_size=8),
+    made=st.sampled_from([True, False, None]),
+    step=st.none() | st.integers(0, 10**9),
+    restarts=st.integers(0, 10**9),
+    limit=st.integers(0, 5),
+    requeued=st.booleans(),
+    ghost=st.booleans(),
+)
+def test_there_is_always_an_answer(
+    category: Category,
+    before: list[Category],
+    made: bool | None,
+    step: int | None,
+    restarts: int,
+    limit: int,
+    requeued: bool,
+    ghost: bool,
+) -> None:
+    history = History(
+        ends=tuple(facts.ended(one, attempt=n, step=step) for n, one in enumerate(before))
+    )
+    it = situation(
+        category,
+        history,
+        termination=termination(category, requeued=requeued, ghost=ghost),
+        progress=Progress(made=made, from_step=step, step=step),
+        policy=facts.policy(max_restarts=limit),
+        restarts=restarts,
+    )
+    decision = decide(it)
+    assert isinstance(decision, Decision)
+    assert decision.reason
+    assert decision.rule
+    if not TREATMENTS[category].counts and category in NEVER and not (requeued or ghost):
+        assert decision.action is Action.LEAVE
