@@ -40,6 +40,8 @@ KNOWN: dict[str, Any] = {
                 "ScopedTrainFlags": TRAIN_FLAGS,
                 "ScopedValidateFlags": TRAIN_FLAGS,
                 "LoadCheckpointStates": {"load_checkpoint_states": TEXT},
+                # The loss is checked at every step anyway.
+                "NaNChecker": {"num_steps": INTEGER},
             }
         ],
         "seed": INTEGER,
