@@ -92,6 +92,7 @@ class CommentWriter(threading.Thread):
         self._last = False
         self._refused = 0
         self._failing = False
+        self._submit_time: int | None = None
 
     def say(self, **values: Any) -> None:
         """Change what is to be said; it is written when its time has come."""
@@ -133,7 +134,9 @@ class CommentWriter(threading.Thread):
     def _write(self, word: Word) -> bool:
         try:
             job = self._slurm.job(self._job_id)
-            named = Word(values=word.values | {"submit": job.submit_time})
+            # Asked once: a requeue gives the job another one while this attempt still dies.
+            self._submit_time = self._submit_time or job.submit_time
+            named = Word(values=word.values | {"submit": self._submit_time})
             comment = named.comment(job.comment, self._fallback)
             if comment != job.comment:
                 self._slurm.update(self._job_id, {"Comment": comment})
