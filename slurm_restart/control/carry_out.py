@@ -67,7 +67,7 @@ def _written(shape: Shape, done: Sequence[Operation], now: int) -> WroteEvent:
     held = True if Verb.HOLD in verbs else False if Verb.RELEASE in verbs else None
     return WroteEvent(
         at=now,
-        exc_nodes=shape.exc_nodes if "ExcNodeList" in taken else None,
+        exc_nodes=shape.own_nodes if "ExcNodeList" in taken else None,
         num_nodes=shape.num_nodes if "NumNodes" in taken else None,
         start_time=None if start is None else now + int(start.removeprefix("now") or 0),
         held=held,

@@ -65,6 +65,10 @@ def _handle(controller: Controller, env: HookEnvironment, digest: Digest) -> boo
     from slurm_restart.control.handle import Ended, handle_end  # noqa: PLC0415
 
     job, nodes = asked.facts()
+    if not job.completing and job.state is not None and not job.state.is_final:
+        # Run by hand, or by a controller that was restored from an old state: the job has gone on.
+        controller.trace(env.job_id)(f"{job.state.value}, no end to judge: left to the reconciler")
+        return False
     end = end_from_hook(env, job, nodes)
     ended = Ended(end=end, job=job, digest=digest, nodes=nodes, source="hook")
     return handle_end(controller, ended)

@@ -8,8 +8,9 @@ from slurm_restart.control.controller import Controller
 from slurm_restart.control.gather import case_for, run_key
 from slurm_restart.control.journal import Journal, RunKey, export, open_journal, other_runs
 from slurm_restart.control.trace import Trace
+from slurm_restart.core.category import Category
 from slurm_restart.core.digest import Digest
-from slurm_restart.core.history import EndEvent, EndKey, Event, History
+from slurm_restart.core.history import Action, EndEvent, EndKey, Event, History, IntendEvent
 from slurm_restart.core.job import Job, JobEnd, NodeState
 from slurm_restart.core.operations import Operation, Shape, Verb
 from slurm_restart.core.verdict import Verdict, judge, word_on
@@ -128,46 +129,65 @@ def _observed(event: Event) -> Event:
 
 
 def _again(controller: Controller, ended: Ended, journal: Journal, known: EndEvent) -> bool:
-    """The end is on record: carry out what has no outcome, and nothing twice."""
+    """The end is on record: carry out again what has to come of it.
+
+    Whoever comes here again cannot know what is left of it in Slurm, which loses what it had not
+    saved when slurmctld is killed. Each operation can be repeated without harm.
+    """
     history = journal.history
     trace = controller.trace(ended.job.job_id)
-    if (
-        known is not history.ends[-1]
-        or not known.action.acts
-        or known.observed
-        or controller.site.observe
-    ):
+    if known is not history.ends[-1] or known.observed or controller.site.observe:
         return False
-    if history.settled == known.key:
-        return known.action.restarts
-    intended = history.intended
-    if intended is not None and intended.key == known.key:
-        trace("found an intent without an outcome: carried out again")
-        operations = tuple(Operation.from_text(text) for text in intended.operations)
+    operations = _recorded(journal, known)
+    if ended.end.ghost:
+        operations = _for_ghost(known, operations)
+    if operations:
+        trace("the end is on record: carried out again")
         order = Order(
             job_id=ended.job.job_id,
             end=known.key,
             operations=operations,
-            shape=_shape_of(operations, known),
+            shape=_shape_of(operations, known, history),
         )
         wrong = carry_out(controller.slurm, journal, order)
-    else:
+    elif known.action.acts:
         trace("found a verdict without an intent: judged again")
         verdict = _verdict(controller, ended, history.without(known.key))
         order = order_for(ended.job.job_id, known.key, verdict, int(time.time()))
         wrong = carry_out(controller.slurm, journal, order, *verdict.events)
+    else:
+        return False
     for refused in wrong:
         trace(f"refused by Slurm: {refused}")
     return known.action.restarts
 
 
-def _shape_of(operations: tuple[Operation, ...], known: EndEvent) -> Shape:
+def _recorded(journal: Journal, known: EndEvent) -> tuple[Operation, ...]:
+    """The operations that were intended first for an end, which may be carried out by now."""
+    for event in journal.events:
+        if isinstance(event, IntendEvent) and event.key == known.key:
+            return tuple(Operation.from_text(text) for text in event.operations)
+    return ()
+
+
+def _for_ghost(known: EndEvent, operations: tuple[Operation, ...]) -> tuple[Operation, ...]:
+    """What ends a job that Slurm shows RUNNING again although its end was judged."""
+    if known.action is Action.CANCEL or any(one.verb is Verb.REQUEUE for one in operations):
+        return operations
+    if known.action.restarts or known.category is Category.COMPLETED:
+        return (Operation(verb=Verb.REQUEUE), *operations)
+    return (Operation(verb=Verb.CANCEL),)
+
+
+def _shape_of(operations: tuple[Operation, ...], known: EndEvent, history: History) -> Shape:
     """The values that journaled operations write."""
+    ours = {one.node for one in history.exclusions}
     fields = {name: value for operation in operations for name, value in operation.fields}
     number = fields.get("NumNodes", "").partition("-")[0]
-    excluded = fields.get("ExcNodeList")
+    excluded = expand(fields.get("ExcNodeList", ""))
     return Shape(
-        exc_nodes=None if excluded is None else expand(excluded),
+        exc_nodes=excluded if "ExcNodeList" in fields else None,
+        own_nodes=tuple(name for name in excluded if name in ours),
         num_nodes=int(number) if number.isdecimal() else None,
         start_time=known.start_at,
         held=any(operation.verb is Verb.HOLD for operation in operations) or None,

@@ -84,15 +84,13 @@ def from_line(line: str) -> Event:
     Raises:
         ValueError: not a line that `to_line` writes.
     """
-    data = json.loads(line)
-    if not isinstance(data, dict) or data.get("event") not in _KINDS:
-        raise ValueError("not an event")
-    kind = _KINDS[data.pop("event")]
-    hints = _HINTS[kind]
     try:
+        data = json.loads(line)
+        kind = _KINDS[data.pop("event")]
+        hints = _HINTS[kind]
         return kind(**{k: _typed(hints[k], v) for k, v in data.items() if k in hints})
-    except TypeError as error:
-        raise ValueError(str(error)) from error
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"not an event: {error}") from error
 
 
 class Journal:

@@ -9,7 +9,7 @@ from slurm_restart.control.journal import open_journal
 from slurm_restart.core.digest import Digest, is_managed, parse
 from slurm_restart.core.history import ExcludeEvent, Exclusion, WroteEvent
 from slurm_restart.core.job import Job, JobState
-from slurm_restart.core.verdict import exclusion_list
+from slurm_restart.core.verdict import exclusion_list, own_exclusions
 from slurm_restart.errors import DigestError, SlurmError
 from slurm_restart.slurm.hostlist import fold
 
@@ -43,7 +43,8 @@ def hand_on(
             known = {one.node for one in journal.history.exclusions}
             over = journal.history.readmitted_since(0)
             new = [one for one in exclusions if one.node not in known | over]
-            wanted = exclusion_list(job, journal.history, new) if new else None
+            standing = (*journal.history.excluded(now), *new)
+            wanted = exclusion_list(job, journal.history, standing) if new else None
             if wanted is None:
                 continue
             try:
@@ -62,7 +63,7 @@ def hand_on(
                     )
                     for one in new
                 ),
-                WroteEvent(at=now, exc_nodes=wanted),
+                WroteEvent(at=now, exc_nodes=own_exclusions(job, journal.history, standing)),
             )
 
 

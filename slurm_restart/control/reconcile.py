@@ -143,17 +143,32 @@ def _look_at_running(look: _Look, result: Sweep) -> None:
     process (measured). A requeue heals it in both cases: a finished run ends as success at once.
     """
     word, submit_time = look.digest, look.job.submit_time
-    if not word.ended or submit_time is None or word.submit != submit_time:
+    if submit_time is None or word.submit != submit_time:
         return
     key = run_key(look.controller.cluster, look.job, word)
     now = int(time.time())
     with open_journal(look.controller.site.state_dir, key) as journal:
+        # The word may be lost as well, where the hook had put the end on record.
+        if not word.ended and not _ended_since(look, journal.history):
+            return
         seen = journal.history.ghost
-        if seen is None or seen.submit_time != submit_time:
-            journal.append(GhostEvent(at=now, submit_time=submit_time))
+        if seen is None or seen.key != EndKey(submit_time, word.attempt):
+            ghost = GhostEvent(at=now, submit_time=submit_time, attempt=word.attempt)
+            journal.append(ghost)
             return
     if now - seen.at < look.controller.site.limits.ghost_after:
         return
     result.ghosts += 1
     look.controller.trace(look.job.job_id)("RUNNING although its trainer has ended: requeued")
     _judge_record(look, submit_time, ghost=True)
+
+
+def _ended_since(look: _Look, history: History) -> bool:
+    """Whether the attempt that is shown as running has ended, by the journal's own record."""
+    word, started = look.digest, look.job.start_time
+    return any(
+        (end.submit_time, end.attempt) == (word.submit, word.attempt)
+        and started is not None
+        and end.at >= started
+        for end in history.ends
+    )

@@ -139,6 +139,7 @@ class WroteEvent:
 
     at: int
     exc_nodes: tuple[str, ...] | None = None
+    """Without the nodes that people exclude, which stay in the list beside these."""
     num_nodes: int | None = None
     start_time: int | None = None
     held: bool | None = None
@@ -158,6 +159,12 @@ class GhostEvent:
 
     at: int
     submit_time: int
+    attempt: int | None = None
+
+    @property
+    def key(self) -> EndKey:
+        """What names the attempt."""
+        return EndKey(self.submit_time, self.attempt)
 
 
 Event = (

@@ -59,6 +59,9 @@ class Shape:
     """The values of a job that this plugin may set, as they are to be; None: left as they are."""
 
     exc_nodes: tuple[str, ...] | None = None
+    """The whole list, with the nodes that people exclude."""
+    own_nodes: tuple[str, ...] = ()
+    """Those of `exc_nodes` that this plugin adds."""
     num_nodes: int | None = None
     start_time: int | None = None
     admin_comment: str | None = None

@@ -28,7 +28,13 @@ from slurm_restart.core.operations import (
 )
 from slurm_restart.core.policy import Policy, SitePolicy, policy_for
 from slurm_restart.core.pool import Fit, fit
-from slurm_restart.core.verdict import exclude_events, exclusion_list, pool_of, readmit_events
+from slurm_restart.core.verdict import (
+    exclude_events,
+    exclusion_list,
+    own_exclusions,
+    pool_of,
+    readmit_events,
+)
 
 _BAD_CONSTRAINTS = "BadConstraints"
 _PROLOG_HELD = "launch_failed_requeued_held"
@@ -169,6 +175,7 @@ def _changed(
         events=changes,
         shape=Shape(
             exc_nodes=exc_nodes,
+            own_nodes=own_exclusions(job, it.history, exclusions),
             num_nodes=num_nodes,
             start_time=start_time,
             admin_comment=_told_wait(it, size) if Verb.HOLD in verbs else None,

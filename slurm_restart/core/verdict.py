@@ -125,12 +125,18 @@ def readmit_events(job: Job, history: History, now: int) -> tuple[ReadmitEvent, 
     )
 
 
+def own_exclusions(job: Job, history: History, exclusions: Sequence[Exclusion]) -> tuple[str, ...]:
+    """The nodes that this plugin adds to those that people exclude."""
+    people = user_excluded(job.exc_nodes, history.wrote)
+    return tuple(sorted({one.node for one in exclusions} - set(people)))
+
+
 def exclusion_list(
     job: Job, history: History, exclusions: Sequence[Exclusion]
 ) -> tuple[str, ...] | None:
     """The whole ExcNodeList that is to be, people's part first; None: it stands so already."""
     people = user_excluded(job.exc_nodes, history.wrote)
-    wanted = (*people, *sorted({one.node for one in exclusions} - set(people)))
+    wanted = (*people, *own_exclusions(job, history, exclusions))
     return None if set(wanted) == set(job.exc_nodes) else wanted
 
 
@@ -222,6 +228,7 @@ def _with_restart(
         events=(ended, *changes),
         shape=Shape(
             exc_nodes=exclusion_list(case.job, case.history, exclusions),
+            own_nodes=own_exclusions(case.job, case.history, exclusions),
             num_nodes=num_nodes,
             start_time=None if chosen else start_at,
             admin_comment=merge_admin_comment(case.job.admin_comment, told),
