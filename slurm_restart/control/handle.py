@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass, replace
 
-from slurm_restart.control.carry_out import Order, carry_out, order_for
+from slurm_restart.control.carry_out import Order, carry_out, order_for, start_text
 from slurm_restart.control.controller import Controller
 from slurm_restart.control.gather import case_for, run_key
 from slurm_restart.control.journal import Journal, RunKey, export, open_journal, other_runs
@@ -11,7 +11,7 @@ from slurm_restart.control.trace import Trace
 from slurm_restart.core.category import Category
 from slurm_restart.core.digest import Digest
 from slurm_restart.core.history import Action, EndEvent, EndKey, Event, History, IntendEvent
-from slurm_restart.core.job import Job, JobEnd, NodeState
+from slurm_restart.core.job import Job, JobEnd, JobState, NodeState
 from slurm_restart.core.operations import Operation, Shape, Verb
 from slurm_restart.core.verdict import Verdict, judge, word_on
 from slurm_restart.errors import DigestError, StateError
@@ -139,6 +139,8 @@ def _again(controller: Controller, ended: Ended, journal: Journal, known: EndEve
     if known is not history.ends[-1] or known.observed or controller.site.observe:
         return False
     operations = _recorded(journal, known)
+    if _comes_back(ended, known):
+        return _end_again(controller, ended, journal, known)
     if ended.end.ghost:
         operations = _for_ghost(known, operations)
     if operations:
@@ -160,6 +162,40 @@ def _again(controller: Controller, ended: Ended, journal: Journal, known: EndEve
     for refused in wrong:
         trace(f"refused by Slurm: {refused}")
     return known.action.restarts
+
+
+def _comes_back(ended: Ended, known: EndEvent) -> bool:
+    """Whether Slurm has requeued a job that was to stay ended: it had forgotten the end."""
+    if known.action is not Action.LEAVE or known.requeued:
+        return False
+    end = ended.end
+    if end.state is not None:
+        return end.state is JobState.PENDING
+    return end.restarts > known.restarts
+
+
+def _end_again(controller: Controller, ended: Ended, journal: Journal, known: EndEvent) -> bool:
+    """Cancel the job, or let it end as success at once, so that dependents live."""
+    completed = known.category is Category.COMPLETED
+    controller.trace(ended.job.job_id)("requeued by Slurm, which had forgotten its end")
+    now = int(time.time())
+    again = replace(
+        known,
+        action=Action.REFIT if completed else Action.CANCEL,
+        requeued=True,
+        restarts=ended.end.restarts,
+        start_at=now,
+    )
+    start = (("StartTime", start_text(now, now)),)
+    operation = (
+        Operation(verb=Verb.UPDATE, fields=start) if completed else Operation(verb=Verb.CANCEL)
+    )
+    order = Order(
+        job_id=ended.job.job_id, end=known.key, operations=(operation,), shape=Shape(start_time=now)
+    )
+    for refused in carry_out(controller.slurm, journal, order, again):
+        controller.trace(ended.job.job_id)(f"refused by Slurm: {refused}")
+    return completed
 
 
 def _recorded(journal: Journal, known: EndEvent) -> tuple[Operation, ...]:
