@@ -28,10 +28,17 @@ def _check_states(run: Run) -> Iterator[str]:
     wanted = [run.fault.state] * run.phases
     if run.phases > 1 and run.fault.state != "COMPLETED":
         wanted[1] = "CANCELLED"  # its dependency cannot be satisfied any more
-    if run.moment is None and run.fault.strike and not run.fault.submits:
+    missed = run.moment is None and run.fault.strike and not run.fault.submits
+    if missed or _forgotten(run):
         wanted = ["COMPLETED"] * run.phases
+    if run.fault.forgettable and run.states[0] == "FAILED":
+        wanted[0] = "FAILED"  # Slurm knows of the exit code only; it has not run again
     if run.states != wanted:
         yield f"ended as {run.states}, expected {wanted}"
+
+
+def _forgotten(run: Run) -> bool:
+    return run.fault.forgettable and "cancelled" not in {end["category"] for end in run.ends()}
 
 
 def _check_restarts(run: Run) -> Iterator[str]:

@@ -37,6 +37,8 @@ class Fault:
     config: tuple[tuple[str, Any], ...] = ()
     submits: bool = False
     """`strike` submits the run itself."""
+    forgettable: bool = False
+    """Slurm may forget what was done before the plugin hears of it; then the run finishes."""
 
 
 def kill_rank(run: "Run") -> None:
@@ -162,6 +164,12 @@ def kill_slurmctld_at_the_end(run: "Run") -> None:
         kill_rank(run)
 
 
+def scancel_and_kill_slurmctld(run: "Run") -> None:
+    """The owner cancels the job, and slurmctld may forget it."""
+    with run.cluster.without_slurmctld(run):
+        scancel(run)
+
+
 def _until_done(run: "Run", act: Callable[[], None]) -> None:
     """What is to be killed may not be there yet."""
     deadline = time.monotonic() + 30
@@ -198,5 +206,12 @@ FAULTS: dict[str, Fault] = {
         state="FAILED", restarts=lambda most: most + 1, fails="exit:1@8"
     ),
     "slurmctld killed": Fault(strike=kill_slurmctld, submits=True),
+    "scancel, slurmctld killed": Fault(
+        strike=scancel_and_kill_slurmctld,
+        state="CANCELLED",
+        restarts=lambda _: 0,
+        submits=True,
+        forgettable=True,
+    ),
     "rank and slurmctld killed": Fault(strike=kill_slurmctld_at_the_end, nodes=2, submits=True),
 }
