@@ -15,6 +15,8 @@ from slurm_restart.control.install import hook_text
 from tests.devcluster import AS_ROOT, DevCluster, await_
 
 EXAMPLES = Path(__file__).parents[1] / "contrib" / "examples"
+PREFIX = Path(os.environ["CSX_SLURM_PREFIX"]) if "CSX_SLURM_PREFIX" in os.environ else None
+"""Another Slurm than the system's, to run these tests on."""
 FAST = {"backoff": [1, 1, 1], "short_wait": 0}
 """A policy for tests: the waits of the default one take minutes."""
 
@@ -39,7 +41,7 @@ class ManagedCluster(DevCluster):
         mode: str = "act",
         options: tuple[str, ...] = (),
     ) -> None:
-        super().__init__(nodes=nodes, options=options)
+        super().__init__(nodes=nodes, prefix=PREFIX, options=options)
         self.site_dir = self.directory / "site"
         self.state_dir = self.site_dir / "state"
         self.export_dir = self.site_dir / "public"
@@ -78,7 +80,9 @@ class ManagedCluster(DevCluster):
     def up(self) -> None:
         """Boot, with this interpreter's commands in the users' PATH."""
         super().up()
-        self.environment["PATH"] = f"{Path(sys.executable).parent}:{EXAMPLES}:{SYSTEM}"
+        self.environment["PATH"] = (
+            f"{Path(sys.executable).parent}:{EXAMPLES}:{self.bin_dir}:{SYSTEM}"
+        )
         self.environment["CSX_RESTART_SITE"] = str(self.site)
 
     # --- the plugin ------------------------------------------------------------------------------
@@ -198,9 +202,11 @@ class ManagedCluster(DevCluster):
                 mine = wanted in (process / "environ").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if mine and b"--run-dir" in command and str(self.root).encode() in (
-                process / "environ"
-            ).read_bytes():
+            if (
+                mine
+                and b"--run-dir" in command
+                and str(self.root).encode() in (process / "environ").read_bytes()
+            ):
                 parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
                 if b"slurmstepd" in (Path("/proc") / parent / "cmdline").read_bytes():
                     return int(process.name)
