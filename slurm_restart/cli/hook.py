@@ -23,14 +23,14 @@ from slurm_restart.errors import UsageError
     help="The site's present EpilogSlurmctld: it is run for every job, before this one.",
 )
 def command(site: Path, former: Path | None) -> None:
-    r"""Print the EpilogSlurmctld hook with the paths of this installation filled in.
+    """Print the EpilogSlurmctld hook with the paths of this installation filled in.
 
     \b
     Install it with:
       csx-restart hook > /etc/slurm_restart/csx-epilog
       chmod 755 /etc/slurm_restart/csx-epilog
     and the line EpilogSlurmctld=/etc/slurm_restart/csx-epilog in slurm.conf.
-    """
+    """  # noqa: D301 - the backspace is click's mark for lines that stay as they are
     for path in (site, former):
         if path is not None and not path.is_absolute():
             raise UsageError(f"{path}: expected an absolute path, slurmctld gives the hook no PATH")

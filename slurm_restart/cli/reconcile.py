@@ -16,7 +16,12 @@ from slurm_restart.errors import SlurmUnavailableError
 
 @click.command()
 @site_option
-@click.option("--every", type=click.FloatRange(min=0.2), help="Go on, with a sweep every SECONDS.")
+@click.option(
+    "--every",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0.2),
+    help="Go on, with a sweep every SECONDS.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what a sweep did as JSON.")
 def command(site_path: Path, every: float | None, as_json: bool) -> None:  # noqa: FBT001 - a flag
     """Verify decisions, fit pending jobs to today's nodes, and find ends that no hook judged.
