@@ -1,0 +1,239 @@
+"""Writes what the documentation draws from the code, or checks with --check that it is current."""
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import click
+
+from contrib.docs_words import ACTIONS, RULES, STOPS
+from slurm_restart import errors
+from slurm_restart.cli import restart, sbatch
+from slurm_restart.core.category import TREATMENTS, Category, Treatment
+from slurm_restart.core.classify import rules
+from slurm_restart.core.decision import stops
+from slurm_restart.core.finding import Role
+from slurm_restart.core.history import Action
+from slurm_restart.logs.rule import Rule
+from slurm_restart.logs.rules import load_rules
+from slurm_restart.submit.reference import reference
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+SECTION = re.compile(
+    r"(?P<begin><!-- drawn by contrib/docs: (?P<name>[\w-]+) -->\n).*?(?P<end><!-- until here -->)",
+    re.DOTALL,
+)
+
+NONE = "-"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(map(cell, line))} |\n" for line in lines)
+
+
+def cell(text: str) -> str:
+    """A text that does not end its cell."""
+    return text.replace("|", "\\|")
+
+
+# --- how an end becomes a decision ---------------------------------------------------------------
+
+
+def categories() -> str:
+    """What each category means for a restart."""
+
+    def row(category: Category, treatment: Treatment) -> tuple[str, ...]:
+        counts = "if no progress" if treatment.counts else "never"
+        restarts = treatment.restart.value
+        return (
+            f"`{category.value}`",
+            treatment.meaning,
+            restarts,
+            NONE if restarts == "no" else counts,
+            NONE if restarts == "no" else treatment.nodes.value,
+        )
+
+    rows = (row(category, TREATMENTS[category]) for category in Category)
+    return table(("category", "meaning", "restart?", "counts?", "excluded nodes"), rows)
+
+
+def classification() -> str:
+    """The rules that give an end its category, in order."""
+    seen: dict[str, int] = {}
+    rows = []
+    for number, (rule, category, confidence) in enumerate(rules(), 1):
+        seen[rule] = seen.get(rule, 0) + 1
+        when = RULES[f"{rule}#{seen[rule]}" if f"{rule}#{seen[rule]}" in RULES else rule]
+        name = "the job's own" if rule in {"job.word", "job.fatal"} else f"`{category.value}`"
+        rows.append((str(number), f"`{rule}`", when, name, confidence.value))
+    return table(("", "rule", "when", "category", "confidence"), rows)
+
+
+def stop_rules() -> str:
+    """The rules that end a run, in order."""
+    rows = ((str(number), f"`{stop}`", STOPS[stop]) for number, stop in enumerate(stops(), 1))
+    return table(("", "rule", "when"), rows)
+
+
+def actions() -> str:
+    """What is done about an end."""
+    rows = (
+        (f"`{action.value}`", "yes" if action.restarts else "no", ACTIONS[action.value])
+        for action in Action
+    )
+    return table(("action", "runs again?", "what is done"), rows)
+
+
+# --- commands ------------------------------------------------------------------------------------
+
+
+def paragraphs(text: str) -> str:
+    """A docstring as Markdown; what stands behind a backspace keeps its lines."""
+    parts = []
+    for part in re.split(r"\n\s*\n", text.strip()):
+        lines = [line.strip() for line in part.splitlines()]
+        if lines[0] == "\b":
+            parts.append("```\n" + "\n".join(lines[1:]) + "\n```")
+        else:
+            parts.append(" ".join(lines))
+    return "\n\n".join(parts)
+
+
+def option_row(option: click.Option) -> tuple[str, str]:
+    """Names and help of an option."""
+    names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
+    if not option.is_flag and not option.count:
+        names += f" {option.metavar or option.type.name.upper()}"
+    default = ""
+    if option.show_default:
+        shown = option.show_default if isinstance(option.show_default, str) else option.default
+        default = f" Default: {shown}."
+    needed = " Required." if option.required else ""
+    return names, f"{option.help or ''}{needed}{default}"
+
+
+def usage(name: str, command: click.Command) -> str:
+    """The command line in one line."""
+    words = ["csx-restart", name]
+    if any(isinstance(one, click.Option) for one in command.params):
+        words.append("[OPTIONS]")
+    for one in command.params:
+        if isinstance(one, click.Argument):
+            text = str(one.name).upper()
+            words.append(text if one.required else f"[{text}]")
+    return " ".join(words)
+
+
+def restart_commands() -> str:
+    """csx-restart, command by command."""
+    context = click.Context(restart.group)
+    parts = []
+    for name in restart.group.list_commands(context):
+        command = restart.group.get_command(context, name)
+        assert command is not None
+        options = [one for one in command.params if isinstance(one, click.Option)]
+        rows = [*map(option_row, options), ("`-h`, `--help`", "Show the help and exit.")]
+        parts.append(
+            f"### csx-restart {name}\n\n```\n{usage(name, command)}\n```\n\n"
+            f"{paragraphs(command.help or '')}\n\n{table(('option', 'meaning'), rows)}"
+        )
+    return "\n".join(parts)
+
+
+def sbatch_help() -> str:
+    """What `csx-sbatch --help` prints."""
+    return f"```\n{sbatch.HELP.rstrip()}\n```\n"
+
+
+def exit_codes() -> str:
+    """The exit codes of the package's errors."""
+    kinds = [one for one in vars(errors).values() if isinstance(one, type)]
+    found = sorted((kind.exit_code, kind) for kind in kinds if issubclass(kind, errors.CsxError))
+
+    def meaning(kind: type) -> str:
+        first = " ".join((kind.__doc__ or "").split("\n\n")[0].split())
+        return re.sub(r"(?<=\.) Exit code \d+.*$", "", first)
+
+    return table(("code", "meaning"), ((str(code), meaning(kind)) for code, kind in found))
+
+
+# --- rules over the log --------------------------------------------------------------------------
+
+
+def log_rules() -> str:
+    """The package's rules for root causes, in order; the others by number."""
+    known = load_rules(site=None)
+    parts = [log_table([rule for rule in known if rule.role is Role.ROOT])]
+    for role in Role:
+        if role is not Role.ROOT:
+            names = ", ".join(f"`{rule.id}`" for rule in known if rule.role is role)
+            parts.append(f"**{role.value}**: {names}.\n")
+    return "\n".join(parts)
+
+
+def log_table(known: Sequence[Rule]) -> str:
+    """One row a rule."""
+
+    def row(rule: Rule) -> tuple[str, ...]:
+        blame = NONE if rule.blame is None else rule.blame.value
+        remedy = "" if rule.remedy is None else f" *{rule.remedy}*"
+        meaning = f"{rule.meaning}{remedy}"
+        return (f"`{rule.id}`", f"`{rule.category.value}`", rule.confidence.value, blame, meaning)
+
+    return table(("rule", "category", "confidence", "names", "meaning, *remedy*"), map(row, known))
+
+
+# --- the pages -----------------------------------------------------------------------------------
+
+SECTIONS: dict[str, Callable[[], str]] = {
+    "categories": categories,
+    "rules": classification,
+    "stops": stop_rules,
+    "actions": actions,
+    "csx-restart": restart_commands,
+    "csx-sbatch": sbatch_help,
+    "exit-codes": exit_codes,
+    "log-rules": log_rules,
+}
+WHOLE: dict[str, Callable[[], str]] = {"reference/sbatch-options.md": reference}
+
+
+def drawn(text: str) -> str:
+    """A page with its marked sections as the code has them now.
+
+    Raises:
+        KeyError: a section of no known name.
+    """
+    return SECTION.sub(
+        lambda found: f"{found['begin']}\n{SECTIONS[found['name']]()}\n{found['end']}", text
+    )
+
+
+def pages() -> dict[Path, str]:
+    """Every page that is drawn from the code, as it should be."""
+    found = {path: path.read_text() for path in sorted(DOCS.rglob("*.md"))}
+    marked = {path: drawn(text) for path, text in found.items() if SECTION.search(text)}
+    return marked | {DOCS / name: write() for name, write in WHOLE.items()}
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Write the pages, or say which are not current."""
+    parser = argparse.ArgumentParser(prog="contrib/docs", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing; 1 if a page is old")
+    asked = parser.parse_args(args)
+    old = [path for path, text in pages().items() if path.read_text() != text]
+    for path in old:
+        if asked.check:
+            print(f"{path.relative_to(DOCS.parent)}: not current: run contrib/docs")
+        else:
+            path.write_text(pages()[path])
+            print(f"{path.relative_to(DOCS.parent)}: written")
+    return int(asked.check and bool(old))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

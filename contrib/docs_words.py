@@ -1,0 +1,62 @@
+"""What the tables of docs/explanation/decisions.md say beside what the code itself holds.
+
+A key that the code no longer has, or has anew, fails contrib/docs and tests/unit/test_docs.py.
+"""
+
+RULES = {
+    "slurm.prolog_failed": "Slurm has requeued and held the job because a node's prolog failed",
+    "slurm.requeue_hold": "the job was requeued on hold: `scontrol requeuehold`, a hold",
+    "slurm.deadline": "state DEADLINE, or reason DeadLine",
+    "slurm.usage_limit": "the reason is a limit of the association or the QOS",
+    "slurm.reservation": "the job's reservation was deleted",
+    "slurm.preempted": "state PREEMPTED, or Slurm shows a PreemptTime",
+    "job.completed_word": "the supervisor saw the trainer finish, and the exit code is 0 or Slurm "
+    "has requeued the job since",
+    "slurm.node_fail": "Slurm gave up a node: state NODE_FAIL, reason NodeDown, or (before 24.11) "
+    "a restart count that only a node failure leaves behind",
+    "job.word#1": "Slurm has requeued the job, and the supervisor had seen the trainer end by "
+    "itself with a known cause",
+    "slurm.boot_fail": "state BOOT_FAIL",
+    "slurm.stepd_lost": "Slurm has requeued the job, with wait status 1: the batch step's "
+    "slurmstepd is gone",
+    "slurm.requeued": "the job is pending again already: requeued by a person, or (where Slurm "
+    "does not tell the two apart) preempted with requeue",
+    "slurm.time_limit": "state TIMEOUT, or reason TimeLimit",
+    "slurm.cancelled": "state CANCELLED",
+    "slurm.oom": "state OUT_OF_MEMORY, or reason OutOfMemory",
+    "slurm.completed": "state COMPLETED",
+    "slurm.ended_silently": "exit code 0, and the supervisor did not say that the run has "
+    "finished: before 24.11 this is how a cancelled job looks while COMPLETING",
+    "job.time_limit": "the supervisor ended the trainer because the time limit was near, and the "
+    "attempt did run that long",
+    "job.fatal": "the supervisor's judgement of exit status and log is a cause that no restart "
+    "mends",
+    "slurm.node_down": "a node of the job is down, whatever else happened",
+    "job.word#2": "the supervisor's judgement of exit status and log is any other known cause",
+    "signal.crash": "the batch script or the trainer died of SIGILL, SIGABRT, SIGBUS, SIGFPE or "
+    "SIGSEGV",
+    "exit.nonzero": "an exit code or a signal, and nothing else is known",
+    "unlisted": "anything else",
+}
+
+STOPS = {
+    "not-recoverable": "the category's row says that no restart helps",
+    "requeue-disabled": "the job's Requeue flag is off (`scontrol update Requeue=0`)",
+    "total-cap": "restarts in all, those that never count apart, have reached the site's "
+    "`max_total_restarts`; Slurm's own restart count, which no user can forge, is counted too",
+    "oom-repeated": "the node's memory was used up a second time at the same step",
+    "repeated": "the same root-cause line at the same step for the `stop_on_repeat`th time (only "
+    "`data.corrupt` and `numeric.nan`)",
+    "budget": "more than `max_num_restarts` ends in a row without a new checkpoint",
+}
+
+ACTIONS = {
+    "requeue": "`scontrol requeue` while the job is COMPLETING, then exclusions, size, begin time",
+    "refit": "Slurm, or a person, has requeued the job already: only exclusions, size and begin "
+    "time are set",
+    "release": "Slurm has requeued the job and held it (a failed prolog): it is set right and "
+    "released",
+    "cancel": "Slurm has requeued the job, but it is not to run again: AdminComment says why, then "
+    "`scancel`",
+    "leave": "nothing: the job keeps the final state that Slurm gave it",
+}
