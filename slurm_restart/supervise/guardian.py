@@ -61,12 +61,12 @@ class Guardian:
         """Send a signal to the trainer's process group, if the trainer still runs."""
         self._send({"signal": number})
 
-    def end(self, number: int, *, but_group: int | None = None) -> None:
-        """Send a signal to everything below the guardian, but not to one process group.
+    def end(self, number: int, *, told_group: int | None = None) -> None:
+        """Send a signal to everything below the guardian; SIGKILL until nothing is left.
 
-        SIGKILL is sent until nothing is left.
+        `told_group` is a process group that has had the signal, as `signal_descendants` takes it.
         """
-        self._send({"end": number, "but_group": but_group})
+        self._send({"end": number, "told_group": told_group})
 
     def dismiss(self) -> None:
         """Close the channel: whatever is still there is ended."""
@@ -162,10 +162,10 @@ class _Guard:
         elif "signal" in message and self._trainer is not None:
             processes.signal_group(self._trainer, message["signal"])
         elif "end" in message:
-            self._end(message["end"], but_group=message["but_group"])
+            self._end(message["end"], told_group=message["told_group"])
 
-    def _end(self, number: int, *, but_group: int | None = None) -> None:
-        processes.signal_descendants(os.getpid(), number, but_group=but_group)
+    def _end(self, number: int, *, told_group: int | None = None) -> None:
+        processes.signal_descendants(os.getpid(), number, told_group=told_group)
         if number == signal.SIGKILL:
             self._kill_at = time.monotonic()
 

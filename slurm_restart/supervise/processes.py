@@ -41,9 +41,23 @@ def signal_group(group: int, number: int) -> None:
         os.killpg(group, number)
 
 
-def signal_descendants(root: int, number: int, *, but_group: int | None = None) -> None:
-    """Send a signal to everything below a process, but not to one process group."""
+def signal_descendants(
+    root: int, number: int, *, but_group: int | None = None, told_group: int | None = None
+) -> None:
+    """Send a signal to everything below a process.
+
+    Args:
+        root: the process.
+        number: the signal.
+        but_group: a process group that is left out.
+        told_group: one that has had the signal: whoever in it has a handler may be at work on it,
+            and does not get it again. Whoever has none would be dead, had it not been born just
+            then, when its parent's handler caught the signal in its stead.
+    """
+    told = set(descendants(root)) - set(descendants(root, but_group=told_group))
     for pid in descendants(root, but_group=but_group):
+        if pid in told and _handles(pid, number):
+            continue
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
 
@@ -62,6 +76,16 @@ def descendants(root: int, *, but_group: int | None = None) -> tuple[int, ...]:
         found += level
         level = [pid for parent in level for pid in children[parent]]
     return tuple(pid for pid in found if pid not in left_out)
+
+
+def _handles(pid: int, number: int) -> bool:
+    """Whether a process has a handler for a signal."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as stream:  # noqa: PTH123 - as below
+            caught = stream.read().partition(b"SigCgt:")[2].split(maxsplit=1)[0]
+    except (OSError, IndexError):
+        return False
+    return bool(int(caught, 16) >> (number - 1) & 1)
 
 
 def _all() -> Iterator[tuple[int, int, str, int]]:

@@ -73,8 +73,8 @@ class Guarded(Protocol):
     def signal(self, number: int) -> None:
         """Send a signal to the trainer's process group."""
 
-    def end(self, number: int, *, but_group: int | None = None) -> None:
-        """Send a signal to everything below the guardian, but not to one process group."""
+    def end(self, number: int, *, told_group: int | None = None) -> None:
+        """Send a signal to everything below the guardian; `told_group` has had it already."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,7 +154,7 @@ class Watch:
         else:
             # Its group has been told already, and may still be saving: a shell is gone at once
             # while the program that it ran takes its time.
-            self._guardian.end(signal.SIGTERM, but_group=self._told_group)
+            self._guardian.end(signal.SIGTERM, told_group=self._told_group)
 
     def _react(self, reaction: Reaction) -> None:
         if self._status is None:

@@ -145,7 +145,7 @@ def test_the_owners_question_settles_what_nobody_else_could(cluster: ManagedClus
 
 @pytest.mark.parametrize("trap", ["", "trap 'echo told; exit 0' TERM; "])
 def test_scancel(cluster: ManagedCluster, trap: str) -> None:
-    job_id = submit(cluster, f"{trap}echo ready; sleep 73903 & wait")
+    job_id = submit(cluster, f"{trap}sleep 73903 & echo ready; wait")
     await_output(cluster, "ready")
     cluster.run("scancel", str(job_id))
     assert cluster.await_end(job_id, timeout=60) == "CANCELLED"

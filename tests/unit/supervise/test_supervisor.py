@@ -129,7 +129,7 @@ def test_usr1_ends_the_trainer_and_is_the_time_limit(run):
 
 
 def test_a_trainer_that_ends_well_when_told_to_has_not_finished(run):
-    process = run.start_ready("trap 'sleep 0.3; exit 0' TERM; echo ready; sleep 300 & wait")
+    process = run.start_ready("trap 'sleep 0.3; exit 0' TERM; sleep 300 & echo ready; wait")
     process.send_signal(signal.SIGUSR1)
     assert process.wait(10) == 128 + signal.SIGTERM
     assert run.end_of(0)["category"] == "timeout"
@@ -139,7 +139,7 @@ def test_a_trainer_that_ends_well_when_told_to_has_not_finished(run):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_signals_that_end_the_job_reach_the_trainer(run, number):
     name = "INT" if number == signal.SIGINT else "TERM"
-    process = run.start_ready(f"trap 'echo got; exit 3' {name}; echo ready; sleep 300 & wait")
+    process = run.start_ready(f"trap 'echo got; exit 3' {name}; sleep 300 & echo ready; wait")
     process.send_signal(number)
     assert process.wait(10) == 3
     assert "got" in run.output_of(0)

@@ -34,8 +34,8 @@ class Guardian:
             self.events.put(Ended(number))
             self.events.put(Gone())
 
-    def end(self, number, *, but_group=None):
-        self.told.append(("all", number, but_group))
+    def end(self, number, *, told_group=None):
+        self.told.append(("all", number, told_group))
         if number == signal.SIGKILL and not self.hangs:
             if self.running:
                 self.events.put(Ended(number))
