@@ -151,8 +151,9 @@ def _look_at_running(look: _Look, result: Sweep) -> None:
         # The word may be lost as well, where the hook had put the end on record.
         if not word.ended and not _ended_since(look, journal.history):
             return
-        seen = journal.history.ghost
-        if seen is None or seen.key != EndKey(submit_time, word.attempt):
+        seen, started = journal.history.ghost, look.job.start_time or 0
+        # An attempt may start under the SubmitTime and the word of the one before.
+        if seen is None or seen.key != EndKey(submit_time, word.attempt) or seen.at < started:
             ghost = GhostEvent(at=now, submit_time=submit_time, attempt=word.attempt)
             journal.append(ghost)
             return
