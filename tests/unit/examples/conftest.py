@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -6,5 +7,7 @@ from tests.unit.examples.example import Example
 
 
 @pytest.fixture
-def example(tmp_path: Path) -> Example:
-    return Example(tmp_path)
+def example(tmp_path: Path) -> Iterator[Example]:
+    one = Example(tmp_path)
+    yield one
+    one.end()

@@ -20,6 +20,7 @@ class Example:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._started: list[subprocess.Popen] = []
         self.environment = {
             name: value
             for name, value in os.environ.items()
@@ -60,7 +61,7 @@ class Example:
 
     def start(self, *arguments: object, program: str = "cszoo", **env: str) -> subprocess.Popen:
         """Start it; its stdout and stderr come as one text."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, str(EXAMPLES / program), *map(str, arguments)],
             cwd=self.folder,
             env=self.environment | env,
@@ -68,6 +69,14 @@ class Example:
             stderr=subprocess.STDOUT,
             text=True,
         )
+        self._started.append(process)
+        return process
+
+    def end(self) -> None:
+        """Leave no process behind."""
+        for process in self._started:
+            process.kill()
+            process.communicate(timeout=TIMEOUT)
 
     def run(self, *arguments: object, program: str = "cszoo", code: int = 0, **env: str) -> str:
         """Run it to its end, which is this exit code; what it said."""

@@ -50,6 +50,18 @@ def test_micro_batches_make_up_the_batch(textmodel: ModuleType, batch_size: int)
     assert sum(sizes) == batch_size
 
 
+def test_every_micro_batch_has_data_of_its_own(textmodel: ModuleType) -> None:
+    text = np.arange(50_000) // 200
+    first = {"seed": 1, "step": 2, "number": 3, "batch_size": 64}
+    others = [first | {name: first[name] + 50} for name in ("seed", "step", "number")]
+
+    def drawn(where: dict[str, int]) -> bytes:
+        return textmodel.micro_batch(text, textmodel.Shape(), **where)[0].tobytes()
+
+    assert drawn(first) == drawn(first)
+    assert all(drawn(other) != drawn(first) for other in others)
+
+
 def test_the_corpus_is_the_same_every_time(textmodel: ModuleType) -> None:
     one, other = textmodel.corpus(), textmodel.corpus()
     assert one.digest == other.digest
