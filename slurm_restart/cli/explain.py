@@ -74,8 +74,10 @@ def _clock(seconds: int) -> str:
 
 def _end_lines(number: int, end: EndReport, attempt: dict[str, object]) -> list[str]:
     name = number if end.attempt is None else end.attempt
-    nodes = f" on {len(end.nodes)} nodes" if end.nodes else ""
-    ran = f" after {end.run_time} s" if end.run_time is not None else ""
+    count = len(end.nodes)
+    nodes = f" on {count} {'node' if count == 1 else 'nodes'}" if end.nodes else ""
+    # Of a job that it has requeued itself, Slurm shows no run time any more.
+    ran = f" after {end.run_time} s" if end.run_time else ""
     lines = [f"attempt {name}{nodes} ended {_clock(end.at)}{ran}: {end.category}"]
     lines.append(f"  judged by    {end.rule} (found by the {end.found_by})")
     root = attempt.get("root_cause")
