@@ -65,6 +65,9 @@ def run_all(calls: Sequence[Call], *, timeout: float) -> tuple[Completed, ...]:
         SlurmUnavailableError: one of them did not end in time.
         SlurmError: one of them could not be started.
     """
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        # Inherited so, it would make every exit code 0.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     deadline = time.monotonic() + timeout
     children: list[subprocess.Popen[bytes]] = []
     try:

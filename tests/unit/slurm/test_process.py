@@ -134,3 +134,9 @@ def test_no_descriptor_is_left_open() -> None:
         with pytest.raises(SlurmUnavailableError):
             run(["sleep", "9"], timeout=0.05)
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+def test_exit_codes_where_the_caller_ignores_its_children() -> None:
+    code = "from slurm_restart.slurm.process import run; print(run(['false'], timeout=9).code)"
+    script = f'trap "" CHLD; exec {sys.executable} -c "$0"'
+    assert run(["sh", "-c", script, code], timeout=30).stdout == "1\n"
