@@ -29,6 +29,8 @@ _SHORTEST_BEGINNING = len("--num_")
 _OVERRIDES: dict[str, str] = {
     "--checkpoint_path": "it would load the same checkpoint again in every attempt: set "
     "trainer.fit.ckpt_path in the config",
+    "--load_checkpoint_states": "a restart would lose its step and its optimizer: use the callback "
+    "LoadCheckpointStates in the config, which restarts leave out",
     "--num_csx": "each attempt is told how many systems it has: use csx-sbatch --num-csx",
     "--model_dir": "csx-sbatch has to know it: set trainer.init.model_dir in the config",
 }

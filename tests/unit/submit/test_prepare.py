@@ -202,6 +202,10 @@ def test_more_systems_at_least_than_at_most(submission):
         (["-w", "csx1"], "-w (--nodelist): refused: a job pinned to nodes"),
         (["--", "--num_csx=2"], "--num_csx (trainer option): refused: "),
         (["--", "--checkpoint_pa", "x"], "--checkpoint_pa (trainer option): refused: "),
+        (
+            ["--", "--load_checkpoint_states=model"],
+            "--load_checkpoint_states (trainer option): ref",
+        ),
         (["--", "-o", "x"], "-o (trainer option): refused: "),
         (["other.yaml"], "expected one trainer config, got 'trainer.yaml' 'other.yaml'"),
     ],
