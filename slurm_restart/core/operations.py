@@ -82,9 +82,11 @@ def update(shape: Shape, hostlist: str, *, start: str | None = None) -> tuple[Op
     nodes = () if shape.exc_nodes is None else (("ExcNodeList", hostlist),)
     size: tuple[tuple[str, str], ...] = ()
     if shape.num_nodes is not None:
-        # A minimum alone would leave the maximum; the CPUs have to shrink with the nodes.
-        exactly = f"{shape.num_nodes}-{shape.num_nodes}"
-        size = (("NumNodes", exactly), ("NumCPUs", exactly))
+        # A minimum of nodes alone would leave the maximum. The CPUs have to shrink with the nodes,
+        # but only their minimum: a maximum ends in BadConstraints where nodes have more CPUs than
+        # one (measured with 1, 2 and 4 CPUs a node on 22.05 and 25.11).
+        count = shape.num_nodes
+        size = (("NumNodes", f"{count}-{count}"), ("NumCPUs", str(count)))
     when: list[tuple[str, str]] = []
     if start is not None:
         when.append(("StartTime", start))

@@ -12,8 +12,8 @@ STEPS, EVERY = 60, 5
 
 @pytest.fixture(scope="module")
 def cluster_options() -> dict[str, object]:
-    # With 2, a node that a person has set DOWN comes back by itself when its slurmd registers.
-    return {"nodes": 5, "options": ("--set", "ReturnToService=1")}
+    # A shrink has to fit nodes of several CPUs: see core.operations.update.
+    return {"nodes": 5, "options": ("--cpus", "4")}
 
 
 def start(cluster: ManagedCluster, *, nodes: int = 3, **changes: object) -> int:
