@@ -127,7 +127,7 @@ class Run:
             try:
                 mine = f"{MARK}={self.mark}".encode() in (folder / "environ").read_bytes()
                 state = (folder / "stat").read_text().rpartition(") ")[2][0]
-                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             except OSError:
                 continue
             if mine and state not in "ZX":
