@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from slurm_restart.core.category import TREATMENTS, Category, Confidence, Nodes, Restart
 from slurm_restart.core.digest import Digest
-from slurm_restart.core.finding import Finding, Role, choose
+from slurm_restart.core.finding import Finding
 from slurm_restart.core.job import JobEnd, JobFlag, JobState
 
 SIGTERM, SIGKILL = 15, 9
-_CRASH_SIGNALS = frozenset({4, 6, 7, 8, 11})  # ILL ABRT BUS FPE SEGV
+CRASH_SIGNALS = frozenset({4, 6, 7, 8, 11})  # ILL ABRT BUS FPE SEGV
 TIME_LIMIT_MARGIN = 300
 """Seconds before the time limit within which a supervisor's word `timeout` is believed.
 
@@ -116,6 +116,8 @@ class EndFacts:
 
 @dataclass(frozen=True)
 class _Rule:
+    """One row: the first that matches an end says what it was."""
+
     id: str
     category: Category
     confidence: Confidence
@@ -240,7 +242,7 @@ _RULES: tuple[_Rule, ...] = (
         "signal.crash",
         Category.SOFTWARE_CRASH,
         _LIKELY,
-        lambda f: f.end.signal in _CRASH_SIGNALS or f.end.exit_code - 128 in _CRASH_SIGNALS,
+        lambda f: f.end.signal in CRASH_SIGNALS or f.end.exit_code - 128 in CRASH_SIGNALS,
     ),
     _Rule("exit.nonzero", Category.UNKNOWN, _GUESS, lambda f: not f.clean_exit),
     _Rule("unlisted", Category.UNLISTED, _GUESS, lambda _: True),
@@ -294,52 +296,4 @@ def classify(facts: EndFacts, named: Sequence[str] = ()) -> Termination:
         root_hash=word.root if word is not None and rule.id in _WORD_RULES else None,
         requeued=facts.requeued,
         ghost=facts.end.ghost,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class LogVerdict:
-    """What the supervisor makes of its trainer's end from the exit status and the log."""
-
-    category: Category
-    rule: str
-    confidence: Confidence
-    nodes: tuple[str, ...] = ()
-    root_cause: RootCause | None = None
-    secondary: tuple[Finding, ...] = ()
-
-
-def classify_log(
-    findings: Sequence[Finding], *, exit_code: int, signal: int, file: str | None = None
-) -> LogVerdict:
-    """Judge a trainer's end without Slurm: exit status 0 is completed whatever the text says."""
-    if exit_code == 0 and signal == 0:
-        return LogVerdict(
-            category=Category.COMPLETED, rule="exit.zero", confidence=Confidence.CERTAIN
-        )
-    finding = choose(findings)
-    if finding is not None and finding.role is Role.ROOT:
-        guess = finding.confidence is Confidence.GUESS
-        fatal = TREATMENTS[finding.category].restart is Restart.NO
-        return LogVerdict(
-            # A guess never stops a run.
-            category=Category.UNKNOWN if guess and fatal else finding.category,
-            rule=finding.rule,
-            confidence=finding.confidence,
-            nodes=() if guess else finding.nodes,
-            root_cause=RootCause(line=finding.line, text=finding.text, file=file),
-            secondary=tuple(other for other in findings if other is not finding),
-        )
-    if signal in _CRASH_SIGNALS or exit_code - 128 in _CRASH_SIGNALS:
-        return LogVerdict(
-            category=Category.SOFTWARE_CRASH, rule="signal.crash", confidence=Confidence.LIKELY
-        )
-    return LogVerdict(
-        category=Category.UNKNOWN,
-        rule="exit.nonzero" if finding is None else finding.rule,
-        confidence=Confidence.GUESS,
-        root_cause=None
-        if finding is None
-        else RootCause(line=finding.line, text=finding.text, file=file),
-        secondary=tuple(findings),
     )

@@ -124,6 +124,8 @@ def _why_repeated(it: Situation) -> str:
 
 @dataclass(frozen=True)
 class _Stop:
+    """One row: the first that matches a situation ends the run."""
+
     id: str
     when: Callable[[Situation], bool]
     reason: Callable[[Situation], str]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slurm_restart.core.category import Category, Confidence
-from slurm_restart.core.classify import LogVerdict
+from slurm_restart.core.log_verdict import LogVerdict
 from slurm_restart.errors import CsxError
 from slurm_restart.slurm.hostlist import fold
 from slurm_restart.supervise.judge import Ending, Stop, explain, fingerprint, judge, recoverable

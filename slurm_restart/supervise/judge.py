@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from enum import Enum
 
 from slurm_restart.core.category import TREATMENTS, Category, Confidence, Restart
-from slurm_restart.core.classify import LogVerdict, Termination, classify_log
+from slurm_restart.core.classify import Termination
 from slurm_restart.core.decision import Decision, Progress, Situation, decide
 from slurm_restart.core.digest import Digest
 from slurm_restart.core.finding import Finding
 from slurm_restart.core.history import Action, EndEvent, fold
+from slurm_restart.core.log_verdict import LogVerdict, classify_log
 from slurm_restart.core.policy import SitePolicy, policy_for
 from slurm_restart.logs.lines import split_label
 from slurm_restart.trainer.records import AttemptEnd, AttemptStart

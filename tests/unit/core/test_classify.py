@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from slurm_restart.core.category import Category, Confidence
-from slurm_restart.core.classify import EndFacts, classify, classify_log
+from slurm_restart.core.classify import EndFacts, classify
 from slurm_restart.core.finding import Finding, Role
 from slurm_restart.core.job import JobFlag, JobState
+from slurm_restart.core.log_verdict import classify_log
 from tests.unit.core import facts
 
 SILENT: dict[str, Any] = {"ended": False, "exit": None, "cause": None}

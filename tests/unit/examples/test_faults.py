@@ -6,8 +6,8 @@ import socket
 import pytest
 
 from slurm_restart.core.category import Category
-from slurm_restart.core.classify import classify_log
 from slurm_restart.core.finding import Role
+from slurm_restart.core.log_verdict import classify_log
 from slurm_restart.logs.rules import load_rules
 from slurm_restart.logs.scanner import LogScanner
 from tests.devcluster import await_

@@ -1,9 +1,9 @@
 import pytest
 
 from slurm_restart.core.category import Category, Confidence
-from slurm_restart.core.classify import LogVerdict
 from slurm_restart.core.finding import Finding, Role
 from slurm_restart.core.history import Action
+from slurm_restart.core.log_verdict import LogVerdict
 from slurm_restart.errors import ConfigError, StateError
 from slurm_restart.supervise.conclude import conclude, failed_to_prepare
 from slurm_restart.supervise.judge import Ending, Stop, expect, explain, fingerprint, judge
