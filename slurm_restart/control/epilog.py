@@ -13,6 +13,12 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from slurm_restart.control.late import put_off
+
+# dataclasses imports it for the signatures of classes without a docstring, of which there are none
+# here: 5 ms of the hook's 80 (measured).
+put_off("inspect")
+
 from slurm_restart.control.controller import Controller, commands_for
 from slurm_restart.control.environment import HookEnvironment, read_environment
 from slurm_restart.control.site import Site, load_site
