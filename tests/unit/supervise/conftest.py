@@ -127,11 +127,11 @@ class Run:
             try:
                 mine = f"{MARK}={self.mark}".encode() in (folder / "environ").read_bytes()
                 state = (folder / "stat").read_text().rpartition(") ")[2][0]
-                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
             except OSError:
                 continue
             if mine and state not in "ZX":
-                found[int(folder.name)] = line
+                found[int(folder.name)] = line.decode(errors="replace")
         return found
 
     def end_of(self, attempt: int) -> dict:
