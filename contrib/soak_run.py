@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import yaml
 
@@ -72,8 +72,10 @@ def undisturbed(cluster: SoakCluster) -> Path:
 class Soak:
     """Lets the runs live, so many at a time."""
 
-    def __init__(self, cluster: SoakCluster, runs: Sequence[Run], keep: Path | None) -> None:
-        self._cluster, self._runs, self._keep = cluster, runs, keep
+    def __init__(
+        self, cluster: SoakCluster, runs: Sequence[Run], *, keep: Path | None, out: TextIO
+    ) -> None:
+        self._cluster, self._runs, self._keep, self._out = cluster, runs, keep, out
         self._todo: queue.SimpleQueue[Run] = queue.SimpleQueue()
         self._reference = undisturbed(cluster)
         self._begun = time.monotonic()
@@ -116,10 +118,11 @@ class Soak:
             print(
                 f"{time.monotonic() - self._begun:6.0f} s  {'WRONG' if run.wrong else 'ok':<5}  "
                 f"run {run.number}, job {run.jobs}: {run.nodes} nodes, {run.name}{moment}: {chain}",
+                file=self._out,
                 flush=True,
             )
             for text in run.wrong:
-                print(f"{'':17}{text}", flush=True)
+                print(f"{'':17}{text}", file=self._out, flush=True)
 
     def _save(self, run: Run, target: Path) -> None:
         """Everything that tells what happened."""
@@ -183,7 +186,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--nodes", type=int, default=8, help="nodes of the cluster (default 8)")
     parser.add_argument("--fault", action="append", choices=FAULTS, help="only this one (again)")
     parser.add_argument("--keep", type=Path, help="where logs of runs that went wrong are put")
-    parser.add_argument("--json", action="store_true", help="the verdict as JSON, last")
+    parser.add_argument("--json", action="store_true", help="the verdict as JSON")
     return parser.parse_args()
 
 
@@ -196,8 +199,10 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with SoakCluster(args.nodes) as cluster:
         runs = draw_runs(cluster, args.n, args.seed, args.fault or list(FAULTS))
-        print(f"{args.n} runs, seed {args.seed}, {args.parallel} at a time on {args.nodes} nodes")
-        Soak(cluster, runs, args.keep).live(args.parallel)
+        out = sys.stderr if args.json else sys.stdout
+        told = f"{args.n} runs, seed {args.seed}, {args.parallel} at a time on {args.nodes} nodes"
+        print(told, file=out, flush=True)
+        Soak(cluster, runs, keep=args.keep, out=out).live(args.parallel)
         verdict = summary(runs, cluster, args.seed)
     print(json.dumps(verdict, indent=2)) if args.json else show(verdict)
     return 1 if verdict["wrong"] or verdict["failed_sweeps"] else 0
