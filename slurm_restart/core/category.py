@@ -129,6 +129,21 @@ TREATMENTS: dict[Category, Treatment] = {
     Category.UNLISTED: _no("an end without a rule of its own gets no action"),
 }
 
+SLURMS_OWN = frozenset(
+    {
+        Category.HELD,
+        Category.PREEMPTION,
+        Category.PROLOG_FAILED,
+        Category.REQUEUED,
+        Category.RESERVATION_ENDED,
+        Category.UNLISTED,
+    }
+)
+"""Only Slurm can know these, so a job's own word for them is not believed.
+
+They escape the counters and the cap, or let a held job go, which no user may bring about.
+"""
+
 
 class Confidence(Enum):
     """How sure a classification is; a guess never blames and never stops a run."""

@@ -3,7 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from slurm_restart.core.category import TREATMENTS, Category, Confidence, Nodes, Restart
+from slurm_restart.core.category import (
+    SLURMS_OWN,
+    TREATMENTS,
+    Category,
+    Confidence,
+    Nodes,
+    Restart,
+)
 from slurm_restart.core.digest import Digest
 from slurm_restart.core.finding import Finding
 from slurm_restart.core.job import JobEnd, JobFlag, JobState
@@ -106,7 +113,8 @@ class EndFacts:
     @property
     def cause(self) -> Category | None:
         """What the supervisor made of the trainer's end, where it saw it."""
-        return self.word.cause if self.word is not None and self.word.ended else None
+        said = self.word.cause if self.word is not None and self.word.ended else None
+        return Category.UNKNOWN if said in SLURMS_OWN else said
 
     @property
     def clean_exit(self) -> bool:
@@ -139,11 +147,15 @@ def _state(*states: JobState) -> Callable[[EndFacts], bool]:
 
 def _by_limit(facts: EndFacts) -> bool:
     # Reasons of associations and QOS: AssocGrpCPUMinutesLimit, QOSMaxWallDuration…Limit (squeue).
-    return facts.end.reason.startswith(("Assoc", "QOS")) and facts.end.reason.endswith("Limit")
+    # A job that is pending again shows with such a reason only why it waits.
+    reason = facts.end.reason
+    return reason.startswith(("Assoc", "QOS")) and reason.endswith("Limit") and not facts.requeued
 
 
 def _fatal_word(facts: EndFacts) -> bool:
-    return facts.cause is not None and TREATMENTS[facts.cause].restart is Restart.NO
+    # A finished run that fails all the same is none: its next attempt ends as success at once.
+    cause = facts.cause
+    return cause not in (None, Category.COMPLETED) and TREATMENTS[cause].restart is Restart.NO
 
 
 # First match wins. Slurm's own facts stand above everything that the job says of itself; the last
@@ -284,8 +296,8 @@ def classify(facts: EndFacts, named: Sequence[str] = ()) -> Termination:
     rule = next(rule for rule in _RULES if rule.when(facts))
     category, rule_id = rule.category, rule.id
     word = facts.word if facts.ended_by_itself else None
-    if rule.id in _WORD_RULES and word is not None and word.cause is not None:
-        category, rule_id = word.cause, word.rule or rule.id
+    if rule.id in _WORD_RULES and word is not None and facts.cause is not None:
+        category, rule_id = facts.cause, word.rule or rule.id
     own = set(facts.end.nodes)
     return Termination(
         category=category,

@@ -163,10 +163,14 @@ def _restart_action(it: Situation) -> Action:
     return Action.REFIT if it.termination.requeued else Action.REQUEUE
 
 
+_HELD = frozenset({Category.HELD, Category.RESERVATION_ENDED})
+"""The job waits for a person: Slurm holds it, too, when its reservation is deleted."""
+
+
 def _stop_action(it: Situation) -> Action:
-    # What a person has requeued on hold is his; what Slurm has requeued has to be taken back.
+    # What waits for a person is his; what Slurm has requeued otherwise has to be taken back.
     termination = it.termination
-    if termination.category is Category.HELD or not (termination.requeued or termination.ghost):
+    if termination.category in _HELD or not (termination.requeued or termination.ghost):
         return Action.LEAVE
     if termination.category is Category.COMPLETED:
         # The attempt runs once more: it ends as success at once, and dependents live.

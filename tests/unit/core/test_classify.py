@@ -46,6 +46,27 @@ CLEAN = {"exit_code": 0, "signal": 0, "reason": "None"}
         (Category.SOFTWARE_CRASH, {"exit_code": 139}),
         (Category.DEADLINE, CLEAN | {"reason": "DeadLine"}),
         (Category.USAGE_LIMIT, CLEAN | {"reason": "AssocGrpCPUMinutesLimit"}),
+        (Category.USAGE_LIMIT, CLEAN | {"reason": "QOSMaxWallDurationPerJobLimit"}),
+        (Category.RESERVATION_ENDED, CLEAN | {"reason": "ReservationDeleted"}),
+        (Category.RESERVATION_ENDED, CLEAN | {"flags": {JobFlag.RESV_DEL_HOLD}}),
+        (Category.HELD, CLEAN | {"reason": "JobHeldUser", "restarts": 1}),
+        (Category.HELD, CLEAN | {"reason": "JobHeldAdmin", "restarts": 1}),
+        (Category.OOM_HOST, {"exit_code": 0, "signal": 9, "reason": "OutOfMemory"}),
+        (Category.UNKNOWN, {"exit_code": 0, "signal": 15, "reason": "JobLaunchFailure"}),
+        (Category.SOFTWARE_CRASH, {"exit_code": 0, "signal": 6, "reason": "JobLaunchFailure"}),
+        (Category.SOFTWARE_CRASH, {"exit_code": 134}),
+        # Slurm's own requeue of a failed node prolog, which 22.05 shows with exit 0:54 as well.
+        (
+            Category.PROLOG_FAILED,
+            {"exit_code": 0, "signal": 54, "reason": "launch_failed_requeued_held", "restarts": 1},
+        ),
+        # --no-requeue: the same node failure as 22.05 and later releases put it.
+        (Category.HARDWARE_NODE, {"exit_code": 0, "signal": 1, "reason": "NodeDown"}),
+        # Found pending by a sweep: the reason is the one for which it waits, not the end's.
+        (
+            Category.REQUEUED,
+            CLEAN | {"state": JobState.PENDING, "env_restarts": None, "reason": "QOSGrpNodeLimit"},
+        ),
         # From 24.11 the base state is there.
         (Category.COMPLETED, CLEAN | {"state": JobState.COMPLETED}),
         (Category.CANCELLED, CLEAN | {"state": JobState.CANCELLED}),
@@ -91,12 +112,53 @@ def test_slurms_facts_alone(category: Category, end: dict[str, Any]) -> None:
         # `timeout` is believed only near the limit.
         (Category.TIMEOUT, {"cause": Category.TIMEOUT}, {"run_time": 3500}),
         (Category.UNKNOWN, {"cause": Category.TIMEOUT}, {"run_time": 600}),
+        # A finished run that fails all the same is restarted, and ends as success at once.
+        (Category.UNKNOWN, {"cause": Category.COMPLETED, "exit": 0}, {"exit_code": 137}),
+        # scancel of a trainer that is failing: the hook's environment says 0:0.
+        (Category.CANCELLED, {"cause": Category.SOFTWARE_CRASH}, CLEAN),
+        (Category.TIMEOUT, {"cause": Category.COMPLETED}, {"state": JobState.TIMEOUT}),
+        # A down node explains more than what the job could see of it, but not a wrong config.
+        (
+            Category.HARDWARE_NODE,
+            {"cause": Category.NETWORK_FABRIC},
+            {"down_nodes": facts.nodes(csx2="DOWN")[1:2]},
+        ),
+        (
+            Category.CONFIG,
+            {"cause": Category.CONFIG},
+            {"down_nodes": facts.nodes(csx2="DOWN")[1:2]},
+        ),
         # A cause without an end says nothing.
         (Category.UNKNOWN, {"cause": Category.CONFIG, "ended": False}, {}),
     ],
 )
 def test_the_jobs_own_word(category: Category, word: dict[str, Any], end: dict[str, Any]) -> None:
     assert judge(word, **end).category is category
+
+
+# What a job can know of its own end, by hand: everything that is no doing of Slurm's.
+BELIEVED = {
+    "cancelled", "deadline", "usage_limit",
+    "compile", "config", "code", "auth", "storage.full", "memory.device_oom",
+    "hardware.accelerator", "hardware.node", "network.fabric", "network.rendezvous", "storage.io",
+    "dependency.service", "software.crash", "data.corrupt", "numeric.nan", "hang", "oom_host",
+    "checkpoint.corrupt",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("cause", Category)
+def test_a_forged_cause_neither_escapes_the_counters_nor_releases_a_job(cause: Category) -> None:
+    believed = cause.value in BELIEVED
+    found = judge({"cause": cause, "rule": "r", "root": "0" * 8})
+    assert found.category is (cause if believed else Category.UNKNOWN)
+    assert found.rule == ("r" if believed else "exit.nonzero")
+    assert found.root_hash == ("0" * 8 if believed else None)
+
+
+@pytest.mark.parametrize("cause", [Category.PREEMPTION, Category.PROLOG_FAILED, Category.HELD])
+def test_nor_does_it_where_slurm_has_requeued_the_job(cause: Category) -> None:
+    found = judge({"cause": cause}, exit_code=0, signal=1, restarts=1, env_restarts=1)
+    assert found.category is Category.UNKNOWN
 
 
 def test_a_node_that_slurm_shows_down_is_blamed_with_the_evidence() -> None:

@@ -134,6 +134,32 @@ def test_what_slurm_has_requeued_is_taken_back_or_only_refitted() -> None:
     assert (decide(spent).action, decide(fresh).action) == (Action.CANCEL, Action.REFIT)
 
 
+@pytest.mark.parametrize(
+    ("category", "requeued", "ghost", "action"),
+    [
+        # What waits for a person stays where it is; what is not to run again is taken back.
+        (Category.HELD, True, False, Action.LEAVE),
+        (Category.RESERVATION_ENDED, True, False, Action.LEAVE),
+        (Category.CANCELLED, True, False, Action.CANCEL),
+        (Category.CONFIG, True, False, Action.CANCEL),
+        (Category.UNLISTED, True, False, Action.CANCEL),
+        (Category.COMPLETED, True, False, Action.REFIT),
+        (Category.COMPLETED, False, True, Action.REQUEUE),
+        (Category.COMPLETED, False, False, Action.LEAVE),
+        (Category.PREEMPTION, True, False, Action.REFIT),
+        (Category.REQUEUED, True, False, Action.REFIT),
+        (Category.PREEMPTION, False, False, Action.REQUEUE),
+        (Category.PROLOG_FAILED, True, False, Action.RELEASE),
+        (Category.TIMEOUT, False, False, Action.REQUEUE),
+    ],
+)
+def test_the_action_depends_on_what_slurm_has_done_already(
+    category: Category, requeued: bool, ghost: bool, action: Action
+) -> None:
+    found = termination(category, requeued=requeued, ghost=ghost)
+    assert decide(situation(category, termination=found)).action is action
+
+
 def test_a_job_whose_requeue_flag_is_off_stays_ended() -> None:
     decision = decide(situation(Category.UNKNOWN, requeueable=False))
     assert (decision.action, decision.rule) == (Action.LEAVE, "requeue-disabled")
