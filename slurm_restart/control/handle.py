@@ -57,12 +57,23 @@ def handle_end(controller: Controller, ended: Ended) -> bool:
         _refuse_forged(controller, ended, journal)
         history = journal.history
         known = None if ended.stale else history.end(ended.key)
+        if known is not None and _is_another(ended.end, known):
+            ended, known = replace(ended, stale=True), None
         if known is None:
             restarts = _first_time(controller, ended, journal)
         else:
             restarts = _again(controller, ended, journal, known)
         publish(controller, journal, ended.run)
     return restarts
+
+
+def _is_another(end: JobEnd, known: EndEvent) -> bool:
+    """Whether an attempt that has said nothing ended under the SubmitTime of the one before.
+
+    A job keeps its SubmitTime while it waits in COMPLETING for a dead node (measured on 22.05),
+    and it cannot have been given that node again.
+    """
+    return bool(known.nodes) and not set(end.nodes) <= set(known.nodes)
 
 
 def publish(controller: Controller, journal: Journal, key: RunKey) -> None:

@@ -1,4 +1,4 @@
-"""An end that slurmctld forgot when it was killed: what was decided stays decided."""
+"""An end that the hook hears of again: what was decided stays decided, for that end only."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,12 +28,21 @@ class Requests:
     def requeue(self, _job_id: int) -> None:
         self.asked.append(("requeue", {}))
 
+    def release_job(self, _job_id: int) -> None:
+        self.asked.append(("release", {}))
+
     def cancel(self, _job_id: int) -> None:
         self.asked.append(("cancel", {}))
 
 
 def hear_of(
-    tmp_path: Path, slurm: Requests, *, exit_code: int, cause: Category, **end: Any
+    tmp_path: Path,
+    slurm: Requests,
+    *,
+    exit_code: int,
+    cause: Category,
+    max_restarts: int = 0,
+    **end: Any,
 ) -> bool:
     """The hook hears of an end of attempt 0."""
     controller = Controller(slurm=slurm, site=Site(state_dir=tmp_path), cluster="c")  # type: ignore[arg-type]
@@ -42,7 +51,7 @@ def hear_of(
         Ended(
             end=facts.end(exit_code=exit_code, **end),
             job=facts.job(),
-            digest=facts.digest(max_restarts=0, exit=exit_code, cause=cause),
+            digest=facts.digest(max_restarts=max_restarts, exit=exit_code, cause=cause),
             nodes=facts.nodes(),
             source="hook",
         ),
@@ -95,3 +104,14 @@ def test_what_a_person_has_requeued_on_hold_is_left_alone(tmp_path: Path) -> Non
     hear_of(tmp_path, slurm, **FAILED | held)
     hear_of(tmp_path, slurm, **FAILED | held)
     assert slurm.asked == []
+
+
+def test_a_silent_attempt_on_other_nodes_is_not_the_one_before(tmp_path: Path) -> None:
+    slurm = Requests()
+    restartable = FAILED | {"max_restarts": 3}
+    assert hear_of(tmp_path, slurm, **restartable) is True
+    prolog = {"reason": "launch_failed_requeued_held", "restarts": 2, "exit_code": 0}
+    again = {"nodes": ("csx2", "csx3", "csx4"), "state": JobState.PENDING}
+    assert hear_of(tmp_path, slurm, **restartable | prolog | again) is True
+    assert actions(tmp_path) == [Action.REQUEUE, Action.RELEASE]
+    assert [verb for verb, _ in slurm.asked].count("requeue") == 1
