@@ -154,6 +154,9 @@ def _again(controller: Controller, ended: Ended, journal: Journal, known: EndEve
         return _end_again(controller, ended, journal, known)
     if ended.end.ghost:
         operations = _for_ghost(known, operations)
+    elif _requeued_since(ended.end, known):
+        # By the time that it is asked for once more, the next attempt might be running.
+        operations = tuple(one for one in operations if one.verb is not Verb.REQUEUE)
     if operations:
         trace("the end is on record: carried out again")
         order = Order(
@@ -177,9 +180,13 @@ def _again(controller: Controller, ended: Ended, journal: Journal, known: EndEve
 
 def _comes_back(ended: Ended, known: EndEvent) -> bool:
     """Whether Slurm has requeued a job that was to stay ended: it had forgotten the end."""
-    if known.action is not Action.LEAVE or known.requeued:
+    return known.action is Action.LEAVE and _requeued_since(ended.end, known)
+
+
+def _requeued_since(end: JobEnd, known: EndEvent) -> bool:
+    """Whether the job was requeued after the end was put on record."""
+    if known.requeued:
         return False
-    end = ended.end
     if end.state is not None:
         return end.state is JobState.PENDING
     return end.restarts > known.restarts

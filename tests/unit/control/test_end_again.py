@@ -115,3 +115,22 @@ def test_a_silent_attempt_on_other_nodes_is_not_the_one_before(tmp_path: Path) -
     assert hear_of(tmp_path, slurm, **restartable | prolog | again) is True
     assert actions(tmp_path) == [Action.REQUEUE, Action.RELEASE]
     assert [verb for verb, _ in slurm.asked].count("requeue") == 1
+
+
+@pytest.mark.parametrize("requeued", [{"restarts": 1}, {"state": JobState.PENDING}])
+def test_a_job_that_is_requeued_is_not_requeued_once_more(
+    tmp_path: Path, requeued: dict[str, Any]
+) -> None:
+    slurm = Requests()
+    restartable = FAILED | {"max_restarts": 3}
+    hear_of(tmp_path, slurm, **restartable)
+    assert hear_of(tmp_path, slurm, **restartable | requeued) is True
+    verbs = [verb for verb, _ in slurm.asked]
+    assert verbs == ["requeue", "update", "update"]
+
+
+def test_a_requeue_that_slurm_does_not_show_is_asked_for_again(tmp_path: Path) -> None:
+    slurm = Requests()
+    for _ in range(2):
+        hear_of(tmp_path, slurm, **FAILED | {"max_restarts": 3})
+    assert [verb for verb, _ in slurm.asked] == ["requeue", "update"] * 2
