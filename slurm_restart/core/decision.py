@@ -84,7 +84,8 @@ def _repeats(it: Situation, same: Callable[[EndEvent], bool]) -> int:
 
 
 def _oom_again(it: Situation) -> bool:
-    if it.termination.category is not Category.OOM_HOST or it.made:
+    # Without a word on progress nobody knows whether it is the same step.
+    if it.termination.category is not Category.OOM_HOST or it.made is not False:
         return False
     return _repeats(it, lambda end: end.category is Category.OOM_HOST) >= 1
 
@@ -205,7 +206,7 @@ def decide(it: Situation) -> Decision:
             total=total,
         )
     counts = it.termination.counts
-    spent = it.made is False and failures >= it.policy.max_restarts
+    spent = it.made is not None and failures >= it.policy.max_restarts
     return Decision(
         action=_restart_action(it),
         rule="restart",

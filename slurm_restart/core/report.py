@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from slurm_restart.core.history import (
     EndEvent,
+    EndKey,
     Event,
     ExcludeEvent,
     GhostEvent,
@@ -68,11 +69,11 @@ def _report(end: EndEvent) -> EndReport:
 
 def report(events: Iterable[Event]) -> list[EndReport]:
     """The ends of a journal in order, each with what followed from it."""
-    reports: dict[int, EndReport] = {}
+    reports: dict[EndKey, EndReport] = {}
     last: EndReport | None = None
     for event in events:
         if isinstance(event, EndEvent):
-            last = reports[event.submit_time] = _report(event)
+            last = reports[event.key] = _report(event)
         elif last is not None:
             _add(last, event)
     return list(reports.values())

@@ -78,19 +78,16 @@ def word_on(digest: Digest, end: JobEnd) -> Digest | None:
 def progress_of(case: Case, policy: Policy) -> Progress:
     """How far the attempt got, by the job's own word."""
     word = case.word
+    # An evaluation has no progress, so nobody needs to tell.
+    made = False if policy.evaluation else None
     if word is None:
-        return Progress(made=None)
-    made: bool | None = None
-    start = word.from_step
-    if policy.evaluation:
-        made = False
-    elif word.step is not None and start is not None and word.step > start:
+        return Progress(made=made)
+    start, step = word.from_step, word.from_step if word.step is None else word.step
+    if made is None and step is not None and start is not None and step > start:
         made = True
     elif word.ended:
         made = False
-    return Progress(
-        made=made, attempt=word.attempt, from_step=word.from_step, step=word.step or word.from_step
-    )
+    return Progress(made=made, attempt=word.attempt, from_step=start, step=step)
 
 
 def known_restarts(case: Case) -> int:

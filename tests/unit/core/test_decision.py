@@ -70,6 +70,34 @@ def test_unknown_progress_uses_up_nothing_until_the_next_start_settles_it() -> N
     assert decide(situation(Category.UNKNOWN, unknown, progress=beyond)).failures == 0
 
 
+@pytest.mark.parametrize(
+    ("limit", "before", "made", "last"),
+    [
+        (0, 0, True, True),  # the next failure without progress is the one too many
+        (1, 5, True, False),
+        (1, 0, False, True),
+        (2, 0, False, False),
+        (0, 0, None, False),  # it may turn out to have been progress
+    ],
+)
+def test_it_is_said_in_advance_that_the_next_failure_is_final(
+    limit: int, before: int, made: bool | None, last: bool
+) -> None:
+    policy = facts.policy(max_restarts=limit)
+    decision = decide(situation(Category.UNKNOWN, facts.attempts(before), made=made, policy=policy))
+    assert decision.action is Action.REQUEUE
+    assert decision.last_chance is last
+
+
+def test_so_it_is_before_the_cap_on_all_restarts() -> None:
+    policy = facts.policy(SitePolicy(max_total_restarts=3))
+    lasts = [
+        decide(situation(Category.UNKNOWN, made=True, policy=policy, restarts=n)).last_chance
+        for n in range(3)
+    ]
+    assert lasts == [False, False, True]
+
+
 def test_the_last_restart_says_so() -> None:
     policy = facts.policy(max_restarts=2)
     first = decide(situation(Category.UNKNOWN, policy=policy))
@@ -101,6 +129,48 @@ def test_host_memory_is_tried_once_more_at_the_same_step() -> None:
     assert decide(situation(Category.OOM_HOST)).action is Action.REQUEUE
     assert decide(situation(Category.OOM_HOST, once)).rule == "oom-repeated"
     assert decide(situation(Category.OOM_HOST, once, made=True)).action is Action.REQUEUE
+
+
+def test_host_memory_used_up_at_an_unknown_step_is_not_the_same_step() -> None:
+    once = facts.attempts(1, Category.OOM_HOST)
+    silent = Progress(made=None)
+    assert decide(situation(Category.OOM_HOST, once, progress=silent)).action is Action.REQUEUE
+
+
+def test_host_memory_used_up_at_another_step_is_tried_again() -> None:
+    elsewhere = facts.attempts(1, Category.OOM_HOST, step=50)
+    assert decide(situation(Category.OOM_HOST, elsewhere)).action is Action.REQUEUE
+
+
+@pytest.mark.parametrize(("limit", "restarts"), [(1, 0), (2, 1), (3, 2), (5, 4)])
+def test_the_same_line_ends_the_run_at_exactly_the_nth_time(limit: int, restarts: int) -> None:
+    same = termination(Category.NUMERIC_NAN, root_hash="aaaaaaaa")
+    policy = facts.policy(stop_on_repeat=limit, max_restarts=100)
+    count = 0
+    while (
+        decide(
+            situation(
+                Category.NUMERIC_NAN,
+                facts.attempts(count, Category.NUMERIC_NAN, root="aaaaaaaa"),
+                termination=same,
+                policy=policy,
+            )
+        ).action
+        is Action.REQUEUE
+    ):
+        count += 1
+    assert count == restarts
+
+
+def test_a_line_without_a_hash_and_a_line_of_another_category_do_not_repeat() -> None:
+    unknown_line = facts.attempts(4, Category.NUMERIC_NAN)
+    policy = facts.policy(max_restarts=100)
+    again = decide(situation(Category.NUMERIC_NAN, unknown_line, policy=policy))
+    assert again.action is Action.REQUEUE
+    same = termination(Category.UNKNOWN, root_hash="aaaaaaaa")
+    history = facts.attempts(4, Category.UNKNOWN, root="aaaaaaaa")
+    decision = decide(situation(Category.UNKNOWN, history, termination=same, policy=policy))
+    assert decision.action is Action.REQUEUE
 
 
 @pytest.mark.parametrize("category", [Category.DATA_CORRUPT, Category.NUMERIC_NAN])

@@ -1,8 +1,25 @@
 """A whole end judged: exclusions with the user's own, size, announcement, silence."""
 
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from slurm_restart.core.category import Category
-from slurm_restart.core.history import Action, ExcludeEvent, WroteEvent, fold
-from slurm_restart.core.verdict import judge
+from slurm_restart.core.decision import Progress
+from slurm_restart.core.digest import Digest, Mode
+from slurm_restart.core.history import (
+    Action,
+    EndEvent,
+    ExcludeEvent,
+    History,
+    WroteEvent,
+    fold,
+)
+from slurm_restart.core.job import JobFlag, JobState
+from slurm_restart.core.policy import SitePolicy, policy_for
+from slurm_restart.core.verdict import Case, Verdict, judge, known_restarts, progress_of
 from tests.unit.core import facts
 from tests.unit.core.facts import SUBMITTED, case
 
@@ -93,3 +110,280 @@ def test_a_run_that_was_requeued_with_its_budget_used_up_is_cancelled_with_the_r
     )
     assert verdict.decision.action is Action.CANCEL
     assert "ends here" in (verdict.shape.admin_comment or "")
+
+
+def told_progress(**word: Any) -> Progress:
+    given = case(digest=facts.digest(**word))
+    return progress_of(given, policy_for(given.digest, SitePolicy()))
+
+
+@pytest.mark.parametrize(
+    ("word", "made", "step"),
+    [
+        ({"from_step": 0, "step": 100}, True, 100),
+        ({"from_step": 100, "step": 100}, False, 100),
+        ({"from_step": 100, "step": 50}, False, 50),  # the newest was set aside
+        ({"from_step": 0, "step": 100, "ended": False}, True, 100),
+        ({"from_step": 0, "step": 0, "ended": False}, None, 0),
+        ({"from_step": 100, "step": None}, False, 100),
+        ({"from_step": None, "step": None, "ended": False}, None, None),
+        ({"submit": SUBMITTED - 1, "from_step": 0, "step": 100}, None, None),
+        ({"submit": None, "attempt": None, "ended": False}, None, None),
+        # An evaluation makes none, whatever it says, and even if it says nothing.
+        ({"mode": Mode.VALIDATE, "from_step": 0, "step": 100}, False, 100),
+        ({"mode": Mode.VALIDATE_ALL, "submit": SUBMITTED - 1}, False, None),
+    ],
+)
+def test_progress_by_the_jobs_own_word(
+    word: dict[str, Any], made: bool | None, step: int | None
+) -> None:
+    found = told_progress(**word)
+    assert (found.made, found.step) == (made, step)
+
+
+def test_every_restart_of_an_evaluation_counts_even_if_it_never_says_a_word() -> None:
+    silent = facts.digest(mode=Mode.VALIDATE, max_restarts=1, submit=None, ended=False)
+    first = judge(case(digest=silent))
+    history = fold(first.events)
+    second = judge(case(digest=silent, history=history, end=facts.end(submit_time=SUBMITTED + 1)))
+    assert (first.decision.action, second.decision.action) == (Action.REQUEUE, Action.LEAVE)
+    assert second.decision.rule == "budget"
+
+
+def test_a_digest_that_is_known_to_be_old_is_silence() -> None:
+    verdict = judge(case(digest=facts.digest(cause=Category.CONFIG), stale=True))
+    assert verdict.termination.category is Category.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("word", "history", "expected"),
+    [
+        ({"restarts": 4}, History(), 4),
+        ({"restarts": None}, History(), 0),
+        ({"restarts": None}, facts.attempts(3), 3),
+        ({"restarts": 9, "submit": 1}, facts.attempts(3), 3),  # of another attempt
+    ],
+)
+def test_slurms_restart_count_when_the_attempt_began(
+    word: dict[str, Any], history: History, expected: int
+) -> None:
+    assert known_restarts(case(digest=facts.digest(**word), history=history)) == expected
+
+
+def test_a_begin_time_that_whoever_requeued_the_job_has_set_stays() -> None:
+    requeued = facts.end(exit_code=0, reason="None", restarts=1, env_restarts=1)
+    silent = facts.digest(ended=False)
+    tomorrow = facts.job(eligible_time=SUBMITTED + 90_000)
+    chosen = judge(case(end=requeued, digest=silent, job=tomorrow))
+    assert (chosen.decision.action, chosen.shape.start_time) == (Action.REFIT, None)
+    ours = judge(case(end=requeued, digest=silent, job=facts.job(eligible_time=SUBMITTED)))
+    assert ours.shape.start_time == SUBMITTED + 600
+
+
+# --- whatever comes, there is a verdict, and it touches nobody else -------------------------------
+
+NAMES = st.sampled_from([*facts.NODES, "csx9", "gpu1"])
+STEPS = st.none() | st.integers(0, 300)
+TIMES = st.integers(SUBMITTED - 5, SUBMITTED + 5)
+WORDS = st.builds(
+    facts.digest,
+    max_restarts=st.integers(0, 3),
+    mode=st.sampled_from(Mode),
+    attempt=st.none() | st.integers(0, 3),
+    submit=st.none() | TIMES,
+    restarts=st.none() | st.integers(0, 10**12),
+    from_step=STEPS,
+    step=STEPS,
+    ended=st.booleans(),
+    exit=st.none() | st.integers(0, 255),
+    cause=st.none() | st.sampled_from(Category),
+    root=st.none() | st.sampled_from(["aaaaaaaa", "bbbbbbbb"]),
+    stop_on_repeat=st.none() | st.integers(0, 3),
+)
+REASONS = [
+    "None", "NonZeroExitCode", "JobLaunchFailure", "NodeDown", "TimeLimit", "OutOfMemory",
+    "DeadLine", "launch_failed_requeued_held", "JobHeldUser", "JobHeldAdmin", "BadConstraints",
+    "ReservationDeleted", "AssocGrpCPUMinutesLimit", "QOSGrpNodeLimit", "BeginTime", "Priority",
+]  # fmt: skip
+NODE_STATES = st.sampled_from(["IDLE", "ALLOCATED", "DOWN", "IDLE+DRAIN", "MIXED+NOT_RESPONDING"])
+CLUSTERS = st.fixed_dictionaries(dict.fromkeys(facts.NODES, NODE_STATES)).map(
+    lambda states: facts.nodes(**states)
+)
+ENDS = st.builds(
+    facts.end,
+    submit_time=TIMES,
+    exit_code=st.integers(0, 255),
+    signal=st.integers(0, 64),
+    reason=st.sampled_from(REASONS),
+    state=st.none() | st.sampled_from(JobState),
+    restarts=st.integers(0, 200),
+    env_restarts=st.none() | st.integers(0, 200),
+    flags=st.frozensets(st.sampled_from(JobFlag), max_size=2),
+    ghost=st.booleans(),
+    preempted=st.booleans(),
+    nodes=st.sets(st.sampled_from(facts.NODES), max_size=4).map(lambda found: tuple(sorted(found))),
+    run_time=st.none() | st.integers(0, 4000),
+    down_nodes=CLUSTERS,
+)
+JOBS = st.builds(
+    facts.job,
+    exc_nodes=st.sets(NAMES, max_size=3).map(tuple),
+    eligible_time=st.none() | st.integers(SUBMITTED, SUBMITTED + 10_000),
+    admin_comment=st.text(max_size=30),
+    requeue=st.booleans(),
+    priority=st.sampled_from([0, 100]),
+)
+PAST = st.lists(
+    st.one_of(
+        st.builds(
+            facts.ended,
+            st.sampled_from(Category),
+            submit_time=TIMES,
+            attempt=st.none() | st.integers(0, 3),
+            action=st.sampled_from(Action),
+            requeued=st.booleans(),
+            restarts=st.integers(0, 200),
+            progress=st.none() | st.booleans(),
+            from_step=STEPS,
+            step=STEPS,
+        ),
+        st.builds(
+            ExcludeEvent,
+            at=TIMES,
+            node=st.sampled_from(facts.NODES),
+            until=st.integers(SUBMITTED, SUBMITTED + 1200),
+            evidence=st.just("e"),
+            submit_time=TIMES,
+        ),
+        st.builds(
+            WroteEvent,
+            at=TIMES,
+            exc_nodes=st.none() | st.sets(st.sampled_from(facts.NODES)).map(tuple),
+            num_nodes=st.none() | st.integers(2, 3),
+            held=st.none() | st.booleans(),
+        ),
+    ),
+    max_size=6,
+).map(fold)
+CASES = st.builds(
+    case,
+    end=ENDS,
+    job=JOBS,
+    digest=WORDS,
+    named=st.lists(NAMES, max_size=3).map(tuple),
+    nodes=CLUSTERS,
+    reserved=st.none() | st.sets(NAMES).map(tuple),
+    history=PAST,
+    stale=st.booleans(),
+)
+
+
+@given(given=CASES)
+def test_there_is_a_verdict_on_every_case(given: Case) -> None:
+    verdict = judge(given)
+    assert verdict.decision.reason
+    ends = [event for event in verdict.events if isinstance(event, EndEvent)]
+    assert [end.action for end in ends] == [verdict.decision.action]
+    assert ends[0].submit_time == given.end.submit_time
+
+
+@given(given=CASES)
+def test_only_nodes_of_the_job_are_blamed_and_only_on_evidence(given: Case) -> None:
+    new = [event for event in judge(given).events if isinstance(event, ExcludeEvent)]
+    down = {node.name for node in given.end.down_nodes}
+    for event in new:
+        assert event.node in given.end.nodes
+        assert event.node in down | set(given.named)
+        assert event.evidence
+        assert event.until > given.now
+
+
+def own(history: History) -> set[str]:
+    return set(history.wrote.exc_nodes or ())
+
+
+@given(given=CASES)
+def test_what_people_exclude_stays_excluded(given: Case) -> None:
+    wanted = judge(given).shape.exc_nodes
+    if wanted is not None:
+        assert set(given.job.exc_nodes) - own(given.history) <= set(wanted)
+
+
+@given(given=CASES)
+def test_never_more_nodes_than_asked_for_nor_fewer_than_allowed(given: Case) -> None:
+    verdict = judge(given)
+    size = verdict.shape.num_nodes
+    assert size is None or given.digest.min_nodes <= size <= given.digest.num_nodes
+
+
+@given(given=CASES)
+def test_a_digest_of_another_attempt_changes_nothing_but_the_policy(given: Case) -> None:
+    def judged(**values: Any) -> Verdict:
+        other = {"submit": given.end.submit_time + 1} | values
+        return judge(facts.case(**vars(given) | {"digest": told(**other), "named": ()}))
+
+    def told(**values: Any) -> Digest:
+        return facts.digest(**vars(given.digest) | values)
+
+    loud = judged(cause=Category.CONFIG, ended=True, exit=0, step=10**9, root="cccccccc")
+    silent = judged(attempt=None, ended=False, exit=None, cause=None, step=None, from_step=None)
+    assert loud.decision == silent.decision
+    assert loud.events == silent.events
+
+
+@pytest.mark.parametrize("limit", [0, 1, 2, 3, 7])
+@pytest.mark.parametrize(
+    "category", [Category.UNKNOWN, Category.NETWORK_FABRIC, Category.TIMEOUT, Category.HANG]
+)
+def test_a_run_without_progress_is_restarted_exactly_so_many_times(
+    limit: int, category: Category
+) -> None:
+    history: History = History()
+    for attempt in range(limit + 2):
+        events = _failed(history, attempt, limit, category, step=0).events
+        history = fold(events, history)
+        if not history.ends[-1].action.restarts:
+            break
+    assert [end.action for end in history.ends] == [Action.REQUEUE] * limit + [Action.LEAVE]
+    assert [end.failures for end in history.ends] == list(range(1, limit + 2))
+
+
+@given(
+    limit=st.integers(0, 3),
+    progress=st.lists(st.booleans(), max_size=20),
+)
+def test_it_ends_only_after_more_failures_in_a_row_than_allowed(
+    limit: int, progress: list[bool]
+) -> None:
+    history, step, failures = History(), 0, 0
+    for attempt, made in enumerate(progress):
+        step += 10 * made
+        verdict = _failed(history, attempt, limit, Category.UNKNOWN, step=step, made=made)
+        history = fold(verdict.events, history)
+        failures = 0 if made else failures + 1
+        assert verdict.decision.action is (Action.LEAVE if failures > limit else Action.REQUEUE)
+        if failures > limit:
+            return
+
+
+def _failed(
+    history: History,
+    attempt: int,
+    limit: int,
+    category: Category,
+    *,
+    step: int,
+    made: bool = False,
+) -> Verdict:
+    submit = SUBMITTED + attempt * 1000
+    word = facts.digest(
+        max_restarts=limit,
+        attempt=attempt,
+        submit=submit,
+        restarts=attempt,
+        from_step=step - 10 if made else step,
+        step=step,
+        cause=category,
+    )
+    end = facts.end(submit_time=submit, restarts=attempt, env_restarts=attempt, run_time=3550)
+    return judge(case(digest=word, end=end, history=history, now=submit + 900))

@@ -1,0 +1,61 @@
+"""The restart policy, row by row as the design has it."""
+
+import pytest
+
+from slurm_restart.core.category import SLURMS_OWN, TREATMENTS, Category, Nodes, Restart
+
+# restart, counts if no progress, excluded nodes: the design's table, by hand.
+NO = (Restart.NO, False, Nodes.NONE)
+NAMED = (Restart.YES, True, Nodes.NAMED)
+CULPRIT = (Restart.YES, True, Nodes.CULPRIT)
+UNBLAMED = (Restart.YES, True, Nodes.NONE)
+NEVER_COUNTS = (Restart.YES, False, Nodes.NONE)
+ROWS = {
+    "completed": NO,
+    "cancelled": NO,
+    "deadline": NO,
+    "usage_limit": NO,
+    "reservation_ended": NO,
+    "held": NO,
+    "unlisted": NO,
+    "compile": NO,
+    "config": NO,
+    "code": NO,
+    "auth": NO,
+    "storage.full": NO,
+    "memory.device_oom": NO,
+    "hardware.accelerator": NAMED,
+    "hardware.node": NAMED,
+    "network.fabric": CULPRIT,
+    "network.rendezvous": CULPRIT,
+    "storage.io": CULPRIT,
+    "dependency.service": CULPRIT,
+    "software.crash": CULPRIT,
+    "unknown": CULPRIT,
+    "hang": CULPRIT,
+    "data.corrupt": (Restart.UNTIL_REPEATED, True, Nodes.CULPRIT),
+    "numeric.nan": (Restart.UNTIL_REPEATED, True, Nodes.CULPRIT),
+    "oom_host": (Restart.ONCE_PER_STEP, True, Nodes.NONE),
+    "checkpoint.corrupt": UNBLAMED,
+    "timeout": UNBLAMED,
+    "preemption": NEVER_COUNTS,
+    "requeued": NEVER_COUNTS,
+    "prolog_failed": (Restart.YES, False, Nodes.NAMED),
+}
+
+
+def test_every_category_has_a_row_here_and_there() -> None:
+    assert {category.value for category in Category} == set(ROWS)
+    assert set(TREATMENTS) == set(Category)
+
+
+@pytest.mark.parametrize("category", Category, ids=lambda one: one.value)
+def test_the_row_of_a_category(category: Category) -> None:
+    row = TREATMENTS[category]
+    assert (row.restart, row.counts, row.nodes) == ROWS[category.value]
+    assert row.meaning
+
+
+def test_nothing_that_escapes_the_counters_is_taken_from_a_job() -> None:
+    escaping = {name for name, row in ROWS.items() if row[0] is not Restart.NO and not row[1]}
+    assert escaping <= {category.value for category in SLURMS_OWN}

@@ -1,0 +1,243 @@
+"""What has happened to a run: a fold over its journal that no re-reading changes."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slurm_restart.core.category import Category
+from slurm_restart.core.history import (
+    Action,
+    EndEvent,
+    EndKey,
+    Event,
+    ExcludeEvent,
+    GhostEvent,
+    History,
+    IntendEvent,
+    NoteEvent,
+    OutcomeEvent,
+    ReadmitEvent,
+    Streak,
+    WroteEvent,
+    fold,
+    streak,
+)
+from tests.unit.core import facts
+
+
+@pytest.mark.parametrize(
+    ("action", "acts", "restarts"),
+    [
+        (Action.REQUEUE, True, True),
+        (Action.REFIT, True, True),
+        (Action.RELEASE, True, True),
+        (Action.CANCEL, True, False),
+        (Action.LEAVE, False, False),
+    ],
+)
+def test_what_an_action_means(action: Action, acts: bool, restarts: bool) -> None:
+    assert (action.acts, action.restarts) == (acts, restarts)
+
+
+KEYED = fold(
+    [
+        facts.ended(attempt=0, submit_time=10),
+        facts.ended(attempt=1, submit_time=10),
+        facts.ended(attempt=None, submit_time=20),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("submit_time", "attempt", "found"),
+    [
+        (10, 0, EndKey(10, 0)),
+        (10, 1, EndKey(10, 1)),
+        (10, None, EndKey(10, 1)),  # a silent end may be either: the last one stands
+        (10, 2, None),
+        (20, 2, EndKey(20, None)),
+        (30, None, None),
+    ],
+)
+def test_an_end_is_found_by_its_submit_time_and_attempt(
+    submit_time: int, attempt: int | None, found: EndKey | None
+) -> None:
+    end = KEYED.end(EndKey(submit_time, attempt))
+    assert (None if end is None else end.key) == found
+
+
+def test_an_end_that_is_judged_again_replaces_the_first_verdict() -> None:
+    history = fold([facts.ended(), facts.ended(attempt=1), facts.ended(action=Action.LEAVE)])
+    assert [(end.attempt, end.action) for end in history.ends] == [
+        (1, Action.REQUEUE),
+        (0, Action.LEAVE),
+    ]
+    assert history.without(EndKey(facts.SUBMITTED, 0)).ends == history.ends[:1]
+
+
+@pytest.mark.parametrize(
+    ("end", "expected"),
+    [
+        (None, 0),
+        (facts.ended(restarts=2), 3),
+        # Slurm had counted its own requeue already.
+        (facts.ended(restarts=2, requeued=True, action=Action.REFIT), 2),
+        (facts.ended(restarts=2, requeued=True, action=Action.RELEASE), 2),
+        (facts.ended(restarts=2, action=Action.LEAVE), 2),
+        (facts.ended(restarts=2, requeued=True, action=Action.CANCEL), 2),
+    ],
+)
+def test_slurms_restart_count_of_the_next_attempt(end: EndEvent | None, expected: int) -> None:
+    assert fold([end] if end else []).known_restarts() == expected
+
+
+def test_only_what_counts_is_counted_against_the_cap() -> None:
+    categories = [
+        Category.UNKNOWN,
+        Category.PREEMPTION,
+        Category.REQUEUED,
+        Category.PROLOG_FAILED,
+        Category.TIMEOUT,
+    ]
+    history = fold(facts.ended(one, attempt=n) for n, one in enumerate(categories))
+    last = fold([facts.ended(Category.UNKNOWN, attempt=9, action=Action.LEAVE)], history)
+    assert (last.total_restarts(), last.uncounted_restarts()) == (2, 3)
+
+
+def excluded(node: str, at: int, until: int) -> ExcludeEvent:
+    return ExcludeEvent(at=at, node=node, until=until, evidence="e", submit_time=1)
+
+
+def test_exclusions_begin_run_out_are_renewed_and_end() -> None:
+    history = fold([excluded("a", 1, 10), excluded("b", 2, 20), excluded("a", 3, 30)])
+    assert [one.node for one in history.excluded(9)] == ["b", "a"]  # the oldest first
+    assert [one.node for one in history.excluded(20)] == ["a"]
+    after = fold([ReadmitEvent(at=9, node="a", why="")], history)
+    assert [one.node for one in after.excluded(9)] == ["b"]
+    assert (after.readmitted_since(9), after.readmitted_since(10)) == ({"a"}, set())
+
+
+def test_an_intent_stands_until_all_of_it_is_done() -> None:
+    key = EndKey(5, 0)
+    intent = IntendEvent(at=1, submit_time=5, attempt=0, operations=("requeue",))
+    refused = OutcomeEvent(at=2, submit_time=5, attempt=0, done=(), failed="busy")
+    done = OutcomeEvent(at=3, submit_time=5, attempt=0, done=("requeue",))
+    assert fold([intent]).intended == intent
+    assert (fold([intent, refused]).intended, fold([intent, refused]).settled) == (intent, None)
+    settled = fold([intent, refused, done])
+    assert (settled.intended, settled.settled) == (None, key)
+
+
+def test_values_that_were_not_written_stay_as_they_were_written_before() -> None:
+    wrote = fold(
+        [
+            WroteEvent(at=1, exc_nodes=("a",), num_nodes=3, start_time=5, held=True),
+            WroteEvent(at=2, held=False),
+            WroteEvent(at=3, exc_nodes=()),
+        ]
+    ).wrote
+    assert wrote == WroteEvent(at=3, exc_nodes=(), num_nodes=3, start_time=5, held=False)
+
+
+def ends(*rows: tuple[Category, bool | None]) -> tuple[EndEvent, ...]:
+    return tuple(
+        facts.ended(category, progress=made, attempt=n, from_step=None)
+        for n, (category, made) in enumerate(rows)
+    )
+
+
+X, PREEMPTED = Category.UNKNOWN, Category.PREEMPTION
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([], (0, 0)),
+        ([(X, False)], (1, 1)),
+        ([(X, False), (X, False)], (2, 2)),
+        ([(X, False), (X, True)], (0, 1)),
+        ([(X, True), (X, False)], (1, 2)),
+        ([(X, None)], (0, 1)),
+        ([(X, False), (X, None), (X, False)], (2, 3)),
+        # A preemption neither counts nor hides what came before, but its progress does.
+        ([(X, False), (PREEMPTED, False), (X, False)], (2, 2)),
+        ([(X, False), (PREEMPTED, True), (X, False)], (1, 1)),
+    ],
+)
+def test_the_streak(rows: list[tuple[Category, bool | None]], expected: tuple[int, int]) -> None:
+    found = streak(ends(*rows), next_from_step=None)
+    assert (found.failures, found.restarts) == expected
+
+
+@pytest.mark.parametrize(
+    ("began", "next_began", "failures"),
+    [(0, 0, 1), (0, 100, 0), (100, 50, 1), (None, 100, 0), (0, None, 0)],
+)
+def test_what_nobody_knew_is_settled_by_where_the_next_attempt_begins(
+    began: int | None, next_began: int | None, failures: int
+) -> None:
+    silent = facts.ended(progress=None, from_step=began)
+    assert streak([silent], next_from_step=next_began).failures == failures
+    following = facts.ended(attempt=1, progress=True, from_step=next_began)
+    assert streak([silent, following], next_from_step=None) == Streak(failures=0, restarts=1)
+
+
+INTS = st.integers(0, 50)
+ATTEMPTS = st.none() | st.integers(0, 5)
+NODES = st.sampled_from(["a", "b", "c"])
+SOME = st.none() | st.lists(NODES, max_size=3).map(tuple)
+EVENTS: st.SearchStrategy[Event] = st.one_of(
+    st.builds(
+        facts.ended,
+        st.sampled_from(Category),
+        at=INTS,
+        submit_time=INTS,
+        attempt=ATTEMPTS,
+        action=st.sampled_from(Action),
+        requeued=st.booleans(),
+        restarts=INTS,
+        progress=st.none() | st.booleans(),
+        from_step=st.none() | INTS,
+        step=st.none() | INTS,
+    ),
+    st.builds(
+        ExcludeEvent, at=INTS, node=NODES, until=INTS, evidence=st.just("e"), submit_time=INTS
+    ),
+    st.builds(ReadmitEvent, at=INTS, node=NODES, why=st.just("w")),
+    st.builds(IntendEvent, at=INTS, submit_time=INTS, attempt=ATTEMPTS, operations=st.just(())),
+    st.builds(
+        OutcomeEvent,
+        at=INTS,
+        submit_time=INTS,
+        attempt=ATTEMPTS,
+        done=st.just(()),
+        failed=st.none() | st.just("no"),
+    ),
+    st.builds(
+        WroteEvent,
+        at=INTS,
+        exc_nodes=SOME,
+        num_nodes=st.none() | INTS,
+        start_time=st.none() | INTS,
+        held=st.none() | st.booleans(),
+    ),
+    st.builds(NoteEvent, at=INTS, text=st.just("n")),
+    st.builds(GhostEvent, at=INTS, submit_time=INTS, attempt=ATTEMPTS),
+)
+
+
+@given(events=st.lists(EVENTS, max_size=12), cut=st.integers(0, 12))
+def test_a_fold_does_not_depend_on_where_the_reading_stopped(events: list[Event], cut: int) -> None:
+    whole = fold(events)
+    assert fold(events[cut:], fold(events[:cut])) == whole
+    assert len({end.key for end in whole.ends}) == len(whole.ends)
+    assert len({one.node for one in whole.exclusions}) == len(whole.exclusions)
+
+
+@given(events=st.lists(EVENTS, max_size=12), start=st.none() | INTS)
+def test_a_streak_is_never_negative_nor_longer_than_the_history(
+    events: list[Event], start: int | None
+) -> None:
+    history: History = fold(events)
+    found = streak(history.ends, next_from_step=start)
+    assert 0 <= found.failures <= found.restarts <= len(history.ends)

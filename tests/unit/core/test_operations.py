@@ -1,0 +1,245 @@
+"""Decisions as requests to Slurm, and whose a value is."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slurm_restart.core.decision import Decision
+from slurm_restart.core.history import Action, Exclusion, WroteEvent
+from slurm_restart.core.operations import (
+    Operation,
+    Shape,
+    Verb,
+    announce,
+    cleared,
+    first_operation,
+    last_operation,
+    merge_admin_comment,
+    size_is_ours,
+    start_is_ours,
+    update,
+    user_excluded,
+)
+from slurm_restart.core.pool import Fit
+from tests.unit.core import facts
+from tests.unit.core.facts import SUBMITTED
+
+PRINTABLE = st.text(st.characters(blacklist_categories=("Cc", "Cs")), max_size=30)
+FIELDS = st.lists(
+    st.tuples(st.from_regex(r"[A-Za-z]{1,12}", fullmatch=True), PRINTABLE), max_size=4
+).map(tuple)
+
+
+@given(verb=st.sampled_from(Verb), fields=FIELDS)
+def test_the_journal_gives_an_operation_back(
+    verb: Verb, fields: tuple[tuple[str, str], ...]
+) -> None:
+    operation = Operation(verb=verb, fields=fields)
+    assert Operation.from_text(operation.to_text()) == operation
+
+
+@given(text=st.text(max_size=40))
+def test_another_text_is_no_operation_and_nothing_worse(text: str) -> None:
+    try:
+        found = Operation.from_text(text)
+    except ValueError:
+        return
+    assert found.verb in Verb
+
+
+def told(shape: Shape, hostlist: str = "", start: str | None = None) -> list[str]:
+    return [str(operation) for operation in update(shape, hostlist, start=start)]
+
+
+@pytest.mark.parametrize(
+    ("shape", "hostlist", "start", "expected"),
+    [
+        (Shape(), "", None, []),
+        (Shape(exc_nodes=("a", "b")), "a,b", None, ["update ExcNodeList=a,b"]),
+        (Shape(exc_nodes=()), "", None, ["update ExcNodeList="]),
+        # A minimum of nodes alone would leave the maximum; of CPUs only the minimum shrinks.
+        (Shape(num_nodes=2), "", None, ["update NumNodes=2-2 NumCPUs=2"]),
+        (Shape(start_time=9), "", "now+2", ["update StartTime=now+2"]),
+        (Shape(admin_comment="x"), "", "now", ["update StartTime=now AdminComment=x"]),
+        # One refused value does not take the others with it.
+        (
+            Shape(exc_nodes=("a",), num_nodes=2, admin_comment="x"),
+            "a",
+            "now+2",
+            [
+                "update ExcNodeList=a",
+                "update NumNodes=2-2 NumCPUs=2",
+                "update StartTime=now+2 AdminComment=x",
+            ],
+        ),
+    ],
+)
+def test_a_shape_as_updates(
+    shape: Shape, hostlist: str, start: str | None, expected: list[str]
+) -> None:
+    assert told(shape, hostlist, start) == expected
+
+
+GOOD, NONE = Fit(num_nodes=3, reason=""), Fit(num_nodes=None, reason="")
+
+
+@pytest.mark.parametrize(
+    ("action", "fit", "first", "last"),
+    [
+        (Action.REQUEUE, GOOD, ["requeue"], []),
+        (Action.REQUEUE, NONE, ["requeue"], ["hold"]),
+        (Action.REFIT, GOOD, [], []),
+        (Action.REFIT, NONE, [], ["hold"]),
+        (Action.RELEASE, GOOD, [], ["release"]),
+        (Action.RELEASE, NONE, [], []),  # Slurm holds it already
+        (Action.CANCEL, NONE, [], ["cancel"]),
+    ],
+)
+def test_what_comes_before_and_after_the_shape(
+    action: Action, fit: Fit, first: list[str], last: list[str]
+) -> None:
+    assert [str(one) for one in first_operation(action)] == first
+    assert [str(one) for one in last_operation(action, fit)] == last
+
+
+@pytest.mark.parametrize(
+    ("current", "written", "people", "gone"),
+    [
+        ((), None, (), ()),
+        (("old7",), None, ("old7",), ()),
+        (("old7", "csx1"), ("csx1",), ("old7",), ()),
+        (("old7",), ("csx1",), ("old7",), ("csx1",)),
+        (("csx1",), ("csx1", "csx2"), (), ("csx2",)),
+        # Blamed, but never written: Slurm had refused it, so nobody can have taken it off.
+        ((), ("csx2",), (), ("csx2",)),
+        ((), (), (), ()),
+    ],
+)
+def test_whose_an_exclusion_is(
+    current: tuple[str, ...],
+    written: tuple[str, ...] | None,
+    people: tuple[str, ...],
+    gone: tuple[str, ...],
+) -> None:
+    wrote = WroteEvent(at=1, exc_nodes=written)
+    blamed = [
+        Exclusion(node=node, since=1, until=9, evidence="e") for node in ("csx1", "csx2", "csx3")
+    ]
+    assert user_excluded(current, wrote) == people
+    assert cleared(current, wrote, blamed) == gone
+
+
+@pytest.mark.parametrize(
+    ("begin", "written", "ours"),
+    [
+        (None, None, True),
+        (SUBMITTED, None, True),
+        (SUBMITTED + 2, None, True),
+        (SUBMITTED + 121, None, True),  # Slurm's own delay
+        (SUBMITTED + 119, None, True),
+        (SUBMITTED + 123, None, True),
+        (SUBMITTED + 124, None, False),
+        (SUBMITTED + 118, None, False),
+        (SUBMITTED + 60, None, False),
+        (SUBMITTED + 60, SUBMITTED + 60, True),
+        (SUBMITTED + 61, SUBMITTED + 60, True),
+        (SUBMITTED + 62, SUBMITTED + 60, False),
+        (SUBMITTED + 5000, SUBMITTED + 60, False),
+    ],
+)
+def test_whose_a_begin_time_is(begin: int | None, written: int | None, ours: bool) -> None:
+    job = facts.pending(eligible_time=begin)
+    assert start_is_ours(job, WroteEvent(at=1, start_time=written)) is ours
+
+
+@pytest.mark.parametrize(
+    ("shown", "written", "ours"),
+    [(4, None, True), (3, None, False), (3, 3, True), (2, 3, False), (4, 3, True)],
+)
+def test_whose_a_size_is(shown: int, written: int | None, ours: bool) -> None:
+    assert size_is_ours(shown, WroteEvent(at=1, num_nodes=written), submitted=4) is ours
+
+
+def decision(**changes: Any) -> Decision:
+    values: dict[str, Any] = {
+        "action": Action.REQUEUE,
+        "rule": "restart",
+        "reason": "r",
+        "failures": 0,
+        "total": 1,
+    }
+    return Decision(**values | changes)
+
+
+BLAMED = [Exclusion(node="csx3", since=1, until=2, evidence="node failure")]
+
+
+@pytest.mark.parametrize(
+    ("made", "step", "fit", "excluded", "expected"),
+    [
+        (
+            decision(),
+            1200,
+            GOOD,
+            [],
+            "csx-restart: failures=0/3 total=1 step=1200 nodes=3 | restart from step 1200",
+        ),
+        (
+            decision(),
+            None,
+            GOOD,
+            [],
+            "csx-restart: failures=0/3 total=1 step=- nodes=3 | restart from the start",
+        ),
+        (
+            decision(failures=3, total=7, last_chance=True),
+            1200,
+            GOOD,
+            BLAMED,
+            (
+                "csx-restart: failures=3/3 total=7 step=1200 nodes=3 | "
+                "restart 3/3 without progress from step 1200, excluded csx3 (node failure): "
+                "the next failure without progress is final"
+            ),
+        ),
+        (
+            decision(failures=1),
+            0,
+            Fit(num_nodes=None, reason="1 usable nodes"),
+            [],
+            (
+                "csx-restart: failures=1/3 total=1 step=0 nodes=- | "
+                "restart 1/3 without progress from the start, waits: 1 usable nodes"
+            ),
+        ),
+    ],
+)
+def test_the_announcement(
+    made: Decision, step: int | None, fit: Fit, excluded: list[Exclusion], expected: str
+) -> None:
+    assert announce(made, max_restarts=3, step=step, fit=fit, excluded=excluded) == expected
+
+
+@pytest.mark.parametrize(
+    ("current", "expected"),
+    [
+        ("", "csx-restart: b"),
+        ("csx-restart: a", "csx-restart: b"),
+        ("ticket 12", "ticket 12 | csx-restart: b"),
+        ("ticket 12 | csx-restart: a", "ticket 12 | csx-restart: b"),
+        ("two\nlines", "two lines | csx-restart: b"),
+    ],
+)
+def test_an_administrators_text_stays(current: str, expected: str) -> None:
+    assert merge_admin_comment(current, "csx-restart: b") == expected
+
+
+@given(current=st.text(max_size=1500), reason=st.text(max_size=1500))
+def test_an_admin_comment_is_one_short_printable_line(current: str, reason: str) -> None:
+    blamed = [Exclusion(node="csx1", since=1, until=2, evidence=reason)]
+    ours = announce(decision(), max_restarts=3, step=1, fit=GOOD, excluded=blamed)
+    for text in (ours, merge_admin_comment(current, ours)):
+        assert len(text) <= 1024
+        assert text.isprintable()

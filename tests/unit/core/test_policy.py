@@ -1,0 +1,60 @@
+"""The limits of a run, and how long a restart waits."""
+
+import pytest
+
+from slurm_restart.core.digest import Mode
+from slurm_restart.core.policy import SitePolicy, policy_for
+from tests.unit.core import facts
+
+
+def test_what_the_digest_leaves_open_is_the_sites() -> None:
+    site = SitePolicy(stop_on_repeat=5, shrink_after=7, give_up_after=8, exclude_for=9)
+    policy = policy_for(facts.digest(), site)
+    assert (policy.max_restarts, policy.num_nodes, policy.min_nodes) == (3, 3, 2)
+    assert (policy.stop_on_repeat, policy.shrink_after) == (5, 7)
+    assert (policy.give_up_after, policy.exclude_for) == (8, 9)
+    assert not policy.evaluation
+
+
+def test_what_the_digest_asks_for_wins_even_if_it_is_0() -> None:
+    word = facts.digest(stop_on_repeat=0, shrink_after=0, give_up_after=0, exclude_for=0)
+    policy = policy_for(word, SitePolicy())
+    assert (policy.stop_on_repeat, policy.shrink_after) == (0, 0)
+    assert (policy.give_up_after, policy.exclude_for) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("mode", "evaluation"),
+    [("fit", False), ("train_and_eval", False), ("validate", True), ("validate_all", True)],
+)
+def test_only_a_run_that_trains_can_make_progress(mode: str, evaluation: bool) -> None:
+    assert policy_for(facts.digest(mode=Mode(mode)), SitePolicy()).evaluation is evaluation
+
+
+@pytest.mark.parametrize(
+    ("restarts", "progress", "run_time", "delay"),
+    [
+        (0, True, 600, 0),
+        (0, True, 5, 0),  # progress within a short attempt needs no brake
+        (0, False, 600, 0),
+        (0, False, 59, 30),
+        (0, False, 60, 0),
+        (0, False, None, 0),  # how long it ran is not known
+        (1, False, 600, 30),
+        (2, False, 600, 120),
+        (3, False, 600, 300),
+        (4, False, 600, 300),
+        (2, False, 5, 120),
+        (1, False, 5, 30),
+    ],
+)
+def test_the_wait_before_a_restart(
+    restarts: int, progress: bool, run_time: int | None, delay: int
+) -> None:
+    found = facts.policy().delay(restarts, progress=progress, run_time=run_time)
+    assert found == delay
+
+
+def test_a_site_may_have_no_backoff_at_all() -> None:
+    policy = facts.policy(SitePolicy(backoff=(), short_wait=0))
+    assert [policy.delay(n, progress=False, run_time=1) for n in range(4)] == [0, 0, 0, 0]
