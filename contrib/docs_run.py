@@ -11,7 +11,7 @@ import click
 from contrib.docs_words import ACTIONS, RULES, STOPS
 from slurm_restart import errors
 from slurm_restart.cli import restart, sbatch
-from slurm_restart.core.category import TREATMENTS, Category, Treatment
+from slurm_restart.core.category import SLURMS_OWN, TREATMENTS, Category, Treatment
 from slurm_restart.core.classify import rules
 from slurm_restart.core.decision import stops
 from slurm_restart.core.finding import Role
@@ -59,6 +59,12 @@ def categories() -> str:
 
     rows = (row(category, TREATMENTS[category]) for category in Category)
     return table(("category", "meaning", "restart?", "counts?", "excluded nodes"), rows)
+
+
+def only_slurm() -> str:
+    """The categories that no job can give itself."""
+    names = sorted(f"`{category.value}`" for category in SLURMS_OWN)
+    return f"{', '.join(names)}\n"
 
 
 def classification() -> str:
@@ -191,6 +197,7 @@ def log_table(known: Sequence[Rule]) -> str:
 
 SECTIONS: dict[str, Callable[[], str]] = {
     "categories": categories,
+    "only-slurm": only_slurm,
     "rules": classification,
     "stops": stop_rules,
     "actions": actions,

@@ -7,7 +7,8 @@ RULES = {
     "slurm.prolog_failed": "Slurm has requeued and held the job because a node's prolog failed",
     "slurm.requeue_hold": "the job was requeued on hold: `scontrol requeuehold`, a hold",
     "slurm.deadline": "state DEADLINE, or reason DeadLine",
-    "slurm.usage_limit": "the reason is a limit of the association or the QOS",
+    "slurm.usage_limit": "the reason is a limit of the association or the QOS, and the job is not "
+    "pending again, when such a reason only says why it waits",
     "slurm.reservation": "the job's reservation was deleted",
     "slurm.preempted": "state PREEMPTED, or Slurm shows a PreemptTime",
     "job.completed_word": "the supervisor saw the trainer finish, and the exit code is 0 or Slurm "
@@ -30,7 +31,8 @@ RULES = {
     "job.time_limit": "the supervisor ended the trainer because the time limit was near, and the "
     "attempt did run that long",
     "job.fatal": "the supervisor's judgement of exit status and log is a cause that no restart "
-    "mends",
+    "mends (a run that has finished and fails all the same is none: its next attempt ends as success "
+    "at once)",
     "slurm.node_down": "a node of the job is down, whatever else happened",
     "job.word#2": "the supervisor's judgement of exit status and log is any other known cause",
     "signal.crash": "the batch script or the trainer died of SIGILL, SIGABRT, SIGBUS, SIGFPE or "

@@ -61,6 +61,13 @@ def test_every_page_is_on_the_map():
     assert sorted(map(name, missing)) == []
 
 
+@pytest.mark.parametrize("room", ["core", "control"])
+def test_the_map_of_the_code_names_every_module(room):
+    text = (TOP / "docs" / "explanation" / "architecture.md").read_text()
+    names = [one.name for one in sorted((TOP / "slurm_restart" / room).glob("*.py"))]
+    assert [one for one in names if f"`{room}/{one}`" not in text] == ["__init__.py"]
+
+
 def help_of(command: click.Command, *words: str) -> str:
     result = CliRunner().invoke(command, [*words, "--help"], catch_exceptions=False)
     assert result.exit_code == 0
