@@ -31,8 +31,8 @@ RULES = {
     "job.time_limit": "the supervisor ended the trainer because the time limit was near, and the "
     "attempt did run that long",
     "job.fatal": "the supervisor's judgement of exit status and log is a cause that no restart "
-    "mends (a run that has finished and fails all the same is none: its next attempt ends as success "
-    "at once)",
+    "mends (a run that has finished and fails all the same is none: its next attempt ends as "
+    "success at once)",
     "slurm.node_down": "a node of the job is down, whatever else happened",
     "job.word#2": "the supervisor's judgement of exit status and log is any other known cause",
     "signal.crash": "the batch script or the trainer died of SIGILL, SIGABRT, SIGBUS, SIGFPE or "
