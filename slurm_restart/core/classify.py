@@ -166,7 +166,11 @@ _RULES: tuple[_Rule, ...] = (
         "slurm.requeue_hold",
         Category.HELD,
         _CERTAIN,
-        lambda f: f.end.reason in _HELD_REASONS or JobFlag.REQUEUE_HOLD in f.end.flags,
+        # A held job that is cancelled keeps its reason.
+        lambda f: (
+            (f.end.reason in _HELD_REASONS or JobFlag.REQUEUE_HOLD in f.end.flags)
+            and not (f.end.state is not None and f.end.state.is_final)
+        ),
     ),
     _Rule(
         "slurm.deadline",
@@ -181,19 +185,19 @@ _RULES: tuple[_Rule, ...] = (
         _CERTAIN,
         lambda f: JobFlag.RESV_DEL_HOLD in f.end.flags or f.end.reason == "ReservationDeleted",
     ),
-    _Rule(
-        "slurm.preempted",
-        Category.PREEMPTION,
-        _CERTAIN,
-        lambda f: f.end.state is JobState.PREEMPTED or f.end.preempted,
-    ),
-    # Before NODE_FAIL: a trainer that has ended for a reason that no restart mends stays ended,
-    # whatever became of its nodes afterwards.
+    # Before preemption and NODE_FAIL: a trainer that has finished, in its grace time perhaps, stays
+    # finished, whatever became of its nodes afterwards.
     _Rule(
         "job.completed_word",
         Category.COMPLETED,
         _CERTAIN,
         lambda f: f.cause is Category.COMPLETED and (f.requeued or f.clean_exit),
+    ),
+    _Rule(
+        "slurm.preempted",
+        Category.PREEMPTION,
+        _CERTAIN,
+        lambda f: f.end.state is JobState.PREEMPTED or f.end.preempted,
     ),
     _Rule("slurm.node_fail", Category.HARDWARE_NODE, _CERTAIN, lambda f: f.node_failed),
     # What the trainer said before Slurm requeued the job: preemption and the like say nothing.
