@@ -164,7 +164,7 @@ def judge(case: Case) -> Verdict:
             history=case.history,
             restarts=case.end.restarts,
             requeueable=case.job.requeue,
-            run_time=case.end.run_time,
+            run_time=_run_time(case, termination),
         )
     )
     ended = _end_event(case, termination, decision, progress)
@@ -248,6 +248,11 @@ def _size(case: Case, policy: Policy, wanted: Fit) -> tuple[Fit, int | None]:
     return wanted, wanted.num_nodes
 
 
+def _run_time(case: Case, termination: Termination) -> int | None:
+    """Seconds that the attempt ran; Slurm has forgotten them where it has requeued the job."""
+    return None if termination.requeued else case.end.run_time
+
+
 def _end_event(
     case: Case, termination: Termination, decision: Decision, progress: Progress
 ) -> EndEvent:
@@ -265,7 +270,7 @@ def _end_event(
         from_step=progress.from_step,
         step=progress.step,
         root=termination.root_hash,
-        run_time=case.end.run_time,
+        run_time=_run_time(case, termination),
         num_nodes=len(case.end.nodes) or None,
         nodes=case.end.nodes,
         start_at=case.now + decision.delay,

@@ -387,3 +387,9 @@ def _failed(
     )
     end = facts.end(submit_time=submit, restarts=attempt, env_restarts=attempt, run_time=3550)
     return judge(case(digest=word, end=end, history=history, now=submit + 900))
+
+
+def test_a_lost_node_is_no_short_attempt_although_slurm_shows_no_run_time() -> None:
+    lost = facts.end(exit_code=0, reason="None", restarts=1, env_restarts=0, run_time=0)
+    verdict = judge(case(digest=facts.digest(ended=False, exit=None, cause=None), end=lost))
+    assert (verdict.decision.action, verdict.decision.delay) == (Action.REFIT, 0)
