@@ -50,7 +50,7 @@ def order_for(job_id: int, end: EndKey, verdict: Verdict, now: int) -> Order:
         operations = (
             *first_operation(action),
             *update(shape, fold_hostlist(shape.exc_nodes or ()), start=start),
-            *last_operation(action, verdict.fit),
+            *last_operation(action, verdict.fit, shape),
         )
     if action is Action.RELEASE and verdict.fit.num_nodes is not None:
         # A release sets the begin time anew.

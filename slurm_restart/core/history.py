@@ -253,7 +253,9 @@ def fold(events: Iterable[Event], history: History | None = None) -> History:
 def _after(history: History, event: Event) -> History:  # noqa: PLR0911 - a row an event
     match event:
         case EndEvent():
-            return replace(history, ends=(*history.without(event.key).ends, event))
+            # Whatever has ended was not held any more, whoever had let it go.
+            ends = (*history.without(event.key).ends, event)
+            return replace(history, ends=ends, wrote=replace(history.wrote, held=None))
         case ExcludeEvent():
             return replace(history, exclusions=_excluding(history.exclusions, event))
         case ReadmitEvent():

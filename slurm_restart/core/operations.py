@@ -164,10 +164,10 @@ def first_operation(action: Action) -> tuple[Operation, ...]:
     return (Operation(verb=Verb.REQUEUE),) if action is Action.REQUEUE else ()
 
 
-def last_operation(action: Action, fit: Fit) -> tuple[Operation, ...]:
+def last_operation(action: Action, fit: Fit, shape: Shape) -> tuple[Operation, ...]:
     """What comes after the job has its shape."""
     if action is Action.CANCEL:
         return (Operation(verb=Verb.CANCEL),)
-    if fit.num_nodes is None:
-        return () if action is Action.RELEASE else (Operation(verb=Verb.HOLD),)
-    return (Operation(verb=Verb.RELEASE),) if action is Action.RELEASE else ()
+    if action is Action.RELEASE and fit.num_nodes is not None:
+        return (Operation(verb=Verb.RELEASE),)
+    return (Operation(verb=Verb.HOLD),) if shape.held else ()

@@ -16,6 +16,7 @@ class Pool:
 
     usable: frozenset[str]
     idle: frozenset[str]
+    """Those on which it could start now, so none that a reservation keeps for others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,11 @@ def pool_for(
     ]
     return Pool(
         usable=frozenset(node.name for node in fitting),
-        idle=frozenset(node.name for node in fitting if node.idle),
+        idle=frozenset(
+            node.name
+            for node in fitting
+            if node.idle and (reserved is not None or "RESERVED" not in node.flags)
+        ),
     )
 
 

@@ -13,6 +13,7 @@ from slurm_restart.core.history import (
     History,
     NoteEvent,
     ReadmitEvent,
+    WroteEvent,
     fold,
 )
 from slurm_restart.core.job import Job, NodeState
@@ -26,18 +27,20 @@ from slurm_restart.core.operations import (
     start_is_ours,
     update,
 )
-from slurm_restart.core.policy import Policy, SitePolicy, policy_for
+from slurm_restart.core.policy import Policy, SitePolicy
 from slurm_restart.core.pool import Fit, fit
 from slurm_restart.core.verdict import (
     exclude_events,
     exclusion_list,
     own_exclusions,
+    policy_within,
     pool_of,
     readmit_events,
 )
 
 _BAD_CONSTRAINTS = "BadConstraints"
 _PROLOG_HELD = "launch_failed_requeued_held"
+_LET_GO = "a person released it: not held again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,13 +89,14 @@ def refit(it: Pending) -> Refit:
         return Refit()
     if _held_by_people(it):
         return Refit(events=_noted(it, f"held by a person ({it.job.reason}): left alone"))
-    policy = policy_for(it.digest, it.site)
+    policy = policy_within(it.digest, it.site, it.history, it.job)
     changes = _exclusion_changes(it, last, policy)
     exclusions = fold(changes, it.history).excluded(it.now)
     pool = pool_of(it.job, it.history, exclusions, it.nodes, it.reserved)
     due = last.start_at or last.at
-    size = fit(policy, pool, waited=max(0, it.now - due))
-    if size.num_nodes is None and it.now - due > policy.give_up_after:
+    waited = max(0, it.now - max(due, it.job.eligible_time or 0))
+    size = fit(policy, pool, waited=waited)
+    if size.num_nodes is None and waited > policy.give_up_after:
         return _give_up(it, size, changes)
     return _changed(it, size, exclusions=exclusions, changes=changes, due=due)
 
@@ -164,15 +168,15 @@ def _changed(
     exc_nodes = exclusion_list(job, it.history, exclusions)
     waits = size.num_nodes is None
     verbs: tuple[Verb, ...] = ()
+    let_go: tuple[Event, ...] = ()
     if waits and not job.held:
-        verbs = () if wrote.held else (Verb.HOLD,)  # a person released it: not again
+        let_go = _let_go(it)
+        verbs = () if let_go or _was_let_go(it) else (Verb.HOLD,)
     elif not waits and job.held and (job.reason != _BAD_CONSTRAINTS or exc_nodes is not None):
         verbs = (Verb.RELEASE,)
-    start, start_time = (None, None) if waits else _start(it, due)
-    if verbs == (Verb.RELEASE,) and it.startable:
-        start, start_time = "now", it.now
+    start, start_time = (None, None) if waits else _start(it, due, release=bool(verbs))
     return Refit(
-        events=changes,
+        events=(*changes, *let_go),
         shape=Shape(
             exc_nodes=exc_nodes,
             own_nodes=own_exclusions(job, it.history, exclusions),
@@ -185,22 +189,41 @@ def _changed(
     )
 
 
+def _let_go(it: Pending) -> tuple[Event, ...]:
+    """What is put on record of a hold of ours that a person has released."""
+    if not it.history.wrote.held:
+        return ()
+    return (NoteEvent(at=it.now, text=_LET_GO), WroteEvent(at=it.now, held=False))
+
+
+def _was_let_go(it: Pending) -> bool:
+    """Whether a person released this wait's hold, so that a hold that stands now is people's."""
+    since = it.last.at if it.last is not None else 0
+    return any(note.text == _LET_GO and note.at >= since for note in it.history.notes)
+
+
 def _told_wait(it: Pending, size: Fit) -> str:
     return merge_admin_comment(it.job.admin_comment, f"csx-restart: held: {size.reason}")
 
 
-def _start(it: Pending, due: int) -> tuple[str | None, int | None]:
-    """The begin time to set, as Slurm's text and as a time; None: it stands right."""
+def _start(it: Pending, due: int, *, release: bool) -> tuple[str | None, int | None]:
+    """The begin time to set, as Slurm's text and as a time; None: it stands right.
+
+    Args:
+        it: the job.
+        due: when it is to start.
+        release: it is released as well, so what was set before has started nothing.
+    """
     job, wrote = it.job, it.history.wrote
     begin = job.eligible_time or 0
     if not start_is_ours(job, wrote):
         return None, None
     if it.now < due:
-        right = abs(begin - due) <= SAFE_START
+        right = abs(begin - due) <= SAFE_START and not release
         return (None, None) if right else (f"now+{due - it.now}", due)
     if not it.startable:
         return None, None
     # A begin time that passes by itself wakes only the main scheduling loop (up to a minute):
     # the update wakes the scheduler at once. Once is enough.
     woken = wrote.start_time is not None and wrote.at >= due and wrote.start_time <= wrote.at
-    return (None, None) if woken and begin <= it.now else ("now", it.now)
+    return (None, None) if woken and begin <= it.now and not release else ("now", it.now)

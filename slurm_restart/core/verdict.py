@@ -1,7 +1,7 @@
 """Put together what is known of an end, and say what is to be done about it."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slurm_restart.core.classify import Blame, EndFacts, Termination, classify
 from slurm_restart.core.decision import Decision, Progress, Situation, decide
@@ -73,6 +73,28 @@ class Verdict:
 def word_on(digest: Digest, end: JobEnd) -> Digest | None:
     """The digest, if it speaks of the attempt that has ended."""
     return digest if digest.submit == end.submit_time else None
+
+
+def policy_within(
+    digest: Digest, site: SitePolicy, history: History, job: Job, nodes: Sequence[str] = ()
+) -> Policy:
+    """The limits of a run, and its size within what Slurm has granted it.
+
+    SlurmUser, who writes the size, is bound by no limit of an association or a QOS, but the digest
+    is the user's.
+
+    Args:
+        digest: what the run asks for.
+        site: the site's own limits.
+        history: the attempts before.
+        job: as Slurm shows it.
+        nodes: those of the attempt that is judged.
+    """
+    policy = policy_for(digest, site)
+    held = max(len(nodes), *(end.num_nodes or 0 for end in history.ends), 0) or job.num_nodes
+    if held >= policy.num_nodes:
+        return policy
+    return replace(policy, num_nodes=held, min_nodes=min(held, policy.min_nodes))
 
 
 def progress_of(case: Case, policy: Policy) -> Progress:
@@ -152,7 +174,7 @@ def pool_of(
 
 def judge(case: Case) -> Verdict:
     """Judge one end. Total, as `decide` is."""
-    policy = policy_for(case.digest, case.site)
+    policy = policy_within(case.digest, case.site, case.history, case.job, case.end.nodes)
     facts = EndFacts(end=case.end, word=case.word, known_restarts=known_restarts(case))
     termination = classify(facts, case.named)
     progress = progress_of(case, policy)
@@ -206,7 +228,7 @@ def _with_restart(
     )
     exclusions = fold(changes, case.history).excluded(now)
     pool = pool_of(case.job, case.history, exclusions, case.nodes, case.reserved)
-    size, num_nodes = _size(case, policy, fit(policy, pool, waited=0))
+    size, num_nodes = _size(case, fit(policy, pool, waited=0))
     new = {blame.node for blame in termination.blamed}
     told = announce(
         decision,
@@ -229,7 +251,7 @@ def _with_restart(
             num_nodes=num_nodes,
             start_time=None if chosen else start_at,
             admin_comment=merge_admin_comment(case.job.admin_comment, told),
-            held=True if size.num_nodes is None else None,
+            held=True if _to_be_held(case, decision, size) else None,
         ),
         fit=size,
         exclusions=exclusions,
@@ -237,10 +259,19 @@ def _with_restart(
     )
 
 
-def _size(case: Case, policy: Policy, wanted: Fit) -> tuple[Fit, int | None]:
+def _to_be_held(case: Case, decision: Decision, size: Fit) -> bool:
+    """Whether the job is to wait on a hold of ours, beside none that stands already.
+
+    People may hold a running job (its priority is 0 then), and theirs is not ours to release.
+    """
+    waits = size.num_nodes is None
+    return waits and decision.action is not Action.RELEASE and case.job.priority != 0
+
+
+def _size(case: Case, wanted: Fit) -> tuple[Fit, int | None]:
     """The fit, and the size to write (None: it stands so already)."""
     had = len(case.end.nodes)
-    standing = case.history.wrote.num_nodes or policy.num_nodes
+    standing = case.history.wrote.num_nodes or case.digest.num_nodes
     if had and had != standing:
         return Fit(num_nodes=had, reason=_KEEP_SIZE), None
     if wanted.num_nodes is None or wanted.num_nodes == standing:

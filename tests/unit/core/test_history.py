@@ -139,6 +139,12 @@ def test_values_that_were_not_written_stay_as_they_were_written_before() -> None
     assert wrote == WroteEvent(at=3, exc_nodes=(), num_nodes=3, start_time=5, held=False)
 
 
+def test_an_end_is_the_end_of_every_hold() -> None:
+    held = [WroteEvent(at=1, num_nodes=3, held=True), facts.ended()]
+    assert fold(held).wrote == WroteEvent(at=1, num_nodes=3, held=None)
+    assert fold([*held, WroteEvent(at=2, held=True)]).wrote.held is True
+
+
 def ends(*rows: tuple[Category, bool | None]) -> tuple[EndEvent, ...]:
     return tuple(
         facts.ended(category, progress=made, attempt=n, from_step=None)

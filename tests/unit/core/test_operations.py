@@ -86,22 +86,23 @@ GOOD, NONE = Fit(num_nodes=3, reason=""), Fit(num_nodes=None, reason="")
 
 
 @pytest.mark.parametrize(
-    ("action", "fit", "first", "last"),
+    ("action", "fit", "held", "first", "last"),
     [
-        (Action.REQUEUE, GOOD, ["requeue"], []),
-        (Action.REQUEUE, NONE, ["requeue"], ["hold"]),
-        (Action.REFIT, GOOD, [], []),
-        (Action.REFIT, NONE, [], ["hold"]),
-        (Action.RELEASE, GOOD, [], ["release"]),
-        (Action.RELEASE, NONE, [], []),  # Slurm holds it already
-        (Action.CANCEL, NONE, [], ["cancel"]),
+        (Action.REQUEUE, GOOD, None, ["requeue"], []),
+        (Action.REQUEUE, NONE, True, ["requeue"], ["hold"]),
+        (Action.REQUEUE, NONE, None, ["requeue"], []),  # a person holds it already
+        (Action.REFIT, GOOD, None, [], []),
+        (Action.REFIT, NONE, True, [], ["hold"]),
+        (Action.RELEASE, GOOD, None, [], ["release"]),
+        (Action.RELEASE, NONE, None, [], []),  # Slurm holds it already
+        (Action.CANCEL, NONE, None, [], ["cancel"]),
     ],
 )
 def test_what_comes_before_and_after_the_shape(
-    action: Action, fit: Fit, first: list[str], last: list[str]
+    action: Action, fit: Fit, held: bool | None, first: list[str], last: list[str]
 ) -> None:
     assert [str(one) for one in first_operation(action)] == first
-    assert [str(one) for one in last_operation(action, fit)] == last
+    assert [str(one) for one in last_operation(action, fit, Shape(held=held))] == last
 
 
 @pytest.mark.parametrize(

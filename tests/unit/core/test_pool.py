@@ -30,6 +30,24 @@ def test_busy_is_usable_and_sick_is_not(state: str, usable: bool) -> None:
     assert ("csx2" in pool.usable) is usable
 
 
+@pytest.mark.parametrize(
+    ("state", "reserved", "idle"),
+    [
+        ("IDLE", None, True),
+        ("MIXED", None, False),
+        ("IDLE+COMPLETING", None, False),
+        ("IDLE+RESERVED", None, False),  # kept for others
+        ("IDLE+RESERVED", ("csx2",), True),
+    ],
+)
+def test_only_what_it_could_start_on_now_is_idle(
+    state: str, reserved: tuple[str, ...] | None, idle: bool
+) -> None:
+    pool = pool_for(facts.job(), facts.nodes(csx2=state), excluded=(), reserved=reserved)
+    assert "csx2" in pool.usable
+    assert ("csx2" in pool.idle) is idle
+
+
 def test_only_nodes_of_the_partition_the_reservation_and_without_exclusion() -> None:
     other = NodeState(name="gpu1", state="IDLE", partitions=frozenset({"gpu"}))
     pool = pool_for(

@@ -95,9 +95,49 @@ def test_too_few_nodes_hold_it_and_enough_release_it() -> None:
     assert again.start == "now"
 
 
-def test_a_hold_that_a_person_released_is_not_put_back() -> None:
-    sick = facts.nodes(csx1="DOWN", csx2="DOWN", csx3="DOWN")
-    assert look(None, WroteEvent(at=SUBMITTED, held=True), nodes=sick).verbs == ()
+SICK = facts.nodes(csx1="DOWN", csx2="DOWN", csx3="DOWN")
+HELD = facts.pending(priority=0, reason="JobHeldAdmin")
+OURS = WroteEvent(at=SUBMITTED, held=True)
+
+
+def test_a_hold_that_a_person_released_is_not_put_back_and_his_own_not_taken_for_ours() -> None:
+    released = look(None, OURS, nodes=SICK)
+    assert released.verbs == ()
+    assert look(None, OURS, *released.events, nodes=SICK).verbs == ()
+    # It is held again, by a person, and then there are nodes enough.
+    assert look(HELD, OURS, *released.events).verbs == ()
+
+
+def test_a_hold_of_an_earlier_wait_is_not_taken_for_ours() -> None:
+    later = facts.ended(attempt=1, submit_time=SUBMITTED + 50, start_at=NOW)
+    assert look(HELD, OURS, later).verbs == ()
+
+
+def test_a_job_that_is_released_before_it_is_due_starts_when_it_is_due() -> None:
+    due = facts.ended(start_at=NOW + 300)
+    found = look(HELD, due, OURS)
+    assert (found.verbs, found.start) == ((Verb.RELEASE,), "now+300")
+
+
+def test_a_release_leaves_a_persons_begin_time() -> None:
+    tomorrow = facts.pending(priority=0, reason="JobHeldAdmin", eligible_time=NOW + 86_400)
+    found = look(tomorrow, OURS)
+    assert (found.verbs, found.start) == ((Verb.RELEASE,), None)
+
+
+def test_a_job_that_may_not_start_yet_does_not_wait_for_nodes() -> None:
+    busy = facts.nodes(csx1="ALLOCATED", csx2="ALLOCATED")
+    assert look(nodes=busy, now=SUBMITTED + 3600).shape.num_nodes == 2
+    next_week = facts.pending(eligible_time=SUBMITTED + 600_000)
+    assert look(next_week, nodes=busy, now=SUBMITTED + 3600).shape.num_nodes is None
+    assert look(next_week, nodes=SICK, now=SUBMITTED + 100_000).verbs == (Verb.HOLD,)
+
+
+def test_a_forged_size_grows_no_job_beyond_what_slurm_has_granted() -> None:
+    history = fold([facts.ended(num_nodes=3), WroteEvent(at=1, num_nodes=2)])
+    word = facts.digest(num_nodes=100_000)
+    found = look(facts.pending(num_nodes=2), history=history, digest=word)
+    assert found.shape.num_nodes == 3
 
 
 def test_it_gives_up_in_the_end() -> None:

@@ -43,7 +43,8 @@ def test_it_shrinks_where_there_is_no_replacement_and_grows_back() -> None:
     word = facts.digest(cause=Category.HARDWARE_NODE)
     shrunk = judge(case(digest=word, named=("csx2",), nodes=facts.nodes(csx4="DOWN")))
     assert shrunk.shape.num_nodes == 2
-    history = fold([WroteEvent(at=SUBMITTED, num_nodes=2)])
+    full = facts.ended(num_nodes=3, submit_time=SUBMITTED - 1)
+    history = fold([full, WroteEvent(at=SUBMITTED, num_nodes=2)])
     grown = judge(case(history=history, end=facts.end(nodes=("csx1", "csx3"))))
     assert grown.shape.num_nodes == 3
 
@@ -60,6 +61,40 @@ def test_a_size_that_a_person_has_set_stays() -> None:
     verdict = judge(case(end=facts.end(nodes=("csx1",))))
     assert verdict.shape.num_nodes is None
     assert verdict.fit.num_nodes == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "least", "held_before", "size"),
+    [
+        (3, 2, 3, 3),
+        (4, 2, 3, 3),  # forged: more than Slurm ever gave it
+        (100_000, 2, 3, 3),
+        (100_000, 2, None, 2),
+        (100_000, 100_000, 3, 3),
+    ],
+)
+def test_a_forged_size_grows_no_job_beyond_what_slurm_has_granted(
+    asked: int, least: int, held_before: int | None, size: int
+) -> None:
+    before = facts.ended(num_nodes=held_before, submit_time=SUBMITTED - 1)
+    history = fold([before, WroteEvent(at=SUBMITTED, num_nodes=2)])
+    word = facts.digest(num_nodes=asked, min_nodes=least)
+    verdict = judge(case(digest=word, history=history, end=facts.end(nodes=("csx1", "csx3"))))
+    assert verdict.fit.num_nodes == size
+    assert verdict.shape.num_nodes == (None if size == 2 else size)
+
+
+def test_a_job_that_never_ran_gets_no_more_than_it_was_submitted_with() -> None:
+    word = facts.digest(num_nodes=100_000, min_nodes=1)
+    verdict = judge(case(digest=word, job=facts.pending(num_nodes=2), end=facts.end(nodes=())))
+    assert verdict.fit.num_nodes == 2
+
+
+@pytest.mark.parametrize(("priority", "held"), [(100, True), (None, True), (0, None)])
+def test_a_hold_of_people_is_not_made_ours(priority: int | None, held: bool | None) -> None:
+    sick = facts.nodes(csx2="DOWN", csx3="DOWN", csx4="DOWN")
+    verdict = judge(case(nodes=sick, job=facts.job(priority=priority)))
+    assert (verdict.fit.num_nodes, verdict.shape.held) == (None, held)
 
 
 def test_what_a_person_took_off_the_list_is_not_excluded_again() -> None:
