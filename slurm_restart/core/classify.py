@@ -100,6 +100,11 @@ class EndFacts:
         return self.requeued and env is not None and env < self.end.restarts
 
     @property
+    def timed_out(self) -> bool:
+        """Slurm ended the job at its time limit, or at the end of the grace time."""
+        return self.end.state is JobState.TIMEOUT or self.end.reason == "TimeLimit"
+
+    @property
     def near_time_limit(self) -> bool:
         """Whether the attempt ran about as long as it may."""
         limit, ran = self.end.time_limit, self.end.run_time
@@ -186,12 +191,15 @@ _RULES: tuple[_Rule, ...] = (
         lambda f: JobFlag.RESV_DEL_HOLD in f.end.flags or f.end.reason == "ReservationDeleted",
     ),
     # Before preemption and NODE_FAIL: a trainer that has finished, in its grace time perhaps, stays
-    # finished, whatever became of its nodes afterwards.
+    # finished, whatever became of its nodes afterwards. But where Slurm calls the end a TIMEOUT all
+    # the same (measured), dependents would go: one more attempt ends as success at once.
     _Rule(
         "job.completed_word",
         Category.COMPLETED,
         _CERTAIN,
-        lambda f: f.cause is Category.COMPLETED and (f.requeued or f.clean_exit),
+        lambda f: (
+            f.cause is Category.COMPLETED and (f.requeued or (f.clean_exit and not f.timed_out))
+        ),
     ),
     _Rule(
         "slurm.preempted",
@@ -221,7 +229,7 @@ _RULES: tuple[_Rule, ...] = (
         "slurm.time_limit",
         Category.TIMEOUT,
         _CERTAIN,
-        lambda f: f.end.state is JobState.TIMEOUT or f.end.reason == "TimeLimit",
+        lambda f: f.timed_out,
     ),
     _Rule("slurm.cancelled", Category.CANCELLED, _CERTAIN, _state(JobState.CANCELLED)),
     _Rule(
