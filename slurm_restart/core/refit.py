@@ -94,7 +94,9 @@ def refit(it: Pending) -> Refit:
     exclusions = fold(changes, it.history).excluded(it.now)
     pool = pool_of(it.job, it.history, exclusions, it.nodes, it.reserved)
     due = last.start_at or last.at
-    waited = max(0, it.now - max(due, it.job.eligible_time or 0))
+    # What a person has put off does not wait for nodes before its time.
+    begin = 0 if start_is_ours(it.job, it.history.wrote) else it.job.eligible_time or 0
+    waited = max(0, it.now - max(due, begin))
     size = fit(policy, pool, waited=waited)
     if size.num_nodes is None and waited > policy.give_up_after:
         return _give_up(it, size, changes)

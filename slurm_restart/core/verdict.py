@@ -91,10 +91,10 @@ def policy_within(
         nodes: those of the attempt that is judged.
     """
     policy = policy_for(digest, site)
-    held = max(len(nodes), *(end.num_nodes or 0 for end in history.ends), 0) or job.num_nodes
-    if held >= policy.num_nodes:
+    granted = max(len(nodes), job.num_nodes, *(end.num_nodes or 0 for end in history.ends))
+    if granted >= policy.num_nodes:
         return policy
-    return replace(policy, num_nodes=held, min_nodes=min(held, policy.min_nodes))
+    return replace(policy, num_nodes=granted, min_nodes=min(granted, policy.min_nodes))
 
 
 def progress_of(case: Case, policy: Policy) -> Progress:
@@ -302,7 +302,7 @@ def _end_event(
         step=progress.step,
         root=termination.root_hash,
         run_time=_run_time(case, termination),
-        num_nodes=len(case.end.nodes) or None,
+        num_nodes=len(case.end.nodes) or case.job.num_nodes,
         nodes=case.end.nodes,
         start_at=case.now + decision.delay,
         failures=decision.failures,

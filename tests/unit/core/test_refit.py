@@ -1,10 +1,14 @@
 """A pending job is fitted to today's nodes; what people have set stays."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from slurm_restart.core.history import Event, ExcludeEvent, ReadmitEvent, WroteEvent, fold
+from slurm_restart.core.category import Category
+from slurm_restart.core.history import Action, Event, ExcludeEvent, ReadmitEvent, WroteEvent, fold
 from slurm_restart.core.job import Job
 from slurm_restart.core.operations import Verb
 from slurm_restart.core.policy import SitePolicy
@@ -167,3 +171,144 @@ def test_what_a_person_took_off_the_list_stays_off() -> None:
 def test_what_a_person_added_to_the_list_stays_on() -> None:
     job = facts.pending(exc_nodes=("csx4", "csx3"))
     assert look(job, *excluded("csx4")).shape.exc_nodes is None
+
+
+# --- whatever comes ------------------------------------------------------------------------------
+
+NAMES = st.sampled_from([*facts.NODES, "csx9"])
+LISTS = st.sets(NAMES, max_size=3).map(lambda found: tuple(sorted(found)))
+OWN = st.sets(st.sampled_from(facts.NODES), max_size=2).map(lambda found: tuple(sorted(found)))
+NODE_STATES = st.sampled_from(["IDLE", "ALLOCATED", "DOWN", "IDLE+DRAIN", "MIXED+NOT_RESPONDING"])
+CLUSTERS = st.fixed_dictionaries(dict.fromkeys(facts.NODES, NODE_STATES)).map(
+    lambda states: facts.nodes(**states)
+)
+TIMES = st.integers(SUBMITTED - 10, SUBMITTED + 700)
+REASONS = ["None", "Priority", "JobHeldUser", "JobHeldAdmin", "BadConstraints", "BeginTime"]
+HISTORIES = st.tuples(
+    st.builds(
+        facts.ended,
+        st.sampled_from(Category),
+        action=st.sampled_from(Action),
+        nodes=OWN,
+        num_nodes=st.just(4),  # of an earlier time, when it was larger
+        start_at=st.none() | TIMES,
+    ),
+    st.lists(
+        st.one_of(
+            st.builds(
+                ExcludeEvent,
+                at=TIMES,
+                node=st.sampled_from(facts.NODES),
+                until=st.sampled_from([SUBMITTED + 50, FAR]),
+                evidence=st.just("e"),
+                submit_time=TIMES,
+            ),
+            st.builds(
+                WroteEvent,
+                at=TIMES,
+                exc_nodes=st.none() | OWN,
+                num_nodes=st.none() | st.integers(2, 3),
+                start_time=st.none() | TIMES,
+                held=st.none() | st.booleans(),
+            ),
+        ),
+        max_size=4,
+    ),
+).map(lambda parts: fold([parts[0], *parts[1]]))
+WAITS = st.builds(
+    Pending,
+    job=st.builds(
+        facts.pending,
+        exc_nodes=LISTS,
+        num_nodes=st.integers(1, 4),
+        priority=st.sampled_from([0, 100]),
+        reason=st.sampled_from(REASONS),
+        eligible_time=st.none() | TIMES | st.just(SUBMITTED + 50_000),
+        admin_comment=st.text(max_size=10),
+    ),
+    digest=st.builds(facts.digest, min_nodes=st.integers(1, 3)),
+    history=HISTORIES,
+    nodes=CLUSTERS,
+    reserved=st.none() | LISTS,
+    site=st.just(SitePolicy()),
+    now=st.integers(SUBMITTED, SUBMITTED + 100_000),
+    startable=st.booleans(),
+)
+
+
+@given(it=WAITS)
+def test_there_is_an_answer_to_every_wait(it: Pending) -> None:
+    found = refit(it)
+    assert len(found.verbs) <= 1
+    size = found.shape.num_nodes
+    assert size is None or it.digest.min_nodes <= size <= it.digest.num_nodes
+
+
+@given(it=WAITS)
+def test_what_a_person_holds_stays_held_and_as_it_is(it: Pending) -> None:
+    theirs = it.job.reason in {"JobHeldUser", "JobHeldAdmin", "Priority", "None", "BeginTime"}
+    if it.job.priority == 0 and theirs and not it.history.wrote.held:
+        assert refit(it).operations("") == ()
+
+
+@given(it=WAITS)
+def test_what_people_exclude_stays_excluded(it: Pending) -> None:
+    wanted = refit(it).shape.exc_nodes
+    if wanted is not None:
+        assert set(it.job.exc_nodes) - set(it.history.wrote.exc_nodes or ()) <= set(wanted)
+
+
+@given(it=WAITS)
+def test_only_nodes_of_the_last_attempt_are_found_dead(it: Pending) -> None:
+    down = {node.name for node in it.nodes if node.down}
+    last = it.history.ends[-1]
+    for event in refit(it).events:
+        if isinstance(event, ExcludeEvent):
+            assert event.node in down & set(last.nodes)
+
+
+@given(it=WAITS)
+def test_a_begin_time_that_is_neither_slurms_nor_ours_stays(it: Pending) -> None:
+    chosen = replace(it, job=replace(it.job, eligible_time=SUBMITTED + 50_000))
+    assert refit(chosen).start is None
+
+
+@given(it=WAITS)
+def test_a_size_that_is_neither_the_submitted_one_nor_ours_stays(it: Pending) -> None:
+    chosen = replace(it, job=replace(it.job, num_nodes=7))
+    assert refit(chosen).shape.num_nodes is None
+
+
+@given(it=WAITS)
+def test_once_fitted_it_is_fitted(it: Pending) -> None:
+    bad = it.job.reason == "BadConstraints"  # each look gives up one exclusion
+    first = refit(it)
+    if bad or Verb.CANCEL in first.verbs:
+        return
+    again = refit(after(it, first))
+    assert again.operations("") == ()
+    assert again.events == ()
+
+
+def after(it: Pending, found: Refit) -> Pending:
+    """The wait as it is when Slurm has taken everything."""
+    shape, job = found.shape, it.job
+    if shape.exc_nodes is not None:
+        job = replace(job, exc_nodes=shape.exc_nodes)
+    if shape.num_nodes is not None:
+        job = replace(job, num_nodes=shape.num_nodes)
+    if shape.start_time is not None:
+        job = replace(job, eligible_time=shape.start_time)
+    held = None
+    if found.verbs:
+        held = found.verbs == (Verb.HOLD,)
+        job = replace(job, priority=0 if held else 100, reason="JobHeldAdmin" if held else "None")
+    wrote = WroteEvent(
+        at=it.now,
+        exc_nodes=shape.own_nodes if shape.exc_nodes is not None else None,
+        num_nodes=shape.num_nodes,
+        start_time=shape.start_time,
+        held=held,
+    )
+    written = (wrote,) if found.operations("") else ()
+    return replace(it, job=job, history=fold([*found.events, *written], it.history))

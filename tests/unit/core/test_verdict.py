@@ -69,19 +69,25 @@ def test_a_size_that_a_person_has_set_stays() -> None:
         (3, 2, 3, 3),
         (4, 2, 3, 3),  # forged: more than Slurm ever gave it
         (100_000, 2, 3, 3),
-        (100_000, 2, None, 2),
         (100_000, 100_000, 3, 3),
+        (100_000, 2, 2, None),
+        (100_000, 2, None, None),
     ],
 )
 def test_a_forged_size_grows_no_job_beyond_what_slurm_has_granted(
-    asked: int, least: int, held_before: int | None, size: int
+    asked: int, least: int, held_before: int | None, size: int | None
 ) -> None:
     before = facts.ended(num_nodes=held_before, submit_time=SUBMITTED - 1)
     history = fold([before, WroteEvent(at=SUBMITTED, num_nodes=2)])
-    word = facts.digest(num_nodes=asked, min_nodes=least)
-    verdict = judge(case(digest=word, history=history, end=facts.end(nodes=("csx1", "csx3"))))
-    assert verdict.fit.num_nodes == size
-    assert verdict.shape.num_nodes == (None if size == 2 else size)
+    verdict = judge(
+        case(
+            digest=facts.digest(num_nodes=asked, min_nodes=least),
+            history=history,
+            job=facts.job(num_nodes=2),
+            end=facts.end(nodes=("csx1", "csx3")),
+        )
+    )
+    assert verdict.shape.num_nodes == size
 
 
 def test_a_job_that_never_ran_gets_no_more_than_it_was_submitted_with() -> None:
