@@ -106,11 +106,15 @@ def run(site_path: Path, environ: Mapping[str, str]) -> int:
     trace = Trace(None, environ.get("SLURM_JOB_ID", "?"))
     try:
         signal.signal(signal.SIGALRM, _on_alarm)
-        signal.setitimer(signal.ITIMER_REAL, _SETTINGS_DEADLINE)
-        site = load_site(site_path)
-        trace = Trace(site.state_dir, environ.get("SLURM_JOB_ID", "?"))
-        signal.setitimer(signal.ITIMER_REAL, site.limits.deadline)
-        _hook(site, environ, trace)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, _SETTINGS_DEADLINE)
+            site = load_site(site_path)
+            trace = Trace(site.state_dir, environ.get("SLURM_JOB_ID", "?"))
+            signal.setitimer(signal.ITIMER_REAL, site.limits.deadline)
+            _hook(site, environ, trace)
+        finally:
+            # Nothing would catch an alarm that goes off while the trace is written.
+            signal.setitimer(signal.ITIMER_REAL, 0)
     except CsxError as error:
         trace(f"nothing done: {type(error).__name__}: {error}")
     except Exception:  # noqa: BLE001 - a fault of ours must neither hurt slurmctld nor pass unseen

@@ -9,7 +9,7 @@ from slurm_restart.core.digest import Digest
 from slurm_restart.core.history import History
 from slurm_restart.core.job import Job, JobEnd, NodeState
 from slurm_restart.core.verdict import Case
-from slurm_restart.errors import CsxError
+from slurm_restart.errors import CsxError, SlurmError, SlurmUnavailableError
 from slurm_restart.slurm.hostlist import expand
 from slurm_restart.slurm.port import Slurm
 
@@ -80,8 +80,18 @@ def named_nodes(digest: Digest) -> tuple[str, ...]:
 
 
 def reserved_nodes(slurm: Slurm, job: Job) -> tuple[str, ...] | None:
-    """The nodes of the job's reservation; None: it has none."""
-    return slurm.reservation_nodes(job.reservation) if job.reservation else None
+    """The nodes of the job's reservation; None: it has none.
+
+    A reservation that is there no more has no nodes, and the job waits for what people do.
+    """
+    if not job.reservation:
+        return None
+    try:
+        return slurm.reservation_nodes(job.reservation)
+    except SlurmUnavailableError:
+        raise
+    except SlurmError:
+        return ()
 
 
 def case_for(

@@ -133,6 +133,7 @@ class Journal:
         if not self._ends_whole:  # a torn last line stays a line of its own
             text = "\n" + text
         data = text.encode()
+        self._ends_whole = False  # until all of it is there
         try:
             if os.write(self._descriptor, data) != len(data):
                 raise StateError(f"{self.path}: no space for the journal")

@@ -10,6 +10,9 @@ from typing import Any
 from slurm_restart.core.policy import SitePolicy
 from slurm_restart.errors import ConfigError
 
+_MOST = 10**8
+"""Seconds, or restarts: three years."""
+
 DEFAULT_PATH = Path("/etc/slurm_restart/site.toml")
 
 
@@ -58,8 +61,10 @@ def _path(value: Any) -> Path:
 def _number(low: float, kind: type[int] | type[float]) -> Callable[[Any], Any]:
     def read(value: Any) -> Any:
         fits = isinstance(value, int | float if kind is float else int)
-        if not fits or isinstance(value, bool) or value < low:
-            raise ValueError(f"a {'number' if kind is float else 'whole number'} from {low}")
+        # TOML knows inf and nan, which no timer takes.
+        if not fits or isinstance(value, bool) or not low <= value <= _MOST:
+            what = "number" if kind is float else "whole number"
+            raise ValueError(f"a {what} from {low} to {_MOST}")
         return kind(value)
 
     return read
@@ -73,7 +78,7 @@ def _backoff(value: Any) -> tuple[int, ...]:
 
 
 def _mode(value: Any) -> bool:
-    if value not in {"act", "observe"}:
+    if value not in ("act", "observe"):
         raise ValueError('"act" or "observe"')
     return bool(value == "observe")
 

@@ -8,16 +8,20 @@ MAX_LOG_BYTES = 10 * 1024 * 1024
 MAX_LINE = 2000
 
 
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
 class Trace:
     """Writes one line an event, with time and job. It never raises: it is the last resort."""
 
     def __init__(self, state_dir: Path | None, job: str) -> None:
         self._path = None if state_dir is None else state_dir / "csx-epilog.log"
-        self._job = job
+        self._job = _printable(job)
 
     def __call__(self, text: str) -> None:
         """Write a line; control characters become question marks."""
-        shown = "".join(char if char.isprintable() else "?" for char in text)[:MAX_LINE]
+        shown = _printable(text)[:MAX_LINE]
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         try:
             self._append(f"{stamp} job {self._job}: {shown}\n")

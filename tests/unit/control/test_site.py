@@ -48,6 +48,41 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[hook]\nmargin = nan", "hook.margin: expected a number from 0.1 to 100000000, got nan"),
+        ("[hook]\ndeadline = inf", "hook.deadline: expected a number"),
+        ("[hook]\ndeadline = 0", "hook.deadline: expected a number"),
+        ('[hook]\ndeadline = "60"', "hook.deadline: expected a number"),
+        ("[hook]\nconcurrency = 2.5", "hook.concurrency: expected a whole number from 1"),
+        ("[policy]\ngive_up_after = -1", "policy.give_up_after: expected a whole number from 0"),
+        ("[policy]\nbackoff = 30", "policy.backoff: expected a list of seconds, got 30"),
+        ("[policy]\nbackoff = [30, true]", "policy.backoff: expected a whole number"),
+        ('mode = ["act"]', 'mode: expected "act" or "observe"'),
+        ("mode = {act = 1}", 'mode: expected "act" or "observe"'),
+        ("state_dir = 3", "state_dir: expected an absolute path, got 3"),
+        ("policy = 3", "policy: expected a table"),
+        ("[policy.backoff]\na = 1", "policy.backoff: expected a list of seconds"),
+        ("[hok]\nmargin = 1", "hok: unknown key, expected one of export_dir, mode"),
+        ("[hook]\nmargn = 1", "hook.margn: unknown key, expected one of command_timeout"),
+    ],
+)
+def test_each_problem_says_where_it_is_and_what_was_expected(
+    tmp_path: Path, text: str, problem: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_site(written(tmp_path, text))
+    [told] = caught.value.problems
+    assert told.startswith(f"{tmp_path}/site.toml: {problem}")
+
+
+def test_the_defaults_for_submissions_are_another_programs_table(tmp_path: Path) -> None:
+    assert load_site(written(tmp_path, '[slurm]\npartition = "x"\n')) == load_site(
+        written(tmp_path, "")
+    )
+
+
 @pytest.mark.parametrize("text", ["mode =", "\x00", "policy = 3"])
 def test_what_is_not_toml_or_no_table_is_an_error(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError):
