@@ -321,6 +321,8 @@ def test_the_hook_is_killed_at_the_requeue(cluster: ManagedCluster, when: str) -
     assert intent["operations"][0] == "requeue"
     for pid in pids.read_text().split():
         os.kill(int(pid), signal.SIGKILL)
+    await_(lambda: cluster.state(job_id) != "COMPLETING", "the hook's end")
+    cluster.reconcile()
     check(cluster, job_id, source="hook")
 
 
