@@ -37,6 +37,10 @@ class Finding:
     line: int
     text: str
     nodes: tuple[str, ...] = ()
+    rank: str = ""
+    """The labels that say which rank, task or actor printed the line; empty: none."""
+    at: float | None = None
+    """When it was logged, in seconds since the epoch, where the line or one shortly before says."""
     confidence: Confidence = Confidence.LIKELY
 
 

@@ -14,7 +14,7 @@ from slurm_restart.logs.patterns import MIN_LETTERS, danger, literals
 
 _E = TypeVar("_E", bound=Enum)
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_KEYS = ("id", "category", "role", "pattern", "blame", "confidence", "meaning", "remedy")
+_KEYS = ("id", "category", "role", "pattern", "blame", "confidence", "meaning", "remedy", "sources")
 _REQUIRED = ("id", "category", "role", "pattern", "meaning", "examples")
 _SIDES = ("positive", "negative")
 MAX_PATTERN = 2000
@@ -34,7 +34,8 @@ class Rule:
     """One pattern over a line and what it means.
 
     `pattern` is searched in the line without the rank, time and level in front, and `^` is where
-    the rest begins. `positive` lines must match it and `negative` ones must not.
+    the rest begins. `positive` lines must match it and `negative` ones must not. `sources` say
+    where the message is known from: a document, a file of its program's sources, or a measurement.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Rule:
     confidence: Confidence = Confidence.LIKELY
     remedy: str | None = None
     blame: Blame | None = None
+    sources: tuple[str, ...] = ()
     positive: tuple[str, ...] = ()
     negative: tuple[str, ...] = ()
 
@@ -80,6 +82,7 @@ def build(fields: Mapping[str, Any]) -> Rule:
         confidence=_member(Confidence, fields, "confidence", problems, Confidence.LIKELY),
         remedy=fields.get("remedy"),
         blame=_member(Blame, fields, "blame", problems, Blame.NODE) if "blame" in fields else None,
+        sources=tuple(fields.get("sources", ())),
         positive=tuple(examples.get("positive", ())),
         negative=tuple(examples.get("negative", ())),
     )
@@ -99,6 +102,9 @@ def _shape_problems(fields: Mapping[str, Any]) -> list[str]:
     for key, value in fields.items():
         if key == "examples":
             problems += _examples_shape_problems(value)
+        elif key == "sources":
+            if not _is_texts(value):
+                problems.append("sources: expected a list of texts")
         elif key not in _KEYS:
             near = difflib.get_close_matches(key, (*_KEYS, "examples"), n=1)
             problems.append(f"{key}: unknown key" + (f", did you mean {near[0]}?" if near else ""))
@@ -113,10 +119,12 @@ def _examples_shape_problems(value: Any) -> list[str]:
     return [
         f"examples.{key}: expected a list of lines, under positive or negative"
         for key, lines in value.items()
-        if key not in _SIDES
-        or not isinstance(lines, list)
-        or not all(isinstance(line, str) for line in lines)
+        if key not in _SIDES or not _is_texts(lines)
     ]
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _member(

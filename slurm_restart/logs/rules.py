@@ -8,7 +8,8 @@ from typing import Any
 from slurm_restart.errors import ConfigError
 from slurm_restart.logs.rule import BadRuleError, Rule, build
 
-PACKAGE_RULES = Path(__file__).with_name("rules.yaml")
+PACKAGE_RULES = Path(__file__).with_name("rules.d")
+"""The package's directory of rules, one file a family, read in the order of their names."""
 SITE_RULES = Path("/etc/slurm_restart/rules.d")
 MAX_BYTES = 1_000_000
 """Size of one file of rules."""
@@ -42,15 +43,20 @@ def read_rules(*extra: Path, site: Path | None = SITE_RULES) -> RuleSet:
         extra: files of rules, the nearest first; each must exist.
         site: a directory of `*.yaml` files, read in the order of their names; None: none.
     """
-    site_files = sorted(site.glob("*.yaml")) if site is not None else []
+    site_files = files_of(site) if site is not None else []
     rules: dict[str, Rule] = {}
     problems: list[str] = []
-    for path in (*extra, *site_files, PACKAGE_RULES):
+    for path in (*extra, *site_files, *files_of(PACKAGE_RULES)):
         layer, wrong = read_file(path)
         problems += wrong
         for rule in layer:
             rules.setdefault(rule.id, rule)
     return RuleSet(rules=tuple(rules.values()), problems=tuple(problems))
+
+
+def files_of(directory: Path) -> list[Path]:
+    """The files of rules in a directory, in the order in which they are read."""
+    return sorted(directory.glob("*.yaml"))
 
 
 def read_file(path: Path) -> tuple[list[Rule], list[str]]:
