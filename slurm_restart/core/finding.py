@@ -21,6 +21,8 @@ class Role(Enum):
     """Something that went wrong while the program was ending already."""
     NOISE = "noise"
     """Looks like a failure and is none."""
+    PROGRESS = "progress"
+    """The program gets on: a step, an epoch, a loss. What failed before has been survived."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,8 @@ class Finding:
     """The labels that say which rank, task or actor printed the line; empty: none."""
     at: float | None = None
     """When it was logged, in seconds since the epoch, where the line or one shortly before says."""
+    went_on: int = 0
+    """Lines to the last one after it that tells of progress; 0: none does."""
     confidence: Confidence = Confidence.LIKELY
 
 

@@ -10,6 +10,7 @@ import string
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from slurm_restart.core.finding import Role
 from slurm_restart.logs.patterns import MIN_LETTERS, letters, literals
 from slurm_restart.logs.rule import Rule
 
@@ -29,16 +30,6 @@ class Hit:
     nodes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Sifted:
-    """What a block holds."""
-
-    suspects: frozenset[int]
-    """Numbers, from 0, of the lines that may match a rule."""
-    usual: int
-    """How many lines say what harmless lines of earlier blocks have said."""
-
-
 class Engine:
     """A set of rules made ready for searching.
 
@@ -48,6 +39,9 @@ class Engine:
     """
 
     def __init__(self, rules: Sequence[Rule], *, also: Iterable[str] = ()) -> None:
+        progress = [rule.pattern for rule in rules if rule.role is Role.PROGRESS]
+        self._progress = tuple(re.compile(pattern) for pattern in progress)
+        rules = [rule for rule in rules if rule.role is not Role.PROGRESS]
         self._rules = tuple((re.compile(rule.pattern), rule) for rule in rules)
         self._stems: dict[tuple[int, ...], list[tuple[bytes, int]]] = {}
         for number, rule in enumerate(rules):
@@ -62,16 +56,15 @@ class Engine:
             stem = letters(text).encode()
             self._stems.setdefault(tuple(stem[:MIN_LETTERS]), []).append((stem, number))
 
-    def sift(self, block: bytes, *, remember: bool = True) -> "Sifted":
-        """Find the lines of a block that may match a rule, without looking at them closely.
+    def sift(self, block: bytes, *, remember: bool = True) -> frozenset[int]:
+        """The numbers, from 0, of the lines of a block that may match a rule.
 
         Lines end with a line feed or a carriage return. Without `remember` the next block is
         judged as if this one had not been seen.
         """
         shapes = block.translate(_ENDS, _OTHER_BYTES).split(b"\n")
         if self._harmless.issuperset(shapes):
-            return Sifted(frozenset(), len(shapes) - shapes.count(b""))
-        usual = sum(shape in self._harmless and shape != b"" for shape in shapes)
+            return frozenset()
         suspicious = set()
         for shape in dict.fromkeys(shapes):
             if shape not in self._harmless:
@@ -79,8 +72,11 @@ class Engine:
                     suspicious.add(shape)
                 elif remember:
                     self._remember(shape)
-        suspects = frozenset(n for n, shape in enumerate(shapes) if shape in suspicious)
-        return Sifted(suspects, usual)
+        return frozenset(n for n, shape in enumerate(shapes) if shape in suspicious)
+
+    def is_progress(self, text: str) -> bool:
+        """Whether a readable line without its label tells that the program gets on."""
+        return any(pattern.search(text) for pattern in self._progress)
 
     def match(self, text: str) -> Hit | None:
         """The first rule that matches a readable line without its label."""

@@ -5,11 +5,11 @@ from slurm_restart.logs.engine import Engine
 from slurm_restart.logs.rule import Blame, Rule
 
 
-def rule(name: str, pattern: str, blame: Blame | None = None) -> Rule:
+def rule(name: str, pattern: str, blame: Blame | None = None, role: Role = Role.ROOT) -> Rule:
     return Rule(
         id=name,
         category=Category.UNKNOWN,
-        role=Role.ROOT,
+        role=role,
         pattern=pattern,
         meaning="…",
         blame=blame,
@@ -41,27 +41,28 @@ def test_names_are_captured_only_where_they_are_to_be_blamed() -> None:
 def test_suspects_are_lines_by_number_whatever_ends_them() -> None:
     engine = Engine([rule("a", r"disk \d+ full")], also=("Traceback",))
     block = b"step 1\rdisk 3 full\nTraceback\r\nstep 2\nfull tank"
-    assert engine.sift(block).suspects == {1, 2}
+    assert engine.sift(block) == {1, 2}
 
 
 def test_digits_and_signs_do_not_hide_or_make_a_suspect() -> None:
     engine = Engine([rule("a", r"disk_\d+ full")])
-    assert engine.sift(b"disk_77 full\n").suspects == {0}
-    assert engine.sift(b"di.sk_77 fu.ll\n").suspects == {0}
+    assert engine.sift(b"disk_77 full\n") == {0}
+    assert engine.sift(b"di.sk_77 fu.ll\n") == {0}
     assert hit(engine, "di.sk_77 fu.ll") is None
-
-
-def test_usual_lines_are_those_seen_in_earlier_blocks() -> None:
-    engine = Engine([rule("a", "disk full")])
-    assert engine.sift(b"step 1\nstep 2\n").usual == 0
-    assert engine.sift(b"step 3\nloss 4\nstep 5\n\n").usual == 2
-    assert engine.sift(b"step 3\ndisk full\n").usual == 1
 
 
 def test_a_block_that_is_not_remembered_changes_nothing() -> None:
     engine = Engine([rule("a", "disk full")])
-    engine.sift(b"step 1\n", remember=False)
-    assert engine.sift(b"step 1\n").usual == 0
+    engine.sift(b"step\n", remember=False)
+    assert engine._harmless == set()
+
+
+def test_rules_of_progress_are_asked_apart() -> None:
+    engine = Engine([rule("a", "step", role=Role.PROGRESS), rule("b", "full")])
+    assert engine.is_progress("step 1")
+    assert not engine.is_progress("disk full")
+    assert hit(engine, "step 1") is None
+    assert engine.sift(b"step 1\ndisk full\n") == {1}
 
 
 def test_memory_for_lines_is_bounded() -> None:

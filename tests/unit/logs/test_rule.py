@@ -38,7 +38,10 @@ def test_confidence_remedy_and_blame_are_optional() -> None:
         ({"id": "Site Filer"}, "id: expected lower-case letters"),
         ({"id": "x" * 65}, "id: expected lower-case letters"),
         ({"category": "storage"}, "category: expected one of completed, "),
-        ({"role": "cause"}, "role: expected one of root, cascade, teardown, noise, got 'cause'"),
+        (
+            {"role": "cause"},
+            "role: expected one of root, cascade, teardown, noise, progress, got",
+        ),
         ({"confidence": "sure"}, "confidence: expected one of certain, likely, guess"),
         ({"blame": "host"}, "blame: expected one of node, system"),
         ({"meaning": ""}, "meaning: expected text"),

@@ -5,19 +5,12 @@ import sys
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slurm_restart.core.category import Category, Confidence
+from slurm_restart.core.category import Category
 from slurm_restart.core.finding import Finding, Role, choose
+from slurm_restart.logs.reader import KEEP_FIRST, KEEP_LAST, MAX_LABELS, MAX_TRACEBACK
 from slurm_restart.logs.rule import Rule
 from slurm_restart.logs.rules import load_rules
-from slurm_restart.logs.scanner import (
-    KEEP_FIRST,
-    KEEP_LAST,
-    MAX_LABELS,
-    MAX_LINE,
-    MAX_TRACEBACK,
-    SURVIVED,
-    LogScanner,
-)
+from slurm_restart.logs.scanner import MAX_LINE, LogScanner
 
 RULES = load_rules(site=None)
 
@@ -139,15 +132,15 @@ def test_labels_are_bounded() -> None:
     scanner = LogScanner(RULES)
     for rank in range(MAX_LABELS + 50):
         scanner.feed(trace("MemoryError", label=f"{rank}: "))
-    assert len(scanner._reader.traces) <= MAX_LABELS
+    assert len(scanner._blocks.reader.traces) <= MAX_LABELS
 
 
-def test_an_error_that_the_program_survived_is_a_guess() -> None:
-    usual = b"".join(b"step %d loss 2.%d\n" % (n, n) for n in range(10 * SURVIVED))
-    log = usual + trace("ImportError: no flux") + usual
-    assert [finding.confidence for finding in scan(log)] == [Confidence.GUESS]
-    died = usual + trace("ImportError: no flux") + usual[: len(usual) // 20]
-    assert [finding.confidence for finding in scan(died)] == [Confidence.CERTAIN]
+def test_progress_after_a_finding_is_told() -> None:
+    steps = b"".join(b"step %d loss 2.%d\n" % (n, n) for n in range(5000))
+    survived = scan(steps + trace("ImportError: no flux") + steps)
+    assert [finding.went_on for finding in survived] == [5000]
+    died = scan(steps + trace("ImportError: no flux") + b"shutting down\n" * 5000)
+    assert [finding.went_on for finding in died] == [0]
 
 
 def test_a_node_that_slurm_names_is_captured_and_the_reporter_is_not() -> None:
