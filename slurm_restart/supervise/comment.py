@@ -1,8 +1,10 @@
 """Keeps the digest in the job's Comment current, at its own pace and never in anybody's way."""
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from enum import Enum
 from typing import Any
 
 from slurm_restart.core import digest as digests
@@ -16,12 +18,25 @@ INTERVAL = 30.0
 """Seconds between two updates while the attempt runs."""
 RETRY = 5.0
 LAST_RETRY = 1.0
+SAVED = 6.0
+"""Seconds after which slurmctld has a Comment on its disk.
+
+It saves up to 5 s after a change (SAVE_MAX_WAIT in slurmctld/state_save.c) and forgets what it had
+not saved when it is killed.
+"""
 _MAX_REFUSED = 2
 """Refusals after which the last word is given up: Slurm is ending the job already."""
 _OWN = frozenset(
     "attempt submit restarts from_step step ended exit cause rule root nodes".split()  # noqa: SIM905
 )
 """Fields that the supervisor writes; the others are policy, which people may change."""
+
+
+class _Outcome(Enum):
+    FAILED = "failed"
+    WRITTEN = "written"
+    KNOWN = "known"
+    """The Comment says so already."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,6 +105,7 @@ class CommentWriter(threading.Thread):
         self._word = Word(values={})
         self._dirty = False
         self._last = False
+        self._durable = False
         self._refused = 0
         self._failing = False
         self._submit_time: int | None = None
@@ -101,10 +117,16 @@ class CommentWriter(threading.Thread):
             self._dirty = True
             self._changed.notify()
 
-    def finish(self, timeout: float, **values: Any) -> bool:
-        """Say the last word at once; whether it was written within `timeout` seconds."""
+    def finish(self, timeout: float, *, durable: bool = False, **values: Any) -> bool:
+        """Say the last word at once; whether it was written within `timeout` seconds.
+
+        Args:
+            timeout: in seconds.
+            durable: stay until slurmctld cannot forget it any more, and say it again if it has.
+            values: fields of the digest.
+        """
         with self._changed:
-            self._last = True
+            self._last, self._durable = True, durable
         self.say(**values)
         self.join(timeout)
         return not self.is_alive() and not self._dirty
@@ -115,13 +137,21 @@ class CommentWriter(threading.Thread):
             with self._changed:
                 self._changed.wait_for(lambda: self._dirty)
                 self._dirty, word, last = False, self._word, self._last
-            written = self._write(word)
-            if not written:
+            outcome = self._write(word)
+            if outcome is _Outcome.FAILED:
                 with self._changed:
                     self._dirty = True
-            if last and (written or self._refused >= _MAX_REFUSED):
+            if last and (self._is_done(outcome) or self._refused >= _MAX_REFUSED):
                 return
-            self._rest(self._interval if written else RETRY)
+            if last and outcome is _Outcome.WRITTEN:
+                time.sleep(SAVED)
+                self._dirty = True
+            else:
+                self._rest(RETRY if outcome is _Outcome.FAILED else self._interval)
+
+    def _is_done(self, outcome: _Outcome) -> bool:
+        """Whether the last word needs no more looking after."""
+        return outcome is _Outcome.KNOWN or (outcome is _Outcome.WRITTEN and not self._durable)
 
     def _rest(self, seconds: float) -> None:
         """Wait before the next update; for the last word not long."""
@@ -131,7 +161,7 @@ class CommentWriter(threading.Thread):
             else:
                 self._changed.wait_for(lambda: self._last, timeout=seconds)
 
-    def _write(self, word: Word) -> bool:
+    def _write(self, word: Word) -> _Outcome:
         try:
             job = self._slurm.job(self._job_id)
             # Asked once: a requeue gives the job another one while this attempt still dies.
@@ -145,6 +175,6 @@ class CommentWriter(threading.Thread):
             if not self._failing:
                 self._tell(f"the job's Comment cannot be written now: {error}")
             self._failing = True
-            return False
+            return _Outcome.FAILED
         self._failing, self._refused = False, 0
-        return True
+        return _Outcome.KNOWN if comment == job.comment else _Outcome.WRITTEN

@@ -37,6 +37,12 @@ class Conclusion:
     verdict: LogVerdict
 
     @property
+    def is_final(self) -> bool:
+        """Whether this word alone keeps the job from being restarted in vain."""
+        category = self.verdict.category
+        return category is not Category.COMPLETED and not recoverable(category)
+
+    @property
     def word(self) -> Mapping[str, Any]:
         """The digest's values."""
         end, verdict = self.end, self.verdict

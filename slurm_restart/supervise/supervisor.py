@@ -238,7 +238,10 @@ class Supervisor:
         elif self._comment is None and self._plan is None:
             # Not even the plan could be read: the digest at submission is still in the Comment.
             self._start_comment()
-        if self._comment is not None and not self._comment.finish(timeout, **conclusion.word):
+        durable = conclusion.is_final and not hurried
+        if self._comment is not None and not self._comment.finish(
+            timeout, durable=durable, **conclusion.word
+        ):
             tell("the end could not be written to the job's Comment")
         if not self._recorder.finish(timeout):
             tell(f"{self._run_dir.path}: does not answer: the end may not be on record there")

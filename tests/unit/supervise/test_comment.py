@@ -107,6 +107,21 @@ def test_slurm_that_does_not_answer_is_asked_again(writer, monkeypatch, told):
     assert told == ["the job's Comment cannot be written now: no answer"]
 
 
+def test_a_word_that_slurmctld_forgot_is_said_again_until_it_is_kept(writer, monkeypatch):
+    forgets = FakeSlurm()
+    before = forgets.shown
+
+    def saved(_seconds):
+        # Killed and started again before the first two words were on its disk.
+        if len(forgets.written) < 3:
+            forgets.shown = before
+
+    monkeypatch.setattr(comment.time, "sleep", saved)
+    assert writer(forgets).finish(5, durable=True, ended=True, exit=1, cause=Category.CONFIG)
+    assert len(forgets.written) == 3
+    assert parse(forgets.shown.comment).cause is Category.CONFIG
+
+
 def test_slurm_that_refuses_is_given_up_soon(writer, monkeypatch):
     monkeypatch.setattr(comment, "LAST_RETRY", 0.01)
     slurm = FakeSlurm(failures=[SlurmError("Job has already finished")] * 100)
