@@ -175,8 +175,8 @@ def log_rules() -> str:
     known = load_rules(site=None)
     parts = [log_table([rule for rule in known if rule.role is Role.ROOT])]
     for role in Role:
-        if role is not Role.ROOT:
-            names = ", ".join(f"`{rule.id}`" for rule in known if rule.role is role)
+        names = ", ".join(f"`{rule.id}`" for rule in known if rule.role is role)
+        if role is not Role.ROOT and names:
             parts.append(f"**{role.value}**: {names}.\n")
     return "\n".join(parts)
 

@@ -11,64 +11,18 @@ from slurm_restart.core.category import (
     Nodes,
     Restart,
 )
+from slurm_restart.core.diagnosis import CRASH_SIGNALS
 from slurm_restart.core.digest import Digest
-from slurm_restart.core.finding import Finding
 from slurm_restart.core.job import JobEnd, JobFlag, JobState
+from slurm_restart.core.termination import Blame, Termination
 
 SIGTERM, SIGKILL = 15, 9
-CRASH_SIGNALS = frozenset({4, 6, 7, 8, 11})  # ILL ABRT BUS FPE SEGV
 TIME_LIMIT_MARGIN = 300
 """Seconds before the time limit within which a supervisor's word `timeout` is believed.
 
 The default warning comes 120 s before the limit; Slurm may send it up to 60 s earlier (sbatch(1),
 --signal), and the trainer is given time to end.
 """
-
-
-@dataclass(frozen=True, kw_only=True)
-class Blame:
-    """A node that evidence names, with that evidence."""
-
-    node: str
-    evidence: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class RootCause:
-    """The line that says why, where there is one; `line` counts from 1."""
-
-    line: int
-    text: str
-    file: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Termination:
-    """The judgement on one end."""
-
-    category: Category
-    rule: str
-    confidence: Confidence
-    blamed: tuple[Blame, ...] = ()
-    reported: tuple[str, ...] = ()
-    """Names that the evidence gives but that are no nodes of this job: told, never excluded."""
-    root_cause: RootCause | None = None
-    root_hash: str | None = None
-    secondary: tuple[Finding, ...] = ()
-    requeued: bool = False
-    """Slurm, or a person, has requeued the job already."""
-    ghost: bool = False
-    """Slurm shows the job RUNNING although its trainer has ended."""
-
-    @property
-    def recoverable(self) -> bool:
-        """Whether a restart can help at all."""
-        return TREATMENTS[self.category].restart is not Restart.NO
-
-    @property
-    def counts(self) -> bool:
-        """Whether a restart uses up the budget if the attempt made no progress."""
-        return TREATMENTS[self.category].counts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from slurm_restart.core.category import TREATMENTS, Category, Restart
-from slurm_restart.core.classify import Termination
 from slurm_restart.core.history import Action, EndEvent, History, Streak, streak
 from slurm_restart.core.policy import Policy
+from slurm_restart.core.termination import Termination
 
 
 @dataclass(frozen=True, kw_only=True)

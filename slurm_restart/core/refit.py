@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from slurm_restart.core.category import TREATMENTS, Nodes
-from slurm_restart.core.classify import Blame
 from slurm_restart.core.digest import Digest
 from slurm_restart.core.history import (
     EndEvent,
@@ -29,6 +28,7 @@ from slurm_restart.core.operations import (
 )
 from slurm_restart.core.policy import Policy, SitePolicy
 from slurm_restart.core.pool import Fit, fit
+from slurm_restart.core.termination import Blame
 from slurm_restart.core.verdict import (
     exclude_events,
     exclusion_list,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from slurm_restart.core.classify import Blame, EndFacts, Termination, classify
+from slurm_restart.core.classify import EndFacts, classify
 from slurm_restart.core.decision import Decision, Progress, Situation, decide
 from slurm_restart.core.digest import Digest
 from slurm_restart.core.history import (
@@ -27,6 +27,7 @@ from slurm_restart.core.operations import (
 )
 from slurm_restart.core.policy import Policy, SitePolicy, policy_for
 from slurm_restart.core.pool import Fit, Pool, fit, pool_for
+from slurm_restart.core.termination import Blame, Termination
 
 _KEEP_SIZE = "a person has set the job's size"
 

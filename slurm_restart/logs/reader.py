@@ -4,14 +4,16 @@ Python tracebacks are read as units: only the line of the exception counts, not 
 above it, and of a chain of exceptions the first is the cause.
 """
 
+import re
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from slurm_restart.core.category import Confidence
-from slurm_restart.core.finding import Finding, Role
+from slurm_restart.core.category import Category, Confidence
+from slurm_restart.core.finding import Finding, Naming, Role
 from slurm_restart.logs.engine import Engine
 from slurm_restart.logs.lines import readable, shown, split_label
+from slurm_restart.logs.times import logged_at
 
 KEEP_FIRST = 8
 KEEP_LAST = 4
@@ -29,6 +31,7 @@ _CHAINS = (
 )
 # Python goes on after these: an error in a destructor, or in writing the log.
 _IGNORED = ("Exception ignored in", "--- Logging error ---")
+_EXCEPTION = re.compile(r"[\w.]{1,120}(?:Error|Exception)\b")
 STRUCTURE = (_TRACEBACK, *_CHAINS, *_IGNORED)
 """Texts that the reader wants to see besides what the rules look for."""
 
@@ -43,6 +46,8 @@ class _Trace:
     """An exception of this chain has been given as a cause."""
     ignored: int | None = None
     """Line that says that the exception which follows is ignored."""
+    at: float | None = None
+    """When the header of the traceback was logged."""
 
 
 @dataclass(slots=True)
@@ -76,21 +81,29 @@ class Reader:
     """Line of the last header of a traceback."""
     kept: dict[str, _Kept] = field(default_factory=dict)
     """By rule."""
+    recovered: dict[Category, int] = field(default_factory=dict)
+    """Line at which what had failed was said to work again."""
 
     def copy(self) -> "Reader":
         """A reader that goes on from here without changing this one."""
         traces = {label: replace(trace) for label, trace in self.traces.items()}
         kept = {rule: _Kept(list(k.first), k.last.copy()) for rule, k in self.kept.items()}
-        return replace(self, traces=traces, inside=set(self.inside), kept=kept)
+        recovered = dict(self.recovered)
+        return replace(self, traces=traces, inside=set(self.inside), kept=kept, recovered=recovered)
 
     def found(self) -> tuple[Finding, ...]:
         """The kept findings by position."""
         findings = [
-            replace(finding, went_on=max(0, self.progress - finding.line))
+            self._seen_from_the_end(finding)
             for kept in self.kept.values()
             for finding in (*kept.first, *kept.last)
         ]
         return tuple(sorted(findings, key=lambda finding: finding.line))
+
+    def _seen_from_the_end(self, finding: Finding) -> Finding:
+        if self.recovered.get(finding.category, 0) > finding.line:
+            finding = replace(finding, confidence=Confidence.GUESS)
+        return replace(finding, went_on=max(0, self.progress - finding.line))
 
     def passed(self, lines: Iterable[tuple[int, bytes]]) -> None:
         """Take note of the last lines before one that may matter, or before a pause."""
@@ -106,7 +119,7 @@ class Reader:
         if self.line - self.header > MAX_TRACEBACK:
             self.inside.clear()
         if _TRACEBACK in body:
-            self._open(label)
+            self._open(label, text)
         elif any(chain in body for chain in _CHAINS):
             self._trace(label).chained = True
         elif any(ignored in body for ignored in _IGNORED):
@@ -114,7 +127,9 @@ class Reader:
         elif label in self.inside:
             if body[:1] not in ("", " "):
                 self._close(label, text, body)
-        elif finding := self._judge(text, body):
+        elif finding := self._judge(label, text, body):
+            if _EXCEPTION.match(body) and label in self.traces:
+                finding = self._in_chain(self.traces[label], finding)
             self._keep(finding)
 
     def _trace(self, label: str) -> _Trace:
@@ -125,8 +140,9 @@ class Reader:
             del self.traces[oldest]
         return self.traces.setdefault(label, _Trace())
 
-    def _open(self, label: str) -> None:
+    def _open(self, label: str, text: str) -> None:
         trace = self._trace(label)
+        trace.at = logged_at(text)
         trace.explained = trace.explained and trace.chained
         if trace.ignored is not None and self.line - trace.ignored > NEXT_LINES:
             trace.ignored = None
@@ -137,17 +153,23 @@ class Reader:
         """The line of the exception: the one below the traceback that is not indented."""
         trace = self.traces[label]
         self.inside.discard(label)
-        if finding := self._judge(text, body):
-            if finding.role is Role.ROOT and trace.ignored is not None:
-                finding = replace(finding, role=Role.TEARDOWN)
-            elif finding.role is Role.ROOT and trace.chained and trace.explained:
-                finding = replace(finding, role=Role.CASCADE)
-            self._keep(finding)
-            sure = finding.confidence is not Confidence.GUESS
-            trace.explained = trace.explained or (finding.role is Role.ROOT and sure)
+        if finding := self._judge(label, text, body):
+            finding = replace(finding, at=finding.at if finding.at is not None else trace.at)
+            self._keep(self._in_chain(trace, finding))
         trace.chained, trace.ignored = False, None
 
-    def _judge(self, text: str, body: str) -> Finding | None:
+    def _in_chain(self, trace: _Trace, finding: Finding) -> Finding:
+        """The finding of an exception, as a consequence where an earlier one explains it."""
+        if finding.role is not Role.ROOT:
+            return finding
+        if trace.ignored is not None:
+            return replace(finding, role=Role.TEARDOWN)
+        if trace.chained and trace.explained:
+            return replace(finding, role=Role.CASCADE)
+        trace.explained = trace.explained or finding.confidence is not Confidence.GUESS
+        return finding
+
+    def _judge(self, label: str, text: str, body: str) -> Finding | None:
         hit = self.engine.match(body.strip())
         if hit is None:
             return None
@@ -158,8 +180,21 @@ class Reader:
             line=self.line,
             text=shown(text),
             nodes=hit.nodes,
+            naming=hit.rule.blame or Naming.NODE,
+            rank=label,
+            at=logged_at(text),
             confidence=hit.rule.confidence,
         )
 
     def _keep(self, finding: Finding) -> None:
+        if finding.role is Role.START:
+            self._forget()
+        elif finding.role is Role.RECOVERED:
+            self.recovered[finding.category] = finding.line
         self.kept.setdefault(finding.rule, _Kept()).add(finding)
+
+    def _forget(self) -> None:
+        """Begin anew: what was found belongs to an attempt that is over."""
+        for store in (self.kept, self.traces, self.inside, self.recovered):
+            store.clear()
+        self.progress = 0

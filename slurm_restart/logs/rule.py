@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from slurm_restart.core.category import Category, Confidence
-from slurm_restart.core.finding import Role
+from slurm_restart.core.finding import Naming, Role
 from slurm_restart.logs.lines import split_label
 from slurm_restart.logs.patterns import MIN_LETTERS, danger, literals
 
@@ -18,15 +18,6 @@ _KEYS = ("id", "category", "role", "pattern", "blame", "confidence", "meaning", 
 _REQUIRED = ("id", "category", "role", "pattern", "meaning", "examples")
 _SIDES = ("positive", "negative")
 MAX_PATTERN = 2000
-
-
-class Blame(Enum):
-    """What kind of name the group `node` of a pattern captures."""
-
-    NODE = "node"
-    """A Slurm node that the line says is at fault."""
-    SYSTEM = "system"
-    """A CS system: told to people, never excluded unless the site maps it to a node."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +36,7 @@ class Rule:
     meaning: str
     confidence: Confidence = Confidence.LIKELY
     remedy: str | None = None
-    blame: Blame | None = None
+    blame: Naming | None = None
     sources: tuple[str, ...] = ()
     positive: tuple[str, ...] = ()
     negative: tuple[str, ...] = ()
@@ -81,7 +72,9 @@ def build(fields: Mapping[str, Any]) -> Rule:
         role=_member(Role, fields, "role", problems, Role.NOISE),
         confidence=_member(Confidence, fields, "confidence", problems, Confidence.LIKELY),
         remedy=fields.get("remedy"),
-        blame=_member(Blame, fields, "blame", problems, Blame.NODE) if "blame" in fields else None,
+        blame=_member(Naming, fields, "blame", problems, Naming.NODE)
+        if "blame" in fields
+        else None,
         sources=tuple(fields.get("sources", ())),
         positive=tuple(examples.get("positive", ())),
         negative=tuple(examples.get("negative", ())),

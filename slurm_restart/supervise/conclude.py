@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slurm_restart.core.category import Category, Confidence
-from slurm_restart.core.log_verdict import LogVerdict
+from slurm_restart.core.termination import Termination
 from slurm_restart.errors import CsxError
 from slurm_restart.slurm.hostlist import fold
 from slurm_restart.supervise.judge import Ending, Stop, explain, fingerprint, judge, recoverable
@@ -34,7 +34,7 @@ class Conclusion:
     attempt: AttemptDir | None
     start: AttemptStart | None
     end: AttemptEnd
-    verdict: LogVerdict
+    verdict: Termination
 
     @property
     def is_final(self) -> bool:
@@ -46,7 +46,7 @@ class Conclusion:
     def word(self) -> Mapping[str, Any]:
         """The digest's values."""
         end, verdict = self.end, self.verdict
-        nodes = fold(verdict.nodes) if verdict.nodes else ""
+        nodes = fold(verdict.names) if verdict.names else ""
         return {
             "ended": True,
             "exit": self.exit_code,
@@ -92,7 +92,7 @@ def conclude(
         if cause is None
         else RootCauseLine(line=cause.line, text=cause.text, file=str(prepared.attempt.output)),
         root=None if cause is None else fingerprint(cause.text),
-        blamed_nodes=verdict.nodes,
+        blamed_nodes=verdict.names,
         step=step,
         progress=_progress(plan, start, step),
         recoverable=recoverable(verdict.category),
@@ -121,7 +121,7 @@ def failed_to_prepare(
     """The end of an attempt whose trainer was never started."""
     category, exit_code = _judge_failure(failure)
     certain = category is not Category.UNKNOWN
-    verdict = LogVerdict(
+    verdict = Termination(
         category=category,
         rule="supervisor.prepare",
         confidence=Confidence.CERTAIN if certain else Confidence.GUESS,

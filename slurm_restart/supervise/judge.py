@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from enum import Enum
 
 from slurm_restart.core.category import TREATMENTS, Category, Confidence, Restart
-from slurm_restart.core.classify import Termination
 from slurm_restart.core.decision import Decision, Progress, Situation, decide
+from slurm_restart.core.diagnosis import Facts, diagnose
 from slurm_restart.core.digest import Digest
 from slurm_restart.core.finding import Finding
 from slurm_restart.core.history import Action, EndEvent, fold
-from slurm_restart.core.log_verdict import LogVerdict, classify_log
 from slurm_restart.core.policy import SitePolicy, policy_for
+from slurm_restart.core.termination import Termination
 from slurm_restart.logs.lines import split_label
 from slurm_restart.trainer.records import AttemptEnd, AttemptStart
 
@@ -39,6 +39,7 @@ class Ending:
     signal: int | None
     stop: Stop | None
     findings: tuple[Finding, ...]
+    """Of what the trainer had printed before it was told to end."""
     last_step_reached: bool
     """A checkpoint at the step at which the run is done is there."""
 
@@ -56,20 +57,25 @@ class Ending:
         return self.exit_code or 0
 
 
-def judge(it: Ending) -> LogVerdict:
+def judge(it: Ending) -> Termination:
     """The verdict, of which Slurm's own facts may make something else in the hook."""
-    if it.job_exit_code != 0 and it.stop is not None:
-        # What the trainer prints while it is ended says nothing of a cause.
-        timeout = it.stop is Stop.TIME_LIMIT
-        return LogVerdict(
-            category=Category.TIMEOUT if timeout else Category.UNKNOWN,
-            rule=f"supervisor.{it.stop.name.lower()}",
-            confidence=Confidence.CERTAIN if timeout else Confidence.GUESS,
-        )
-    return classify_log(it.findings, exit_code=it.exit_code or 0, signal=it.signal or 0)
+    if it.stop is None or it.job_exit_code == 0:
+        facts = Facts(exit_code=it.exit_code or 0, signal=it.signal or 0)
+        return diagnose(facts, it.findings)
+    if it.stop is Stop.TIME_LIMIT:
+        # An error after which the trainer only hung is the cause, and not the time limit.
+        stopped = diagnose(Facts(state="TIMEOUT"), it.findings)
+        if stopped.category is not Category.TIMEOUT:
+            return stopped
+    timeout = it.stop is Stop.TIME_LIMIT
+    return Termination(
+        category=Category.TIMEOUT if timeout else Category.UNKNOWN,
+        rule=f"supervisor.{it.stop.name.lower()}",
+        confidence=Confidence.CERTAIN if timeout else Confidence.GUESS,
+    )
 
 
-def explain(it: Ending, verdict: LogVerdict) -> str:
+def explain(it: Ending, verdict: Termination) -> str:
     """The reason for a person; empty for success."""
     if verdict.category is Category.COMPLETED:
         return ""
@@ -104,7 +110,7 @@ def expect(
     digest: Digest,
     earlier: Iterable[tuple[AttemptStart, AttemptEnd]],
     start: AttemptStart,
-    verdict: LogVerdict,
+    verdict: Termination,
     *,
     step: int | None,
     root: str | None,

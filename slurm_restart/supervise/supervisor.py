@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slurm_restart.core.finding import Finding
 from slurm_restart.logs.rules import load_rules
 from slurm_restart.logs.scanner import LogScanner
 from slurm_restart.slurm.commands import Commands
@@ -178,14 +179,22 @@ class Supervisor:
         fence = Fence(prepared.attempt, self._events)
         for thread in (output, progress, fence):
             thread.start()
-        watch = Watch(self._guardian, self._events, graces(plan.signal_lead))
+        before: list[tuple[Finding, ...]] = []
+        watch = Watch(
+            self._guardian,
+            self._events,
+            graces(plan.signal_lead),
+            stopping=lambda: before.append(output.findings()),
+        )
         watched = watch.run(prepared.command)
         fence.stop()
         hurried = watched.stop is Stop.TERMINATED
         output.join(HURRIED if hurried else OUTPUT_TIMEOUT)
         if not progress.finish(HURRIED if hurried else LAST_LOOK_TIMEOUT):
             tell("the checkpoint directory does not answer: the newest step may not be known")
-        ending = self._ending(watched, prepared, output)
+        # What the trainer prints while it is ended says nothing of a cause.
+        findings = before[0] if before else output.findings()
+        ending = self._ending(watched, prepared, findings)
         return conclude(
             plan,
             prepared,
@@ -217,13 +226,15 @@ class Supervisor:
         watch = CheckpointWatch(plan.checkpoint, prepared.present)
         return ProgressThread(watch, report, tell)
 
-    def _ending(self, watched: Watched, prepared: Prepared, output: Output) -> Ending:
+    def _ending(
+        self, watched: Watched, prepared: Prepared, findings: tuple[Finding, ...]
+    ) -> Ending:
         last = prepared.start.last_step
         return Ending(
             exit_code=watched.exit_code,
             signal=watched.signal,
             stop=watched.stop,
-            findings=output.findings(),
+            findings=findings,
             last_step_reached=last is not None and (self._step or 0) >= last,
         )
 

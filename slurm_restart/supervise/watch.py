@@ -4,7 +4,7 @@ import os
 import queue
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -93,10 +93,18 @@ class Watch:
         guardian: what holds it.
         events: signals and the guardian's words.
         graces: seconds between TERM and KILL.
+        stopping: called once, before the trainer is told to end.
     """
 
-    def __init__(self, guardian: Guarded, events: Events, graces: Mapping[Stop, float]) -> None:
+    def __init__(
+        self,
+        guardian: Guarded,
+        events: Events,
+        graces: Mapping[Stop, float],
+        stopping: Callable[[], None] = lambda: None,
+    ) -> None:
         self._guardian = guardian
+        self._stopping = stopping
         self._events = events
         self._graces = graces
         self._pid: int | None = None
@@ -157,6 +165,8 @@ class Watch:
             self._guardian.end(signal.SIGTERM, told_group=self._told_group)
 
     def _react(self, reaction: Reaction) -> None:
+        if reaction.stop is not None and self._stop is None:
+            self._stopping()
         if self._status is None:
             self._guardian.signal(reaction.forward)
             if reaction.forward == signal.SIGTERM:

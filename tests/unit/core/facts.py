@@ -3,12 +3,12 @@
 from typing import Any
 
 from slurm_restart.core.category import Category, Confidence
-from slurm_restart.core.classify import Termination
 from slurm_restart.core.decision import Progress, Situation
 from slurm_restart.core.digest import Digest
 from slurm_restart.core.history import Action, EndEvent, Event, History, fold
 from slurm_restart.core.job import Job, JobEnd, JobState, NodeState
 from slurm_restart.core.policy import Policy, SitePolicy, policy_for
+from slurm_restart.core.termination import Termination
 from slurm_restart.core.verdict import Case
 
 SUBMITTED = 1_000_000

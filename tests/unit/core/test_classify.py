@@ -4,11 +4,9 @@ from typing import Any
 
 import pytest
 
-from slurm_restart.core.category import Category, Confidence
+from slurm_restart.core.category import Category
 from slurm_restart.core.classify import EndFacts, classify
-from slurm_restart.core.finding import Finding, Role
 from slurm_restart.core.job import JobFlag, JobState
-from slurm_restart.core.log_verdict import classify_log
 from tests.unit.core import facts
 
 SILENT: dict[str, Any] = {"ended": False, "exit": None, "cause": None}
@@ -185,32 +183,3 @@ def test_a_down_node_explains_an_exit_without_a_cause() -> None:
         Category.HARDWARE_NODE,
         ["csx3"],
     )
-
-
-def finding(category: Category, role: Role = Role.ROOT, **changes: Any) -> Finding:
-    values: dict[str, Any] = {
-        "rule": "r",
-        "category": category,
-        "role": role,
-        "line": 3,
-        "text": "text",
-        "nodes": (),
-        "confidence": Confidence.LIKELY,
-    }
-    return Finding(**values | changes)
-
-
-def test_exit_code_0_is_completed_whatever_the_log_says() -> None:
-    verdict = classify_log([finding(Category.CODE)], exit_code=0, signal=0)
-    assert verdict.category is Category.COMPLETED
-
-
-def test_a_guess_neither_stops_nor_blames() -> None:
-    guess = finding(Category.CONFIG, confidence=Confidence.GUESS, nodes=("csx1",))
-    verdict = classify_log([guess], exit_code=1, signal=0)
-    assert (verdict.category, verdict.nodes) == (Category.UNKNOWN, ())
-
-
-def test_a_cascade_alone_is_no_known_cause() -> None:
-    verdict = classify_log([finding(Category.NETWORK_FABRIC, Role.CASCADE)], exit_code=1, signal=0)
-    assert verdict.category is Category.UNKNOWN

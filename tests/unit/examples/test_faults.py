@@ -6,8 +6,8 @@ import socket
 import pytest
 
 from slurm_restart.core.category import Category
+from slurm_restart.core.diagnosis import Facts, diagnose
 from slurm_restart.core.finding import Role
-from slurm_restart.core.log_verdict import classify_log
 from slurm_restart.logs.rules import load_rules
 from slurm_restart.logs.scanner import LogScanner
 from tests.devcluster import await_
@@ -21,7 +21,7 @@ def findings(said: str):
 
 
 def category(said: str, code: int) -> Category:
-    return classify_log(findings(said), exit_code=code, signal=0).category
+    return diagnose(Facts(exit_code=code), findings(said)).category
 
 
 @pytest.mark.parametrize(

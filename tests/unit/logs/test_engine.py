@@ -1,11 +1,11 @@
 from slurm_restart.core.category import Category
-from slurm_restart.core.finding import Role
+from slurm_restart.core.finding import Naming, Role
 from slurm_restart.logs import engine as engine_module
 from slurm_restart.logs.engine import Engine
-from slurm_restart.logs.rule import Blame, Rule
+from slurm_restart.logs.rule import Rule
 
 
-def rule(name: str, pattern: str, blame: Blame | None = None, role: Role = Role.ROOT) -> Rule:
+def rule(name: str, pattern: str, blame: Naming | None = None, role: Role = Role.ROOT) -> Rule:
     return Rule(
         id=name,
         category=Category.UNKNOWN,
@@ -29,7 +29,7 @@ def test_the_first_rule_that_matches_judges() -> None:
 
 
 def test_names_are_captured_only_where_they_are_to_be_blamed() -> None:
-    blaming = Engine([rule("a", r"lost (?P<node>[\w,]+)?", Blame.NODE)])
+    blaming = Engine([rule("a", r"lost (?P<node>[\w,]+)?", Naming.NODE)])
     found = blaming.match("lost csx1,csx2")
     assert found is not None
     assert found.nodes == ("csx1", "csx2")

@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 
 from slurm_restart.core.category import Category, Confidence
-from slurm_restart.core.finding import Role
-from slurm_restart.logs.rule import BadRuleError, Blame, build
+from slurm_restart.core.finding import Naming, Role
+from slurm_restart.logs.rule import BadRuleError, build
 
 GOOD: dict[str, Any] = {
     "id": "site.filer",
@@ -22,7 +22,7 @@ GOOD: dict[str, Any] = {
 def test_a_good_rule() -> None:
     rule = build(GOOD)
     assert (rule.id, rule.category, rule.role) == ("site.filer", Category.STORAGE_IO, Role.ROOT)
-    assert (rule.blame, rule.confidence) == (Blame.NODE, Confidence.CERTAIN)
+    assert (rule.blame, rule.confidence) == (Naming.NODE, Confidence.CERTAIN)
     assert rule.negative == ("filer f1 came back",)
 
 
@@ -40,10 +40,10 @@ def test_confidence_remedy_and_blame_are_optional() -> None:
         ({"category": "storage"}, "category: expected one of completed, "),
         (
             {"role": "cause"},
-            "role: expected one of root, cascade, teardown, noise, progress, got",
+            "role: expected one of root, cascade, teardown, recovered, start, noise,",
         ),
         ({"confidence": "sure"}, "confidence: expected one of certain, likely, guess"),
-        ({"blame": "host"}, "blame: expected one of node, system"),
+        ({"blame": "rack"}, "blame: expected one of node, system, host, peer"),
         ({"meaning": ""}, "meaning: expected text"),
         ({"remedy": ["a"]}, "remedy: expected text"),
         ({"pattren": "x"}, "pattren: unknown key, did you mean pattern?"),

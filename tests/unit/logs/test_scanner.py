@@ -5,8 +5,9 @@ import sys
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slurm_restart.core.category import Category
-from slurm_restart.core.finding import Finding, Role, choose
+from slurm_restart.core.category import Category, Confidence
+from slurm_restart.core.finding import Finding, Role
+from slurm_restart.core.ranking import choose
 from slurm_restart.logs.reader import KEEP_FIRST, KEEP_LAST, MAX_LABELS, MAX_TRACEBACK
 from slurm_restart.logs.rule import Rule
 from slurm_restart.logs.rules import load_rules
@@ -133,6 +134,38 @@ def test_labels_are_bounded() -> None:
     for rank in range(MAX_LABELS + 50):
         scanner.feed(trace("MemoryError", label=f"{rank}: "))
     assert len(scanner._blocks.reader.traces) <= MAX_LABELS
+
+
+def test_of_a_chain_without_its_tracebacks_the_first_exception_is_the_cause() -> None:
+    log = b"OSError: [Errno 28] No space left on device\n" + DIRECT + b"TypeError: no\n"
+    roles = [(finding.rule, finding.role) for finding in scan(trace("MemoryError") + log)]
+    assert roles[-1] == ("python.program", Role.CASCADE)
+
+
+def rule_of(role: Role, pattern: str, category: Category = Category.STORAGE_IO) -> Rule:
+    return Rule(id=f"a.{role.value}", category=category, role=role, pattern=pattern, meaning="…")
+
+
+def test_what_works_again_leaves_no_more_than_a_guess() -> None:
+    rules = (rule_of(Role.RECOVERED, "disk is back"), rule_of(Role.ROOT, "disk is gone"))
+    lost = scan(b"disk is gone\ndisk is back\ndisk is gone\n", rules=rules)
+    assert [one.confidence for one in lost if one.role is Role.ROOT] == [
+        Confidence.GUESS,
+        Confidence.LIKELY,
+    ]
+
+
+def test_a_new_attempt_forgets_the_one_before() -> None:
+    rules = (rule_of(Role.START, "attempt begins"), rule_of(Role.ROOT, "disk is gone"))
+    log = b"disk is gone\nattempt begins\nstep 1\n"
+    assert [one.role for one in scan(log, rules=rules)] == [Role.START]
+    again = scan(log + b"disk is gone\n", rules=rules)
+    assert [(one.role, one.line) for one in again] == [(Role.START, 2), (Role.ROOT, 4)]
+
+
+def test_a_finding_knows_its_rank_and_its_time() -> None:
+    [one] = scan(b"[rank3]: 2026-01-02 00:00:01 ERROR MemoryError\n")
+    assert (one.rank, one.at) == ("[rank3]:", 24 * 3600 + 1)
 
 
 def test_progress_after_a_finding_is_told() -> None:

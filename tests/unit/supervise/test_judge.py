@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
 from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.finding import Finding, Role
 from slurm_restart.core.history import Action
-from slurm_restart.core.log_verdict import LogVerdict
+from slurm_restart.core.termination import Termination
 from slurm_restart.errors import ConfigError, StateError
 from slurm_restart.supervise.conclude import conclude, failed_to_prepare
 from slurm_restart.supervise.judge import Ending, Stop, expect, explain, fingerprint, judge
@@ -14,6 +16,7 @@ from slurm_restart.trainer.rundir import AttemptDir
 NAN = Finding(
     rule="cs.nan", category=Category.NUMERIC_NAN, role=Role.ROOT, line=3, text="NaN error: x"
 )
+CAUGHT = replace(NAN, went_on=5)
 NODE = Finding(
     rule="srun.node",
     category=Category.HARDWARE_NODE,
@@ -44,8 +47,16 @@ def ending(code=1, *, number=None, stop=None, findings=(), reached=False):
         (ending(number=9), 137, "unknown", "exit.nonzero"),
         (ending(number=11), 139, "software.crash", "signal.crash"),
         (ending(139), 139, "software.crash", "signal.crash"),
-        # Told to end: what it prints while it ends is no cause, and 0 is no success.
-        (ending(1, stop=Stop.TIME_LIMIT, findings=[NAN]), 1, "timeout", "supervisor.time_limit"),
+        # It had failed before it was told to end, and only hung.
+        (ending(1, stop=Stop.TIME_LIMIT, findings=[NAN]), 1, "numeric.nan", "cs.nan"),
+        (
+            ending(1, stop=Stop.TIME_LIMIT, findings=[CAUGHT]),
+            1,
+            "timeout",
+            "supervisor.time_limit",
+        ),
+        # Told to end: 0 is no success.
+        (ending(1, stop=Stop.TERMINATED, findings=[NAN]), 1, "unknown", "supervisor.terminated"),
         (ending(number=15, stop=Stop.TIME_LIMIT), 143, "timeout", "supervisor.time_limit"),
         (ending(0, stop=Stop.TIME_LIMIT), 143, "timeout", "supervisor.time_limit"),
         (ending(0, stop=Stop.TIME_LIMIT, reached=True), 0, "completed", "exit.zero"),
@@ -98,7 +109,7 @@ def end(attempt, *, step=None, progress=False, category="unknown", root=None):
 
 
 def verdict(category):
-    return LogVerdict(category=category, rule="r", confidence=Confidence.LIKELY)
+    return Termination(category=category, rule="r", confidence=Confidence.LIKELY)
 
 
 NAN_AGAIN = {"category": "numeric.nan", "root": "00000000"}

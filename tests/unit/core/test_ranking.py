@@ -1,18 +1,31 @@
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from slurm_restart.core.category import Category, Confidence
-from slurm_restart.core.finding import Finding, Role, choose
+from slurm_restart.core.finding import Finding, Role
+from slurm_restart.core.ranking import SURVIVED, choose, in_order
 
 GUESS, LIKELY = Confidence.GUESS, Confidence.LIKELY
 
 
 def finding(
-    category: Category, role: Role = Role.ROOT, confidence: Confidence = LIKELY, line: int = 1
+    category: Category,
+    role: Role = Role.ROOT,
+    confidence: Confidence = LIKELY,
+    line: int = 1,
+    **more: Any,
 ) -> Finding:
     return Finding(
-        rule="a.rule", category=category, role=role, line=line, text="…", confidence=confidence
+        rule="a.rule",
+        category=category,
+        role=role,
+        line=line,
+        text="…",
+        confidence=confidence,
+        **more,
     )
 
 
@@ -25,6 +38,9 @@ PEER_CLOSED = finding(Category.NETWORK_FABRIC, Role.CASCADE)
 CHILD_FAILED = finding(Category.UNKNOWN, Role.CASCADE)
 LEAKED = finding(Category.UNKNOWN, Role.TEARDOWN)
 NOISE = finding(Category.UNKNOWN, Role.NOISE)
+CAUGHT = finding(Category.CODE, went_on=3)
+LONG_AGO = finding(Category.AUTH, went_on=SURVIVED + 1)
+LOST_GPU = finding(Category.HARDWARE_ACCELERATOR, went_on=3)
 
 
 @pytest.mark.parametrize(
@@ -42,10 +58,37 @@ NOISE = finding(Category.UNKNOWN, Role.NOISE)
         pytest.param([CODE, SEGFAULT], CODE, id="a death after an error of its own is later"),
         pytest.param([ABORT, CODE], CODE, id="a guess gives way"),
         pytest.param([ABORT], ABORT, id="a guess is better than nothing"),
+        pytest.param([CAUGHT, SEGFAULT], SEGFAULT, id="an error that was caught gives way"),
+        pytest.param([CAUGHT, HANG], CAUGHT, id="but not to a complaint: steps may be buffered"),
+        pytest.param([CAUGHT], CAUGHT, id="an error with steps behind it is better than nothing"),
+        pytest.param([LOST_GPU, CODE], LOST_GPU, id="a lost device is not caught"),
+        pytest.param([LONG_AGO, CODE], CODE, id="an error that was long survived gives way"),
+        pytest.param([LONG_AGO, ABORT], ABORT, id="even to a guess"),
     ],
 )
 def test_choose(findings: list[Finding], expected: Finding | None) -> None:
     assert choose(findings) == expected
+
+
+def test_an_error_long_survived_is_a_guess() -> None:
+    chosen = choose([LONG_AGO])
+    assert chosen is not None
+    assert chosen.confidence is GUESS
+
+
+def test_candidates_are_ordered_by_time_where_all_of_them_tell_it() -> None:
+    late = finding(Category.CODE, line=1, at=20.0)
+    early = finding(Category.STORAGE_IO, line=9, at=10.0)
+    assert in_order([late, early]) == (early, late)
+    assert choose([late, early]) is early
+    untimed = finding(Category.AUTH, line=5)
+    assert in_order([late, early, untimed]) == (late, untimed, early)
+
+
+def test_times_of_consequences_do_not_count() -> None:
+    root = finding(Category.CODE, line=1)
+    cascade = finding(Category.UNKNOWN, Role.CASCADE, line=2, at=5.0)
+    assert in_order([cascade, root]) == (root, cascade)
 
 
 def test_cascades_alone_are_a_guess() -> None:
@@ -68,4 +111,4 @@ def test_consequences_never_change_a_root_cause(
 ) -> None:
     chosen = choose(findings)
     if chosen is not None and chosen.role is Role.ROOT:
-        assert choose([*before, *findings, *after]) is chosen
+        assert choose([*before, *findings, *after]) == chosen
