@@ -17,7 +17,7 @@ from slurm_restart.core.decision import stops
 from slurm_restart.core.finding import Role
 from slurm_restart.core.history import Action
 from slurm_restart.logs.rule import Rule
-from slurm_restart.logs.rules import load_rules
+from slurm_restart.logs.rules import PACKAGE_RULES, files_of, read_file
 from slurm_restart.submit.reference import reference
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -129,25 +129,35 @@ def usage(name: str, command: click.Command) -> str:
         words.append("[OPTIONS]")
     for one in command.params:
         if isinstance(one, click.Argument):
-            text = str(one.name).upper()
-            words.append(text if one.required else f"[{text}]")
+            text = one.metavar or str(one.name).upper()
+            words.append(text if one.required or text.startswith("[") else f"[{text}]")
+    if isinstance(command, click.Group):
+        words.append("COMMAND")
     return " ".join(words)
 
 
 def restart_commands() -> str:
     """csx-restart, command by command."""
-    context = click.Context(restart.group)
+    return "\n".join(command_parts(restart.group, ""))
+
+
+def command_parts(group: click.Group, before: str) -> list[str]:
+    """The commands of a group, and those of the groups inside it."""
+    context = click.Context(group)
     parts = []
-    for name in restart.group.list_commands(context):
-        command = restart.group.get_command(context, name)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         assert command is not None
+        whole = f"{before}{name}"
         options = [one for one in command.params if isinstance(one, click.Option)]
         rows = [*map(option_row, options), ("`-h`, `--help`", "Show the help and exit.")]
         parts.append(
-            f"### csx-restart {name}\n\n```\n{usage(name, command)}\n```\n\n"
+            f"### csx-restart {whole}\n\n```\n{usage(whole, command)}\n```\n\n"
             f"{paragraphs(command.help or '')}\n\n{table(('option', 'meaning'), rows)}"
         )
-    return "\n".join(parts)
+        if isinstance(command, click.Group):
+            parts += command_parts(command, f"{whole} ")
+    return parts
 
 
 def sbatch_help() -> str:
@@ -171,13 +181,11 @@ def exit_codes() -> str:
 
 
 def log_rules() -> str:
-    """The package's rules for root causes, in order; the others by number."""
-    known = load_rules(site=None)
-    parts = [log_table([rule for rule in known if rule.role is Role.ROOT])]
-    for role in Role:
-        names = ", ".join(f"`{rule.id}`" for rule in known if rule.role is role)
-        if role is not Role.ROOT and names:
-            parts.append(f"**{role.value}**: {names}.\n")
+    """The package's rules, a table for each file of them, in the order in which they are tried."""
+    parts = []
+    for path in files_of(PACKAGE_RULES):
+        title = path.read_text().partition("\n")[0].lstrip("# ").partition(". ")[0].rstrip(".")
+        parts.append(f"## {title}\n\n`{path.name}`\n\n{log_table(read_file(path)[0])}")
     return "\n".join(parts)
 
 
@@ -185,12 +193,16 @@ def log_table(known: Sequence[Rule]) -> str:
     """One row a rule."""
 
     def row(rule: Rule) -> tuple[str, ...]:
-        blame = NONE if rule.blame is None else rule.blame.value
-        remedy = "" if rule.remedy is None else f" *{rule.remedy}*"
-        meaning = f"{rule.meaning}{remedy}"
-        return (f"`{rule.id}`", f"`{rule.category.value}`", rule.confidence.value, blame, meaning)
+        kind = f"`{rule.category.value}`" if rule.role is Role.ROOT else rule.role.value
+        names = f" Names: {rule.blame.value}." if rule.blame else ""
+        remedy = f" *{rule.remedy}*" if rule.remedy else ""
+        text = f"{rule.meaning}{remedy}{names}"
+        return f"`{rule.id}`", kind, rule.confidence.value, text, "; ".join(rule.sources)
 
-    return table(("rule", "category", "confidence", "names", "meaning, *remedy*"), map(row, known))
+    return table(
+        ("rule", "category or role", "confidence", "meaning, *remedy*", "known from"),
+        map(row, known),
+    )
 
 
 # --- the pages -----------------------------------------------------------------------------------

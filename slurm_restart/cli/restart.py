@@ -12,6 +12,8 @@ COMMANDS: dict[str, str] = {
     "run": "Supervise one attempt of a run (started by the batch script).",
     "status": "Show where runs stand.",
     "explain": "Say why the last ends were judged so, and what was done.",
+    "classify": "Say why a job ended, from any log.",
+    "rules": "List, show, test and check the rules over log lines.",
     "reconcile": "Verify decisions and find ends that no hook judged.",
     "doctor": "Check a site's installation.",
     "hook": "Print the EpilogSlurmctld hook for this installation.",

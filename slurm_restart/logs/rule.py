@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -38,6 +38,8 @@ class Rule:
     remedy: str | None = None
     blame: Naming | None = None
     sources: tuple[str, ...] = ()
+    origin: str = field(default="", compare=False)
+    """FILE:LINE of the rule."""
     positive: tuple[str, ...] = ()
     negative: tuple[str, ...] = ()
 

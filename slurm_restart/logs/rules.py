@@ -1,7 +1,7 @@
 """The rules over log lines: the package's own, the site's, and those of a user or a run."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,8 @@ def read_file(path: Path) -> tuple[list[Rule], list[str]]:
     problems: list[str] = []
     for node in nodes:
         try:
-            _add(rules, build(_fields(node)))
+            rule = build(_fields(node))
+            _add(rules, replace(rule, origin=f"{path}:{node.start_mark.line + 1}"))
         except BadRuleError as error:
             place = f"{path}:{node.start_mark.line + 1}: {_name(node)}"
             problems += [f"{place}: {problem}" for problem in error.problems]

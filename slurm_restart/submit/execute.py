@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -138,6 +138,13 @@ def submit(
     return done
 
 
+def _copy_rules(rules: Sequence[Path], directory: Path) -> None:
+    """Keep the run's rules as they are now, in their order."""
+    for number, path in enumerate(rules):
+        directory.mkdir(exist_ok=True)
+        write_atomic(directory / f"{number:02}-{path.stem}.yaml", path.read_bytes())
+
+
 def _submit_one(
     job: PhaseJob,
     slurm: Slurm,
@@ -150,6 +157,7 @@ def _submit_one(
         files = RunDir(run_dir)
         write_atomic(files.params, job.params.encode(errors="surrogateescape"))
         write_atomic(run_dir / SCRIPT, os.fsencode(job.script(run_dir)), mode=0o755)
+        _copy_rules(job.rules, files.rules)
         job.plan.save(files.plan)
     except OSError as error:
         raise StateError(f"{run_dir}: cannot write: {error}") from error

@@ -48,6 +48,12 @@ class Order:
     run: str
     phases: int
 
+    @property
+    def rule_files(self) -> tuple[Path, ...]:
+        """The run's own rules over log lines."""
+        base = Path(self.document.path).parent
+        return tuple(base / name for name in self.settings.rules)
+
 
 def value_of(uses: Mapping[str, Use], name: str) -> str | None:
     """The value of an option; None where it is not given, or has none."""
@@ -73,6 +79,7 @@ def plan_job(order: Order, phase: Phase, around: Surroundings) -> PhaseJob:
         name=_CONTROL.sub("_", Path(order.document.path).stem),
         uses=order.uses,
         setup=settings.setup,
+        rules=order.rule_files,
         config=phase.config,
         config_text=order.document.text if whole else None,
     )

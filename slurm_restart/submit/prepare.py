@@ -8,6 +8,7 @@ from pathlib import Path
 
 from slurm_restart.core.digest import MAX_NODES, Mode
 from slurm_restart.errors import ConfigError, UsageError
+from slurm_restart.logs.rules import read_file
 from slurm_restart.submit.argv import CommandLine, from_environment, from_settings, layered
 from slurm_restart.submit.directories import directory_problem
 from slurm_restart.submit.merge import sbatch_arguments
@@ -67,6 +68,7 @@ def prepare(
     )
     jobs = tuple(plan_job(order, phase, around) for phase in phases)
     file_problems += option_problems + _setup_problems(settings)
+    file_problems += _rules_problems(settings, order.rule_files)
     for phase, job in zip(phases, jobs, strict=True):
         file_problems += _phase_problems(order, phase, job)
         problems += sbatch_arguments(uses, job.facts())[1]
@@ -153,6 +155,12 @@ def _setup_problems(settings: Settings) -> list[str]:
         if problem is None
         else [f"{settings.setup_origin}: expected lines of shell, got {problem}"]
     )
+
+
+def _rules_problems(settings: Settings, files: Sequence[Path]) -> list[str]:
+    """What is wrong with the run's own rules, each with its place in their file."""
+    problems = [problem for path in files for problem in read_file(path)[1]]
+    return [f"{settings.rules_origin}: {problem}" for problem in problems]
 
 
 def _argument_problems(order: Order) -> list[str]:

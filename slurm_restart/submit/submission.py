@@ -25,6 +25,8 @@ class PhaseJob:
     """The job's name where none is given."""
     uses: Mapping[str, Use]
     setup: tuple[str, ...]
+    rules: tuple[Path, ...]
+    """Files of rules over log lines, the nearest first; they are copied."""
     config: Mapping[str, Any]
     config_text: str | None
     """The file as it stands, where the phase is the whole of it; None: `config` is written."""

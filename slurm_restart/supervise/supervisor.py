@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from slurm_restart.core.finding import Finding
-from slurm_restart.logs.rules import load_rules
+from slurm_restart.logs.layers import read_layers
+from slurm_restart.logs.rules import files_of
 from slurm_restart.logs.scanner import LogScanner
 from slurm_restart.slurm.commands import Commands
 from slurm_restart.slurm.port import Slurm
@@ -38,6 +39,7 @@ from slurm_restart.supervise.watch import REACTIONS, Watch, Watched, graces
 from slurm_restart.trainer.plan import RunPlan
 from slurm_restart.trainer.records import Saved
 from slurm_restart.trainer.rundir import RunDir
+from slurm_restart.trainer.runlog import MAIN
 
 PREPARE_TIMEOUT = 300.0
 """Seconds for all of the preparation; a file server that fails over takes minutes."""
@@ -105,7 +107,10 @@ class Supervisor:
         preparation = Preparation(self._run_dir, self._around.job, self._events)
         preparation.start()
         # While the preparation waits for others.
-        scanner = LogScanner(load_rules())
+        rules = read_layers(files_of(self._run_dir.rules))
+        for problem in rules.problems:
+            self._recorder.log(MAIN, f"rule left out: {problem}", level="WARNING")
+        scanner = LogScanner(rules.rules)
         ready = self._await_preparation()
         if isinstance(ready, Prepared):
             conclusion = self._attempt(ready, scanner)

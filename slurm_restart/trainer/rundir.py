@@ -70,6 +70,11 @@ class RunDir:
         return self.path / plan.FILE_NAME
 
     @property
+    def rules(self) -> Path:
+        """The run's own rules over log lines, where it has any: a directory."""
+        return self.path / "rules"
+
+    @property
     def params(self) -> Path:
         """The phase's config as submitted."""
         return self.path / "params.yaml"

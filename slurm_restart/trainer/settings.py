@@ -36,6 +36,9 @@ class Settings:
     setup_origin: str = ""
     """Where they stand, for messages."""
     command: str | None = None
+    rules: tuple[str, ...] = ()
+    """Files of rules over log lines; relative to the config's directory."""
+    rules_origin: str = ""
     checkpoint_directory: str | None = None
     """Relative to the job's directory; `{model_dir}` stands for the run's."""
     checkpoint_pattern: str | None = None
@@ -94,6 +97,15 @@ def _lines(value: Any) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def _paths(value: Any) -> tuple[str, ...]:
+    paths = [value] if isinstance(value, str) else value
+    if not isinstance(paths, list) or not all(
+        isinstance(path, str) and path.strip() and "\0" not in path for path in paths
+    ):
+        raise _Unfit("a file of rules, or a list of them")
+    return tuple(paths)
+
+
 def _names(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(
         isinstance(name, str) and re.fullmatch(r"[a-z0-9][a-z0-9-]*=?", name) for name in value
@@ -122,6 +134,7 @@ def _complete(value: Any) -> str:
 _READERS: dict[str, Callable[[Any], Any]] = {
     "setup": _lines,
     "command": _command,
+    "rules": _paths,
     "site_options": _names,
     "checkpoint.directory": _text,
     "checkpoint.pattern": _pattern,
@@ -183,8 +196,8 @@ def _take(
         return
     try:
         values[target] = _READERS[name](value)
-        if target == "setup":
-            values["setup_origin"] = layer.where(keys)
+        if target in ("setup", "rules"):
+            values[f"{target}_origin"] = layer.where(keys)
     except _Unfit as error:
         problems.append(f"{layer.where(keys)}: expected {error}, got {shown(value)}")
 

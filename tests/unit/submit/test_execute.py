@@ -97,6 +97,15 @@ def test_each_phase_has_its_run_directory(submission, tmp_path):
     )
 
 
+def test_rules_of_the_run_are_kept_as_they_were_submitted(submission, tmp_path):
+    for name in ("b.yaml", "a.yml"):
+        (tmp_path / name).write_text("rules: []\n")
+    [done] = submit(submission(config="slurm: {rules: [b.yaml, a.yml]}\n" + CONFIG), FakeSlurm())
+    kept = sorted((done.run_dir / "rules").iterdir())
+    assert [path.name for path in kept] == ["00-b.yaml", "01-a.yaml"]
+    assert kept[0].read_text() == "rules: []\n"
+
+
 @pytest.mark.parametrize("error", [SlurmError("sbatch: no"), KeyboardInterrupt(), OSError("x")])
 def test_half_a_submission_is_taken_back(submission, tmp_path, error):
     planned = submission(config=TWO_PHASES)

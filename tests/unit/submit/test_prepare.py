@@ -245,3 +245,27 @@ def test_the_job_is_named_after_the_config(submission, name):
         if text.startswith("--job-name")
     ]
     assert named == f"--job-name={name.removesuffix('.yaml')}"
+
+
+RULES = """\
+rules:
+- id: own.flux
+  category: storage.full
+  role: root
+  pattern: flux ran out
+  meaning: x
+  examples: {positive: [flux ran out]}
+"""
+
+
+def test_rules_of_the_run_are_checked_with_its_config(submission, tmp_path):
+    (tmp_path / "flux.yaml").write_text(RULES)
+    (job,) = submission(config="slurm: {rules: flux.yaml}\n" + CONFIG).jobs
+    assert job.rules == (Path("flux.yaml"),)
+    (tmp_path / "flux.yaml").write_text(RULES.replace("storage.full", "full"))
+    with pytest.raises(ConfigError) as caught:
+        submission(config="slurm:\n  rules: [flux.yaml, gone.yaml]\n" + CONFIG)
+    assert [problem.partition(", got")[0][:70] for problem in caught.value.problems] == [
+        "trainer.yaml:2: slurm.rules: flux.yaml:2: own.flux: category: expected",
+        "trainer.yaml:2: slurm.rules: gone.yaml: No such file or directory",
+    ]

@@ -298,6 +298,20 @@ def test_a_file_system_that_hangs_before_the_start(run, where):
         assert run.end_of(0)["category"] == "storage.io"
 
 
+def test_rules_of_the_run_judge_and_bad_ones_are_told(run):
+    rules = run.dir.path / "rules"
+    rules.mkdir()
+    (rules / "00-flux.yaml").write_text(
+        "rules:\n- id: own.flux\n  category: storage.full\n  role: root\n"
+        "  pattern: flux ran out\n  meaning: x\n  examples: {positive: [flux ran out]}\n"
+        "- id: own.bad\n"
+    )
+    done = run.run("echo flux ran out; exit 3")
+    assert done.returncode == 3
+    assert run.end_of(0)["rule"] == "own.flux"
+    assert f"rule left out: {rules}/00-flux.yaml:8: own.bad: category: missing" in done.stderr
+
+
 def test_a_file_system_that_hangs_under_way(run):
     run.patched = {
         "supervise.supervisor.LAST_LOOK_TIMEOUT": 1,

@@ -1,0 +1,148 @@
+"""`csx-restart classify`: why a job ended, from any log of anyone."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from slurm_restart.cli.classified import Classified, told
+from slurm_restart.cli.target import slurm_here
+from slurm_restart.core.diagnosis import Facts, diagnose
+from slurm_restart.errors import SlurmError, UsageError
+from slurm_restart.logs.files import FileScan, find_logs, scan_files, scan_stream
+from slurm_restart.logs.layers import read_layers
+from slurm_restart.logs.rules import RuleSet
+from slurm_restart.slurm.hostlist import expand
+
+_SHORT = {
+    "BF": "BOOT_FAIL",
+    "CA": "CANCELLED",
+    "CD": "COMPLETED",
+    "DL": "DEADLINE",
+    "F": "FAILED",
+    "NF": "NODE_FAIL",
+    "OOM": "OUT_OF_MEMORY",
+    "PR": "PREEMPTED",
+    "RQ": "REQUEUED",
+    "RH": "REQUEUE_HOLD",
+    "TO": "TIMEOUT",
+}
+"""squeue's and sacct's short forms (job_state_codes)."""
+_STATES = (*sorted(set(_SHORT.values())),)
+_FILE = click.Path(path_type=Path, allow_dash=True)
+
+
+@click.command()
+@click.argument("files", nargs=-1, type=_FILE, metavar="[FILE|DIRECTORY|-]...")
+@click.option("--state", help="Slurm's state of the job: FAILED, TIMEOUT, NODE_FAIL …")
+@click.option("--exit-code", "code", metavar="C[:S]", help="Exit code, and signal, as in sacct.")
+@click.option("--nodes", metavar="LIST", help="The job's nodes; only these can be to blame.")
+@click.option("--job", type=click.IntRange(1), metavar="ID", help="Ask Slurm for all of these.")
+@click.option(
+    "--rules",
+    "extra",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Rules of your own, before all others; more than once.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def command(  # noqa: PLR0917 - one parameter an option
+    files: tuple[Path, ...],
+    state: str | None,
+    code: str | None,
+    nodes: str | None,
+    job: int | None,
+    extra: tuple[Path, ...],
+    as_json: bool,  # noqa: FBT001 - a flag
+) -> None:
+    """Say why a job ended, whether a restart is useful, and who is to blame, from its logs.
+
+    It works on the log of any program and needs no Slurm: FILEs, DIRECTORYs with logs, or - for
+    standard input. What Slurm says of the end (--state, --exit-code, --nodes, or --job for all of
+    it) makes the judgement better. Gigabytes are no trouble.
+
+    Exit codes: 0 judged, whatever the judgement; 1 no log could be read; 2 wrong usage.
+    """
+    given = _given(state, code, nodes)
+    if job is not None:
+        given, files = _asked(job, given, files)
+    if not files:
+        raise UsageError("expected a log: FILE, DIRECTORY or - for standard input")
+    rules = read_layers(extra)
+    scans = _scan(files, rules)
+    if all(scan.error for scan in scans):
+        raise UsageError("; ".join(f"{scan.path}: {scan.error}" for scan in scans))
+    findings = [one for scan in scans for one in scan.findings]
+    result = Classified(given, diagnose(given, findings), tuple(scans), rules)
+    click.echo(json.dumps(result.data(), indent=2) if as_json else told(result))
+    for problem in rules.problems:
+        click.echo(f"csx-restart: warning: rule left out: {problem}", err=True)
+
+
+def _given(state: str | None, code: str | None, nodes: str | None) -> Facts:
+    exit_code, signal = _exit_code(code)
+    return Facts(
+        state=None if state is None else _state(state),
+        exit_code=exit_code,
+        signal=signal,
+        nodes=_nodes(nodes),
+    )
+
+
+def _state(text: str) -> str:
+    """A state as squeue, sacct or scontrol print it: `CANCELLED by 1000`, `CANCELLED+`, `CA`.
+
+    Raises:
+        UsageError: no state of a job that has ended.
+    """
+    name = text.strip().upper().split(" ")[0].split("+")[0].split(",")[0]
+    name = _SHORT.get(name, name)
+    if name not in _STATES:
+        raise UsageError(f"--state: expected one of {', '.join(_STATES)}, got {text!r}")
+    return name
+
+
+def _exit_code(text: str | None) -> tuple[int | None, int]:
+    """(exit code, signal).
+
+    Raises:
+        UsageError: not a pair of numbers.
+    """
+    if text is None:
+        return None, 0
+    first, _, second = text.partition(":")
+    if not (first.isdecimal() and (second.isdecimal() or not second)):
+        raise UsageError(f"--exit-code: expected C or C:S, as in 1:0, got {text!r}")
+    return int(first), int(second or 0)
+
+
+def _nodes(text: str | None) -> tuple[str, ...]:
+    try:
+        return expand(text) if text else ()
+    except SlurmError as error:
+        raise UsageError(f"--nodes: {error}") from None
+
+
+def _asked(job_id: int, given: Facts, files: tuple[Path, ...]) -> tuple[Facts, tuple[Path, ...]]:
+    """What Slurm says of a job, where the command line says nothing."""
+    job = slurm_here().job(job_id)
+    facts = replace(given, nodes=given.nodes or job.nodes)
+    if job.state is not None and job.state.is_final:
+        facts = replace(facts, state=given.state or job.state.value)
+        if given.exit_code is None:
+            facts = replace(facts, exit_code=job.exit_code, signal=job.signal)
+    if files or not job.std_out:
+        return facts, files
+    return facts, (Path(job.work_dir or ".") / job.std_out,)
+
+
+def _scan(files: Sequence[Path], rules: RuleSet) -> list[FileScan]:
+    scans = []
+    if Path("-") in files:
+        scans.append(scan_stream(sys.stdin.buffer, rules.rules, name="-"))
+    named = [path for path in files if path != Path("-")]
+    return [*scans, *scan_files(find_logs(named), rules.rules)]

@@ -1,0 +1,108 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from slurm_restart.cli import common
+from slurm_restart.cli.restart import group
+
+HOWTO = Path(__file__).parents[3] / "docs" / "howto" / "classify.md"
+OWN = "rules:\n" + HOWTO.read_text().partition("rules:\n")[2].partition("```")[0]
+LINE = "scratchd: server csx3 went away"
+
+
+@pytest.fixture(autouse=True)
+def no_rules_of_the_user(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+@pytest.fixture
+def own(tmp_path):
+    path = tmp_path / "scratch.yaml"
+    path.write_text(OWN)
+    return path
+
+
+@pytest.fixture
+def call(capsys):
+    def run(*args):
+        with pytest.raises(SystemExit) as caught:
+            common.run(group, "csx-restart", ("rules", *map(str, args)))
+        said = capsys.readouterr()
+        return caught.value.code, said.out, said.err
+
+    return run
+
+
+def test_all_rules_of_the_package_are_good(call):
+    code, out, _ = call("lint", "--json")
+    assert code == 0
+    assert json.loads(out)["problems"] == []
+    assert json.loads(out)["rules"] > 100
+
+
+def test_the_rule_of_the_documentation_is_good_and_judges_its_line(call, own):
+    assert call("lint", own)[:2] == (0, "1 rules, no problems\n")
+    _, out, _ = call("test", "--json", "--rules", own, f"[rank3]: {LINE}", "step 4 loss 2.5")
+    first, second = json.loads(out)
+    assert (first["rule"], first["nodes"], first["label"]) == (
+        "site.scratch_server",
+        ["csx3"],
+        "[rank3]:",
+    )
+    assert (second["rule"], second["progress"]) == (None, True)
+    assert "rule      none: no match" in call("test", LINE)[1]
+
+
+def test_rules_behind_the_one_that_judges_are_told(call):
+    _, out, _ = call("test", "ModuleNotFoundError: No module named 'flux'")
+    assert "rule      python.import (root, code)" in out
+    assert "behind it python.exception" in out
+
+
+def test_a_rule_can_be_shown(call, own):
+    code, out, _ = call("show", "site.scratch_server", "--rules", own, "--json")
+    assert code == 0
+    shown = json.loads(out)
+    assert shown["origin"] == f"{own}:2"
+    assert shown["blame"] == "node"
+    assert "pattern     scratchd" in call("show", "site.scratch_server", "--rules", own)[1]
+
+
+def test_a_rule_that_is_not_there_is_told_with_near_ones(call):
+    code, _, err = call("show", "python.impor")
+    assert code == 2
+    assert "no rule 'python.impor'; did you mean python.import?" in err
+
+
+def test_rules_can_be_listed_by_family_and_category(call):
+    _, out, _ = call("list", "--family", "python", "--json")
+    assert {rule["id"].partition(".")[0] for rule in json.loads(out)} == {"python"}
+    _, out, _ = call("list", "--category", "auth", "--json")
+    assert {rule["category"] for rule in json.loads(out)} == {"auth"}
+    assert call("list", "--family", "nope")[0] == 2
+    assert call("list", "--category", "nope")[0] == 2
+
+
+def test_what_is_wrong_is_told_with_its_place(call, own):
+    own.write_text(OWN.replace("storage.io", "storage").replace("role: root", "role: rot"))
+    code, out, _ = call("lint", own)
+    assert code == 3
+    assert f"{own}:2: site.scratch_server: category: expected one of" in out
+    assert f"{own}:2: site.scratch_server: role: expected one of" in out
+
+
+def test_a_rule_that_never_has_a_say_is_told(call, own):
+    second = OWN.partition("rules:\n")[2].replace("site.scratch_server", "site.again")
+    own.write_text(OWN + second)
+    code, out, _ = call("lint", own)
+    assert code == 3
+    assert f"site.again: examples.positive: site.scratch_server judges {LINE!r}" in out
+
+
+def test_an_id_given_in_two_files_is_told(call, own, tmp_path):
+    other = tmp_path / "two.yaml"
+    other.write_text(OWN)
+    code, out, _ = call("lint", own, other)
+    assert code == 3
+    assert f"id: given before, in {own}:2" in out
