@@ -11,9 +11,8 @@ from slurm_restart.core.category import (
     Nodes,
     Restart,
 )
-from slurm_restart.core.diagnosis import CRASH_SIGNALS
 from slurm_restart.core.digest import Digest
-from slurm_restart.core.job import JobEnd, JobFlag, JobState
+from slurm_restart.core.job import CRASH_SIGNALS, JobEnd, JobFlag, JobState
 from slurm_restart.core.termination import Blame, Termination
 
 SIGTERM, SIGKILL = 15, 9

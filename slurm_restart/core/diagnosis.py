@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from slurm_restart.core.category import TREATMENTS, Category, Confidence, Nodes, Restart
 from slurm_restart.core.finding import Finding, Naming, Role
+from slurm_restart.core.job import CRASH_SIGNALS
 from slurm_restart.core.ranking import choose, in_order, is_sure
 from slurm_restart.core.termination import Blame, RootCause, Termination
 
-CRASH_SIGNALS = frozenset({4, 6, 7, 8, 11})  # ILL ABRT BUS FPE SEGV
 NOT_RUN = frozenset({126, 127})
 """Exit codes of a shell that found no such command, or could not run it (POSIX, 2.8.2)."""
 
@@ -80,6 +80,8 @@ def diagnose(facts: Facts, findings: Sequence[Finding]) -> Termination:
 
 @dataclass(frozen=True, kw_only=True)
 class _Judged:
+    """What it was, and what says so."""
+
     category: Category
     rule: str
     confidence: Confidence

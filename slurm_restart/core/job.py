@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from enum import Enum
 
+CRASH_SIGNALS = frozenset({4, 6, 7, 8, 11})
+"""Those that a program brings upon itself: ILL, ABRT, BUS, FPE, SEGV."""
+
 
 class JobState(Enum):
     """Base states of a job (Slurm's job_state_codes)."""
