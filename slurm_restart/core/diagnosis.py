@@ -134,7 +134,9 @@ def _said(category: Category, findings: Sequence[Finding]) -> Finding | None:
     ]
     # Slurm gives up a node whose accelerator has failed, too.
     last = Category.HARDWARE_NODE
-    return min(lines, key=lambda one: (not is_sure(one), one.category is last), default=None)
+    return min(
+        lines, key=lambda one: (not is_sure(one), one.category is last, not one.nodes), default=None
+    )
 
 
 def _of(finding: Finding) -> _Judged:
@@ -166,9 +168,8 @@ def _by_text(facts: Facts, findings: Sequence[Finding]) -> _Judged:
         return _Judged(category=Category.UNKNOWN, rule="exit.nonzero", confidence=Confidence.GUESS)
     # A guess never stops a run.
     fatal = TREATMENTS[root.category].restart is Restart.NO
-    known = root.role is Role.ROOT and not fatal
     return _Judged(
-        category=root.category if known else Category.UNKNOWN,
+        category=Category.UNKNOWN if fatal else root.category,
         rule=root.rule,
         confidence=Confidence.GUESS,
         root=root,

@@ -65,3 +65,5 @@ class Finding:
     went_on: int = 0
     """Lines to the last one after it that tells of progress; 0: none does."""
     confidence: Confidence = Confidence.LIKELY
+    at_start: Confidence | None = None
+    """What it is worth besides, because the program had made little progress before it."""

@@ -61,7 +61,11 @@ def choose(findings: Iterable[Finding]) -> Finding | None:
     fresh = [finding for finding in roots if not finding.went_on]
     cascades = [finding for finding in known if finding.role is Role.CASCADE]
     guess = next(iter([*fresh, *roots, *cascades]), None)
-    return None if guess is None else replace(guess, confidence=Confidence.GUESS)
+    if guess is None:
+        return None
+    # Where nothing better is known, what failed before any progress fails always.
+    early = guess.at_start if guess.role is Role.ROOT and not guess.went_on else None
+    return replace(guess, confidence=early or Confidence.GUESS)
 
 
 def _first(sure: Sequence[Finding]) -> Finding:
@@ -73,4 +77,8 @@ def _first(sure: Sequence[Finding]) -> Finding:
         # nothing is left of it that could fail in another way.
         others = (one for one in sure if not one.went_on and one.category not in COMPLAINTS)
         return next(others, first)
+    if first.category in DEATHS:
+        # The system says so for certain after the program has noticed.
+        alike = (one for one in sure if one.category is first.category)
+        return next((one for one in alike if one.confidence is Confidence.CERTAIN), first)
     return first

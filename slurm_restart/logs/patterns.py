@@ -22,6 +22,12 @@ _REPEATS = frozenset({_op.MAX_REPEAT, _op.MIN_REPEAT, _op.POSSESSIVE_REPEAT})
 _ATOMIC = frozenset({_op.POSSESSIVE_REPEAT, _op.ATOMIC_GROUP})
 _ZERO_WIDTH = frozenset({_op.AT, _op.ASSERT, _op.ASSERT_NOT})
 _LETTERS = re.compile("[A-Za-z]+")
+_COMMON = (
+    *("accuracy", "batch", "checkpoint", "Checkpoint", "epoch", "global", "grad", "iteration"),
+    *("learning", "loss", "memory", "model", "nan", "norm", "perplexity", "process", "rank"),
+    *("restore", "sample", "save", "seconds", "size", "step", "time", "token", "train", "valid"),
+)
+"""Words of ordinary training output: a text that is rare is looked for in their place."""
 _MANY = 1000
 """A repetition this long or longer is as slow as one without an end."""
 
@@ -30,7 +36,7 @@ def literals(pattern: str) -> frozenset[str]:
     """Fixed texts of which every match of the pattern contains at least one.
 
     Empty where a match needs no fixed text with `MIN_LETTERS` letters, or the pattern ignores case.
-    Of several such sets the one with the longest texts is given.
+    Of several such sets the one with the rarest texts is given.
     """
     tree = _parser.parse(pattern)
     if tree.state.flags & re.IGNORECASE:
@@ -44,8 +50,19 @@ def letters(text: str) -> str:
     return "".join(_LETTERS.findall(text))
 
 
-def _rarity(needed: frozenset[str]) -> tuple[int, int]:
-    return min(len(letters(text)) for text in needed), -len(needed)
+def _rarity(needed: frozenset[str]) -> tuple[bool, int, int]:
+    enough = all(len(letters(text)) >= MIN_LETTERS for text in needed)
+    return enough, min(map(_weight, needed)), -len(needed)
+
+
+def _weight(text: str) -> int:
+    """How many letters of a text are not those of a word that ordinary output is full of."""
+    left = letters(text)
+    if any(left in word for word in _COMMON):
+        return 0
+    for word in _COMMON:
+        left = left.replace(word, "")
+    return len(left)
 
 
 def _needs(items: Iterable[tuple[Any, Any]]) -> list[frozenset[str]]:

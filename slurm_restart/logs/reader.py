@@ -18,6 +18,8 @@ from slurm_restart.logs.times import logged_at
 KEEP_FIRST = 8
 KEEP_LAST = 4
 """Findings kept of each rule: the first ones for the cause, the last ones for the end."""
+START = 200
+"""Lines of a program that gets on which still count as its start."""
 NEXT_LINES = 3
 """Lines from what says that an exception is ignored to its traceback."""
 MAX_LABELS = 4096
@@ -32,6 +34,8 @@ _CHAINS = (
 # Python goes on after these: an error in a destructor, or in writing the log.
 _IGNORED = ("Exception ignored in", "--- Logging error ---")
 _EXCEPTION = re.compile(r"[\w.]{1,120}(?:Error|Exception)\b")
+# A source line of a traceback whose head is missing.
+_CODE = re.compile(r" {4,}(?:raise|return|assert|self\.|if|with|for|yield|await)\b")
 STRUCTURE = (_TRACEBACK, *_CHAINS, *_IGNORED)
 """Texts that the reader wants to see besides what the rules look for."""
 
@@ -42,8 +46,8 @@ class _Trace:
 
     chained: bool = False
     """The next exception was raised while handling, or because of, the one before."""
-    explained: bool = False
-    """An exception of this chain has been given as a cause."""
+    explained: Finding | None = None
+    """The exception of this chain that has been taken for the cause."""
     ignored: int | None = None
     """Line that says that the exception which follows is ignored."""
     at: float | None = None
@@ -81,6 +85,8 @@ class Reader:
     """Line of the last header of a traceback."""
     kept: dict[str, _Kept] = field(default_factory=dict)
     """By rule."""
+    handled: dict[int, None] = field(default_factory=dict)
+    """Lines of exceptions that a later one of their chain explains better."""
     recovered: dict[Category, int] = field(default_factory=dict)
     """Line at which what had failed was said to work again."""
 
@@ -88,8 +94,15 @@ class Reader:
         """A reader that goes on from here without changing this one."""
         traces = {label: replace(trace) for label, trace in self.traces.items()}
         kept = {rule: _Kept(list(k.first), k.last.copy()) for rule, k in self.kept.items()}
-        recovered = dict(self.recovered)
-        return replace(self, traces=traces, inside=set(self.inside), kept=kept, recovered=recovered)
+        recovered, handled = dict(self.recovered), dict(self.handled)
+        return replace(
+            self,
+            traces=traces,
+            inside=set(self.inside),
+            kept=kept,
+            recovered=recovered,
+            handled=handled,
+        )
 
     def found(self) -> tuple[Finding, ...]:
         """The kept findings by position."""
@@ -101,6 +114,8 @@ class Reader:
         return tuple(sorted(findings, key=lambda finding: finding.line))
 
     def _seen_from_the_end(self, finding: Finding) -> Finding:
+        if finding.line in self.handled:
+            finding = replace(finding, role=Role.CASCADE)
         if self.recovered.get(finding.category, 0) > finding.line:
             finding = replace(finding, confidence=Confidence.GUESS)
         return replace(finding, went_on=max(0, self.progress - finding.line))
@@ -118,19 +133,31 @@ class Reader:
         label, body = split_label(text)
         if self.line - self.header > MAX_TRACEBACK:
             self.inside.clear()
+        if self._is_structure(label, text, body):
+            return
+        if label in self.inside:
+            if body[:1] not in ("", " "):
+                self._close(label, text, body)
+        elif _CODE.match(body):
+            return
+        elif finding := self._judge(label, text, body):
+            if _EXCEPTION.match(body) and label in self.traces:
+                finding = self._in_chain(self.traces[label], finding)
+            self._keep(finding)
+        elif self.engine.is_progress(body):
+            self.progress = line
+
+    def _is_structure(self, label: str, text: str, body: str) -> bool:
+        """Whether a line only says how tracebacks hang together; if so, it is taken note of."""
         if _TRACEBACK in body:
             self._open(label, text)
         elif any(chain in body for chain in _CHAINS):
             self._trace(label).chained = True
         elif any(ignored in body for ignored in _IGNORED):
             self._trace(label).ignored = self.line
-        elif label in self.inside:
-            if body[:1] not in ("", " "):
-                self._close(label, text, body)
-        elif finding := self._judge(label, text, body):
-            if _EXCEPTION.match(body) and label in self.traces:
-                finding = self._in_chain(self.traces[label], finding)
-            self._keep(finding)
+        else:
+            return False
+        return True
 
     def _trace(self, label: str) -> _Trace:
         """The state of a rank; the one that began longest ago gives way to a new one."""
@@ -143,7 +170,8 @@ class Reader:
     def _open(self, label: str, text: str) -> None:
         trace = self._trace(label)
         trace.at = logged_at(text)
-        trace.explained = trace.explained and trace.chained
+        if not trace.chained:
+            trace.explained = None
         if trace.ignored is not None and self.line - trace.ignored > NEXT_LINES:
             trace.ignored = None
         self.inside.add(label)
@@ -164,9 +192,14 @@ class Reader:
             return finding
         if trace.ignored is not None:
             return replace(finding, role=Role.TEARDOWN)
-        if trace.chained and trace.explained:
-            return replace(finding, role=Role.CASCADE)
-        trace.explained = trace.explained or finding.confidence is not Confidence.GUESS
+        if trace.chained and trace.explained is not None:
+            likely = trace.explained.confidence is Confidence.LIKELY
+            if not (likely and finding.confidence is Confidence.CERTAIN):
+                return replace(finding, role=Role.CASCADE)
+            # The first was expected and handled, or says less of the same failure.
+            self.handled[trace.explained.line] = None
+        if finding.confidence is not Confidence.GUESS:
+            trace.explained = finding
         return finding
 
     def _judge(self, label: str, text: str, body: str) -> Finding | None:
@@ -184,6 +217,7 @@ class Reader:
             rank=label,
             at=logged_at(text),
             confidence=hit.rule.confidence,
+            at_start=hit.rule.at_start if self.progress < START else None,
         )
 
     def _keep(self, finding: Finding) -> None:
@@ -195,6 +229,6 @@ class Reader:
 
     def _forget(self) -> None:
         """Begin anew: what was found belongs to an attempt that is over."""
-        for store in (self.kept, self.traces, self.inside, self.recovered):
+        for store in (self.kept, self.traces, self.inside, self.handled, self.recovered):
             store.clear()
         self.progress = 0

@@ -14,7 +14,18 @@ from slurm_restart.logs.patterns import MIN_LETTERS, danger, literals
 
 _E = TypeVar("_E", bound=Enum)
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_KEYS = ("id", "category", "role", "pattern", "blame", "confidence", "meaning", "remedy", "sources")
+_KEYS = (
+    "id",
+    "category",
+    "role",
+    "pattern",
+    "blame",
+    "confidence",
+    "at_start",
+    "meaning",
+    "remedy",
+    "sources",
+)
 _REQUIRED = ("id", "category", "role", "pattern", "meaning", "examples")
 _SIDES = ("positive", "negative")
 MAX_PATTERN = 2000
@@ -35,6 +46,8 @@ class Rule:
     pattern: str
     meaning: str
     confidence: Confidence = Confidence.LIKELY
+    at_start: Confidence | None = None
+    """The confidence before the program has made any progress: what fails then fails always."""
     remedy: str | None = None
     blame: Naming | None = None
     sources: tuple[str, ...] = ()
@@ -73,6 +86,9 @@ def build(fields: Mapping[str, Any]) -> Rule:
         category=_member(Category, fields, "category", problems, Category.UNKNOWN),
         role=_member(Role, fields, "role", problems, Role.NOISE),
         confidence=_member(Confidence, fields, "confidence", problems, Confidence.LIKELY),
+        at_start=_member(Confidence, fields, "at_start", problems, Confidence.LIKELY)
+        if "at_start" in fields
+        else None,
         remedy=fields.get("remedy"),
         blame=_member(Naming, fields, "blame", problems, Naming.NODE)
         if "blame" in fields

@@ -86,8 +86,10 @@ def test_a_guess_that_a_restart_helps_keeps_its_name() -> None:
     assert category(FAILED, finding(Category.HANG, confidence=GUESS)) is Category.HANG
 
 
-def test_a_cascade_alone_is_no_known_cause() -> None:
-    assert category(FAILED, finding(Category.NETWORK_FABRIC, CASCADE)) is Category.UNKNOWN
+def test_a_cascade_alone_is_a_guess_and_stops_nothing() -> None:
+    verdict = diagnose(FAILED, [finding(Category.NETWORK_FABRIC, CASCADE)])
+    assert (verdict.category, verdict.confidence) == (Category.NETWORK_FABRIC, GUESS)
+    assert category(FAILED, finding(Category.CANCELLED, CASCADE)) is Category.UNKNOWN
     assert category(FAILED) is Category.UNKNOWN
     assert category(Facts()) is Category.UNKNOWN
 

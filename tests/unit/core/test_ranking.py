@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -74,6 +75,24 @@ def test_an_error_long_survived_is_a_guess() -> None:
     chosen = choose([LONG_AGO])
     assert chosen is not None
     assert chosen.confidence is GUESS
+
+
+def test_what_fails_at_the_start_and_nothing_explains_better_fails_always() -> None:
+    early = finding(Category.CODE, confidence=GUESS, at_start=LIKELY)
+    chosen = choose([early])
+    assert chosen is not None
+    assert chosen.confidence is LIKELY
+    assert choose([early, NCCL]) == NCCL
+    caught = choose([replace(early, went_on=1)])
+    assert caught is not None
+    assert caught.confidence is GUESS
+
+
+def test_of_a_death_the_line_that_is_certain_is_shown() -> None:
+    killed = finding(Category.OOM_HOST)
+    kernel = finding(Category.OOM_HOST, confidence=Confidence.CERTAIN, line=2)
+    assert choose([killed, kernel]) == kernel
+    assert choose([CODE, finding(Category.CODE, confidence=Confidence.CERTAIN)]) == CODE
 
 
 def test_candidates_are_ordered_by_time_where_all_of_them_tell_it() -> None:

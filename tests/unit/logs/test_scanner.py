@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.finding import Finding, Role
 from slurm_restart.core.ranking import choose
-from slurm_restart.logs.reader import KEEP_FIRST, KEEP_LAST, MAX_LABELS, MAX_TRACEBACK
+from slurm_restart.logs.reader import KEEP_FIRST, KEEP_LAST, MAX_LABELS, MAX_TRACEBACK, START
 from slurm_restart.logs.rule import Rule
 from slurm_restart.logs.rules import load_rules
 from slurm_restart.logs.scanner import MAX_LINE, LogScanner
@@ -100,6 +100,25 @@ def test_a_chain_that_begins_with_nothing_known_is_explained_by_what_follows() -
     chosen = choose(scan(log))
     assert chosen is not None
     assert chosen.rule == "host.out_of_memory"
+
+
+def test_in_a_chain_a_certain_exception_outranks_one_that_was_expected() -> None:
+    log = (
+        trace("FileNotFoundError: no cache") + DURING + trace("NameError: name 'x' is not defined")
+    )
+    roles = [(finding.rule, finding.role) for finding in scan(log)]
+    assert roles == [("config.not_found", Role.CASCADE), ("python.name", Role.ROOT)]
+
+
+def test_source_lines_of_a_traceback_without_its_head_are_no_findings() -> None:
+    assert scan(b'  File "x.py", line 3\n    raise OSError("No space left on device")\n') == ()
+
+
+def test_what_fails_before_much_progress_is_marked() -> None:
+    steps = b"".join(b"step %d loss 2.%d\n" % (n, n) for n in range(START + 9))
+    [early] = scan(trace("KeyError: 'x'"))
+    [late] = scan(steps + trace("KeyError: 'x'"))
+    assert (early.at_start, late.at_start) == (Confidence.LIKELY, None)
 
 
 def test_two_tracebacks_that_are_no_chain_are_both_candidates() -> None:
