@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from contrib import bench_scan
 from slurm_restart.core.digest import Digest, to_comment
 from tests.devcluster import await_, missing
 from tests.managed import ManagedCluster
@@ -177,9 +178,17 @@ BENCHMARKS: dict[str, Callable[[int], dict[str, object]]] = {
 def main() -> int:
     """Run one benchmark, or all; print JSON."""
     parser = argparse.ArgumentParser(prog="contrib/bench", description=__doc__)
-    parser.add_argument("name", choices=[*BENCHMARKS, "all"])
+    parser.add_argument("name", choices=[*BENCHMARKS, "scan", "all"])
     parser.add_argument("-n", type=int, default=20, help="measurements (default 20)")
+    parser.add_argument(
+        "--size", type=int, default=1000, help="MiB of the log to scan (default 1000)"
+    )
     args = parser.parse_args()
+    if args.name in ("scan", "all"):
+        result = bench_scan.bench(args.size << 20, min(args.n, 5))
+        print(json.dumps({"scan": result}, indent=2), flush=True)
+    if args.name == "scan":
+        return 0
     if reason := missing():
         print(f"bench: {reason}", file=sys.stderr)
         return 3

@@ -15,6 +15,7 @@ from slurm_restart.errors import SlurmError, UsageError
 from slurm_restart.logs.files import FileScan, find_logs, scan_files, scan_stream
 from slurm_restart.logs.layers import read_layers
 from slurm_restart.logs.rules import RuleSet
+from slurm_restart.logs.scanner import make_engine
 from slurm_restart.slurm.hostlist import expand
 
 _SHORT = {
@@ -143,6 +144,6 @@ def _asked(job_id: int, given: Facts, files: tuple[Path, ...]) -> tuple[Facts, t
 def _scan(files: Sequence[Path], rules: RuleSet) -> list[FileScan]:
     scans = []
     if Path("-") in files:
-        scans.append(scan_stream(sys.stdin.buffer, rules.rules, name="-"))
+        scans.append(scan_stream(sys.stdin.buffer, make_engine(rules.rules), name="-"))
     named = [path for path in files if path != Path("-")]
     return [*scans, *scan_files(find_logs(named), rules.rules)]

@@ -5,16 +5,21 @@ import stat
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import BinaryIO
 
 from slurm_restart.core.finding import Finding
 from slurm_restart.errors import UsageError
+from slurm_restart.logs.counting import FastCount
+from slurm_restart.logs.engine import Engine
 from slurm_restart.logs.rule import Rule
-from slurm_restart.logs.scanner import LogScanner
+from slurm_restart.logs.scanner import BLOCK, MAX_LINE, LogScanner, make_engine
 
 CHUNK = 1 << 20
+END = 64 << 20
+"""Bytes of the end of a file that are read first."""
+_LONGER = 4
 PATTERNS = ("*.log", "*.out", "*.err", "slurm-*")
 """Files of a directory that are taken for logs."""
 _MANY_BYTES = 16 << 20
@@ -51,38 +56,99 @@ def find_logs(paths: Iterable[Path]) -> list[Path]:
     return list(found)
 
 
-def scan_stream(stream: BinaryIO, rules: Sequence[Rule], *, name: str) -> FileScan:
+def scan_stream(stream: BinaryIO, engine: Engine, *, name: str) -> FileScan:
     """Scan what can be read once, such as a pipe."""
-    scanner = LogScanner(rules)
-    size = lines = 0
-    while chunk := stream.read(CHUNK):
-        size += len(chunk)
-        lines += chunk.count(b"\n")
-        scanner.feed(chunk)
-    findings = tuple(replace(one, file=name) for one in scanner.findings())
-    return FileScan(path=name, findings=findings, lines=lines, size=size)
+    part = _scan(stream, engine)
+    return FileScan(
+        path=name, findings=_named(part, name), lines=part.scanner.lines, size=part.size
+    )
 
 
-def scan_file(path: Path, rules: Sequence[Rule]) -> FileScan:
-    """Scan a file; one that cannot be read gives its error."""
+def scan_file(path: Path, engine: Engine) -> FileScan:
+    """Scan a file, from its end as far as needed; one that cannot be read gives its error."""
     try:
         # A FIFO without a writer, or a terminal, would be waited for without end.
         if not stat.S_ISREG(path.stat().st_mode):
             return FileScan(path=str(path), error="expected a regular file (or `-` for a pipe)")
         with path.open("rb") as file:
-            return scan_stream(file, rules, name=str(path))
+            return _from_the_end(file, engine, str(path))
     except OSError as error:
         return FileScan(path=str(path), error=error.strerror or str(error))
 
 
 def scan_files(paths: Sequence[Path], rules: Sequence[Rule]) -> list[FileScan]:
     """Scan files, in the order in which they are given; big ones with one process a processor."""
-    scan = partial(scan_file, rules=rules)
     workers = min(len(paths), os.cpu_count() or 1)
     if workers <= 1 or _total(paths) < _MANY_BYTES:
-        return [scan(path) for path in paths]
+        engine = make_engine(rules)
+        return [scan_file(path, engine) for path in paths]
+    share = max(1, len(paths) // (workers * 4))
+    shares = [paths[start : start + share] for start in range(0, len(paths), share)]
     with ProcessPoolExecutor(workers) as pool:
-        return list(pool.map(scan, paths, chunksize=max(1, len(paths) // (workers * 8))))
+        scans = pool.map(partial(_scan_share, rules=rules), shares)
+        return [scan for part in scans for scan in part]
+
+
+def _scan_share(paths: Sequence[Path], rules: Sequence[Rule]) -> list[FileScan]:
+    engine = _engine_of(tuple(rules))
+    return [scan_file(path, engine) for path in paths]
+
+
+@lru_cache(maxsize=1)
+def _engine_of(rules: tuple[Rule, ...]) -> Engine:
+    return make_engine(rules)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part of a file that has been read, up to the file's end."""
+
+    scanner: LogScanner
+    size: int
+
+
+def _scan(stream: BinaryIO, engine: Engine) -> _Part:
+    scanner = LogScanner(engine, FastCount())
+    size = 0
+    while chunk := stream.read(BLOCK):
+        size += len(chunk)
+        scanner.feed(chunk)
+    return _Part(scanner, size)
+
+
+def _from_the_end(file: BinaryIO, engine: Engine, name: str) -> FileScan:
+    """Read the last part; one that begins with an error may have begun before, so a longer one."""
+    size = file.seek(0, os.SEEK_END)
+    wanted = END
+    while True:
+        start = max(0, size - wanted)
+        file.seek(start)
+        if start:
+            file.readline(MAX_LINE)
+            start = file.tell()
+        part = _scan(file, engine)
+        if start == 0 or part.scanner.is_settled:
+            break
+        wanted *= _LONGER
+    before = _line_feeds(file, start)
+    return FileScan(
+        path=name,
+        findings=_named(part, name, before),
+        lines=before + part.scanner.lines,
+        size=size,
+    )
+
+
+def _line_feeds(file: BinaryIO, until: int) -> int:
+    """How many there are before a place in the file."""
+    file.seek(0)
+    count = FastCount()
+    blocks = (file.read(min(CHUNK, until - start)) for start in range(0, until, CHUNK))
+    return sum(count(block, 0, len(block)) for block in blocks)
+
+
+def _named(part: _Part, name: str, before: int = 0) -> tuple[Finding, ...]:
+    return tuple(replace(one, file=name, line=one.line + before) for one in part.scanner.findings())
 
 
 def _total(paths: Iterable[Path]) -> int:

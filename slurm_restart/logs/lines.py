@@ -4,9 +4,8 @@ import re
 
 from slurm_restart.core.finding import MAX_TEXT
 
-_ANSI = re.compile(
-    rb"\x1b(?:\[[0-?]{0,32}[ -/]{0,4}[@-~]|\][^\x07\x1b\r\n]{0,512}(?:\x07|\x1b\\)|[@-Z\\-_])"
-)
+# What stands behind ESC: a control sequence, a title (up to BEL, or to the next ESC), two letters.
+_AFTER_ESC = re.compile(rb"\[[0-?]{0,32}[ -/]{0,4}[@-~]|\][^\x07\r\n]{0,512}(?:\x07|\Z)|[@-Z\\-_]")
 # Control characters, and those that reverse or break lines: what is shown must be what is there.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff]")
 
@@ -32,7 +31,16 @@ _MAX_FRONT = 8
 
 def without_escapes(block: bytes) -> bytes:
     """A block of whole lines without terminal escape sequences (colours, titles)."""
-    return _ANSI.sub(b"", block) if b"\x1b" in block else block
+    first, *others = block.split(b"\x1b")
+    if not others:
+        return block
+    return first + b"".join(part[_escape(part) :] for part in others)
+
+
+def _escape(part: bytes) -> int:
+    """How many bytes of what stands behind an ESC belong to the sequence."""
+    found = _AFTER_ESC.match(part)
+    return found.end() if found else 0
 
 
 def readable(line: bytes) -> str:

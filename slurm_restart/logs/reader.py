@@ -6,7 +6,7 @@ above it, and of a chain of exceptions the first is the cause.
 
 import re
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from slurm_restart.core.category import Category, Confidence
@@ -85,6 +85,8 @@ class Reader:
     """Line of the last header of a traceback."""
     kept: dict[str, _Kept] = field(default_factory=dict)
     """By rule."""
+    was_well: bool = False
+    """The program got on before anything was found."""
     handled: dict[int, None] = field(default_factory=dict)
     """Lines of exceptions that a later one of their chain explains better."""
     recovered: dict[Category, int] = field(default_factory=dict)
@@ -120,11 +122,12 @@ class Reader:
             finding = replace(finding, confidence=Confidence.GUESS)
         return replace(finding, went_on=max(0, self.progress - finding.line))
 
-    def passed(self, lines: Iterable[tuple[int, bytes]]) -> None:
+    def passed(self, lines: Sequence[tuple[int, bytes]]) -> None:
         """Take note of the last lines before one that may matter, or before a pause."""
-        for line, raw in lines:
+        for line, raw in reversed(lines):
             if self.engine.is_progress(split_label(readable(raw))[1]):
                 self.progress = line
+                return
 
     def read(self, line: int, raw: bytes) -> None:
         """Read one line that may matter, or that is part of a traceback."""
@@ -221,6 +224,8 @@ class Reader:
         )
 
     def _keep(self, finding: Finding) -> None:
+        if not self.kept:
+            self.was_well = self.progress > 0
         if finding.role is Role.START:
             self._forget()
         elif finding.role is Role.RECOVERED:

@@ -19,7 +19,7 @@ from typing import Any
 from slurm_restart.core.finding import Finding
 from slurm_restart.logs.layers import read_layers
 from slurm_restart.logs.rules import files_of
-from slurm_restart.logs.scanner import LogScanner
+from slurm_restart.logs.scanner import SMALL, LogScanner, make_engine
 from slurm_restart.slurm.commands import Commands
 from slurm_restart.slurm.port import Slurm
 from slurm_restart.supervise import processes
@@ -110,7 +110,7 @@ class Supervisor:
         rules = read_layers(files_of(self._run_dir.rules))
         for problem in rules.problems:
             self._recorder.log(MAIN, f"rule left out: {problem}", level="WARNING")
-        scanner = LogScanner(rules.rules)
+        scanner = LogScanner(make_engine(rules.rules, SMALL))
         ready = self._await_preparation()
         if isinstance(ready, Prepared):
             conclusion = self._attempt(ready, scanner)

@@ -9,13 +9,13 @@ from slurm_restart.core.category import Category
 from slurm_restart.core.diagnosis import Facts, diagnose
 from slurm_restart.core.finding import Role
 from slurm_restart.logs.rules import load_rules
-from slurm_restart.logs.scanner import LogScanner
+from slurm_restart.logs.scanner import LogScanner, make_engine
 from tests.devcluster import await_
 from tests.unit.examples.example import TIMEOUT, Example, rank_environment, read_until
 
 
 def findings(said: str):
-    scanner = LogScanner(load_rules(site=None))
+    scanner = LogScanner(make_engine(load_rules(site=None)))
     scanner.feed(said.encode())
     return scanner.findings()
 

@@ -77,7 +77,7 @@ def test_a_rule_that_blames_captures_a_name_in_some_example(rule: Rule) -> None:
     ],
 )
 def test_ordinary_output_is_not_even_looked_at(line: str) -> None:
-    assert Engine(PACKAGED).sift(line.encode()) == frozenset()
+    assert list(Engine(PACKAGED).suspects(line.encode())) == []
 
 
 @pytest.mark.parametrize("rule", PACKAGED, ids=lambda rule: rule.id)

@@ -8,16 +8,20 @@ from hypothesis import strategies as st
 from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.finding import Finding, Role
 from slurm_restart.core.ranking import choose
+from slurm_restart.logs.engine import Engine
 from slurm_restart.logs.reader import KEEP_FIRST, KEEP_LAST, MAX_LABELS, MAX_TRACEBACK, START
 from slurm_restart.logs.rule import Rule
 from slurm_restart.logs.rules import load_rules
-from slurm_restart.logs.scanner import MAX_LINE, LogScanner
+from slurm_restart.logs.scanner import MAX_LINE, LogScanner, make_engine
 
 RULES = load_rules(site=None)
+ENGINES = [make_engine(RULES, name) for name in ("python", "hyperscan")]
 
 
-def scan(*chunks: bytes, rules: tuple[Rule, ...] = RULES) -> tuple[Finding, ...]:
-    scanner = LogScanner(rules)
+def scan(
+    *chunks: bytes, rules: tuple[Rule, ...] | None = None, engine: Engine = ENGINES[0]
+) -> tuple[Finding, ...]:
+    scanner = LogScanner(engine if rules is None else make_engine(rules))
     for chunk in chunks:
         scanner.feed(chunk)
     return scanner.findings()
@@ -42,7 +46,7 @@ def test_lines_are_counted_from_one() -> None:
 
 
 def test_the_unfinished_last_line_counts_and_is_read_again_when_it_is_finished() -> None:
-    scanner = LogScanner(RULES)
+    scanner = LogScanner(ENGINES[0])
     scanner.feed(b"step 1\nOSError: [Errno 28] No space left")
     assert [f.text for f in scanner.findings()] == ["OSError: [Errno 28] No space left"]
     scanner.feed(b" on device\n")
@@ -149,7 +153,7 @@ def test_the_first_and_the_last_findings_of_a_rule_are_kept() -> None:
 
 
 def test_labels_are_bounded() -> None:
-    scanner = LogScanner(RULES)
+    scanner = LogScanner(ENGINES[0])
     for rank in range(MAX_LABELS + 50):
         scanner.feed(trace("MemoryError", label=f"{rank}: "))
     assert len(scanner._blocks.reader.traces) <= MAX_LABELS
@@ -213,7 +217,7 @@ import sys
 from slurm_restart.logs import scanner
 assert "yaml" not in sys.modules
 from slurm_restart.logs.rules import load_rules
-logs = scanner.LogScanner(load_rules(site=None))
+logs = scanner.LogScanner(scanner.make_engine(load_rules(site=None), scanner.SMALL))
 for step in range(20_000):
     logs.feed(b"%d: MemoryError: %s\\n" % (step, b"x" * (step % 3000)))
 assert logs.findings()
@@ -256,6 +260,14 @@ def test_chunk_boundaries_do_not_matter_in_long_logs(size: int, long: int) -> No
     assert scan(*(log[i : i + size] for i in range(0, len(log), size))) == scan(log)
 
 
+@given(logs)
+@settings(max_examples=150, deadline=None)
+def test_every_finder_finds_the_same(log: bytes) -> None:
+    for text in (log, log * 9):
+        found = [scan(text, engine=engine) for engine in ENGINES]
+        assert found.count(found[0]) == len(found)
+
+
 @given(logs, st.integers(0, 5000))
 @settings(max_examples=150, deadline=None)
 def test_a_log_that_breaks_off_anywhere_can_be_read(log: bytes, cut: int) -> None:
@@ -265,7 +277,7 @@ def test_a_log_that_breaks_off_anywhere_can_be_read(log: bytes, cut: int) -> Non
 @given(logs)
 @settings(max_examples=100, deadline=None)
 def test_asking_under_way_changes_nothing(log: bytes) -> None:
-    scanner = LogScanner(RULES)
+    scanner = LogScanner(ENGINES[0])
     for byte in range(0, len(log), 50):
         scanner.feed(log[byte : byte + 50])
         scanner.findings()
