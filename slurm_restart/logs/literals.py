@@ -39,7 +39,8 @@ def make_finder(texts: Mapping[str, Iterable[int]], name: str | None = None) -> 
     Raises:
         ValueError: no such finder, or it is not installed.
     """
-    if name in (None, HyperscanFinder.name):
+    # Hyperscan takes no empty set.
+    if name in (None, HyperscanFinder.name) and texts:
         if (module := _hyperscan()) is not None:
             return HyperscanFinder(texts, module)
         if name is not None:
