@@ -1,0 +1,3 @@
+"""Cases of several ranks under torchrun."""
+
+CASES = ()
