@@ -20,7 +20,7 @@ from tests.data.generator import (  # noqa: E402 - after the path is set
     machine_cases,
     places,
     program_cases,
-    ranks,
+    rank_cases,
     service_cases,
     slurm,
     storage_cases,
@@ -34,7 +34,7 @@ CASES = (
     *storage_cases.CASES,
     *machine_cases.CASES,
     *service_cases.CASES,
-    *ranks.CASES,
+    *rank_cases.CASES,
     *slurm.CASES,
 )
 

@@ -103,6 +103,13 @@ def caught_traceback():
     print("training finished")
 
 
+def fails_once():
+    """A rank that the launcher starts a second time."""
+    train(10)
+    if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0" and os.environ["RANK"] == "1":
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+
 def retry_then_bug():
     train(10)
     retry()

@@ -1,3 +1,0 @@
-"""Cases of several ranks under torchrun."""
-
-CASES = ()
