@@ -16,13 +16,14 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
 from tests.data.generator import (  # noqa: E402 - after the path is set
+    clusters,
     data_cases,
     machine_cases,
     places,
     program_cases,
     rank_cases,
     service_cases,
-    slurm,
+    slurm_cases,
     storage_cases,
 )
 from tests.data.generator.case import Case, NotAsExpectedError  # noqa: E402
@@ -35,7 +36,7 @@ CASES = (
     *machine_cases.CASES,
     *service_cases.CASES,
     *rank_cases.CASES,
-    *slurm.CASES,
+    *slurm_cases.CASES,
 )
 
 
@@ -80,7 +81,7 @@ def make(cases: Iterable[Case], python: Path) -> Iterable[tuple[Case, Made | str
                 yield case, run(case, folder, python)
                 free(folder)
     places.remove_cgroup()
-    yield from slurm.run(on_cluster, python)
+    yield from clusters.run(on_cluster, python)
 
 
 def main() -> int:

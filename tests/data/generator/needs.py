@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 MODULES = (
+    "grpc",
     "h5py",
     "huggingface_hub",
     "numpy",
@@ -20,7 +21,12 @@ MODULES = (
     "yaml",
 )
 """Modules whose versions are told with a case."""
-PROGRAMS = {"gcc": ("gcc", "g++"), "git": ("git",), "sshd": ("sshd", "ssh", "ssh-keygen")}
+PROGRAMS = {
+    "gcc": ("gcc", "g++"),
+    "git": ("git",),
+    "ss": ("ss", "ip"),
+    "sshd": ("sshd", "ssh", "ssh-keygen"),
+}
 SYSTEM_PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 
 

@@ -15,7 +15,8 @@ def ranks(name: str, category: str, what: str, root: str | None, **more: Any) ->
 
 def death(name: str, category: str, what: str, number: int, **more: Any) -> Case:
     """A rank that a signal ends: the launcher says so last, after the peers' complaints."""
-    root = rf"Fatal Python error: |exitcode: -{number}\)|exitcode  : -{number} |Signal {number} \(\w+\) received by PID"
+    said = (rf"exitcode: -{number}\)", rf"exitcode  : -{number} ", rf"Signal {number} \(\w+\) rec")
+    root = "|".join(("Fatal Python error: ", *said))
     return ranks(name, category, what, root, also_root=root, **more)
 
 
@@ -64,6 +65,16 @@ CASES = (
     ),
     ranks(
         "silent_exit", "unknown", "leave 3", r"exitcode: 3\) local_rank", also_root="exitcode  : 3 "
+    ),
+    ranks(
+        "cut_off",
+        "network.fabric",
+        "cut",
+        r"\[rank\d\].*(Connection|connection|Read error|Write error)",
+        also_root=r"pair.cc.*(Connection|connection|Read error|Write error)",
+        also=("unknown",),
+        place="own_network",
+        needs=("ss",),
     ),
     ranks(
         "stall", "hang", "stall", "Timed out waiting|timed out", before="export GLOO_TIMEOUT=3\n"

@@ -14,6 +14,7 @@ from tests.data.generator.places import command, unusable
 from tests.data.generator.scrub import PYTHON, RUN, scrub
 from tests.data.generator.server import answering
 from tests.data.generator.sshd import refusing
+from tests.devcluster import missing
 
 PAYLOADS = Path(__file__).parents[1] / "payloads"
 DEADLINE = 180
@@ -34,7 +35,8 @@ class Made:
 def why_not(case: Case, python: Path) -> str | None:
     """Why a case cannot be made here; None: it can."""
     reasons = (needs.lacking(need, python) for need in case.needs)
-    return next(filter(None, (*reasons, unusable(case.place))), None)
+    cluster = missing() if case.cluster is not None else None
+    return next(filter(None, (*reasons, unusable(case.place), cluster)), None)
 
 
 def prepare(folder: Path, python: Path) -> dict[str, str]:

@@ -106,6 +106,15 @@ CASES = (
         needs=("requests",),
     ),
     python(
+        "service.refused_grpc",
+        "dependency.service",
+        "service.py refused_grpc",
+        "StatusCode.UNAVAILABLE|InactiveRpcError",
+        also=("network.fabric",),
+        also_root="StatusCode.UNAVAILABLE|InactiveRpcError|failed to connect to all addresses",
+        needs=("grpc",),
+    ),
+    python(
         "service.no_such_host",
         "dependency.service",
         "service.py no_such_host",

@@ -58,6 +58,10 @@ def silent_exit(code):
     os._exit(int(code))
 
 
+def long(steps=40):
+    train(int(steps), seconds=0.5)
+
+
 def killed():
     train(18, seconds=0.001)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -5,6 +5,7 @@ import datetime
 import logging
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,7 +15,9 @@ import torch.distributed as dist
 from torch.distributed.elastic.multiprocessing.errors import record
 
 STEPS = 8
-RANK = int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")))
+# Under torchrun it is there, under srun it is Slurm's.
+RANK = int(os.environ.setdefault("RANK", os.environ.get("SLURM_PROCID", "0")))
+os.environ.setdefault("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1"))
 
 
 def on_rank(wanted):
@@ -111,6 +114,12 @@ def another_each_time():
         if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
             os.kill(os.getpid(), signal.SIGSEGV)
         {"tokens": 1}.tokens
+
+
+def cut():
+    """All connections of this machine break at once, and nobody is dead."""
+    if on_rank(0):
+        subprocess.run(["ss", "-K", "dst", "127.0.0.1"], stdout=subprocess.DEVNULL)
 
 
 def unused_parameters():

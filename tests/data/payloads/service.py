@@ -53,6 +53,17 @@ def refused_requests():
     requests.post(f"http://127.0.0.1:{port}/api/runs", json={}, timeout=5)
 
 
+def refused_grpc():
+    import grpc
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    train(5)
+    channel = grpc.insecure_channel(f"127.0.0.1:{port}")
+    channel.unary_unary("/cluster.Management/GetJob")(b"", timeout=5)
+
+
 def no_such_host():
     train(5)
     urllib.request.urlopen("http://tracker.invalid/api/runs")

@@ -1,7 +1,0 @@
-"""Cases on a cluster."""
-
-CASES = ()
-
-
-def run(_cases, _python):
-    return ()
