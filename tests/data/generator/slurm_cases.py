@@ -118,7 +118,7 @@ ENDED_BY_SLURM = (
         "unknown",
         LONG,
         ": Terminated",
-        also_root=": Terminated",
+        also_root=r": Terminated|STEP \S+ ON \S+ CANCELLED",
         also=("preemption",),
         options=("--nodes=2",),
         act=command("scancel", "--signal=TERM"),
