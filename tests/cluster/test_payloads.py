@@ -29,10 +29,7 @@ Act = Callable[[ManagedCluster, list[str]], None]
 def torch_python() -> str | None:
     """An interpreter with torch."""
     for python in (os.environ.get("CSX_TORCH_PYTHON"), "/usr/bin/python3"):
-        if (
-            python
-            and subprocess.run([python, "-c", "import torch"], capture_output=True).returncode == 0
-        ):
+        if python and subprocess.run([python, "-c", "import torch"], check=False).returncode == 0:
             return python
     return None
 

@@ -59,7 +59,6 @@ CHECKPOINT = (
         for name, root, needs in (
             ("torch_truncated", "^RuntimeError: PytorchStreamReader", ()),
             ("torch_garbage", "^_pickle.UnpicklingError: invalid load key", ()),
-            ("torch_empty", "^EOFError", ()),
             ("safetensors_truncated", "SafetensorError", ("safetensors",)),
             ("safetensors_zeros", "SafetensorError", ("safetensors",)),
         )
@@ -73,7 +72,6 @@ CHECKPOINT = (
                 (),
             ),
             ("pickle_empty", "^EOFError: Ran out of input", ()),
-            ("numpy_zip", "^zipfile.BadZipFile", ("numpy",)),
             ("hdf5_truncated", "truncated file", ("h5py",)),
             ("hdf5_zeros", "file signature not found", ("h5py",)),
         )
@@ -86,6 +84,23 @@ CHECKPOINT = (
             "files.py torch_overwritten",
             "^_pickle.UnpicklingError: Weights only load failed",
             also=("code", "config"),
+            also_root="^Unsupported operand",
+        ),
+        # Neither says that what it read was a checkpoint.
+        torch(
+            "checkpoint.torch_empty",
+            "checkpoint.corrupt",
+            "files.py torch_empty",
+            "^EOFError",
+            also=("unknown",),
+        ),
+        python(
+            "checkpoint.numpy_zip",
+            "checkpoint.corrupt",
+            "files.py numpy_zip",
+            "^zipfile.BadZipFile",
+            also=("data.corrupt",),
+            needs=("numpy",),
         ),
         torch(
             "checkpoint.torch_zeros",
