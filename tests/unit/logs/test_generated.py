@@ -81,7 +81,7 @@ def bare(line: str) -> str:
 
 
 WRONG = {
-    "ranks.silent_exit": "which rank torchrun says has ended first is not compared with who complains",
+    "ranks.silent_exit": "the rank that torchrun saw end is not compared with who complains",
     "ranks.two_attempts": "torchrun does not say at its default level that it starts anew",
 }
 """What is judged wrong, and why."""
