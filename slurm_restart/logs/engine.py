@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from slurm_restart.core.finding import Role
+from slurm_restart.logs.names import split_names
 from slurm_restart.logs.patterns import MIN_LETTERS, letters, literals
 from slurm_restart.logs.rule import Rule
 
@@ -109,4 +110,4 @@ class Engine:
 
 
 def _names(found: re.Match[str]) -> tuple[str, ...]:
-    return tuple(found["node"].split(",")) if found["node"] else ()
+    return split_names(found["node"]) if found["node"] else ()
