@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from slurm_restart.core.finding import Role
 from slurm_restart.logs.literals import make_finder
+from slurm_restart.logs.names import split_names
 from slurm_restart.logs.patterns import literals
 from slurm_restart.logs.rule import Rule
 
@@ -70,4 +71,4 @@ class Engine:
 
 
 def _names(found: re.Match[str]) -> tuple[str, ...]:
-    return tuple(found["node"].split(",")) if found["node"] else ()
+    return split_names(found["node"]) if found["node"] else ()
