@@ -32,6 +32,8 @@ _CHAINS = (
     "The above exception was the direct cause of the following exception",
 )
 # Python goes on after these: an error in a destructor, or in writing the log.
+_INSIDE = ("", " ", "│", "╭", "╰", "╮", "❱")
+"""With what the lines of a traceback begin, also where Rich draws it."""
 _IGNORED = ("Exception ignored in", "--- Logging error ---")
 _EXCEPTION = re.compile(r"[\w.]{1,120}(?:Error|Exception)\b")
 # A source line of a traceback whose head is missing.
@@ -139,7 +141,7 @@ class Reader:
         if self._is_structure(label, text, body):
             return
         if label in self.inside:
-            if body[:1] not in ("", " "):
+            if body[:1] not in _INSIDE:
                 self._close(label, text, body)
         elif _CODE.match(body):
             return

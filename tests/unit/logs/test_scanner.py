@@ -141,6 +141,17 @@ def test_an_exception_that_python_ignores_is_teardown() -> None:
         assert [finding.role for finding in scan(later)] == [Role.ROOT]
 
 
+def test_a_traceback_in_a_frame_is_one() -> None:
+    log = (
+        "╭──── Traceback (most recent call last) ────╮\n"
+        "│ /app/x.py:3 in <module>                    │\n"
+        "│ ❱ 3   raise OSError('CUDA out of memory')  │\n"
+        "╰────────────────────────────────────────────╯\n"
+        "MemoryError\n"
+    )
+    assert [finding.rule for finding in scan(log.encode())] == ["host.out_of_memory"]
+
+
 def test_a_traceback_that_never_ends_does_not_swallow_the_log() -> None:
     log = trace("", label="[rank7]: ") + b"  deeper\n" * (MAX_TRACEBACK + 10) + b"MemoryError\n"
     assert [finding.rule for finding in scan(log)] == ["host.out_of_memory"]
