@@ -31,9 +31,9 @@ _CHAINS = (
     "During handling of the above exception, another exception occurred",
     "The above exception was the direct cause of the following exception",
 )
-# Python goes on after these: an error in a destructor, or in writing the log.
 _INSIDE = ("", " ", "│", "╭", "╰", "╮", "❱")
 """With what the lines of a traceback begin, also where Rich draws it."""
+# Python goes on after these: an error in a destructor, or in writing the log.
 _IGNORED = ("Exception ignored in", "--- Logging error ---")
 _EXCEPTION = re.compile(r"[\w.]{1,120}(?:Error|Exception)\b")
 # A source line of a traceback whose head is missing.
