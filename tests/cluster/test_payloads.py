@@ -22,6 +22,7 @@ from tests.managed import ManagedCluster
 HERE = Path(__file__).parent / "payloads"
 PROGRAMS = Path(__file__).parents[1] / "data" / "payloads"
 SRUN = "srun --label --kill-on-bad-exit=0"
+GO = "launch-now"
 Act = Callable[[ManagedCluster, list[str]], None]
 
 
@@ -78,6 +79,12 @@ def ranks(name: str, what: str, category: str, **more: Any) -> Payload:
 def fault(what: str) -> Act:
     """Break the job's second node."""
     return lambda cluster, nodes: cluster.fault(what, nodes[1])
+
+
+def lose_slurmd_and_go(cluster: ManagedCluster, nodes: list[str]) -> None:
+    """Kill the slurmd of the job's second node, and let the job go on."""
+    cluster.fault("kill-slurmd-only", nodes[1])
+    (cluster.work / GO).touch()
 
 
 PAYLOADS = (
@@ -215,14 +222,14 @@ PAYLOADS = (
     ),
     Payload(
         name="launch_failed",
-        command=f"{HERE}/launch_late --label python {PROGRAMS}/crash.py long",
+        command=f"{HERE}/launch_late ../{GO} --label python {PROGRAMS}/crash.py long",
         category="hardware.node",
         restarted=True,
         why="hardware.node: ",
         root="Task launch for .* failed on node",
         nodes=2,
         excludes=True,
-        act=fault("kill-slurmd-only"),
+        act=lose_slurmd_and_go,
     ),
     ranks(
         "torch_bug",
@@ -256,7 +263,7 @@ PAYLOADS = (
         restarted=True,
         why="network.rendezvous: restart 1/2",
         root="EADDRINUSE",
-        before=f"{HERE}/port_in_use --label",
+        before=f"{HERE}/port_in_use --label --kill-on-bad-exit=1",
     ),
     ranks(
         "torch_truncated_shard",

@@ -96,6 +96,7 @@ def missing_shard():
 
 def truncated_shard():
     path = Path(f"checkpoints/shard_{RANK}.pt")
+    path.parent.mkdir(exist_ok=True)
     torch.save(torch.ones(100_000), path)
     if on_rank(1):
         os.truncate(path, 150_000)
