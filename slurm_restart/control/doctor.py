@@ -11,6 +11,8 @@ from enum import Enum
 from pathlib import Path
 
 from slurm_restart.control.site import Site
+from slurm_restart.logs.lint import lint
+from slurm_restart.logs.rules import SITE_RULES
 
 HOOK_MARK = "slurm_restart.control.epilog"
 TIMER = "slurm-restart-reconcile.timer"
@@ -244,6 +246,20 @@ def _check_open_mode(setup: Setup) -> Iterator[Finding]:
         yield _ok("open mode", "JobFileAppend=1")
 
 
+def _check_rules(_setup: Setup) -> Iterator[Finding]:
+    if not SITE_RULES.is_dir():
+        return
+    found = lint([SITE_RULES])
+    for problem in found.problems:
+        yield _problem(
+            "rules",
+            f"a rule over log lines is left out: {problem}",
+            "correct it, and check with: csx-restart rules lint",
+        )
+    if not found.problems:
+        yield _ok("rules", f"{found.rules} rules in {SITE_RULES}")
+
+
 def _check_mode(setup: Setup) -> Iterator[Finding]:
     if setup.site.observe:
         yield _note(
@@ -263,4 +279,5 @@ _CHECKS: tuple[Callable[[Setup], Iterator[Finding]], ...] = (
     _check_requeue,
     _check_open_mode,
     _check_mode,
+    _check_rules,
 )

@@ -19,6 +19,8 @@ from slurm_restart.trainer.records import AttemptEnd, AttemptStart
 
 SIGTERM = 15
 MAX_EXIT = 255
+HUNG = 3600.0
+"""Seconds without a word before the time limit: longer than any step or checkpoint takes."""
 # What differs between two printings of one error: addresses, the CSX cluster's jobs, process ids.
 _VARYING = re.compile(r"0x[0-9a-fA-F]+|wsjob-[\w-]+|\bpid[= :]*\d+", re.ASCII)
 
@@ -42,6 +44,9 @@ class Ending:
     """Of what the trainer had printed before it was told to end."""
     last_step_reached: bool
     """A checkpoint at the step at which the run is done is there."""
+
+    silence: float = 0.0
+    """Seconds without output before the trainer was told to end."""
 
     @property
     def job_exit_code(self) -> int:
@@ -67,6 +72,10 @@ def judge(it: Ending) -> Termination:
         stopped = diagnose(Facts(state="TIMEOUT"), it.findings)
         if stopped.category is not Category.TIMEOUT:
             return stopped
+        if it.silence >= HUNG:
+            return Termination(
+                category=Category.HANG, rule="supervisor.silent", confidence=Confidence.LIKELY
+            )
     timeout = it.stop is Stop.TIME_LIMIT
     return Termination(
         category=Category.TIMEOUT if timeout else Category.UNKNOWN,

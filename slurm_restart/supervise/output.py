@@ -108,6 +108,8 @@ class Output(threading.Thread):
         self._turn = threading.Lock()
         self._tell = tell
         self._tail = b""
+        self.last = time.monotonic()
+        """When the trainer last said something, by the monotonic clock."""
         self.job_ids: dict[str, list[str]] = {"compile": [], "execute": []}
         """The CSX cluster's jobs, in the order in which the output named them."""
 
@@ -115,6 +117,7 @@ class Output(threading.Thread):
         """Copy."""
         _widen(self._source)
         while chunk := os.read(self._source, CHUNK):
+            self.last = time.monotonic()
             for sink in self._sinks:
                 sink.write(chunk)
             self._read(chunk)

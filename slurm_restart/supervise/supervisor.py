@@ -184,12 +184,12 @@ class Supervisor:
         fence = Fence(prepared.attempt, self._events)
         for thread in (output, progress, fence):
             thread.start()
-        before: list[tuple[Finding, ...]] = []
+        before: list[tuple[tuple[Finding, ...], float]] = []
         watch = Watch(
             self._guardian,
             self._events,
             graces(plan.signal_lead),
-            stopping=lambda: before.append(output.findings()),
+            stopping=lambda: before.append((output.findings(), time.monotonic() - output.last)),
         )
         watched = watch.run(prepared.command)
         fence.stop()
@@ -198,8 +198,8 @@ class Supervisor:
         if not progress.finish(HURRIED if hurried else LAST_LOOK_TIMEOUT):
             tell("the checkpoint directory does not answer: the newest step may not be known")
         # What the trainer prints while it is ended says nothing of a cause.
-        findings = before[0] if before else output.findings()
-        ending = self._ending(watched, prepared, findings)
+        findings, silence = before[0] if before else (output.findings(), 0.0)
+        ending = self._ending(watched, prepared, findings, silence)
         return conclude(
             plan,
             prepared,
@@ -232,7 +232,11 @@ class Supervisor:
         return ProgressThread(watch, report, tell)
 
     def _ending(
-        self, watched: Watched, prepared: Prepared, findings: tuple[Finding, ...]
+        self,
+        watched: Watched,
+        prepared: Prepared,
+        findings: tuple[Finding, ...],
+        silence: float,
     ) -> Ending:
         last = prepared.start.last_step
         return Ending(
@@ -240,6 +244,7 @@ class Supervisor:
             signal=watched.signal,
             stop=watched.stop,
             findings=findings,
+            silence=silence,
             last_step_reached=last is not None and (self._step or 0) >= last,
         )
 

@@ -27,13 +27,14 @@ NODE = Finding(
 )
 
 
-def ending(code=1, *, number=None, stop=None, findings=(), reached=False):
+def ending(code=1, *, number=None, stop=None, findings=(), reached=False, silence=0.0):
     return Ending(
         exit_code=None if number else code,
         signal=number,
         stop=stop,
         findings=tuple(findings),
         last_step_reached=reached,
+        silence=silence,
     )
 
 
@@ -55,6 +56,7 @@ def ending(code=1, *, number=None, stop=None, findings=(), reached=False):
             "timeout",
             "supervisor.time_limit",
         ),
+        (ending(stop=Stop.TIME_LIMIT, silence=4000.0), 1, "hang", "supervisor.silent"),
         # Told to end: 0 is no success.
         (ending(1, stop=Stop.TERMINATED, findings=[NAN]), 1, "unknown", "supervisor.terminated"),
         (ending(number=15, stop=Stop.TIME_LIMIT), 143, "timeout", "supervisor.time_limit"),
