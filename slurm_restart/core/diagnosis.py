@@ -184,34 +184,47 @@ def _names(
         return (), ()
     alike = _HARDWARE if judged.category in _HARDWARE else {judged.category}
     evidence = [one for one in in_order(findings) if is_sure(one) and one.category in alike]
+    hosts = _hosts(findings)
+    named = [
+        (one, Blame(node=name, evidence=one.text))
+        for one in evidence
+        if _names_a_culprit(one, facts, hosts)
+        for name in one.nodes
+    ]
+    if not named and judged.category in _HARDWARE and judged.root is not None:
+        named = _only_host(judged.root, hosts)
     blamed: dict[str, Blame] = {}
     reported: dict[str, None] = {}
-    hosts = _hosts(findings)
-    for one in evidence:
-        for name in one.nodes if _names_a_culprit(one, facts, hosts) else ():
-            if one.naming is Naming.SYSTEM or (facts.nodes and name not in facts.nodes):
-                reported[name] = None
-            else:
-                blamed.setdefault(name, Blame(node=name, evidence=one.text))
-    if judged.category in _HARDWARE and not blamed and len(hosts) == 1:
-        [(name, death)] = hosts.items()
-        if judged.root is not None and judged.root is not death:
-            text = f"{judged.root.text}; {death.text}"
-            blamed[name] = Blame(node=name, evidence=text)
+    for one, blame in named:
+        if one.naming is Naming.SYSTEM or (facts.nodes and blame.node not in facts.nodes):
+            reported[blame.node] = None
+        else:
+            blamed.setdefault(blame.node, blame)
     return tuple(blamed.values()), tuple(reported)
 
 
 def _hosts(findings: Sequence[Finding]) -> dict[str, Finding]:
-    """Where processes died of themselves, each with the line that says so."""
+    """Where processes ended of themselves, each with the line that says so; deaths first."""
     hosts: dict[str, Finding] = {}
-    for one in findings:
+    for one in sorted(findings, key=lambda one: one.role is not Role.ROOT):
         if one.naming is Naming.HOST:
             for name in one.nodes:
                 hosts.setdefault(name, one)
     return hosts
 
 
+def _only_host(root: Finding, hosts: dict[str, Finding]) -> list[tuple[Finding, Blame]]:
+    """The node on which a faulty device must be, as processes died nowhere else."""
+    if len(hosts) != 1:
+        return []
+    [(name, death)] = hosts.items()
+    if death is root or death.role is not Role.ROOT:
+        return []
+    return [(death, Blame(node=name, evidence=f"{root.text}; {death.text}"))]
+
+
 def _names_a_culprit(one: Finding, facts: Facts, hosts: dict[str, Finding]) -> bool:
     if one.naming is Naming.PEER:
-        return any(name in facts.down or name in hosts for name in one.nodes)
+        died = {name for name, death in hosts.items() if death.role is Role.ROOT}
+        return any(name in facts.down or name in died for name in one.nodes)
     return one.naming is not Naming.HOST

@@ -36,8 +36,8 @@ class Naming(Enum):
     SYSTEM = "system"
     """A CS system: told to people, never excluded unless the site maps it to a node."""
     HOST = "host"
-    """The node of a process that died of itself: at fault only where the log shows a fault of the
-    hardware besides, and this is the only such node."""
+    """The node of a process that ended of itself: at fault only where the log shows a fault of the
+    hardware besides, the process died, and this is the only such node."""
     PEER = "peer"
     """The other end of a connection: at fault only where another source says so as well."""
 

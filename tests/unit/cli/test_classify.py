@@ -67,7 +67,7 @@ def test_the_json_says_what_scripts_need(judged, log):
         "line": 5,
         "text": "ModuleNotFoundError: No module named 'flux'",
     }
-    assert [one["rule"] for one in answer["secondary"]] == ["slurm.task_ended"]
+    assert [one["rule"] for one in answer["secondary"]] == ["slurm.task_exited"]
     assert answer["files"] == [{"file": path, "lines": 6, "bytes": len(TRACE), "error": None}]
 
 
@@ -78,7 +78,7 @@ def test_people_see_the_line_with_those_around_it(call, log):
     assert "what to do   do not restart" in out
     assert "  > 5 | ModuleNotFoundError: No module named 'flux'" in out
     assert "    2 | Traceback (most recent call last):" in out
-    assert "cascade slurm.task_ended" in out
+    assert "cascade slurm.task_exited" in out
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,9 @@ def test_the_only_host_where_a_process_died_of_itself_is_that_of_the_faulty_devi
     assert blamed(FAILED, hang, ABORTED) == ["csx2"]
     other = finding(Category.SOFTWARE_CRASH, line=6, nodes=("csx5",), naming=Naming.HOST)
     assert blamed(FAILED, hang, ABORTED, other) == []
+    exited = finding(Category.UNKNOWN, CASCADE, line=6, nodes=("csx6",), naming=Naming.HOST)
+    assert blamed(FAILED, hang, ABORTED, exited) == []
+    assert blamed(FAILED, hang, exited) == []
     assert blamed(FAILED, CODE, ABORTED) == []
     assert blamed(FAILED, ABORTED) == []
 
