@@ -48,8 +48,10 @@ class _Trace:
 
     chained: bool = False
     """The next exception was raised while handling, or because of, the one before."""
-    explained: Finding | None = None
-    """The exception of this chain that has been taken for the cause."""
+    explained: int | None = None
+    """Line of the exception of this chain that has been taken for the cause."""
+    likely: bool = False
+    """That exception is no more than likely the cause."""
     ignored: int | None = None
     """Line that says that the exception which follows is ignored."""
     at: float | None = None
@@ -146,8 +148,8 @@ class Reader:
         elif _CODE.match(body):
             return
         elif finding := self._judge(label, text, body):
-            if _EXCEPTION.match(body) and label in self.traces:
-                finding = self._in_chain(self.traces[label], finding)
+            if _EXCEPTION.match(body):
+                finding = self._headless(self._trace(label), finding)
             self._keep(finding)
         elif self.engine.is_progress(body):
             self.progress = line
@@ -191,6 +193,14 @@ class Reader:
             self._keep(self._in_chain(trace, finding))
         trace.chained, trace.ignored = False, None
 
+    def _headless(self, trace: _Trace, finding: Finding) -> Finding:
+        """The finding of an exception whose traceback is not in the log."""
+        if not trace.chained:
+            trace.explained = None
+        finding = self._in_chain(trace, finding)
+        trace.chained = False
+        return finding
+
     def _in_chain(self, trace: _Trace, finding: Finding) -> Finding:
         """The finding of an exception, as a consequence where an earlier one explains it."""
         if finding.role is not Role.ROOT:
@@ -198,13 +208,15 @@ class Reader:
         if trace.ignored is not None:
             return replace(finding, role=Role.TEARDOWN)
         if trace.chained and trace.explained is not None:
-            likely = trace.explained.confidence is Confidence.LIKELY
-            if not (likely and finding.confidence is Confidence.CERTAIN):
+            if not (trace.likely and finding.confidence is Confidence.CERTAIN):
                 return replace(finding, role=Role.CASCADE)
             # The first was expected and handled, or says less of the same failure.
-            self.handled[trace.explained.line] = None
+            self.handled[trace.explained] = None
+            if len(self.handled) > MAX_LABELS:
+                del self.handled[next(iter(self.handled))]
         if finding.confidence is not Confidence.GUESS:
-            trace.explained = finding
+            trace.explained = finding.line
+            trace.likely = finding.confidence is Confidence.LIKELY
         return finding
 
     def _judge(self, label: str, text: str, body: str) -> Finding | None:
