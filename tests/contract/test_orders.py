@@ -130,8 +130,8 @@ def test_the_recipe_of_the_hook(cluster: DevCluster, slurm: Slurm) -> None:
     slurm.update(job_id, {"NumNodes": "1-1", "NumCPUs": "1"})
     slurm.update(job_id, {"AdminComment": "restart 1/1", "StartTime": "now+3"})
     cluster.fault("mend-epilog", "csx1")
-    cluster.await_state(job_id, "PENDING")
-    assert slurm.job(job_id).num_nodes == 1
+    # Slurm shows the size of the old allocation until its scheduler has looked at the job again.
+    await_(lambda: slurm.job(job_id).num_nodes == 1, "the new size")
     cluster.await_state(job_id, "FAILED", timeout=90)
     job = slurm.job(job_id)
     assert (job.exc_nodes, job.num_nodes, job.admin_comment) == (("csx1",), 1, "restart 1/1")
