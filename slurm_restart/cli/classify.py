@@ -11,12 +11,12 @@ import click
 from slurm_restart.cli.classified import Classified, told
 from slurm_restart.cli.target import slurm_here
 from slurm_restart.core.diagnosis import Facts, diagnose
+from slurm_restart.core.hostlist import expand
 from slurm_restart.errors import SlurmError, UsageError
 from slurm_restart.logs.files import FileScan, find_logs, scan_files, scan_stream
 from slurm_restart.logs.layers import read_layers
 from slurm_restart.logs.rules import RuleSet
 from slurm_restart.logs.scanner import make_engine
-from slurm_restart.slurm.hostlist import expand
 
 _SHORT = {
     "BF": "BOOT_FAIL",

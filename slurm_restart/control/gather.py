@@ -7,10 +7,10 @@ from slurm_restart.control.journal import RunKey
 from slurm_restart.control.site import Site
 from slurm_restart.core.digest import Digest
 from slurm_restart.core.history import History
+from slurm_restart.core.hostlist import expand
 from slurm_restart.core.job import Job, JobEnd, NodeState
 from slurm_restart.core.verdict import Case
 from slurm_restart.errors import CsxError, SlurmError, SlurmUnavailableError
-from slurm_restart.slurm.hostlist import expand
 from slurm_restart.slurm.port import Slurm
 
 MAX_NAMED = 64

@@ -11,11 +11,11 @@ from slurm_restart.control.trace import Trace
 from slurm_restart.core.category import Category
 from slurm_restart.core.digest import Digest
 from slurm_restart.core.history import Action, EndEvent, EndKey, Event, History, IntendEvent
+from slurm_restart.core.hostlist import expand
 from slurm_restart.core.job import Job, JobEnd, JobState, NodeState
 from slurm_restart.core.operations import Operation, Shape, Verb
 from slurm_restart.core.verdict import Verdict, judge, word_on
 from slurm_restart.errors import DigestError, StateError
-from slurm_restart.slurm.hostlist import expand
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from slurm_restart.core.hostlist import expand
 from slurm_restart.core.job import Job, NodeState
 from slurm_restart.errors import JobNotFoundError, SlurmError, SlurmUnavailableError
 from slurm_restart.slurm import parse
 from slurm_restart.slurm.ask import Asker
-from slurm_restart.slurm.hostlist import expand
 from slurm_restart.slurm.parse_nodes import (
     parse_cluster_name,
     parse_nodes,

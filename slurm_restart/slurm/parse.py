@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from slurm_restart.core.hostlist import expand
 from slurm_restart.core.job import Job, JobFlag, JobState
 from slurm_restart.errors import SlurmError
-from slurm_restart.slurm.hostlist import expand
 from slurm_restart.slurm.output_path import output_path
 from slurm_restart.slurm.values import (
     Base,

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from slurm_restart.core.hostlist import expand
 from slurm_restart.core.job import Job, JobState, NodeState
-from slurm_restart.slurm.hostlist import expand
 from slurm_restart.slurm.values import parse_reason, parse_state
 
 

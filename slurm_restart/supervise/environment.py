@@ -5,8 +5,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from slurm_restart.core.hostlist import expand
 from slurm_restart.errors import SlurmError
-from slurm_restart.slurm.hostlist import expand
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

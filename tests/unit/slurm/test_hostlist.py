@@ -9,8 +9,9 @@ from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slurm_restart.core.hostlist import MAX_NAMES, expand
 from slurm_restart.errors import SlurmError
-from slurm_restart.slurm.hostlist import MAX_NAMES, expand, fold
+from slurm_restart.slurm.hostlist import fold
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,8 @@ def test_fold() -> None:
 
 def test_expanding_imports_no_clustershell() -> None:
     code = (
-        "import sys; from slurm_restart.slurm.hostlist import expand, fold;"
+        "import sys; from slurm_restart.core.hostlist import expand;"
+        "from slurm_restart.slurm.hostlist import fold;"
         "expand('csx[1-100]'); fold(['a1', 'a2']);"
         "sys.exit(any(name.split('.')[0] in ('ClusterShell', 'yaml') for name in sys.modules))"
     )
