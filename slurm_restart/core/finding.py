@@ -64,6 +64,8 @@ class Finding:
     """When it was logged, in seconds since its year began, where the line says so."""
     went_on: int = 0
     """Lines to the last one after it that tells of progress; 0: none does."""
+    raised: bool = False
+    """It is the exception of a traceback: whatever it says, a program ended there."""
     confidence: Confidence = Confidence.LIKELY
     at_start: Confidence | None = None
     """What it is worth besides, because the program had made little progress before it."""

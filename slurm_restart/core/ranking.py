@@ -12,6 +12,9 @@ SURVIVED = 1000
 A dying Python program prints its traceback first and then what it had buffered, 8 KiB a rank.
 """
 
+MESSAGE = 12
+"""Lines that the message of an exception may have."""
+
 # A process or a node died: the others, who lose it, may well print their complaint first.
 DEATHS = frozenset(
     {
@@ -56,13 +59,32 @@ def choose(findings: Iterable[Finding]) -> Finding | None:
     known = in_order(findings)
     roots = [finding for finding in known if finding.role is Role.ROOT]
     sure = [finding for finding in roots if is_sure(finding)]
-    if sure:
-        return _first(sure)
     fresh = [finding for finding in roots if not finding.went_on]
+    if sure:
+        first = _first(sure)
+        return _raised_before(first, fresh) or first
     cascades = [finding for finding in known if finding.role is Role.CASCADE]
     guess = next(iter([*fresh, *roots, *cascades]), None)
-    if guess is None:
+    return None if guess is None else _weighed(guess)
+
+
+def _raised_before(complaint: Finding, fresh: Sequence[Finding]) -> Finding | None:
+    """The exception with which a rank ended before the others missed it, though nobody knows it."""
+    if complaint.category not in COMPLAINTS or complaint not in fresh:
         return None
+    earlier = fresh[: fresh.index(complaint)]
+    raised = next((one for one in earlier if _ended(one, complaint)), None)
+    return None if raised is None else _weighed(raised)
+
+
+def _ended(one: Finding, complaint: Finding) -> bool:
+    """Whether a program ended of something else than the complaint; its message has many lines."""
+    of_its_message = one.rank == complaint.rank and complaint.line - one.line <= MESSAGE
+    return one.raised and one.category not in COMPLAINTS and not of_its_message
+
+
+def _weighed(guess: Finding) -> Finding:
+    """A finding that is a guess, or more than that at the start of a program."""
     # Where nothing better is known, what failed before any progress fails always.
     early = guess.at_start if guess.role is Role.ROOT and not guess.went_on else None
     return replace(guess, confidence=early or Confidence.GUESS)

@@ -189,7 +189,8 @@ class Reader:
         trace = self.traces[label]
         self.inside.discard(label)
         if finding := self._judge(label, text, body):
-            finding = replace(finding, at=finding.at if finding.at is not None else trace.at)
+            at = finding.at if finding.at is not None else trace.at
+            finding = replace(finding, at=at, raised=True)
             self._keep(self._in_chain(trace, finding))
         trace.chained, trace.ignored = False, None
 

@@ -88,6 +88,17 @@ def test_what_fails_at_the_start_and_nothing_explains_better_fails_always() -> N
     assert caught.confidence is GUESS
 
 
+def test_an_exception_that_nobody_knows_comes_before_those_who_miss_its_rank() -> None:
+    raised = finding(Category.CODE, confidence=GUESS, at_start=LIKELY, raised=True, rank="[rank3]:")
+    late = replace(HANG, line=90, rank="[rank0]:")
+    chosen = choose([raised, late])
+    assert chosen is not None
+    assert (chosen.category, chosen.confidence) == (Category.CODE, LIKELY)
+    assert choose([replace(raised, raised=False), late]) == late
+    # The complaint is the rest of its message.
+    assert choose([raised, replace(HANG, line=3, rank="[rank3]:")]) != chosen
+
+
 def test_of_a_death_the_line_that_is_certain_is_shown() -> None:
     killed = finding(Category.OOM_HOST)
     kernel = finding(Category.OOM_HOST, confidence=Confidence.CERTAIN, line=2)
