@@ -4,7 +4,7 @@ Python tracebacks are read as units: only the line of the exception counts, not 
 above it, and of a chain of exceptions the first is the cause.
 """
 
-import re
+import string
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +14,15 @@ from slurm_restart.core.finding import Finding, Naming, Role
 from slurm_restart.logs.engine import Engine
 from slurm_restart.logs.lines import readable, shown, split_label
 from slurm_restart.logs.times import logged_at
+from slurm_restart.logs.tracebacks import (
+    CHAINS,
+    CODE,
+    EXCEPTION,
+    IGNORED,
+    INSIDE,
+    TRACEBACK,
+    Trace,
+)
 
 KEEP_FIRST = 8
 KEEP_LAST = 4
@@ -23,39 +32,11 @@ START = 200
 NEXT_LINES = 3
 """Lines from what says that an exception is ignored to its traceback."""
 MAX_LABELS = 4096
+MAX_NOISE = 512
 MAX_TRACEBACK = 2000
 """Lines after which a traceback whose exception never came is given up."""
 
-_TRACEBACK = "Traceback (most recent call last)"
-_CHAINS = (
-    "During handling of the above exception, another exception occurred",
-    "The above exception was the direct cause of the following exception",
-)
-_INSIDE = ("", " ", "│", "╭", "╰", "╮", "❱")
-"""With what the lines of a traceback begin, also where Rich draws it."""
-# Python goes on after these: an error in a destructor, or in writing the log.
-_IGNORED = ("Exception ignored in", "--- Logging error ---")
-_EXCEPTION = re.compile(r"[\w.]{1,120}(?:Error|Exception)\b")
-# A source line of a traceback whose head is missing.
-_CODE = re.compile(r" {4,}(?:raise|return|assert|self\.|if|with|for|yield|await)\b")
-STRUCTURE = (_TRACEBACK, *_CHAINS, *_IGNORED)
-"""Texts that the reader wants to see besides what the rules look for."""
-
-
-@dataclass(slots=True)
-class _Trace:
-    """Where one rank is in printing exceptions."""
-
-    chained: bool = False
-    """The next exception was raised while handling, or because of, the one before."""
-    explained: int | None = None
-    """Line of the exception of this chain that has been taken for the cause."""
-    likely: bool = False
-    """That exception is no more than likely the cause."""
-    ignored: int | None = None
-    """Line that says that the exception which follows is ignored."""
-    at: float | None = None
-    """When the header of the traceback was logged."""
+_OTHER_BYTES = bytes(set(range(256)) - set(string.ascii_letters.encode()))
 
 
 @dataclass(slots=True)
@@ -81,7 +62,7 @@ class Reader:
     """Number of the line that is being read, from 1."""
     progress: int = 0
     """Number of the last line that was seen to tell of progress."""
-    traces: dict[str, _Trace] = field(default_factory=dict)
+    traces: dict[str, Trace] = field(default_factory=dict)
     """By rank label."""
     inside: set[str] = field(default_factory=set)
     """Labels of the ranks that are printing a traceback."""
@@ -93,6 +74,8 @@ class Reader:
     """The program got on before anything was found."""
     handled: dict[int, None] = field(default_factory=dict)
     """Lines of exceptions that a later one of their chain explains better."""
+    noise: set[bytes] = field(default_factory=set)
+    """The letters of lines that are noise: a storm of it says the same with other numbers."""
     recovered: dict[Category, int] = field(default_factory=dict)
     """Line at which what had failed was said to work again."""
 
@@ -108,6 +91,7 @@ class Reader:
             kept=kept,
             recovered=recovered,
             handled=handled,
+            noise=set(self.noise),
         )
 
     def found(self) -> tuple[Finding, ...]:
@@ -133,6 +117,10 @@ class Reader:
                 self.progress = line
                 return
 
+    def is_noise(self, raw: bytes) -> bool:
+        """Whether a line is known to be noise, and needs no reading."""
+        return not self.inside and raw.translate(None, _OTHER_BYTES) in self.noise
+
     def read(self, line: int, raw: bytes) -> None:
         """Read one line that may matter, or that is part of a traceback."""
         self.line = line
@@ -143,36 +131,43 @@ class Reader:
         if self._is_structure(label, text, body):
             return
         if label in self.inside:
-            if body[:1] not in _INSIDE:
+            if body[:1] not in INSIDE:
                 self._close(label, text, body)
-        elif _CODE.match(body):
+        elif CODE.match(body):
             return
         elif finding := self._judge(label, text, body):
-            if _EXCEPTION.match(body):
+            if EXCEPTION.match(body):
                 finding = self._headless(self._trace(label), finding)
+            elif finding.role is Role.NOISE and finding.rule in self.kept:
+                self._remember_noise(raw)
             self._keep(finding)
         elif self.engine.is_progress(body):
             self.progress = line
 
+    def _remember_noise(self, raw: bytes) -> None:
+        if len(self.noise) >= MAX_NOISE:
+            self.noise.clear()
+        self.noise.add(raw.translate(None, _OTHER_BYTES))
+
     def _is_structure(self, label: str, text: str, body: str) -> bool:
         """Whether a line only says how tracebacks hang together; if so, it is taken note of."""
-        if _TRACEBACK in body:
+        if TRACEBACK in body:
             self._open(label, text)
-        elif any(chain in body for chain in _CHAINS):
+        elif any(chain in body for chain in CHAINS):
             self._trace(label).chained = True
-        elif any(ignored in body for ignored in _IGNORED):
+        elif any(ignored in body for ignored in IGNORED):
             self._trace(label).ignored = self.line
         else:
             return False
         return True
 
-    def _trace(self, label: str) -> _Trace:
+    def _trace(self, label: str) -> Trace:
         """The state of a rank; the one that began longest ago gives way to a new one."""
         if label not in self.traces and len(self.traces) >= MAX_LABELS:
             oldest = next(iter(self.traces))
             self.inside.discard(oldest)
             del self.traces[oldest]
-        return self.traces.setdefault(label, _Trace())
+        return self.traces.setdefault(label, Trace())
 
     def _open(self, label: str, text: str) -> None:
         trace = self._trace(label)
@@ -194,7 +189,7 @@ class Reader:
             self._keep(self._in_chain(trace, finding))
         trace.chained, trace.ignored = False, None
 
-    def _headless(self, trace: _Trace, finding: Finding) -> Finding:
+    def _headless(self, trace: Trace, finding: Finding) -> Finding:
         """The finding of an exception whose traceback is not in the log."""
         if not trace.chained:
             trace.explained = None
@@ -202,7 +197,7 @@ class Reader:
         trace.chained = False
         return finding
 
-    def _in_chain(self, trace: _Trace, finding: Finding) -> Finding:
+    def _in_chain(self, trace: Trace, finding: Finding) -> Finding:
         """The finding of an exception, as a consequence where an earlier one explains it."""
         if finding.role is not Role.ROOT:
             return finding

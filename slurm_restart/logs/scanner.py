@@ -8,8 +8,9 @@ from slurm_restart.logs.counting import Count, count_line_feeds
 from slurm_restart.logs.engine import Engine
 from slurm_restart.logs.lines import without_escapes
 from slurm_restart.logs.literals import line_end
-from slurm_restart.logs.reader import STRUCTURE, Reader
+from slurm_restart.logs.reader import Reader
 from slurm_restart.logs.rule import Rule
+from slurm_restart.logs.tracebacks import STRUCTURE
 
 MAX_LINE = 16 * 1024
 """Bytes of a line that are looked at."""
@@ -157,9 +158,10 @@ class _Walk:
     def suspect(self, start: int, end: int) -> None:
         """Read a line that may matter."""
         self._finish_traceback(start)
-        if start >= self._past:
-            self._pass(start)
-            self._read(start, end)
+        if start < self._past or self._reader.is_noise(self._block[start:end]):
+            return
+        self._pass(start)
+        self._read(start, end)
 
     def finish(self) -> int:
         """Go to the end of the block; the number of the line that follows."""
