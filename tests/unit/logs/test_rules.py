@@ -13,6 +13,7 @@ from slurm_restart.logs.rules import load_rules, read_file, read_rules
 from slurm_restart.logs.scanner import MAX_LINE
 
 PACKAGED = load_rules(site=None)
+ENGINE = Engine(PACKAGED)
 
 SITE_RULE = """\
 - id: {id}
@@ -39,6 +40,7 @@ def test_no_rule_of_the_package_is_refused() -> None:
 @pytest.mark.parametrize("rule", PACKAGED, ids=lambda rule: rule.id)
 def test_a_rule_has_examples_of_both_kinds_and_they_hold(rule: Rule) -> None:
     assert rule.positive
+    assert rule.sources
     assert rule.negative
     for line in rule.positive:
         assert matches(rule.pattern, line), line
@@ -48,8 +50,8 @@ def test_a_rule_has_examples_of_both_kinds_and_they_hold(rule: Rule) -> None:
 
 @pytest.mark.parametrize("rule", PACKAGED, ids=lambda rule: rule.id)
 def test_no_earlier_rule_takes_a_rules_examples(rule: Rule) -> None:
-    rivals = [other for other in PACKAGED if other.role is not Role.PROGRESS]
-    engine = Engine(rivals if rule.role is not Role.PROGRESS else [replace(rule, role=Role.ROOT)])
+    alone = [replace(rule, role=Role.ROOT)]
+    engine = Engine(alone) if rule.role is Role.PROGRESS else ENGINE
     for line in rule.positive:
         hit = engine.match(split_label(line)[1].strip())
         assert hit is not None
@@ -58,8 +60,7 @@ def test_no_earlier_rule_takes_a_rules_examples(rule: Rule) -> None:
 
 @pytest.mark.parametrize("rule", [r for r in PACKAGED if r.blame], ids=lambda rule: rule.id)
 def test_a_rule_that_blames_captures_a_name_in_some_example(rule: Rule) -> None:
-    engine = Engine(PACKAGED)
-    hits = [engine.match(split_label(line)[1].strip()) for line in rule.positive]
+    hits = [ENGINE.match(split_label(line)[1].strip()) for line in rule.positive]
     assert any(hit is not None and hit.nodes for hit in hits)
 
 
@@ -77,7 +78,7 @@ def test_a_rule_that_blames_captures_a_name_in_some_example(rule: Rule) -> None:
     ],
 )
 def test_ordinary_output_is_not_even_looked_at(line: str) -> None:
-    assert list(Engine(PACKAGED).suspects(line.encode())) == []
+    assert list(ENGINE.suspects(line.encode())) == []
 
 
 @pytest.mark.parametrize("rule", PACKAGED, ids=lambda rule: rule.id)
