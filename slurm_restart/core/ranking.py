@@ -98,7 +98,9 @@ def _first(sure: Sequence[Finding]) -> Finding:
         # A program that has died of it may still print steps that it had buffered; but then
         # nothing is left of it that could fail in another way.
         others = (one for one in sure if not one.went_on and one.category not in COMPLAINTS)
-        return next(others, first)
+        other = next(others, first)
+        # The same from another rank: the first had it first, and the others got on a little.
+        return first if other.category is first.category else other
     if first.category in DEATHS:
         # The system says so for certain after the program has noticed.
         alike = (one for one in sure if one.category is first.category)

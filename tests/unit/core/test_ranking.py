@@ -61,6 +61,7 @@ LOST_GPU = finding(Category.HARDWARE_ACCELERATOR, went_on=3)
         pytest.param([ABORT], ABORT, id="a guess is better than nothing"),
         pytest.param([CAUGHT, SEGFAULT], SEGFAULT, id="an error that was caught gives way"),
         pytest.param([CAUGHT, HANG], CAUGHT, id="but not to a complaint: steps may be buffered"),
+        pytest.param([CAUGHT, CODE], CAUGHT, id="but not to the same from another rank"),
         pytest.param([CAUGHT], CAUGHT, id="an error with steps behind it is better than nothing"),
         pytest.param([LOST_GPU, CODE], LOST_GPU, id="a lost device is not caught"),
         pytest.param([LONG_AGO, CODE], CODE, id="an error that was long survived gives way"),
