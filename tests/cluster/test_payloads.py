@@ -280,7 +280,8 @@ PAYLOADS = (
 class Outcome:
     """What has become of a payload."""
 
-    job_id: int
+    classified: dict[str, Any]
+    """What `csx-restart classify --job` says of the job as it has ended."""
     state: str
     told: dict[str, Any]
     """What `csx-restart explain --json` says."""
@@ -314,7 +315,9 @@ def outcomes(_booted: ManagedCluster) -> Iterator[dict[str, Outcome]]:
         state = cluster.await_end(job_id, timeout=150)
         told = json.loads(cluster.run("csx-restart", "explain", str(job_id), "--json"))
         found[name] = Outcome(
-            job_id=job_id,
+            classified=json.loads(
+                cluster.run("csx-restart", "classify", "--json", "--job", str(job_id))
+            ),
             state=state,
             told=told,
             nodes=nodes.get(name, []),
@@ -367,19 +370,11 @@ def test_a_payload(payload: Payload, outcomes: dict[str, Outcome]) -> None:
     assert payload.why in first["reason"]
     assert outcome.state == ("COMPLETED" if payload.restarted else "FAILED")
     assert len(outcome.ends) == 1 + payload.restarted
+    ended = payload.category if not payload.restarted else "completed"
+    assert outcome.classified["category"] == ended
     expected = {outcome.nodes[1]} if payload.excludes else set()
     assert outcome.excluded == expected
     assert set(first["excluded"]) == expected
     if payload.root is not None:
         assert outcome.root is not None
         assert re.search(payload.root, outcome.root)
-
-
-def test_a_job_that_slurm_knows_is_classified_by_its_number(
-    _booted: ManagedCluster, outcomes: dict[str, Outcome]
-) -> None:
-    job_id = outcomes["missing_module"].job_id
-    told = json.loads(_booted.run("csx-restart", "classify", "--json", "--job", str(job_id)))
-    assert (told["category"], told["rule"]) == ("code", "python.import")
-    assert "ModuleNotFoundError" in told["root_cause"]["text"]
-    assert [one["error"] for one in told["files"]] == [None]
