@@ -1,5 +1,6 @@
 """What `csx-restart classify` prints: for people, and as JSON."""
 
+import os
 import textwrap
 from collections import Counter
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from slurm_restart.core.finding import Finding, Role
 from slurm_restart.core.termination import Termination
 from slurm_restart.logs.context import around
 from slurm_restart.logs.files import FileScan
+from slurm_restart.logs.lines import readable
 from slurm_restart.logs.rule import Rule
 from slurm_restart.logs.rules import RuleSet
 
@@ -100,7 +102,7 @@ def told(result: Classified) -> str:
         *_row("rule", it.rule + (f": {result.rule.meaning}" if result.rule else "")),
         *_root(result),
         *_blame(it),
-        *_aside(it),
+        *_aside(it, several=len(result.scans) > 1),
         *_sources(result),
     ]
     return "\n".join(lines)
@@ -134,7 +136,7 @@ def _root(result: Classified) -> list[str]:
     root = result.termination.root_cause
     if root is None:
         return _row("root cause", "no line of the log says why")
-    place = f"{root.file}:{root.line}" if root.file else f"line {root.line}"
+    place = f"{_name(root.file)}:{root.line}" if root.file else f"line {root.line}"
     rows = [f"{'root cause':<{_LABEL}}{place}"]
     context = _context(root.file, root.line)
     if not context:
@@ -155,6 +157,11 @@ def _context(file: str | None, line: int) -> list[tuple[int, str]]:
         return []
 
 
+def _name(path: str) -> str:
+    """A file's name for a terminal."""
+    return readable(os.fsencode(path))
+
+
 def _cut(text: str) -> str:
     return text if len(text) <= 2 * WIDTH else text[: 2 * WIDTH] + " …"
 
@@ -168,7 +175,7 @@ def _blame(it: Termination) -> list[str]:
     return rows
 
 
-def _aside(it: Termination) -> list[str]:
+def _aside(it: Termination, *, several: bool) -> list[str]:
     """What else was found, by rule: how often, and where first."""
     count = Counter((one.role, one.rule) for one in it.secondary)
     first: dict[tuple[Role, str], Finding] = {}
@@ -177,7 +184,8 @@ def _aside(it: Termination) -> list[str]:
     rows: list[str] = []
     for key, one in first.items():
         again = f" (and {count[key] - 1} more)" if count[key] > 1 else ""
-        text = f"{one.role.value} {one.rule}{again}, line {one.line}: {_cut(one.text)}"
+        place = f"{_name(one.file)}:{one.line}" if several else f"line {one.line}"
+        text = f"{one.role.value} {one.rule}{again}, {place}: {_cut(one.text)}"
         rows += _row("set aside" if not rows else "", text)
     return rows
 
@@ -196,5 +204,5 @@ def _sources(result: Classified) -> list[str]:
     rows = _row("judged from", ", ".join([*said, f"{lines} lines in {count} ({size} bytes)"]))
     for scan in result.scans:
         if scan.error:
-            rows += _row("not read", f"{scan.path}: {scan.error}")
+            rows += _row("not read", f"{_name(scan.path)}: {scan.error}")
     return rows

@@ -12,6 +12,7 @@ from slurm_restart.cli.classified import Classified, told
 from slurm_restart.cli.target import slurm_here
 from slurm_restart.core.diagnosis import Facts, diagnose
 from slurm_restart.core.hostlist import expand
+from slurm_restart.core.job import JobFlag, JobState
 from slurm_restart.errors import SlurmError, UsageError
 from slurm_restart.logs.files import FileScan, find_logs, scan_files, scan_stream
 from slurm_restart.logs.layers import read_layers
@@ -29,10 +30,12 @@ _SHORT = {
     "PR": "PREEMPTED",
     "RQ": "REQUEUED",
     "RH": "REQUEUE_HOLD",
+    "RV": "REVOKED",
+    "SE": "SPECIAL_EXIT",
     "TO": "TIMEOUT",
 }
 """squeue's and sacct's short forms (job_state_codes)."""
-_STATES = (*sorted(set(_SHORT.values())),)
+_STATES = sorted({*_SHORT.values(), *(one.value for kind in (JobState, JobFlag) for one in kind)})
 _FILE = click.Path(path_type=Path, allow_dash=True)
 
 
@@ -62,11 +65,11 @@ def command(  # noqa: PLR0917 - one parameter an option
 ) -> None:
     """Say why a job ended, whether a restart is useful, and who is to blame, from its logs.
 
-    It works on the log of any program and needs no Slurm: FILEs, DIRECTORYs with logs, or - for
-    standard input. What Slurm says of the end (--state, --exit-code, --nodes, or --job for all of
-    it) makes the judgement better. Gigabytes are no trouble.
+    It works on the log of any program and needs no Slurm: FILEs, DIRECTORYs with logs, run
+    directories, or - for standard input. What Slurm says of the end (--state, --exit-code,
+    --nodes, or --job for all of it) makes the judgement better. Gigabytes are no trouble.
 
-    Exit codes: 0 judged, whatever the judgement; 1 no log could be read; 2 wrong usage.
+    Exit codes: 0 judged, whatever the judgement; 2 wrong usage, or no log could be read.
     """
     given = _given(state, code, nodes)
     if job is not None:

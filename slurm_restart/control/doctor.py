@@ -253,7 +253,7 @@ def _check_rules(_setup: Setup) -> Iterator[Finding]:
     for problem in found.problems:
         yield _problem(
             "rules",
-            f"a rule over log lines is left out: {problem}",
+            f"a rule over log lines is wrong: {problem}",
             "correct it, and check with: csx-restart rules lint",
         )
     if not found.problems:

@@ -165,7 +165,9 @@ def _by_text(facts: Facts, findings: Sequence[Finding]) -> _Judged:
             category=Category.CONFIG, rule="exit.not_run", confidence=Confidence.LIKELY, root=root
         )
     if root is None:
-        return _Judged(category=Category.UNKNOWN, rule="exit.nonzero", confidence=Confidence.GUESS)
+        known = bool(facts.exit_code or facts.signal)
+        rule = "exit.nonzero" if known or facts.state else "nothing.known"
+        return _Judged(category=Category.UNKNOWN, rule=rule, confidence=Confidence.GUESS)
     # A guess never stops a run.
     fatal = TREATMENTS[root.category].restart is Restart.NO
     return _Judged(

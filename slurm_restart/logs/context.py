@@ -1,12 +1,13 @@
 """The lines around one line of a log, without reading the whole of it into memory."""
 
 from pathlib import Path
+from typing import BinaryIO
 
-from slurm_restart.logs.lines import readable
+from slurm_restart.logs.lines import readable, without_escapes
 
 _CHUNK = 1 << 20
-_MAX_BYTES = 64 << 10
-"""Bytes that are read from where the context begins; lines may be of any length."""
+_MAX_LINE = 16 << 10
+"""Bytes of a line that are kept; lines may be of any length."""
 
 
 def around(path: Path, line: int, *, lines: int = 3) -> list[tuple[int, str]]:
@@ -32,13 +33,21 @@ def around(path: Path, line: int, *, lines: int = 3) -> list[tuple[int, str]]:
                 file.seek(_after(chunk, skip) - len(chunk), 1)
                 found = skip
             skip -= found
-        data = file.read(_MAX_BYTES)
+        texts = [_next_line(file) for _ in range(line - first + lines + 1)]
+    return [
+        (first + number, readable(without_escapes(text)))
+        for number, text in enumerate(texts)
+        if text is not None
+    ]
+
+
+def _next_line(file: BinaryIO) -> bytes | None:
+    """The next line, or its beginning if it is very long; None: the file is at its end."""
+    text = part = file.readline(_MAX_LINE)
+    while part and not part.endswith(b"\n"):
+        part = file.readline(_CHUNK)
     # A progress bar overwrites its line: what counts is what it said last.
-    texts = [text.rstrip(b"\r").rpartition(b"\r")[2] for text in data.split(b"\n")]
-    if texts[-1] == b"":
-        del texts[-1]
-    last = line - first + lines + 1
-    return [(first + number, readable(text)) for number, text in enumerate(texts[:last])]
+    return text.rstrip(b"\r\n").rpartition(b"\r")[2] if text else None
 
 
 def _after(chunk: bytes, line_feeds: int) -> int:

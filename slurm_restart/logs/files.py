@@ -40,6 +40,8 @@ class FileScan:
 def find_logs(paths: Iterable[Path]) -> list[Path]:
     """The files that are named, and the logs in the directories that are.
 
+    Of a run directory it is the output of the last attempt.
+
     Raises:
         UsageError: a directory without logs.
     """
@@ -48,12 +50,26 @@ def find_logs(paths: Iterable[Path]) -> list[Path]:
         if not path.is_dir():
             found[path] = None
             continue
-        inside = sorted({log for pattern in PATTERNS for log in path.glob(pattern)})
-        logs = [log for log in inside if log.is_file()]
+        logs = _last_attempt(path) or _logs_in(path)
         if not logs:
             raise UsageError(f"{path}: expected a log, or a directory with {', '.join(PATTERNS)}")
         found |= dict.fromkeys(logs)
     return list(found)
+
+
+def _logs_in(directory: Path) -> list[Path]:
+    inside = sorted({log for pattern in PATTERNS for log in directory.glob(pattern)})
+    return [log for log in inside if log.is_file()]
+
+
+def _last_attempt(directory: Path) -> list[Path]:
+    """The output of the last attempt, of a run directory."""
+    outputs = [
+        (int(output.parent.name), output)
+        for output in directory.glob("attempts/*/output.log")
+        if output.parent.name.isdecimal() and output.is_file()
+    ]
+    return [max(outputs)[1]] if outputs else []
 
 
 def scan_stream(stream: BinaryIO, engine: Engine, *, name: str) -> FileScan:

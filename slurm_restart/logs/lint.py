@@ -22,17 +22,30 @@ class Linted:
 
 
 def lint(paths: Sequence[Path] = ()) -> Linted:
-    """Check files and directories of rules; without any, all rules that are in force."""
+    """Check files and directories of rules; without any, all rules that are in force.
+
+    That a rule of a nearer layer takes the examples of another one is what layers are for.
+    """
     found = _read(paths) if paths else read_layers()
+    taken = unheard(found.rules)
     return Linted(
         rules=len(found.rules),
-        problems=(*found.problems, *unheard(found.rules)),
-        notes=tuple(
-            f"{rule.origin}: {rule.id}: sources: none given (a note only)"
-            for rule in found.rules
-            if not rule.sources
+        problems=(*found.problems, *(text for text, meant in taken if not meant)),
+        notes=(
+            *(f"{text} (a note only)" for text, meant in taken if meant),
+            *(_replaced(rule, found.rules) for rule in found.replaced),
+            *(
+                f"{rule.origin}: {rule.id}: sources: none given (a note only)"
+                for rule in found.rules
+                if not rule.sources
+            ),
         ),
     )
+
+
+def _replaced(rule: Rule, rules: Sequence[Rule]) -> str:
+    nearer = next(one for one in rules if one.id == rule.id)
+    return f"{nearer.origin}: {rule.id}: replaces that of {rule.origin} (a note only)"
 
 
 def _read(paths: Sequence[Path]) -> RuleSet:
@@ -47,23 +60,30 @@ def _read(paths: Sequence[Path]) -> RuleSet:
     return RuleSet(rules=tuple(rules.values()), problems=tuple(problems))
 
 
-def unheard(rules: Iterable[Rule]) -> list[str]:
-    """The examples that an earlier rule takes; rules of progress are asked apart."""
+def unheard(rules: Iterable[Rule]) -> list[tuple[str, bool]]:
+    """(what, whether another layer means it so) for each example that an earlier rule takes.
+
+    Rules of progress are asked apart.
+    """
     known = tuple(rules)
     judging = [rule for rule in known if rule.role is not Role.PROGRESS]
     asked_apart = [replace(rule, role=Role.ROOT) for rule in known if rule.role is Role.PROGRESS]
     return [*_unheard(judging), *(text for rule in asked_apart for text in _unheard([rule]))]
 
 
-def _unheard(rules: Sequence[Rule]) -> list[str]:
+def _unheard(rules: Sequence[Rule]) -> list[tuple[str, bool]]:
     engine = Engine(rules)
-    problems = []
+    found = []
     for rule in rules:
         for line in rule.positive:
             hit = engine.match(split_label(line)[1].strip())
             if hit is None or hit.rule.id != rule.id:
-                taker = "nothing" if hit is None else hit.rule.id
-                problems.append(
-                    f"{rule.origin}: {rule.id}: examples.positive: {taker} judges {line!r}"
-                )
-    return problems
+                taker = "nothing" if hit is None else f"{hit.rule.id} ({hit.rule.origin})"
+                text = f"{rule.origin}: {rule.id}: examples.positive: {taker} judges {line!r}"
+                found.append((text, hit is not None and _layer(hit.rule) != _layer(rule)))
+    return found
+
+
+def _layer(rule: Rule) -> Path:
+    """The directory that a rule is from."""
+    return Path(rule.origin.rpartition(":")[0]).parent

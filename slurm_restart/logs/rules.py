@@ -25,6 +25,8 @@ class RuleSet:
 
     rules: tuple[Rule, ...]
     problems: tuple[str, ...]
+    replaced: tuple[Rule, ...] = ()
+    """Rules that a nearer layer has one of the same id for."""
 
 
 def load_rules(*extra: Path, site: Path | None = SITE_RULES) -> tuple[Rule, ...]:
@@ -46,12 +48,12 @@ def read_rules(*extra: Path, site: Path | None = SITE_RULES) -> RuleSet:
     site_files = files_of(site) if site is not None else []
     rules: dict[str, Rule] = {}
     problems: list[str] = []
+    replaced: list[Rule] = []
     for path in (*extra, *site_files, *files_of(PACKAGE_RULES)):
         layer, wrong = read_file(path)
         problems += wrong
-        for rule in layer:
-            rules.setdefault(rule.id, rule)
-    return RuleSet(rules=tuple(rules.values()), problems=tuple(problems))
+        replaced += [rule for rule in layer if rules.setdefault(rule.id, rule) is not rule]
+    return RuleSet(rules=tuple(rules.values()), problems=tuple(problems), replaced=tuple(replaced))
 
 
 def files_of(directory: Path) -> list[Path]:

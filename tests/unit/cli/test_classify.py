@@ -90,6 +90,8 @@ def test_people_see_the_line_with_those_around_it(call, log):
         ("Preempted", "preemption"),
         ("OOM", "oom_host"),
         ("CD", "completed"),
+        ("RUNNING", "unknown"),
+        ("SE", "unknown"),
     ],
 )
 def test_a_state_may_be_written_as_slurms_commands_do(judged, log, state, category):
@@ -134,6 +136,27 @@ def test_a_directory_is_all_logs_in_it(judged, log, tmp_path):
         str(tmp_path / "b.log"),
     ]
     assert answer["root_cause"]["file"] == str(tmp_path / "b.log")
+
+
+def test_of_a_run_directory_the_last_attempt_is_judged(judged, tmp_path):
+    for attempt, text in (("0", "MemoryError\n"), ("9", "step 1\n"), ("10", TRACE)):
+        (tmp_path / "attempts" / attempt).mkdir(parents=True)
+        (tmp_path / "attempts" / attempt / "output.log").write_text(text)
+    (tmp_path / "run.log").write_text("[main] x\n")
+    answer = judged(str(tmp_path))
+    assert [one["file"] for one in answer["files"]] == [str(tmp_path / "attempts/10/output.log")]
+    assert answer["category"] == "code"
+
+
+def test_the_context_has_no_colours_and_long_lines_do_not_hide_it(call, log):
+    text = "x" * 100_000 + "\n\x1b[31mMemoryError\x1b[0m\nlast\n"
+    _, out, _ = call("classify", log(text))
+    assert "  > 2 | MemoryError\n    3 | last\n" in out
+
+
+def test_of_several_files_what_was_set_aside_is_told_with_its_file(call, log):
+    _, out, _ = call("classify", log("MemoryError\n", "a.log"), log(TRACE, "b.log"))
+    assert "b.log:6" in out.replace("\n             ", "")
 
 
 def test_a_directory_without_logs_is_an_error(call, tmp_path):

@@ -97,7 +97,20 @@ def test_a_rule_that_never_has_a_say_is_told(call, own):
     own.write_text(OWN + second)
     code, out, _ = call("lint", own)
     assert code == 3
-    assert f"site.again: examples.positive: site.scratch_server judges {LINE!r}" in out
+    assert f"site.again: examples.positive: site.scratch_server ({own}:2) judges {LINE!r}" in out
+
+
+def test_what_a_layer_takes_or_replaces_of_another_is_only_noted(call, tmp_path):
+    rules = tmp_path / "config" / "slurm_restart" / "rules.d"
+    rules.mkdir(parents=True)
+    taking = OWN.replace("'scratchd: server (?P<node>[\\w-]+) went away'", "CUDA out of memory")
+    taking = taking.replace("  blame: node\n", "").replace(LINE, "CUDA out of memory")
+    second = taking.partition("rules:\n")[2].replace("site.scratch_server", "progress.step")
+    (rules / "own.yaml").write_text(taking + second.replace("CUDA out", "HIP out"))
+    code, out, _ = call("lint")
+    assert code == 0, out
+    assert "gpu.out_of_memory: examples.positive: site.scratch_server" in out
+    assert "progress.step: replaces that of" in out
 
 
 def test_an_id_given_in_two_files_is_told(call, own, tmp_path):
