@@ -127,6 +127,11 @@ LAST_DEATH = kill_stepd
 """slurmd finds out late: what the step had started may well train to the end."""
 
 
+def said(output: Path) -> dict[int, str]:
+    """The losses so far of an attempt, which may have begun without output yet."""
+    return losses(output.read_text()) if output.exists() else {}
+
+
 def attempts(run_dir: Path) -> list[Path]:
     """The attempts that have begun, in order."""
     begun = run_dir.glob("attempts/*/start.json")
@@ -149,9 +154,9 @@ def await_moment(output: Path, draw: random.Random) -> str:
         seconds = draw.uniform(0, 6)
         time.sleep(seconds)
         return f"{seconds:.1f} s after its start"
-    await_(lambda: len(losses(output.read_text())) >= steps, f"{steps} steps", timeout=120)
+    await_(lambda: len(said(output)) >= steps, f"{steps} steps", timeout=120)
     time.sleep(draw.uniform(0, 0.5))  # within a step, or a saving
-    return f"after step {max(losses(output.read_text()), default=None)}"
+    return f"after step {max(said(output), default=None)}"
 
 
 def check_summary(runs: list[dict[str, Any]]) -> None:
@@ -188,7 +193,7 @@ def test_killed_five_times_it_trains_as_if_it_never_was(cluster: ManagedCluster)
     check_summary(cluster.summary(run_dir)["runs"])
     # An attempt that finds the last step reached starts no trainer.
     outputs = [one / "output.log" for one in attempts(run_dir)]
-    seen = [losses(output.read_text()) if output.exists() else {} for output in outputs]
+    seen = [said(output) for output in outputs]
     assert len(seen) == len(deaths) + 1
     for attempt in seen:
         assert attempt == {step: expected[step] for step in attempt}
