@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from contrib import bench_scan
-from slurm_restart.core.digest import Digest, to_comment
+from slurm_restart.core.job_comment import CommentRecord, format_comment
 from tests.devcluster import await_, missing
 from tests.managed import ManagedCluster
 
@@ -134,14 +134,14 @@ def hook_cost(count: int) -> dict[str, object]:
 def decide(count: int) -> dict[str, object]:
     """From the start of the hook's Python to the intent on disk, for real ends in observe mode."""
     with ManagedCluster(nodes=2, mode="observe") as cluster:
-        digest = Digest(run="0" * 16, max_restarts=3, num_nodes=1, min_nodes=1)
+        comment_record = CommentRecord(run="0" * 16, max_restarts=3, num_nodes=1, min_nodes=1)
         taken = []
         for _ in range(count):
-            job_id = cluster.submit("exit 3", "-N1", "--comment", to_comment(digest))
+            job_id = cluster.submit("exit 3", "-N1", "--comment", format_comment(comment_record))
             cluster.await_state(job_id, "FAILED")
             [journal] = cluster.state_dir.glob(f"journal/*/{job_id}-*.jsonl")
             journal.unlink()  # the same end is judged again, as by a hook that was killed
-            env = hook_environment(cluster, job_id, to_comment(digest))
+            env = hook_environment(cluster, job_id, format_comment(comment_record))
             command = [sys.executable, "-I", "-c", ENTRY]
             identity = {"user": cluster.slurm_user.pw_uid} if os.geteuid() == 0 else {}
             begun = time.time_ns()

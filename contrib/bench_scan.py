@@ -25,7 +25,7 @@ srun: error: csx3: task 3: Exited with exit code 1
 SCAN = r"""
 import re, resource, sys
 from pathlib import Path
-from slurm_restart.logs.files import scan_file, scan_files, scan_stream
+from slurm_restart.logs.log_files import scan_file, scan_files, scan_stream
 from slurm_restart.logs.rules import load_rules
 from slurm_restart.logs.scanner import make_engine
 how, finder, *paths = sys.argv[1:]

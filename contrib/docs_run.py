@@ -11,12 +11,12 @@ import click
 from contrib.docs_words import ACTIONS, RULES, STOPS
 from slurm_restart import errors
 from slurm_restart.cli import restart, sbatch
+from slurm_restart.core import decision
+from slurm_restart.core.attribute_end import end_rules
 from slurm_restart.core.category import SLURMS_OWN, TREATMENTS, Category, Treatment
-from slurm_restart.core.classify import rules
-from slurm_restart.core.decision import stops
 from slurm_restart.core.finding import Role
 from slurm_restart.core.history import Action
-from slurm_restart.logs.rule import Rule
+from slurm_restart.logs.rule import LogRule
 from slurm_restart.logs.rules import PACKAGE_RULES, files_of, read_file
 from slurm_restart.submit.reference import reference
 
@@ -71,7 +71,7 @@ def classification() -> str:
     """The rules that give an end its category, in order."""
     seen: dict[str, int] = {}
     rows = []
-    for number, (rule, category, confidence) in enumerate(rules(), 1):
+    for number, (rule, category, confidence) in enumerate(end_rules(), 1):
         seen[rule] = seen.get(rule, 0) + 1
         when = RULES[f"{rule}#{seen[rule]}" if f"{rule}#{seen[rule]}" in RULES else rule]
         name = "the job's own" if rule in {"job.word", "job.fatal"} else f"`{category.value}`"
@@ -81,7 +81,10 @@ def classification() -> str:
 
 def stop_rules() -> str:
     """The rules that end a run, in order."""
-    rows = ((str(number), f"`{stop}`", STOPS[stop]) for number, stop in enumerate(stops(), 1))
+    rows = (
+        (str(number), f"`{stop}`", STOPS[stop])
+        for number, stop in enumerate(decision.stop_rules(), 1)
+    )
     return table(("", "rule", "when"), rows)
 
 
@@ -189,10 +192,10 @@ def log_rules() -> str:
     return "\n".join(parts)
 
 
-def log_table(known: Sequence[Rule]) -> str:
+def log_table(known: Sequence[LogRule]) -> str:
     """One row a rule."""
 
-    def row(rule: Rule) -> tuple[str, ...]:
+    def row(rule: LogRule) -> tuple[str, ...]:
         kind = f"`{rule.category.value}`" if rule.role is Role.ROOT else rule.role.value
         names = f" Names: {rule.blame.value}." if rule.blame else ""
         remedy = f" *{rule.remedy}*" if rule.remedy else ""

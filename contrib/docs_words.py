@@ -54,7 +54,7 @@ STOPS = {
 
 ACTIONS = {
     "requeue": "`scontrol requeue` while the job is COMPLETING, then exclusions, size, begin time",
-    "refit": "Slurm, or a person, has requeued the job already: only exclusions, size and begin "
+    "adjust": "Slurm, or a person, has requeued the job already: only exclusions, size and begin "
     "time are set",
     "release": "Slurm has requeued the job and held it (a failed prolog): it is set right and "
     "released",

@@ -60,7 +60,7 @@ class StateError(CsxError):
     exit_code = 7
 
 
-class DigestError(CsxError):
+class CommentRecordError(CsxError):
     """The digest in a job's Comment is not one that this plugin would have written."""
 
     exit_code = 8

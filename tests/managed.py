@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from slurm_restart.control.install import hook_text
+from slurm_restart.control.hook_script import hook_text
 from tests.devcluster import AS_ROOT, DevCluster, await_
 
 EXAMPLES = Path(__file__).parents[1] / "contrib" / "examples"

@@ -9,7 +9,7 @@ from typing import Any
 from contrib.demo_run import same_weights
 from contrib.soak_parts.run import EVERY, SECOND_STEPS, STEPS, Run
 
-RESTARTING = frozenset({"requeue", "refit", "release"})
+RESTARTING = frozenset({"requeue", "adjust", "release"})
 NEVER_COUNTED = frozenset({"requeued", "preemption", "prolog_failed"})
 ORPHANS_END_WITHIN = 40.0
 

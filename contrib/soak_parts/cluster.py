@@ -25,7 +25,9 @@ class SoakCluster(ManagedCluster):
     def __init__(self, nodes: int) -> None:
         # The facts of every job are wanted at the end, and a lost end soon.
         options = ("--set", "MinJobAge=7200")
-        super().__init__(nodes=nodes, policy=FAST, hook={"ghost_after": 10}, options=options)
+        super().__init__(
+            nodes=nodes, policy=FAST, hook={"stale_running_after": 10}, options=options
+        )
         self.answering = threading.Event()
         self.answering.set()
         self.quiet = threading.Lock()

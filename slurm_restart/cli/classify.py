@@ -8,16 +8,16 @@ from pathlib import Path
 
 import click
 
-from slurm_restart.cli.classified import Classified, told
+from slurm_restart.cli.classify_output import Classified, format_classified
 from slurm_restart.cli.target import slurm_here
-from slurm_restart.core.diagnosis import Facts, diagnose
+from slurm_restart.core.attribute_log import ExitFacts, attribute_log
 from slurm_restart.core.hostlist import expand
 from slurm_restart.core.job import JobFlag, JobState
 from slurm_restart.errors import SlurmError, UsageError
-from slurm_restart.logs.files import FileScan, find_logs, scan_files, scan_stream
-from slurm_restart.logs.layers import read_layers
+from slurm_restart.logs.log_files import FileScan, find_logs, scan_files, scan_stream
+from slurm_restart.logs.rule_sources import read_rule_sources
 from slurm_restart.logs.rules import RuleSet
-from slurm_restart.logs.scanner import make_engine
+from slurm_restart.logs.scanner import make_matcher
 
 _SHORT = {
     "BF": "BOOT_FAIL",
@@ -73,23 +73,23 @@ def command(  # noqa: PLR0917 - one parameter an option
     """
     given = _given(state, code, nodes)
     if job is not None:
-        given, files = _asked(job, given, files)
+        given, files = _facts_from_slurm(job, given, files)
     if not files:
         raise UsageError("expected a log: FILE, DIRECTORY or - for standard input")
-    rules = read_layers(extra)
+    rules = read_rule_sources(extra)
     scans = _scan(files, rules)
     if all(scan.error for scan in scans):
         raise UsageError("; ".join(f"{scan.path}: {scan.error}" for scan in scans))
     findings = [one for scan in scans for one in scan.findings]
-    result = Classified(given, diagnose(given, findings), tuple(scans), rules)
-    click.echo(json.dumps(result.data(), indent=2) if as_json else told(result))
+    result = Classified(given, attribute_log(given, findings), tuple(scans), rules)
+    click.echo(json.dumps(result.data(), indent=2) if as_json else format_classified(result))
     for problem in rules.problems:
         click.echo(f"csx-restart: warning: rule left out: {problem}", err=True)
 
 
-def _given(state: str | None, code: str | None, nodes: str | None) -> Facts:
+def _given(state: str | None, code: str | None, nodes: str | None) -> ExitFacts:
     exit_code, signal = _exit_code(code)
-    return Facts(
+    return ExitFacts(
         state=None if state is None else _state(state),
         exit_code=exit_code,
         signal=signal,
@@ -131,7 +131,9 @@ def _nodes(text: str | None) -> tuple[str, ...]:
         raise UsageError(f"--nodes: {error}") from None
 
 
-def _asked(job_id: int, given: Facts, files: tuple[Path, ...]) -> tuple[Facts, tuple[Path, ...]]:
+def _facts_from_slurm(
+    job_id: int, given: ExitFacts, files: tuple[Path, ...]
+) -> tuple[ExitFacts, tuple[Path, ...]]:
     """What Slurm says of a job, where the command line says nothing."""
     job = slurm_here().job(job_id)
     facts = replace(given, nodes=given.nodes or job.nodes)
@@ -147,6 +149,6 @@ def _asked(job_id: int, given: Facts, files: tuple[Path, ...]) -> tuple[Facts, t
 def _scan(files: Sequence[Path], rules: RuleSet) -> list[FileScan]:
     scans = []
     if Path("-") in files:
-        scans.append(scan_stream(sys.stdin.buffer, make_engine(rules.rules), name="-"))
+        scans.append(scan_stream(sys.stdin.buffer, make_matcher(rules.rules), name="-"))
     named = [path for path in files if path != Path("-")]
     return [*scans, *scan_files(find_logs(named), rules.rules)]

@@ -7,7 +7,7 @@ import click
 
 from slurm_restart.cli.site import site_option
 from slurm_restart.control.controller import commands_for
-from slurm_restart.control.doctor import Finding, Level, Setup, examine
+from slurm_restart.control.doctor import CheckResult, Level, Setup, examine
 from slurm_restart.control.site import load_site
 
 _MARKS = {Level.OK: "ok     ", Level.NOTE: "note   ", Level.PROBLEM: "PROBLEM"}
@@ -34,7 +34,7 @@ def command(site_path: Path, as_json: bool) -> int:  # noqa: FBT001 - a flag
     return int(any(finding.level is Level.PROBLEM for finding in findings))
 
 
-def _data(finding: Finding) -> dict[str, str | None]:
+def _data(finding: CheckResult) -> dict[str, str | None]:
     return {
         "check": finding.check,
         "level": finding.level.value,

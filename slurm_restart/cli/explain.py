@@ -9,8 +9,8 @@ import click
 
 from slurm_restart.cli.site import site_option, site_or_defaults
 from slurm_restart.cli.target import Target, resolve
-from slurm_restart.control.find import Found, find_journal
-from slurm_restart.core.report import EndReport, report
+from slurm_restart.control.find_journal import Found, find_journal
+from slurm_restart.core.end_report import EndReport, end_reports
 from slurm_restart.errors import UsageError
 
 
@@ -45,7 +45,7 @@ def _data(which: Target, found: Found | None) -> dict[str, object]:
         "run_dir": str(which.run_dir) if which.run_dir else None,
         "source": str(found.path) if found else str(which.run_dir),
         "damaged_lines": list(found.damaged) if found else [],
-        "ends": [asdict(end) for end in report(found.events)] if found else [],
+        "ends": [asdict(end) for end in end_reports(found.events)] if found else [],
         "attempts": which.attempts(),
     }
 
@@ -58,7 +58,7 @@ def _lines(which: Target, found: Found | None) -> list[str]:
     lines.append(f"source: {found.path}")
     if found.damaged:
         lines.append(f"lines that cannot be read: {', '.join(map(str, found.damaged))}")
-    ends = report(found.events)
+    ends = end_reports(found.events)
     if not ends:
         lines.append("no attempt has ended yet")
     roots = dict(enumerate(which.attempts()))

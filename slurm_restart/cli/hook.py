@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from slurm_restart.control.install import hook_text
+from slurm_restart.control.hook_script import hook_text
 from slurm_restart.control.site import DEFAULT_PATH
 from slurm_restart.errors import UsageError
 

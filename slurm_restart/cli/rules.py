@@ -11,10 +11,10 @@ import click
 
 from slurm_restart.core.category import TREATMENTS
 from slurm_restart.errors import UsageError
-from slurm_restart.logs.layers import read_layers
 from slurm_restart.logs.lint import lint
-from slurm_restart.logs.rule import Rule
-from slurm_restart.logs.trial import Trial, try_line
+from slurm_restart.logs.rule import LogRule
+from slurm_restart.logs.rule_sources import read_rule_sources
+from slurm_restart.logs.rule_test import RuleTest, explain_line
 
 EXIT_PROBLEMS = 3
 _EXTRA = click.option(
@@ -45,7 +45,7 @@ def list_rules(
     as_json: bool,  # noqa: FBT001 - a flag
 ) -> None:
     """List the rules in the order in which they are tried."""
-    known = read_layers(extra).rules
+    known = read_rule_sources(extra).rules
     if category and category not in {one.value for one in TREATMENTS}:
         raise UsageError(f"--category: no category {category!r}: {_categories()}")
     chosen = [
@@ -72,7 +72,7 @@ def list_rules(
 @_JSON
 def show(name: str, extra: tuple[Path, ...], as_json: bool) -> None:  # noqa: FBT001 - a flag
     """Show all that there is to know of a rule."""
-    known = read_layers(extra).rules
+    known = read_rule_sources(extra).rules
     rule = next((one for one in known if one.id == name), None)
     if rule is None:
         near = [one.id for one in known if name in one.id]
@@ -96,9 +96,9 @@ def test(lines: tuple[str, ...], extra: tuple[Path, ...], as_json: bool) -> None
 
     Without LINE, lines are read from standard input. A whole log: csx-restart classify.
     """
-    known = read_layers(extra).rules
+    known = read_rule_sources(extra).rules
     texts = list(lines) or [line.rstrip("\n") for line in sys.stdin]
-    trials = [try_line(text, known) for text in texts]
+    trials = [explain_line(text, known) for text in texts]
     if as_json:
         click.echo(json.dumps([_trial_data(trial) for trial in trials], indent=2))
         return
@@ -135,7 +135,7 @@ def _categories() -> str:
     return ", ".join(sorted(category.value for category in TREATMENTS))
 
 
-def _data(rule: Rule) -> dict[str, Any]:
+def _data(rule: LogRule) -> dict[str, Any]:
     return {
         "id": rule.id,
         "category": rule.category.value,
@@ -152,7 +152,7 @@ def _data(rule: Rule) -> dict[str, Any]:
     }
 
 
-def _trial_data(trial: Trial) -> dict[str, Any]:
+def _trial_data(trial: RuleTest) -> dict[str, Any]:
     return {
         "line": trial.line,
         "label": trial.label,
@@ -167,7 +167,7 @@ def _trial_data(trial: Trial) -> dict[str, Any]:
     }
 
 
-def _trial_lines(trial: Trial) -> list[str]:
+def _trial_lines(trial: RuleTest) -> list[str]:
     lines = [f"line      {trial.text}"]
     if trial.label:
         lines.append(f"label     {trial.label}")

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import click
 
-from slurm_restart.supervise import guardian
+from slurm_restart.supervise import reaper
 
 
 @click.command()
@@ -23,9 +23,9 @@ def command(run_dir: Path) -> NoReturn:
     N).
     """
     # Forked before anything else is loaded: it stays small.
-    guard = guardian.start()
-    from slurm_restart.supervise.supervisor import Supervisor, surroundings  # noqa: PLC0415
+    guard = reaper.start()
+    from slurm_restart.supervise.supervisor import Supervisor, job_context  # noqa: PLC0415
 
-    code = Supervisor(run_dir.absolute(), guard, surroundings()).run()
+    code = Supervisor(run_dir.absolute(), guard, job_context()).run()
     # A thread may hang with a file system or Slurm, and would be waited for.
     os._exit(code)

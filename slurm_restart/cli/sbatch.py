@@ -14,15 +14,15 @@ import click
 from slurm_restart import __version__
 from slurm_restart.cli import common
 from slurm_restart.errors import SlurmError
-from slurm_restart.submit import execute, report
+from slurm_restart.submit import format_plan, submit
 from slurm_restart.submit.argv import CommandLine, parse
+from slurm_restart.submit.job_plan import SubmitContext
 from slurm_restart.submit.options import OptionTable
-from slurm_restart.submit.planning import Surroundings
 from slurm_restart.submit.prepare import prepare
 from slurm_restart.submit.submission import Submission, slurm_access
-from slurm_restart.trainer.layers import file_layers
 from slurm_restart.trainer.plan import SlurmAccess
 from slurm_restart.trainer.settings import combine
+from slurm_restart.trainer.settings_files import file_layers
 
 NAME = "csx-sbatch"
 NO_SLURM = SlurmAccess(bin_dir="/usr/bin")
@@ -63,7 +63,7 @@ Exit codes: 0 submitted, 2 wrong usage, 3 a wrong config or settings file, 4 ref
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Asked:
+class _OwnOptions:
     """The options that csx-sbatch answers itself."""
 
     dry_run: bool
@@ -73,7 +73,7 @@ class _Asked:
     quiet: bool
 
     @classmethod
-    def of(cls, line: CommandLine) -> "_Asked":
+    def of(cls, line: CommandLine) -> "_OwnOptions":
         names = {use.option.name for use in line.uses}
         return cls(
             dry_run="dry-run" in names,
@@ -108,9 +108,9 @@ def command(arguments: Sequence[str]) -> None:
     if "version" in names:
         click.echo(f"{NAME} {__version__}")
         return
-    asked = _Asked.of(line)
+    asked = _OwnOptions.of(line)
     access = slurm_access(os.environ)
-    around = Surroundings(environ=os.environ, cwd=Path.cwd(), slurm=access or NO_SLURM)
+    around = SubmitContext(environ=os.environ, cwd=Path.cwd(), slurm=access or NO_SLURM)
     submission = prepare(line, table, layers, around)
     if not asked.quiet:
         _say(submission)
@@ -126,10 +126,14 @@ def _say(submission: Submission) -> None:
         click.echo(f"{NAME}: {note}", err=True)
 
 
-def _carry_out(submission: Submission, asked: _Asked, access: SlurmAccess) -> None:
+def _carry_out(submission: Submission, asked: _OwnOptions, access: SlurmAccess) -> None:
     if asked.dry_run:
         # Bytes: a path need not be text in this locale.
-        text = f"{report.plan_json(submission)}\n" if asked.json else report.plan_text(submission)
+        text = (
+            f"{format_plan.plan_json(submission)}\n"
+            if asked.json
+            else format_plan.plan_text(submission)
+        )
         click.echo(os.fsencode(text), nl=False)
         return
     # Imported here: a dry run needs no Slurm.
@@ -141,21 +145,21 @@ def _carry_out(submission: Submission, asked: _Asked, access: SlurmAccess) -> No
         tell=None if asked.quiet else lambda line: click.echo(line, err=True),
     )
     if asked.test_only:
-        answers = execute.test(submission, slurm)
+        answers = submit.test_phases(submission, slurm)
         if asked.json:
-            click.echo(report.test_json(submission, answers))
+            click.echo(format_plan.test_json(submission, answers))
         elif not asked.parsable:
             click.echo("\n".join(answers), err=True)
         return
-    for wait in execute.check(submission, slurm):
+    for wait in submit.check_phases(submission, slurm):
         if not asked.quiet:
             click.echo(f"{NAME}: warning: {wait}", err=True)
-    done = execute.submit(submission, slurm, now=datetime.now, told=_teller(asked))
+    done = submit.submit(submission, slurm, now=datetime.now, told=_teller(asked))
     if asked.json:
-        click.echo(report.result_json(submission, done))
+        click.echo(format_plan.result_json(submission, done))
 
 
-def _teller(asked: _Asked) -> Callable[[execute.Submitted], Any]:
+def _teller(asked: _OwnOptions) -> Callable[[submit.Submitted], Any]:
     if asked.json:
         return lambda _: None
     if asked.parsable:

@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from slurm_restart.cli.target import Target, resolve, slurm_here
-from slurm_restart.core.digest import Digest, is_managed, parse
 from slurm_restart.core.job import Job, JobState
-from slurm_restart.errors import DigestError
+from slurm_restart.core.job_comment import CommentRecord, is_managed, parse_comment
+from slurm_restart.errors import CommentRecordError
 
 
 @click.command()
@@ -23,21 +23,21 @@ def command(target: str | None, everybody: bool, as_json: bool) -> None:  # noqa
     Without TARGET the runs are those that Slurm still knows.
     """
     if target is None:
-        rows = [_row(job, digest) for job, digest in _managed(everybody=everybody)]
+        rows = [_row(job, comment_record) for job, comment_record in _managed(everybody=everybody)]
         click.echo(json.dumps(rows, indent=2) if as_json else _table(rows))
         return
     data = _detail(resolve(target))
-    click.echo(json.dumps(data, indent=2) if as_json else _told(data))
+    click.echo(json.dumps(data, indent=2) if as_json else _format_detail(data))
 
 
-def _managed(*, everybody: bool) -> list[tuple[Job, Digest]]:
+def _managed(*, everybody: bool) -> list[tuple[Job, CommentRecord]]:
     jobs = slurm_here().jobs(uid=None if everybody else os.getuid())
     found = []
     for job in jobs:
         if is_managed(job.comment):
             try:
-                found.append((job, parse(job.comment)))
-            except DigestError:
+                found.append((job, parse_comment(job.comment)))
+            except CommentRecordError:
                 continue
     return found
 
@@ -47,19 +47,19 @@ def _state(job: Job) -> str:
     return f"{state}+COMPLETING" if job.completing and job.state else state
 
 
-def _row(job: Job, digest: Digest) -> dict[str, Any]:
+def _row(job: Job, comment_record: CommentRecord) -> dict[str, Any]:
     return {
         "job_id": job.job_id,
         "state": _state(job),
         "reason": job.reason,
-        "phase": digest.phase,
-        "attempt": digest.attempt,
-        "step": digest.step,
+        "phase": comment_record.phase,
+        "attempt": comment_record.attempt,
+        "step": comment_record.step,
         "nodes": job.num_nodes,
-        "num_nodes": digest.num_nodes,
-        "min_nodes": digest.min_nodes,
-        "max_num_restarts": digest.max_restarts,
-        "run": digest.run,
+        "num_nodes": comment_record.num_nodes,
+        "min_nodes": comment_record.min_nodes,
+        "max_num_restarts": comment_record.max_restarts,
+        "run": comment_record.run,
     }
 
 
@@ -111,15 +111,18 @@ def _detail(which: Target) -> dict[str, Any]:
         if job.state is JobState.PENDING:
             data["begins"] = job.eligible_time
         try:
-            data |= {"attempt": parse(job.comment).attempt, "step": parse(job.comment).step}
-        except DigestError:
-            data["digest"] = "the job's Comment holds no digest of this plugin"
+            data |= {
+                "attempt": parse_comment(job.comment).attempt,
+                "step": parse_comment(job.comment).step,
+            }
+        except CommentRecordError:
+            data["comment_record"] = "the job's Comment holds no digest of this plugin"
     return data
 
 
-def _told(data: dict[str, Any]) -> str:
+def _format_detail(data: dict[str, Any]) -> str:
     lines = [f"job {data['job_id']}: {data['state'] or 'not known to Slurm any more'}"]
-    shown = ("reason", "attempt", "step", "restarts", "run_dir", "admin_comment", "digest")
+    shown = ("reason", "attempt", "step", "restarts", "run_dir", "admin_comment", "comment_record")
     lines += [f"  {name:<14} {data[name]}" for name in shown if data.get(name) not in (None, "")]
     for name in ("nodes", "excluded"):
         if data.get(name):

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slurm_restart.core.digest import parse
 from slurm_restart.core.job import Job
-from slurm_restart.errors import DigestError, SlurmError, StateError, UsageError
+from slurm_restart.core.job_comment import parse_comment
+from slurm_restart.errors import CommentRecordError, SlurmError, StateError, UsageError
 from slurm_restart.slurm.commands import Commands
-from slurm_restart.supervise.settle import settle
+from slurm_restart.supervise.backfill import backfill
 from slurm_restart.trainer.plan import RunPlan
 from slurm_restart.trainer.rundir import RunDir
 
@@ -57,7 +57,7 @@ def resolve(text: str) -> Target:
     if target.run_dir is not None and target.run_dir.stat().st_uid == os.getuid():
         # A reader's question is answered all the same where the records cannot be put right.
         with suppress(OSError, StateError):
-            settle(RunDir(target.run_dir), target.job)
+            backfill(RunDir(target.run_dir), target.job)
     return target
 
 
@@ -74,8 +74,8 @@ def _from_job(job_id: int) -> Target:
     run = None
     if job is not None:
         try:
-            run = parse(job.comment).run
-        except DigestError:
+            run = parse_comment(job.comment).run
+        except CommentRecordError:
             run = None
     run_dir = script.parent if script is not None else None
     if run_dir is not None and not RunDir(run_dir).plan.is_file():

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from slurm_restart.control.hook_log import HookLog
 from slurm_restart.control.site import Site
-from slurm_restart.control.trace import Trace
 from slurm_restart.slurm.commands import Commands
 
 
@@ -15,9 +15,9 @@ class Controller:
     site: Site
     cluster: str
 
-    def trace(self, job_id: int) -> Trace:
+    def log(self, job_id: int) -> HookLog:
         """The trace of what is done about a job."""
-        return Trace(self.site.state_dir, str(job_id))
+        return HookLog(self.site.state_dir, str(job_id))
 
 
 def commands_for(site: Site) -> Commands:

@@ -30,7 +30,7 @@ class Level(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class CheckResult:
     """One check's result."""
 
     check: str
@@ -48,21 +48,21 @@ class Setup:
     config: Mapping[str, str]
 
 
-def examine(setup: Setup) -> tuple[Finding, ...]:
+def examine(setup: Setup) -> tuple[CheckResult, ...]:
     """Carry out every check."""
     return tuple(finding for check in _CHECKS for finding in check(setup))
 
 
-def _ok(check: str, text: str) -> Finding:
-    return Finding(check=check, level=Level.OK, text=text)
+def _ok(check: str, text: str) -> CheckResult:
+    return CheckResult(check=check, level=Level.OK, text=text)
 
 
-def _note(check: str, text: str, remedy: str | None = None) -> Finding:
-    return Finding(check=check, level=Level.NOTE, text=text, remedy=remedy)
+def _note(check: str, text: str, remedy: str | None = None) -> CheckResult:
+    return CheckResult(check=check, level=Level.NOTE, text=text, remedy=remedy)
 
 
-def _problem(check: str, text: str, remedy: str) -> Finding:
-    return Finding(check=check, level=Level.PROBLEM, text=text, remedy=remedy)
+def _problem(check: str, text: str, remedy: str) -> CheckResult:
+    return CheckResult(check=check, level=Level.PROBLEM, text=text, remedy=remedy)
 
 
 def hooks(config: Mapping[str, str]) -> tuple[str, ...]:
@@ -75,7 +75,7 @@ def hooks(config: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(path for value in values for path in value.split(","))
 
 
-def _check_hook(setup: Setup) -> Iterator[Finding]:
+def _check_hook(setup: Setup) -> Iterator[CheckResult]:
     paths = hooks(setup.config)
     ours = [path for path in paths if _is_ours(Path(path))]
     if not ours:
@@ -109,7 +109,7 @@ def _value(text: str, name: str) -> str:
     return match[1] if match else ""
 
 
-def _check_hook_file(path: Path, site_path: Path) -> Iterator[Finding]:
+def _check_hook_file(path: Path, site_path: Path) -> Iterator[CheckResult]:
     text = path.read_text(encoding="utf-8", errors="replace")
     if not path.is_absolute() or not os.access(path, os.X_OK):
         yield _problem("hook", f"{path} is not executable", f"chmod 755 {path}; restart slurmctld")
@@ -146,7 +146,7 @@ def _imports(python: str) -> bool:
     return done.returncode == 0
 
 
-def _check_commands(setup: Setup) -> Iterator[Finding]:
+def _check_commands(setup: Setup) -> Iterator[CheckResult]:
     absent = [
         str(setup.site.slurm_bin / name)
         for name in ("scontrol", "squeue", "sinfo", "scancel")
@@ -168,7 +168,7 @@ def slurm_user(config: Mapping[str, str]) -> tuple[str, int] | None:
     return (match[1], int(match[2])) if match else None
 
 
-def _check_state_dir(setup: Setup) -> Iterator[Finding]:
+def _check_state_dir(setup: Setup) -> Iterator[CheckResult]:
     path, user = setup.site.state_dir, slurm_user(setup.config)
     name, uid = user or (pwd.getpwuid(os.getuid()).pw_name, os.getuid())
     make = f"install -d -m 700 -o {name} {path}"
@@ -204,7 +204,7 @@ def timer_interval() -> int | None:
     return None
 
 
-def _check_timer(setup: Setup) -> Iterator[Finding]:
+def _check_timer(setup: Setup) -> Iterator[CheckResult]:
     keep, interval = seconds(setup.config.get("MinJobAge", "")), timer_interval()
     if interval is None:
         yield _note(
@@ -222,7 +222,7 @@ def _check_timer(setup: Setup) -> Iterator[Finding]:
         yield _ok("timer", f"a sweep every {interval} s, MinJobAge {keep} s")
 
 
-def _check_requeue(setup: Setup) -> Iterator[Finding]:
+def _check_requeue(setup: Setup) -> Iterator[CheckResult]:
     config = setup.config
     if config.get("JobRequeue", "1") == "0":
         yield _note("requeue", "JobRequeue=0: csx-sbatch asks for --requeue itself")
@@ -239,14 +239,14 @@ def _check_requeue(setup: Setup) -> Iterator[Finding]:
         )
 
 
-def _check_open_mode(setup: Setup) -> Iterator[Finding]:
+def _check_open_mode(setup: Setup) -> Iterator[CheckResult]:
     if setup.config.get("JobFileAppend", "0") == "0":
         yield _ok("open mode", "JobFileAppend=0: csx-sbatch asks for --open-mode=append itself")
     else:
         yield _ok("open mode", "JobFileAppend=1")
 
 
-def _check_rules(_setup: Setup) -> Iterator[Finding]:
+def _check_rules(_setup: Setup) -> Iterator[CheckResult]:
     if not SITE_RULES.is_dir():
         return
     found = lint([SITE_RULES])
@@ -260,7 +260,7 @@ def _check_rules(_setup: Setup) -> Iterator[Finding]:
         yield _ok("rules", f"{found.rules} rules in {SITE_RULES}")
 
 
-def _check_mode(setup: Setup) -> Iterator[Finding]:
+def _check_mode(setup: Setup) -> Iterator[CheckResult]:
     if setup.site.observe:
         yield _note(
             "mode",
@@ -271,7 +271,7 @@ def _check_mode(setup: Setup) -> Iterator[Finding]:
         yield _ok("mode", "act")
 
 
-_CHECKS: tuple[Callable[[Setup], Iterator[Finding]], ...] = (
+_CHECKS: tuple[Callable[[Setup], Iterator[CheckResult]], ...] = (
     _check_hook,
     _check_commands,
     _check_state_dir,

@@ -19,13 +19,13 @@ from slurm_restart.control.late import put_off
 # here: 5 ms of the hook's 80 (measured).
 put_off("inspect")
 
+from slurm_restart.control.concurrency import take_slot
 from slurm_restart.control.controller import Controller, commands_for
-from slurm_restart.control.environment import HookEnvironment, read_environment
+from slurm_restart.control.hook_environment import HookEnvironment, read_environment
+from slurm_restart.control.hook_log import HookLog
 from slurm_restart.control.site import Site, load_site
-from slurm_restart.control.slots import take_slot
-from slurm_restart.control.trace import Trace
-from slurm_restart.core.digest import Digest, parse
 from slurm_restart.core.job import Job, NodeState
+from slurm_restart.core.job_comment import CommentRecord, parse_comment
 from slurm_restart.errors import CsxError
 
 _SETTINGS_DEADLINE = 30.0
@@ -41,7 +41,7 @@ def _on_alarm(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise HookTimeoutError("out of time: left to the reconciler")
 
 
-class _Asked(threading.Thread):
+class _JobQuery(threading.Thread):
     """Slurm's answer about a job, asked for while the rest of the package is imported."""
 
     def __init__(self, controller: Controller, job_id: int) -> None:
@@ -64,63 +64,63 @@ class _Asked(threading.Thread):
         return self._facts
 
 
-def _handle(controller: Controller, env: HookEnvironment, digest: Digest) -> bool:
-    asked = _Asked(controller, env.job_id)
+def _handle(controller: Controller, env: HookEnvironment, comment_record: CommentRecord) -> bool:
+    asked = _JobQuery(controller, env.job_id)
     # Imported here: Slurm's commands run meanwhile, and the hook has 80 ms in all.
-    from slurm_restart.control.gather import end_from_hook  # noqa: PLC0415
-    from slurm_restart.control.handle import Ended, handle_end  # noqa: PLC0415
+    from slurm_restart.control.end_facts import end_from_hook  # noqa: PLC0415
+    from slurm_restart.control.process_end import EndedJob, process_end  # noqa: PLC0415
 
     job, nodes = asked.facts()
     if not job.completing and job.state is not None and not job.state.is_final:
         # Run by hand, or by a controller that was restored from an old state: the job has gone on.
-        controller.trace(env.job_id)(f"{job.state.value}, no end to judge: left to the reconciler")
+        controller.log(env.job_id)(f"{job.state.value}, no end to judge: left to the reconciler")
         return False
     end = end_from_hook(env, job, nodes)
-    ended = Ended(end=end, job=job, digest=digest, nodes=nodes, source="hook")
-    return handle_end(controller, ended)
+    ended = EndedJob(end=end, job=job, comment_record=comment_record, nodes=nodes, source="hook")
+    return process_end(controller, ended)
 
 
-def _hook(site: Site, environ: Mapping[str, str], trace: Trace) -> None:
+def _hook(site: Site, environ: Mapping[str, str], log: HookLog) -> None:
     env = read_environment(environ)
-    digest = parse(env.comment)
+    comment_record = parse_comment(env.comment)
     limits = site.limits
     slot = take_slot(site.state_dir, count=limits.concurrency, timeout=limits.queue_timeout)
     if slot is None:
-        trace("too many ends at once: left to the reconciler")
+        log("too many ends at once: left to the reconciler")
         return
     controller = Controller(slurm=commands_for(site), site=site, cluster=env.cluster)
     try:
-        restarts = _handle(controller, env, digest)
+        restarts = _handle(controller, env, comment_record)
     finally:
         os.close(slot)
     if not restarts:
         return
-    from slurm_restart.control.follow_up import detach, follow_up  # noqa: PLC0415 - not before
+    from slurm_restart.control.start_requeued import detach, start_requeued  # noqa: PLC0415 - not before
 
     if detach():
-        follow_up(controller, env.job_id, digest)
+        start_requeued(controller, env.job_id, comment_record)
 
 
 def run(site_path: Path, environ: Mapping[str, str]) -> int:
     """Run the hook; the exit status is 0 whatever happens."""
-    trace = Trace(None, environ.get("SLURM_JOB_ID", "?"))
+    log = HookLog(None, environ.get("SLURM_JOB_ID", "?"))
     try:
         signal.signal(signal.SIGALRM, _on_alarm)
         try:
             signal.setitimer(signal.ITIMER_REAL, _SETTINGS_DEADLINE)
             site = load_site(site_path)
-            trace = Trace(site.state_dir, environ.get("SLURM_JOB_ID", "?"))
+            log = HookLog(site.state_dir, environ.get("SLURM_JOB_ID", "?"))
             signal.setitimer(signal.ITIMER_REAL, site.limits.deadline)
-            _hook(site, environ, trace)
+            _hook(site, environ, log)
         finally:
             # Nothing would catch an alarm that goes off while the trace is written.
             signal.setitimer(signal.ITIMER_REAL, 0)
     except CsxError as error:
-        trace(f"nothing done: {type(error).__name__}: {error}")
+        log(f"nothing done: {type(error).__name__}: {error}")
     except Exception:  # noqa: BLE001 - a fault of ours must neither hurt slurmctld nor pass unseen
         import traceback  # noqa: PLC0415 - seldom needed, slow to import
 
-        trace(f"nothing done, a fault of csx-epilog: {traceback.format_exc(limit=-3)}")
+        log(f"nothing done, a fault of csx-epilog: {traceback.format_exc(limit=-3)}")
     return 0
 
 

@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from slurm_restart.core.history import (
+    AppliedEvent,
     EndEvent,
     Event,
     ExcludeEvent,
-    GhostEvent,
     History,
     IntendEvent,
     NoteEvent,
     OutcomeEvent,
     ReadmitEvent,
-    WroteEvent,
-    fold,
+    StaleRunningEvent,
+    replay,
 )
 from slurm_restart.errors import StateError
 
@@ -32,9 +32,9 @@ _KINDS: dict[str, type[Event]] = {
     "readmit": ReadmitEvent,
     "intend": IntendEvent,
     "outcome": OutcomeEvent,
-    "wrote": WroteEvent,
+    "applied": AppliedEvent,
     "note": NoteEvent,
-    "ghost": GhostEvent,
+    "stale_running": StaleRunningEvent,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 _HINTS = {kind: get_type_hints(kind) for kind in _NAMES}
@@ -119,7 +119,7 @@ class Journal:
     @property
     def history(self) -> History:
         """What the events amount to."""
-        return fold(self.events)
+        return replay(self.events)
 
     def append(self, *events: Event) -> None:
         """Write events and wait until they are on disk.

@@ -31,9 +31,9 @@ class HookLimits:
     margin: float = 1.1
     """Wait after PENDING before a job is made startable: slurmd refuses a start in the second in
     which the job was killed."""
-    follow_up: float = 90.0
+    helper_timeout: float = 90.0
     """Longest life of the helper that starts the requeued job."""
-    ghost_after: float = 60.0
+    stale_running_after: float = 60.0
     """A job that runs this long after its trainer has ended has lost its end."""
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from slurm_restart.core.attribution import Attribution
 from slurm_restart.core.category import TREATMENTS, Category, Restart
 from slurm_restart.core.history import Action, EndEvent, History, Streak, streak
 from slurm_restart.core.policy import Policy
-from slurm_restart.core.termination import Termination
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class Progress:
 class Situation:
     """Everything that a decision rests on."""
 
-    termination: Termination
+    attribution: Attribution
     progress: Progress
     policy: Policy
     history: History
@@ -39,7 +39,7 @@ class Situation:
         before = streak(self.history.ends, next_from_step=self.progress.from_step)
         if self.made:
             return Streak(failures=0, restarts=0)
-        failed = self.termination.counts and self.made is False
+        failed = self.attribution.counts and self.made is False
         return replace(before, failures=before.failures + failed)
 
     @property
@@ -50,7 +50,7 @@ class Situation:
     @property
     def total(self) -> int:
         """Restarts so far that count against the cap, by Slurm's count or our own."""
-        before = self.restarts - self.termination.requeued
+        before = self.restarts - self.attribution.requeued
         return max(self.history.total_restarts(), before - self.history.uncounted_restarts())
 
 
@@ -70,7 +70,7 @@ class Decision:
 
 
 def _treatment(it: Situation) -> Restart:
-    return TREATMENTS[it.termination.category].restart
+    return TREATMENTS[it.attribution.category].restart
 
 
 def _repeats(it: Situation, same: Callable[[EndEvent], bool]) -> int:
@@ -85,30 +85,30 @@ def _repeats(it: Situation, same: Callable[[EndEvent], bool]) -> int:
 
 def _oom_again(it: Situation) -> bool:
     # Without a word on progress nobody knows whether it is the same step.
-    if it.termination.category is not Category.OOM_HOST or it.made is not False:
+    if it.attribution.category is not Category.OOM_HOST or it.made is not False:
         return False
     return _repeats(it, lambda end: end.category is Category.OOM_HOST) >= 1
 
 
 def _repeated(it: Situation) -> bool:
-    limit, root = it.policy.stop_on_repeat, it.termination.root_hash
+    limit, root = it.policy.stop_on_repeat, it.attribution.root_hash
     if _treatment(it) is not Restart.UNTIL_REPEATED or limit == 0 or root is None or it.made:
         return False
-    category = it.termination.category
+    category = it.attribution.category
     return 1 + _repeats(it, lambda end: (end.category, end.root) == (category, root)) >= limit
 
 
 def _budget_used(it: Situation) -> bool:
     # A termination that never counts goes on whatever the counters say.
-    return it.termination.counts and it.streak.failures > it.policy.max_restarts
+    return it.attribution.counts and it.streak.failures > it.policy.max_restarts
 
 
 def _capped(it: Situation) -> bool:
-    return it.termination.counts and it.total >= it.policy.site.max_total_restarts
+    return it.attribution.counts and it.total >= it.policy.site.max_total_restarts
 
 
 def _why_no(it: Situation) -> str:
-    return TREATMENTS[it.termination.category].meaning
+    return TREATMENTS[it.attribution.category].meaning
 
 
 def _why_budget(it: Situation) -> str:
@@ -124,7 +124,7 @@ def _why_repeated(it: Situation) -> str:
 
 
 @dataclass(frozen=True)
-class _Stop:
+class _StopRule:
     """One row: the first that matches a situation ends the run."""
 
     id: str
@@ -133,35 +133,35 @@ class _Stop:
 
 
 # First match wins; no match restarts.
-_STOPS: tuple[_Stop, ...] = (
-    _Stop("not-recoverable", lambda it: _treatment(it) is Restart.NO, _why_no),
-    _Stop(
+_STOP_RULES: tuple[_StopRule, ...] = (
+    _StopRule("not-recoverable", lambda it: _treatment(it) is Restart.NO, _why_no),
+    _StopRule(
         "requeue-disabled",
-        lambda it: not it.requeueable and not it.termination.requeued,
+        lambda it: not it.requeueable and not it.attribution.requeued,
         lambda _: "the job's Requeue flag is off",
     ),
-    _Stop(
+    _StopRule(
         "total-cap",
         _capped,
         lambda it: (
             f"{it.total} restarts in all, the site allows {it.policy.site.max_total_restarts}"
         ),
     ),
-    _Stop("oom-repeated", _oom_again, lambda _: "out of memory again at the same step"),
-    _Stop("repeated", _repeated, _why_repeated),
-    _Stop("budget", _budget_used, _why_budget),
+    _StopRule("oom-repeated", _oom_again, lambda _: "out of memory again at the same step"),
+    _StopRule("repeated", _repeated, _why_repeated),
+    _StopRule("budget", _budget_used, _why_budget),
 )
 
 
-def stops() -> tuple[str, ...]:
+def stop_rules() -> tuple[str, ...]:
     """The ids of the rules that end a run, in order; for the documentation."""
-    return tuple(stop.id for stop in _STOPS)
+    return tuple(stop.id for stop in _STOP_RULES)
 
 
 def _restart_action(it: Situation) -> Action:
-    if it.termination.category is Category.PROLOG_FAILED:
+    if it.attribution.category is Category.PROLOG_FAILED:
         return Action.RELEASE
-    return Action.REFIT if it.termination.requeued else Action.REQUEUE
+    return Action.ADJUST if it.attribution.requeued else Action.REQUEUE
 
 
 _HELD = frozenset({Category.HELD, Category.RESERVATION_ENDED})
@@ -170,17 +170,17 @@ _HELD = frozenset({Category.HELD, Category.RESERVATION_ENDED})
 
 def _stop_action(it: Situation) -> Action:
     # What waits for a person is his; what Slurm has requeued otherwise has to be taken back.
-    termination = it.termination
-    if termination.category in _HELD or not (termination.requeued or termination.ghost):
+    attribution = it.attribution
+    if attribution.category in _HELD or not (attribution.requeued or attribution.stale_running):
         return Action.LEAVE
-    if termination.category is Category.COMPLETED:
+    if attribution.category is Category.COMPLETED:
         # The attempt runs once more: it ends as success at once, and dependents live.
-        return Action.REQUEUE if termination.ghost else Action.REFIT
+        return Action.REQUEUE if attribution.stale_running else Action.ADJUST
     return Action.CANCEL
 
 
 def _counted_as(it: Situation) -> str:
-    if not it.termination.counts:
+    if not it.attribution.counts:
         return "not counted"
     if it.made:
         return "after progress"
@@ -196,7 +196,7 @@ def _delay(it: Situation) -> int:
 def decide(it: Situation) -> Decision:
     """Decide about one end. Total: for every situation there is an action and a reason."""
     failures, total = it.streak.failures, it.total
-    stop = next((stop for stop in _STOPS if stop.when(it)), None)
+    stop = next((stop for stop in _STOP_RULES if stop.when(it)), None)
     if stop is not None:
         return Decision(
             action=_stop_action(it),
@@ -205,12 +205,12 @@ def decide(it: Situation) -> Decision:
             failures=failures,
             total=total,
         )
-    counts = it.termination.counts
+    counts = it.attribution.counts
     spent = it.made is not None and failures >= it.policy.max_restarts
     return Decision(
         action=_restart_action(it),
         rule="restart",
-        reason=f"{it.termination.category.value}: {_counted_as(it)}",
+        reason=f"{it.attribution.category.value}: {_counted_as(it)}",
         failures=failures,
         total=total + counts,
         delay=_delay(it) if counts else 0,

@@ -12,7 +12,7 @@ class Action(Enum):
     """What is done about an end."""
 
     REQUEUE = "requeue"
-    REFIT = "refit"
+    ADJUST = "adjust"
     """Slurm has requeued the job already: only its size, exclusions and begin time are set."""
     RELEASE = "release"
     """Slurm has requeued and held the job: set it right and release it."""
@@ -28,7 +28,7 @@ class Action(Enum):
     @property
     def restarts(self) -> bool:
         """Whether the job runs again."""
-        return self in (Action.REQUEUE, Action.REFIT, Action.RELEASE)
+        return self in (Action.REQUEUE, Action.ADJUST, Action.RELEASE)
 
 
 class EndKey(NamedTuple):
@@ -131,7 +131,7 @@ class OutcomeEvent:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WroteEvent:
+class AppliedEvent:
     """Values of the job that Slurm has taken from this plugin. None: not written here.
 
     Only a value that is Slurm's default, or equal to the one written last, is changed again.
@@ -154,7 +154,7 @@ class NoteEvent:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GhostEvent:
+class StaleRunningEvent:
     """An attempt was seen RUNNING although its trainer had ended."""
 
     at: int
@@ -173,9 +173,9 @@ Event = (
     | ReadmitEvent
     | IntendEvent
     | OutcomeEvent
-    | WroteEvent
+    | AppliedEvent
     | NoteEvent
-    | GhostEvent
+    | StaleRunningEvent
 )
 
 
@@ -199,9 +199,9 @@ class History:
     """Operations whose outcome is not on record, or that Slurm refused."""
     settled: EndKey | None = None
     """The last end whose operations were all carried out."""
-    ghost: GhostEvent | None = None
+    stale_running: StaleRunningEvent | None = None
     readmitted: tuple[ReadmitEvent, ...] = ()
-    wrote: WroteEvent = field(default_factory=lambda: WroteEvent(at=0))
+    applied: AppliedEvent = field(default_factory=lambda: AppliedEvent(at=0))
     notes: tuple[NoteEvent, ...] = ()
 
     def end(self, key: EndKey) -> EndEvent | None:
@@ -242,7 +242,7 @@ class History:
         return sum(end.action.restarts and not TREATMENTS[end.category].counts for end in self.ends)
 
 
-def fold(events: Iterable[Event], history: History | None = None) -> History:
+def replay(events: Iterable[Event], history: History | None = None) -> History:
     """The history that events amount to, in the order of the journal, after an earlier one."""
     history = history or History()
     for event in events:
@@ -255,7 +255,7 @@ def _after(history: History, event: Event) -> History:  # noqa: PLR0911 - a row 
         case EndEvent():
             # Whatever has ended was not held any more, whoever had let it go.
             ends = (*history.without(event.key).ends, event)
-            return replace(history, ends=ends, wrote=replace(history.wrote, held=None))
+            return replace(history, ends=ends, applied=replace(history.applied, held=None))
         case ExcludeEvent():
             return replace(history, exclusions=_excluding(history.exclusions, event))
         case ReadmitEvent():
@@ -268,12 +268,12 @@ def _after(history: History, event: Event) -> History:  # noqa: PLR0911 - a row 
             if event.failed:
                 return history
             return replace(history, intended=None, settled=event.key)
-        case WroteEvent():
-            return replace(history, wrote=_merged(history.wrote, event))
+        case AppliedEvent():
+            return replace(history, applied=_merged(history.applied, event))
         case NoteEvent():
             return replace(history, notes=(*history.notes, event))
-        case GhostEvent():
-            return replace(history, ghost=event)
+        case StaleRunningEvent():
+            return replace(history, stale_running=event)
 
 
 def _excluding(exclusions: tuple[Exclusion, ...], event: ExcludeEvent) -> tuple[Exclusion, ...]:
@@ -284,13 +284,13 @@ def _excluding(exclusions: tuple[Exclusion, ...], event: ExcludeEvent) -> tuple[
     )
 
 
-def _merged(old: WroteEvent, new: WroteEvent) -> WroteEvent:
+def _merged(old: AppliedEvent, new: AppliedEvent) -> AppliedEvent:
     def either(name: str) -> object:
         value = getattr(new, name)
         return getattr(old, name) if value is None else value
 
     names = ("exc_nodes", "num_nodes", "start_time", "held")
-    return WroteEvent(at=new.at, **{name: either(name) for name in names})  # type: ignore[arg-type]
+    return AppliedEvent(at=new.at, **{name: either(name) for name in names})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -167,7 +167,7 @@ class JobEnd:
     env_restarts: int | None = None
     """SLURM_RESTART_COUNT of the hook; None where the end was found by a sweep."""
     flags: frozenset[JobFlag] = frozenset()
-    ghost: bool = False
+    stale_running: bool = False
     """Slurm shows the job RUNNING although its trainer has ended: the end itself was lost."""
     preempted: bool = False
     nodes: tuple[str, ...] = ()

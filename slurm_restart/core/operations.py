@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 from slurm_restart.core.decision import Decision
-from slurm_restart.core.history import Action, Exclusion, WroteEvent
+from slurm_restart.core.history import Action, AppliedEvent, Exclusion
 from slurm_restart.core.job import Job
-from slurm_restart.core.pool import Fit
+from slurm_restart.core.node_pool import SizeChoice
 
 REQUEUE_DELAY = 121
 """Seconds after which Slurm itself would start a requeued job (cred_expire + 1, measured)."""
@@ -55,7 +55,7 @@ class Operation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
+class JobUpdate:
     """The values of a job that this plugin may set, as they are to be; None: left as they are."""
 
     exc_nodes: tuple[str, ...] | None = None
@@ -68,69 +68,71 @@ class Shape:
     held: bool | None = None
 
 
-def update(shape: Shape, hostlist: str, *, start: str | None = None) -> tuple[Operation, ...]:
+def update_operations(
+    job_update: JobUpdate, hostlist: str, *, start: str | None = None
+) -> tuple[Operation, ...]:
     """The updates that give a pending job a shape.
 
     Exclusions, size and begin time go separately, so that one refused value does not take the
     others with it.
 
     Args:
-        shape: what is to be.
-        hostlist: `shape.exc_nodes` folded.
+        job_update: the fields to change.
+        hostlist: `job_update.exc_nodes` as a hostlist.
         start: the begin time as Slurm is to be told it.
     """
-    nodes = () if shape.exc_nodes is None else (("ExcNodeList", hostlist),)
+    nodes = () if job_update.exc_nodes is None else (("ExcNodeList", hostlist),)
     size: tuple[tuple[str, str], ...] = ()
-    if shape.num_nodes is not None:
+    if job_update.num_nodes is not None:
         # A minimum of nodes alone would leave the maximum. The CPUs have to shrink with the nodes,
         # but only their minimum: a maximum ends in BadConstraints where nodes have more CPUs than
         # one (measured with 1, 2 and 4 CPUs a node on 22.05 and 25.11).
-        count = shape.num_nodes
+        count = job_update.num_nodes
         size = (("NumNodes", f"{count}-{count}"), ("NumCPUs", str(count)))
     when: list[tuple[str, str]] = []
     if start is not None:
         when.append(("StartTime", start))
-    if shape.admin_comment is not None:
-        when.append(("AdminComment", shape.admin_comment))
+    if job_update.admin_comment is not None:
+        when.append(("AdminComment", job_update.admin_comment))
     groups = (nodes, size, tuple(when))
     return tuple(Operation(verb=Verb.UPDATE, fields=fields) for fields in groups if fields)
 
 
-def user_excluded(current: Sequence[str], wrote: WroteEvent) -> tuple[str, ...]:
+def user_excluded(current: Sequence[str], applied: AppliedEvent) -> tuple[str, ...]:
     """The nodes that people exclude: what the job shows without what this plugin wrote."""
-    ours = set(wrote.exc_nodes or ())
+    ours = set(applied.exc_nodes or ())
     return tuple(name for name in current if name not in ours)
 
 
-def cleared(
-    current: Sequence[str], wrote: WroteEvent, exclusions: Sequence[Exclusion]
+def cleared_by_person(
+    current: Sequence[str], applied: AppliedEvent, exclusions: Sequence[Exclusion]
 ) -> tuple[str, ...]:
     """Nodes that this plugin excluded and a person has taken off the job's list."""
-    written, shown = set(wrote.exc_nodes or ()), set(current)
+    written, shown = set(applied.exc_nodes or ()), set(current)
     return tuple(one.node for one in exclusions if one.node in written and one.node not in shown)
 
 
-def start_is_ours(job: Job, wrote: WroteEvent) -> bool:
+def start_is_ours(job: Job, applied: AppliedEvent) -> bool:
     """Whether a pending job's begin time is Slurm's default or what was written last."""
     begin = job.eligible_time
     if begin is None or job.submit_time is None or begin <= job.submit_time + SAFE_START:
         return True
     # The default counts from the second in which the job left COMPLETING; two seconds of slack.
     default = abs(begin - job.submit_time - REQUEUE_DELAY) <= SAFE_START
-    return default or (wrote.start_time is not None and abs(begin - wrote.start_time) <= 1)
+    return default or (applied.start_time is not None and abs(begin - applied.start_time) <= 1)
 
 
-def size_is_ours(shown: int, wrote: WroteEvent, submitted: int) -> bool:
+def size_is_ours(shown: int, applied: AppliedEvent, submitted: int) -> bool:
     """Whether a job's size is the one it was submitted with or the one written last."""
-    return shown in (submitted, wrote.num_nodes)
+    return shown in (submitted, applied.num_nodes)
 
 
-def announce(
+def format_admin_comment(
     decision: Decision,
     *,
     max_restarts: int,
     step: int | None,
-    fit: Fit,
+    size: SizeChoice,
     excluded: Sequence[Exclusion],
 ) -> str:
     """The AdminComment of a restart: counters for machines, then a sentence for people."""
@@ -138,13 +140,13 @@ def announce(
     without = f"restart {decision.failures}/{max_restarts} without progress {where}"
     parts = [without if decision.failures else f"restart {where}"]
     parts += [f"excluded {one.node} ({one.evidence})" for one in excluded]
-    if fit.num_nodes is None:
-        parts.append(f"waits: {fit.reason}")
+    if size.num_nodes is None:
+        parts.append(f"waits: {size.reason}")
     tail = ": the next failure without progress is final" if decision.last_chance else ""
-    size = "-" if fit.num_nodes is None else str(fit.num_nodes)
+    nodes = "-" if size.num_nodes is None else str(size.num_nodes)
     counters = (
         f"failures={decision.failures}/{max_restarts} total={decision.total} "
-        f"step={'-' if step is None else step} nodes={size}"
+        f"step={'-' if step is None else step} nodes={nodes}"
     )
     text = f"{ADMIN_PREFIX}{counters} | {', '.join(parts)}{tail}"
     printable = "".join(char if char.isprintable() else "?" for char in text)
@@ -159,15 +161,17 @@ def merge_admin_comment(current: str, ours: str) -> str:
     return whole[:MAX_ADMIN_COMMENT]
 
 
-def first_operation(action: Action) -> tuple[Operation, ...]:
+def operations_before_update(action: Action) -> tuple[Operation, ...]:
     """What has to come before a job can be given its shape."""
     return (Operation(verb=Verb.REQUEUE),) if action is Action.REQUEUE else ()
 
 
-def last_operation(action: Action, fit: Fit, shape: Shape) -> tuple[Operation, ...]:
+def operations_after_update(
+    action: Action, size: SizeChoice, job_update: JobUpdate
+) -> tuple[Operation, ...]:
     """What comes after the job has its shape."""
     if action is Action.CANCEL:
         return (Operation(verb=Verb.CANCEL),)
-    if action is Action.RELEASE and fit.num_nodes is not None:
+    if action is Action.RELEASE and size.num_nodes is not None:
         return (Operation(verb=Verb.RELEASE),)
-    return (Operation(verb=Verb.HOLD),) if shape.held else ()
+    return (Operation(verb=Verb.HOLD),) if job_update.held else ()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from slurm_restart.core.digest import Digest
+from slurm_restart.core.job_comment import CommentRecord
 
 MINUTE, HOUR = 60, 3600
 
@@ -55,16 +55,16 @@ def _chosen(asked: int | None, default: int) -> int:
     return default if asked is None else asked
 
 
-def policy_for(digest: Digest, site: SitePolicy) -> Policy:
+def policy_for(comment_record: CommentRecord, site: SitePolicy) -> Policy:
     """The limits of a run: what its digest asks for, else the site's defaults."""
     return Policy(
-        max_restarts=digest.max_restarts,
-        num_nodes=digest.num_nodes,
-        min_nodes=digest.min_nodes,
-        evaluation=digest.mode.is_evaluation,
+        max_restarts=comment_record.max_restarts,
+        num_nodes=comment_record.num_nodes,
+        min_nodes=comment_record.min_nodes,
+        evaluation=comment_record.mode.is_evaluation,
         site=site,
-        stop_on_repeat=_chosen(digest.stop_on_repeat, site.stop_on_repeat),
-        shrink_after=_chosen(digest.shrink_after, site.shrink_after),
-        give_up_after=_chosen(digest.give_up_after, site.give_up_after),
-        exclude_for=_chosen(digest.exclude_for, site.exclude_for),
+        stop_on_repeat=_chosen(comment_record.stop_on_repeat, site.stop_on_repeat),
+        shrink_after=_chosen(comment_record.shrink_after, site.shrink_after),
+        give_up_after=_chosen(comment_record.give_up_after, site.give_up_after),
+        exclude_for=_chosen(comment_record.exclude_for, site.exclude_for),
     )

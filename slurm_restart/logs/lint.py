@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slurm_restart.core.finding import Role
-from slurm_restart.logs.engine import Engine
-from slurm_restart.logs.layers import read_layers
 from slurm_restart.logs.lines import split_label
-from slurm_restart.logs.rule import Rule
+from slurm_restart.logs.rule import LogRule
+from slurm_restart.logs.rule_matcher import RuleMatcher
+from slurm_restart.logs.rule_sources import read_rule_sources
 from slurm_restart.logs.rules import RuleSet, files_of, read_file
 
 
@@ -26,7 +26,7 @@ def lint(paths: Sequence[Path] = ()) -> Linted:
 
     That a rule of a nearer layer takes the examples of another one is what layers are for.
     """
-    found = _read(paths) if paths else read_layers()
+    found = _read(paths) if paths else read_rule_sources()
     taken = unheard(found.rules)
     return Linted(
         rules=len(found.rules),
@@ -43,13 +43,13 @@ def lint(paths: Sequence[Path] = ()) -> Linted:
     )
 
 
-def _replaced(rule: Rule, rules: Sequence[Rule]) -> str:
+def _replaced(rule: LogRule, rules: Sequence[LogRule]) -> str:
     nearer = next(one for one in rules if one.id == rule.id)
     return f"{nearer.origin}: {rule.id}: replaces that of {rule.origin} (a note only)"
 
 
 def _read(paths: Sequence[Path]) -> RuleSet:
-    rules: dict[str, Rule] = {}
+    rules: dict[str, LogRule] = {}
     problems: list[str] = []
     for file in (one for path in paths for one in (files_of(path) if path.is_dir() else [path])):
         good, wrong = read_file(file)
@@ -60,7 +60,7 @@ def _read(paths: Sequence[Path]) -> RuleSet:
     return RuleSet(rules=tuple(rules.values()), problems=tuple(problems))
 
 
-def unheard(rules: Iterable[Rule]) -> list[tuple[str, bool]]:
+def unheard(rules: Iterable[LogRule]) -> list[tuple[str, bool]]:
     """(what, whether another layer means it so) for each example that an earlier rule takes.
 
     Rules of progress are asked apart.
@@ -71,8 +71,8 @@ def unheard(rules: Iterable[Rule]) -> list[tuple[str, bool]]:
     return [*_unheard(judging), *(text for rule in asked_apart for text in _unheard([rule]))]
 
 
-def _unheard(rules: Sequence[Rule]) -> list[tuple[str, bool]]:
-    engine = Engine(rules)
+def _unheard(rules: Sequence[LogRule]) -> list[tuple[str, bool]]:
+    engine = RuleMatcher(rules)
     found = []
     for rule in rules:
         for line in rule.positive:
@@ -84,6 +84,6 @@ def _unheard(rules: Sequence[Rule]) -> list[tuple[str, bool]]:
     return found
 
 
-def _layer(rule: Rule) -> Path:
+def _layer(rule: LogRule) -> Path:
     """The directory that a rule is from."""
     return Path(rule.origin.rpartition(":")[0]).parent

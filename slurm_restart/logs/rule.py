@@ -32,7 +32,7 @@ MAX_PATTERN = 2000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Rule:
+class LogRule:
     """One pattern over a line and what it means.
 
     `pattern` is searched in the line without the rank, time and level in front, and `^` is where
@@ -70,7 +70,7 @@ def matches(pattern: str, line: str) -> re.Match[str] | None:
     return re.search(pattern, split_label(line)[1].strip())
 
 
-def build(fields: Mapping[str, Any]) -> Rule:
+def build(fields: Mapping[str, Any]) -> LogRule:
     """A rule from what a file says.
 
     Raises:
@@ -81,7 +81,7 @@ def build(fields: Mapping[str, Any]) -> Rule:
         raise BadRuleError(problems)
     examples = fields["examples"]
     texts = {key: fields[key] for key in ("id", "pattern", "meaning")}
-    rule = Rule(
+    rule = LogRule(
         **texts,
         category=_member(Category, fields, "category", problems, Category.UNKNOWN),
         role=_member(Role, fields, "role", problems, Role.NOISE),
@@ -149,7 +149,7 @@ def _member(
         return default
 
 
-def _pattern_problems(rule: Rule) -> list[str]:
+def _pattern_problems(rule: LogRule) -> list[str]:
     if len(rule.pattern) > MAX_PATTERN:
         return [f"pattern: expected at most {MAX_PATTERN} characters, got {len(rule.pattern)}"]
     try:
@@ -171,7 +171,7 @@ def _pattern_problems(rule: Rule) -> list[str]:
     return problems
 
 
-def _example_problems(rule: Rule) -> list[str]:
+def _example_problems(rule: LogRule) -> list[str]:
     return [
         f"examples.{side}: the pattern {'does not match' if expected else 'matches'} {line!r}"
         for side, lines, expected in (

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from slurm_restart.errors import ConfigError
-from slurm_restart.logs.rule import BadRuleError, Rule, build
+from slurm_restart.logs.rule import BadRuleError, LogRule, build
 
 PACKAGE_RULES = Path(__file__).with_name("rules.d")
 """The package's directory of rules, one file a family, read in the order of their names."""
@@ -23,13 +23,13 @@ class RuleSet:
     A problem is `FILE:LINE: RULE: key: what is wrong`.
     """
 
-    rules: tuple[Rule, ...]
+    rules: tuple[LogRule, ...]
     problems: tuple[str, ...]
-    replaced: tuple[Rule, ...] = ()
+    replaced: tuple[LogRule, ...] = ()
     """Rules that a nearer layer has one of the same id for."""
 
 
-def load_rules(*extra: Path, site: Path | None = SITE_RULES) -> tuple[Rule, ...]:
+def load_rules(*extra: Path, site: Path | None = SITE_RULES) -> tuple[LogRule, ...]:
     """All good rules; see `read_rules`, which also says what was refused and why."""
     return read_rules(*extra, site=site).rules
 
@@ -46,9 +46,9 @@ def read_rules(*extra: Path, site: Path | None = SITE_RULES) -> RuleSet:
         site: a directory of `*.yaml` files, read in the order of their names; None: none.
     """
     site_files = files_of(site) if site is not None else []
-    rules: dict[str, Rule] = {}
+    rules: dict[str, LogRule] = {}
     problems: list[str] = []
-    replaced: list[Rule] = []
+    replaced: list[LogRule] = []
     for path in (*extra, *site_files, *files_of(PACKAGE_RULES)):
         layer, wrong = read_file(path)
         problems += wrong
@@ -61,13 +61,13 @@ def files_of(directory: Path) -> list[Path]:
     return sorted(directory.glob("*.yaml"))
 
 
-def read_file(path: Path) -> tuple[list[Rule], list[str]]:
+def read_file(path: Path) -> tuple[list[LogRule], list[str]]:
     """The good rules of one file, and the problems of the others."""
     try:
         nodes = _nodes(path, _text(path))
     except ConfigError as error:
         return [], list(error.problems)
-    rules: dict[str, Rule] = {}
+    rules: dict[str, LogRule] = {}
     problems: list[str] = []
     for node in nodes:
         try:
@@ -79,7 +79,7 @@ def read_file(path: Path) -> tuple[list[Rule], list[str]]:
     return list(rules.values()), problems
 
 
-def _add(rules: dict[str, Rule], rule: Rule) -> None:
+def _add(rules: dict[str, LogRule], rule: LogRule) -> None:
     if rules.setdefault(rule.id, rule) is not rule:
         raise BadRuleError(["id: given twice in this file"])
 

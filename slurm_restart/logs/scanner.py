@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from heapq import merge
 
 from slurm_restart.core.finding import Finding
-from slurm_restart.logs.counting import Count, count_line_feeds
-from slurm_restart.logs.engine import Engine
+from slurm_restart.logs.finding_collector import FindingCollector
+from slurm_restart.logs.line_counting import Count, count_line_feeds
 from slurm_restart.logs.lines import without_escapes
 from slurm_restart.logs.literals import line_end
-from slurm_restart.logs.reader import Reader
-from slurm_restart.logs.rule import Rule
+from slurm_restart.logs.rule import LogRule
+from slurm_restart.logs.rule_matcher import RuleMatcher
 from slurm_restart.logs.tracebacks import STRUCTURE
 
 MAX_LINE = 16 * 1024
@@ -25,9 +25,9 @@ SMALL = "python"
 """The finder for a process that is to stay small: Hyperscan's compiler takes 10 MB more."""
 
 
-def make_engine(rules: Sequence[Rule], finder: str | None = None) -> Engine:
+def make_matcher(rules: Sequence[LogRule], finder: str | None = None) -> RuleMatcher:
     """The engine for scanners; see `Engine`."""
-    return Engine(rules, also=STRUCTURE, finder=finder)
+    return RuleMatcher(rules, also=STRUCTURE, finder=finder)
 
 
 class LogScanner:
@@ -38,8 +38,8 @@ class LogScanner:
         count: how line feeds are counted.
     """
 
-    def __init__(self, engine: Engine, count: Count = count_line_feeds) -> None:
-        self._blocks = _Blocks(engine, Reader(engine), count)
+    def __init__(self, engine: RuleMatcher, count: Count = count_line_feeds) -> None:
+        self._blocks = _Blocks(engine, FindingCollector(engine), count)
         self._tail = b""
         self._waiting = bytearray()
 
@@ -93,7 +93,7 @@ def _cut(data: bytes) -> tuple[bytes, bytes]:
     return data[:end], data[end:]
 
 
-def _coloured(block: bytes, engine: Engine) -> list[tuple[int, int]] | None:
+def _coloured(block: bytes, engine: RuleMatcher) -> list[tuple[int, int]] | None:
     """(start, end) of the lines that may match a rule once their escape sequences are gone.
 
     None: there are many of them, so that a block without them is cheaper.
@@ -121,7 +121,9 @@ class _Blocks:
         line: number of the next line.
     """
 
-    def __init__(self, engine: Engine, reader: Reader, count: Count, line: int = 1) -> None:
+    def __init__(
+        self, engine: RuleMatcher, reader: FindingCollector, count: Count, line: int = 1
+    ) -> None:
         self._engine = engine
         self._count = count
         self.reader = reader
@@ -145,7 +147,7 @@ class _Blocks:
 class _Walk:
     """The way through one block, from its beginning to its end."""
 
-    def __init__(self, block: bytes, reader: Reader, count: Count, line: int) -> None:
+    def __init__(self, block: bytes, reader: FindingCollector, count: Count, line: int) -> None:
         self._block = block
         self._count = count
         self._reader = reader

@@ -21,7 +21,7 @@ CODE = re.compile(r" {4,}(?:raise|return|assert|self\.|if|with|for|yield|await)\
 
 
 @dataclass(slots=True)
-class Trace:
+class TracebackState:
     """Where one rank is in printing exceptions."""
 
     chained: bool = False

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from slurm_restart.errors import UsageError
 from slurm_restart.slurm.commands import Commands
-from slurm_restart.slurm.port import Slurm
+from slurm_restart.slurm.interface import Slurm
 
 COMMANDS, RPC = "commands", "rpc"
 

@@ -10,7 +10,8 @@ from slurm_restart.core.hostlist import expand
 from slurm_restart.core.job import Job, NodeState
 from slurm_restart.errors import JobNotFoundError, SlurmError, SlurmUnavailableError
 from slurm_restart.slurm import parse
-from slurm_restart.slurm.ask import Asker
+from slurm_restart.slurm.client import CommandClient
+from slurm_restart.slurm.error_messages import error_for, ignored_a_value
 from slurm_restart.slurm.parse_nodes import (
     parse_cluster_name,
     parse_nodes,
@@ -18,7 +19,6 @@ from slurm_restart.slurm.parse_nodes import (
     parse_reservation,
 )
 from slurm_restart.slurm.process import Call, Completed, run
-from slurm_restart.slurm.refusal import ignored_a_value, refusal
 
 BASE_STATES_SINCE = (24, 11)
 """From this release on, Slurm tells the base state of a COMPLETING job."""
@@ -48,7 +48,7 @@ class Commands:
         *,
         tell: Callable[[str], None] | None = None,
     ) -> None:
-        self._asker = Asker(
+        self._asker = CommandClient(
             None if bin_dir is None else os.fspath(bin_dir),
             None if slurm_conf is None else os.fspath(slurm_conf),
             timeout,
@@ -144,7 +144,7 @@ class Commands:
         what = f"update job {job_id}"
         answer = self._ask(what, "scontrol", "update", f"JobId={job_id:d}", *pairs)
         if ignored_a_value(answer):
-            raise refusal(answer, what)
+            raise error_for(answer, what)
 
     def requeue(self, job_id: int) -> None:
         """Requeue; a job that is pending already is left as it is, without an error."""
@@ -167,7 +167,7 @@ class Commands:
         # Without -v, scancel says nothing of a job that it does not know, and exits with 0.
         answer = self._ask(f"cancel job {job_id}", "scancel", "-v", f"{job_id:d}")
         if "Invalid job id specified" in answer.stderr:
-            raise refusal(answer, f"cancel job {job_id}")
+            raise error_for(answer, f"cancel job {job_id}")
 
     def submit(self, script: str, options: Sequence[str], *, test_only: bool = False) -> str:
         """Hand the path of a script to sbatch, once, in the caller's whole environment.
@@ -185,7 +185,7 @@ class Commands:
             timeout=self._asker.timeout,
         )
         if answer.code != 0:
-            raise refusal(answer, "sbatch")
+            raise error_for(answer, "sbatch")
         if test_only:
             return answer.stderr.strip()
         if self._tell is not None:

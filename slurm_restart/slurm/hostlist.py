@@ -8,7 +8,7 @@ _SHORT = 8
 _NUMBER = re.compile(r"([0-9]+)")
 
 
-def fold(names: Iterable[str]) -> str:
+def format_hostlist(names: Iterable[str]) -> str:
     """The hostlist of some names; each once, in natural order."""
     unique = sorted(set(names), key=_natural)
     if len(unique) <= _SHORT:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from slurm_restart.errors import UsageError
 from slurm_restart.submit.option import Argument, Option
 from slurm_restart.submit.options import OptionTable
-from slurm_restart.trainer.checker import nearest
+from slurm_restart.trainer.config_checker import nearest
 from slurm_restart.trainer.settings import Given
 
 _HETEROGENEOUS = (
@@ -16,7 +16,7 @@ _HETEROGENEOUS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Use:
+class GivenOption:
     """An option that a person gave. `value` is None for an option without one."""
 
     option: Option
@@ -36,7 +36,7 @@ class Use:
 class CommandLine:
     """What was given: options, the trainer's config, and what stands behind `--`."""
 
-    uses: list[Use] = field(default_factory=list)
+    uses: list[GivenOption] = field(default_factory=list)
     operands: list[str] = field(default_factory=list)
     trainer_arguments: tuple[str, ...] = ()
 
@@ -67,7 +67,7 @@ def parse(arguments: Sequence[str], table: OptionTable) -> CommandLine:
     return line
 
 
-def _long(word: str, rest: list[str], table: OptionTable) -> Use:
+def _long(word: str, rest: list[str], table: OptionTable) -> GivenOption:
     name, equals, value = word[2:].partition("=")
     found = table.named(name) if name else ()
     if len(found) != 1:
@@ -82,7 +82,7 @@ def _long(word: str, rest: list[str], table: OptionTable) -> Use:
             equals = "="
         case _:
             pass
-    return Use(option=option, value=value if equals else None, origin=origin)
+    return GivenOption(option=option, value=value if equals else None, origin=origin)
 
 
 def _unknown(name: str, found: Sequence[Option], table: OptionTable) -> str:
@@ -97,9 +97,9 @@ def _unknown(name: str, found: Sequence[Option], table: OptionTable) -> str:
     )
 
 
-def _short(word: str, rest: list[str], table: OptionTable) -> list[Use]:
+def _short(word: str, rest: list[str], table: OptionTable) -> list[GivenOption]:
     """A group such as `-vN4`: flags, and at its end perhaps an option with its argument."""
-    uses: list[Use] = []
+    uses: list[GivenOption] = []
     for index, letter in enumerate(word[1:], start=1):
         origin = f"-{letter}"
         option = table.by_short.get(letter)
@@ -109,12 +109,12 @@ def _short(word: str, rest: list[str], table: OptionTable) -> list[Use]:
             )
         origin = f"-{letter} (--{option.name})"
         if option.argument is Argument.NONE:
-            uses.append(Use(option=option, value=None, origin=origin))
+            uses.append(GivenOption(option=option, value=None, origin=origin))
             continue
         value: str | None = word[index + 1 :] or None
         if value is None and option.argument is Argument.REQUIRED:
             value = _next(origin, rest)
-        uses.append(Use(option=option, value=value, origin=origin))
+        uses.append(GivenOption(option=option, value=value, origin=origin))
         break
     return uses
 
@@ -125,7 +125,7 @@ def _next(origin: str, rest: list[str]) -> str:
     return rest.pop(0)
 
 
-def from_environment(environ: Mapping[str, str], table: OptionTable) -> list[Use]:
+def from_environment(environ: Mapping[str, str], table: OptionTable) -> list[GivenOption]:
     """The options that variables such as SBATCH_PARTITION stand for."""
     uses = []
     for option in table.by_name.values():
@@ -137,20 +137,22 @@ def from_environment(environ: Mapping[str, str], table: OptionTable) -> list[Use
     return uses
 
 
-def _from_variable(option: Option, variable: str, value: str) -> Use | None:
+def _from_variable(option: Option, variable: str, value: str) -> GivenOption | None:
     """As sbatch reads it: a flag is set by an empty text, `yes` or a number but 0."""
     if option.argument is Argument.NONE or (option.name == "requeue" and value != "expedite"):
         if value and value.lower() != "yes" and not (value.isdigit() and int(value)):
             return None
-        return Use(option=option, value=None, origin=variable)
+        return GivenOption(option=option, value=None, origin=variable)
     if option.argument is Argument.OPTIONAL:
-        return Use(option=option, value=value or None, origin=variable)
-    return Use(option=option, value=value, origin=variable)
+        return GivenOption(option=option, value=value or None, origin=variable)
+    return GivenOption(option=option, value=value, origin=variable)
 
 
-def from_settings(sbatch: Mapping[str, Given], table: OptionTable) -> tuple[list[Use], list[str]]:
+def from_settings(
+    sbatch: Mapping[str, Given], table: OptionTable
+) -> tuple[list[GivenOption], list[str]]:
     """The options of settings files, and every problem with them."""
-    uses: list[Use] = []
+    uses: list[GivenOption] = []
     problems: list[str] = []
     for name, given in sbatch.items():
         option = table.by_name.get(name)
@@ -164,16 +166,16 @@ def from_settings(sbatch: Mapping[str, Given], table: OptionTable) -> tuple[list
             problems.append(f"{given.origin}: expected a value, got true")
         else:
             value = given.value if isinstance(given.value, str) else None
-            uses.append(Use(option=option, value=value, origin=given.origin))
+            uses.append(GivenOption(option=option, value=value, origin=given.origin))
     return uses, problems
 
 
-def layered(layers: Sequence[Sequence[Use]]) -> dict[str, Use]:
+def layered(layers: Sequence[Sequence[GivenOption]]) -> dict[str, GivenOption]:
     """One use for each option, the later layer over the earlier; they keep their order.
 
     Options of one layer that exclude each other all stay: sbatch has a message for that.
     """
-    result: dict[str, Use] = {}
+    result: dict[str, GivenOption] = {}
     for uses in layers:
         here = {use.option.name for use in uses}
         for use in uses:

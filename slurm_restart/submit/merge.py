@@ -4,9 +4,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from slurm_restart.core.digest import Digest, is_managed, to_comment
-from slurm_restart.submit.argv import Use
-from slurm_restart.submit.option import COMMENT_LIMIT, Fate
+from slurm_restart.core.job_comment import CommentRecord, format_comment, is_managed
+from slurm_restart.submit.argv import GivenOption
+from slurm_restart.submit.option import COMMENT_LIMIT, OptionHandling
 
 SIGNAL_LEAD = 120
 """Seconds before the time limit at which the supervisor is told, unless --signal says another."""
@@ -25,7 +25,7 @@ class JobFacts:
 
     nodes: int
     can_shrink: bool
-    digest: Digest | None
+    comment_record: CommentRecord | None
     """None: the config has no autorestart."""
     name: str
     """The job's name where none is given."""
@@ -36,14 +36,16 @@ class JobFacts:
     @property
     def managed(self) -> bool:
         """Whether the job is restarted."""
-        return self.digest is not None
+        return self.comment_record is not None
 
 
 class Refusal(Exception):  # noqa: N818 - an answer to a person, collected where it is caught
     """Why an option cannot be had."""
 
 
-def sbatch_arguments(uses: Mapping[str, Use], job: JobFacts) -> tuple[tuple[str, ...], list[str]]:
+def sbatch_arguments(
+    uses: Mapping[str, GivenOption], job: JobFacts
+) -> tuple[tuple[str, ...], list[str]]:
     """The arguments for sbatch before the script, and what has to be refused, as whole lines."""
     arguments: list[str] = []
     problems: list[str] = []
@@ -56,33 +58,33 @@ def sbatch_arguments(uses: Mapping[str, Use], job: JobFacts) -> tuple[tuple[str,
     return tuple(arguments), problems
 
 
-def _merged(use: Use, job: JobFacts) -> list[str]:
+def _merged(use: GivenOption, job: JobFacts) -> list[str]:
     option = use.option
     if use.value is not None and "\0" in use.value:
         raise Refusal("expected text without NUL characters")
-    match option.fate:
-        case Fate.PASSED:
+    match option.handling:
+        case OptionHandling.PASSED:
             return [use.argument] * use.count
-        case Fate.FIXED_SIZE if not job.can_shrink:
+        case OptionHandling.FIXED_SIZE if not job.can_shrink:
             return [use.argument]
-        case Fate.MERGED:
+        case OptionHandling.MERGED:
             return _MERGES[option.name](use, job)
-        case Fate.ANSWERED if use.origin.startswith("-"):
+        case OptionHandling.ANSWERED if use.origin.startswith("-"):
             return []
-        case Fate.ANSWERED:
+        case OptionHandling.ANSWERED:
             raise Refusal("refused here: give it on the command line")
         case _:
             raise Refusal(f"refused: {option.note}")
 
 
-def _own(uses: Mapping[str, Use], job: JobFacts) -> list[str]:
+def _own(uses: Mapping[str, GivenOption], job: JobFacts) -> list[str]:
     """What csx-sbatch asks for itself. sbatch takes the last of two equal options."""
     own = [f"--nodes={job.nodes}", "--exclusive", "--open-mode=append", _signal_argument(uses)]
     if "job-name" not in uses:
         own.append(f"--job-name={job.name}")
-    if job.digest is not None:
+    if job.comment_record is not None:
         comment = uses["comment"].value if "comment" in uses else ""
-        own += ["--requeue", f"--comment={to_comment(job.digest, comment or '')}"]
+        own += ["--requeue", f"--comment={format_comment(job.comment_record, comment or '')}"]
     if not job.first:
         own.append("--kill-on-invalid-dep=yes")
     if job.after is not None:
@@ -90,14 +92,14 @@ def _own(uses: Mapping[str, Use], job: JobFacts) -> list[str]:
     return own
 
 
-def signal_lead(uses: Mapping[str, Use]) -> int:
+def signal_lead(uses: Mapping[str, GivenOption]) -> int:
     """Seconds before the time limit at which the supervisor is told."""
     use = uses.get("signal")
     match = _SIGNAL.fullmatch(use.value or "") if use is not None else None
     return SIGNAL_LEAD if match is None else int(match["lead"] or 60)
 
 
-def _signal_argument(uses: Mapping[str, Use]) -> str:
+def _signal_argument(uses: Mapping[str, GivenOption]) -> str:
     use = uses.get("signal")
     match = _SIGNAL.fullmatch(use.value or "") if use is not None else None
     overlap = "R" if match is not None and "R" in (match["flags"] or "").upper() else ""
@@ -107,7 +109,7 @@ def _signal_argument(uses: Mapping[str, Use]) -> str:
 # --- One function for each merged option: the arguments that it adds to those of `_own` ----------
 
 
-def _signal(use: Use, _job: JobFacts) -> list[str]:
+def _signal(use: GivenOption, _job: JobFacts) -> list[str]:
     match = _SIGNAL.fullmatch(use.value or "")
     if match is None or int(match["lead"] or 60) not in range(1, _MAX_LEAD + 1):
         raise Refusal(f"expected B:USR1@SECONDS, got {use.value!r}")
@@ -118,7 +120,7 @@ def _signal(use: Use, _job: JobFacts) -> list[str]:
     return []
 
 
-def _comment(use: Use, job: JobFacts) -> list[str]:
+def _comment(use: GivenOption, job: JobFacts) -> list[str]:
     text = use.value or ""
     size = len(text.encode(errors="surrogateescape"))
     if size > COMMENT_LIMIT:
@@ -130,7 +132,7 @@ def _comment(use: Use, job: JobFacts) -> list[str]:
     return [] if job.managed else [use.argument]
 
 
-def _nodes(use: Use, job: JobFacts) -> list[str]:
+def _nodes(use: GivenOption, job: JobFacts) -> list[str]:
     low, _, high = (use.value or "").partition("-")
     if not low.isdigit() or (high and high != low):
         raise Refusal(f"expected one number of nodes, got {use.value!r}")
@@ -142,11 +144,11 @@ def _nodes(use: Use, job: JobFacts) -> list[str]:
     return []
 
 
-def _first_only(use: Use, job: JobFacts) -> list[str]:
+def _first_only(use: GivenOption, job: JobFacts) -> list[str]:
     return [use.argument] if job.first else []
 
 
-def _constraint(use: Use, job: JobFacts) -> list[str]:
+def _constraint(use: GivenOption, job: JobFacts) -> list[str]:
     if job.can_shrink and _COUNTED_NODES.search(use.value or ""):
         raise Refusal(
             "refused with node counts (`*N`), which fewer nodes cannot satisfy: set min_num_csx "
@@ -155,41 +157,41 @@ def _constraint(use: Use, job: JobFacts) -> list[str]:
     return [use.argument]
 
 
-def _exclusive(use: Use, _job: JobFacts) -> list[str]:
+def _exclusive(use: GivenOption, _job: JobFacts) -> list[str]:
     if use.value is not None:
         raise Refusal(f"expected no value, got {use.value!r}: {use.option.note}")
     return []
 
 
-def _no_kill(use: Use, _job: JobFacts) -> list[str]:
+def _no_kill(use: GivenOption, _job: JobFacts) -> list[str]:
     if use.value not in ("off", "no"):
         raise Refusal(use.option.note)
     return []
 
 
-def _open_mode(use: Use, _job: JobFacts) -> list[str]:
+def _open_mode(use: GivenOption, _job: JobFacts) -> list[str]:
     if (use.value or "").lower() not in ("a", "append"):
         raise Refusal(f"expected append, got {use.value!r}: {use.option.note}")
     return []
 
 
-def _requeue(use: Use, job: JobFacts) -> list[str]:
+def _requeue(use: GivenOption, job: JobFacts) -> list[str]:
     if use.value is not None:
         raise Refusal(f"expected no value, got {use.value!r}: {use.option.note}")
     return [] if job.managed else [use.argument]
 
 
-def _no_requeue(use: Use, job: JobFacts) -> list[str]:
+def _no_requeue(use: GivenOption, job: JobFacts) -> list[str]:
     if job.managed:
         raise Refusal(use.option.note)
     return [use.argument]
 
 
-def _as_given(use: Use, _job: JobFacts) -> list[str]:
+def _as_given(use: GivenOption, _job: JobFacts) -> list[str]:
     return [use.argument]
 
 
-_MERGES: dict[str, Callable[[Use, JobFacts], list[str]]] = {
+_MERGES: dict[str, Callable[[GivenOption, JobFacts], list[str]]] = {
     "comment": _comment,
     "constraint": _constraint,
     "dependency": _first_only,

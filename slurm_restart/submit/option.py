@@ -14,7 +14,7 @@ class Argument(Enum):
     OPTIONAL = "optional"
 
 
-class Fate(Enum):
+class OptionHandling(Enum):
     """What csx-sbatch does with an option that a person gives."""
 
     PASSED = "passed"
@@ -35,7 +35,7 @@ class Option:
     name: str
     short: str | None
     argument: Argument
-    fate: Fate
+    handling: OptionHandling
     note: str = ""
     variables: tuple[str, ...] = ()
     """Environment variables that stand for the option."""

@@ -1,6 +1,6 @@
 """The rows of the table of options, in the order of sbatch's manual."""
 
-from slurm_restart.submit.option import COMMENT_LIMIT, Argument, Fate, Option
+from slurm_restart.submit.option import COMMENT_LIMIT, Argument, Option, OptionHandling
 
 _NO, _REQUIRED, _OPTIONAL = Argument.NONE, Argument.REQUIRED, Argument.OPTIONAL
 _SRUN = "put it on the srun of `command`"
@@ -30,7 +30,7 @@ _OTHER_USER = "run directories belong to who submits: run csx-sbatch as that use
 def _row(
     names: str,
     argument: Argument = _REQUIRED,
-    fate: Fate = Fate.PASSED,
+    handling: OptionHandling = OptionHandling.PASSED,
     note: str = "",
     *,
     env: str = "",
@@ -42,7 +42,7 @@ def _row(
         name=name,
         short=short or None,
         argument=argument,
-        fate=fate,
+        handling=handling,
         note=note,
         variables=tuple(env.split()),
         excludes=tuple(excludes.split()),
@@ -50,19 +50,19 @@ def _row(
 
 
 def _refused(names: str, note: str, argument: Argument = _REQUIRED, *, env: str = "") -> Option:
-    return _row(names, argument, Fate.REFUSED, note, env=env)
+    return _row(names, argument, OptionHandling.REFUSED, note, env=env)
 
 
 def _fixed(names: str, note: str, argument: Argument = _REQUIRED, *, env: str = "") -> Option:
-    return _row(names, argument, Fate.FIXED_SIZE, note, env=env)
+    return _row(names, argument, OptionHandling.FIXED_SIZE, note, env=env)
 
 
 def _merged(names: str, note: str, argument: Argument = _REQUIRED, *, env: str = "") -> Option:
-    return _row(names, argument, Fate.MERGED, note, env=env)
+    return _row(names, argument, OptionHandling.MERGED, note, env=env)
 
 
 def _answered(names: str, note: str, argument: Argument = _NO) -> Option:
-    return _row(names, argument, Fate.ANSWERED, note)
+    return _row(names, argument, OptionHandling.ANSWERED, note)
 
 
 OWN: tuple[Option, ...] = (
@@ -110,7 +110,12 @@ SBATCH: tuple[Option, ...] = (
     _fixed("cores-per-socket", _GEOMETRY),
     _row("cpu-freq", env="SBATCH_CPU_FREQ_REQ"),
     _row("cpus-per-gpu", env="SBATCH_CPUS_PER_GPU", excludes="cpus-per-task"),
-    _row("cpus-per-task c", fate=Fate.FIXED_SIZE, note=_GEOMETRY, excludes="cpus-per-gpu"),
+    _row(
+        "cpus-per-task c",
+        handling=OptionHandling.FIXED_SIZE,
+        note=_GEOMETRY,
+        excludes="cpus-per-gpu",
+    ),
     _row("deadline"),
     _row("delay-boot", env="SBATCH_DELAY_BOOT"),
     _merged(
@@ -186,7 +191,7 @@ SBATCH: tuple[Option, ...] = (
     _row(
         "no-requeue",
         _NO,
-        Fate.MERGED,
+        OptionHandling.MERGED,
         "refused where the config has autorestart, which works by requeuing: take that block out",
         env="SBATCH_NO_REQUEUE",
         excludes="requeue",
@@ -227,7 +232,7 @@ SBATCH: tuple[Option, ...] = (
     _row(
         "requeue",
         _OPTIONAL,
-        Fate.MERGED,
+        OptionHandling.MERGED,
         "always set where the config has autorestart; refused as =expedite, because the owner "
         "cannot update such a job while it restarts",
         env="SBATCH_REQUEUE",

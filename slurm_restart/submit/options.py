@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from slurm_restart.submit.option import Argument, Fate, Option
+from slurm_restart.submit.option import Argument, Option, OptionHandling
 from slurm_restart.submit.option_rows import OWN, SBATCH
 
 
@@ -28,6 +28,6 @@ def _site_option(text: str) -> Option:
         name=text.removesuffix("="),
         short=None,
         argument=argument,
-        fate=Fate.PASSED,
+        handling=OptionHandling.PASSED,
         note="an option of this site",
     )

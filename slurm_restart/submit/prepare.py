@@ -6,21 +6,21 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from slurm_restart.core.digest import MAX_NODES, Mode
+from slurm_restart.core.job_comment import MAX_NODES, Mode
 from slurm_restart.errors import ConfigError, UsageError
 from slurm_restart.logs.rules import read_file
 from slurm_restart.submit.argv import CommandLine, from_environment, from_settings, layered
 from slurm_restart.submit.directories import directory_problem
+from slurm_restart.submit.job_plan import SubmissionRequest, SubmitContext, plan_job, value_of
 from slurm_restart.submit.merge import sbatch_arguments
+from slurm_restart.submit.notices import notes, warnings
 from slurm_restart.submit.options import OptionTable
-from slurm_restart.submit.planning import Order, Surroundings, plan_job, value_of
-from slurm_restart.submit.remarks import notes, warnings
-from slurm_restart.submit.render import syntax_problem
+from slurm_restart.submit.render_script import syntax_problem
 from slurm_restart.submit.submission import PhaseJob, Submission
 from slurm_restart.trainer import yaml_lines
-from slurm_restart.trainer.layers import Layer, config_layer
 from slurm_restart.trainer.phases import Phase, read_phases
 from slurm_restart.trainer.settings import Settings, combine
+from slurm_restart.trainer.settings_files import SettingsLayer, config_layer
 
 _OUTSIDE_FILES = ("-", "SBATCH_", "SLURM_")
 """How the names of options and variables begin; of a file, the problem starts with its path."""
@@ -38,7 +38,7 @@ _OVERRIDES: dict[str, str] = {
 
 
 def prepare(
-    line: CommandLine, table: OptionTable, files: Sequence[Layer], around: Surroundings
+    line: CommandLine, table: OptionTable, files: Sequence[SettingsLayer], context: SubmitContext
 ) -> Submission:
     """Check a submission and plan its jobs. Nothing is created.
 
@@ -54,19 +54,19 @@ def prepare(
     phases, phase_problems = read_phases(document, mode, section_required=settings.command is None)
     file_problems += phase_problems
     from_files, option_problems = from_settings(settings.sbatch, table)
-    uses = layered([from_files, from_environment(around.environ, table), line.uses])
-    order = Order(
+    uses = layered([from_files, from_environment(context.environ, table), line.uses])
+    order = SubmissionRequest(
         document=document,
         mode=mode,
         settings=settings,
         uses=uses,
         num_csx=num_csx,
         arguments=line.trainer_arguments,
-        work_dir=around.cwd / (value_of(uses, "chdir") or "."),
+        work_dir=context.cwd / (value_of(uses, "chdir") or "."),
         run=secrets.token_hex(8),
         phases=len(phases),
     )
-    jobs = tuple(plan_job(order, phase, around) for phase in phases)
+    jobs = tuple(plan_job(order, phase, context) for phase in phases)
     file_problems += option_problems + _setup_problems(settings)
     file_problems += _rules_problems(settings, order.rule_files)
     for phase, job in zip(phases, jobs, strict=True):
@@ -129,7 +129,7 @@ def _config_path(line: CommandLine) -> Path:
     return Path(line.operands[0])
 
 
-def _phase_problems(order: Order, phase: Phase, job: PhaseJob) -> list[str]:
+def _phase_problems(order: SubmissionRequest, phase: Phase, job: PhaseJob) -> list[str]:
     document, size = order.document, job.size
     problems = []
     least = phase.autorestart.min_num_csx if phase.autorestart is not None else 1
@@ -163,7 +163,7 @@ def _rules_problems(settings: Settings, files: Sequence[Path]) -> list[str]:
     return [f"{settings.rules_origin}: {problem}" for problem in problems]
 
 
-def _argument_problems(order: Order) -> list[str]:
+def _argument_problems(order: SubmissionRequest) -> list[str]:
     """Trainer options that would undo what an attempt is given, for the default trainer."""
     if order.settings.command is not None:
         return []

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from slurm_restart.submit.option import Argument, Fate, Option
+from slurm_restart.submit.option import Argument, Option, OptionHandling
 from slurm_restart.submit.option_rows import LEFT_TO_SBATCH, OWN, SBATCH
 
 _HEAD = """\
@@ -59,9 +59,9 @@ def _line(option: Option) -> str:
     if option.short:
         names.insert(0, f"`-{option.short}`")
     variables = " ".join(f"`{name}`" for name in option.variables)
-    fate = "**refused**" if option.fate is Fate.REFUSED else option.fate.value
+    handling = "**refused**" if option.handling is OptionHandling.REFUSED else option.handling.value
     note = option.note.replace("|", "\\|")
-    return f"| {' '.join(names)} | {variables} | {fate} | {note} |".replace("|  |", "| |")
+    return f"| {' '.join(names)} | {variables} | {handling} | {note} |".replace("|  |", "| |")
 
 
 if __name__ == "__main__":

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from slurm_restart.core.digest import MAX_NODES
+from slurm_restart.core.job_comment import MAX_NODES
 from slurm_restart.trainer.phases import Phase
 
 
 @dataclass(frozen=True, kw_only=True)
-class Size:
+class JobSize:
     """A full-size attempt, and the smallest."""
 
     num_csx: int
@@ -23,7 +23,7 @@ class Size:
 
 def size_of(
     phase: Phase, *, asked_csx: int | None, asked_nodes: int | None, csx_per_node: int
-) -> Size:
+) -> JobSize:
     """The size of a phase.
 
     Args:
@@ -36,7 +36,7 @@ def size_of(
     if num_csx is None:
         num_csx = 1 if asked_nodes is None else min(asked_nodes, MAX_NODES) * csx_per_node
     least = phase.autorestart.min_num_csx if phase.autorestart is not None else num_csx
-    return Size(
+    return JobSize(
         num_csx=num_csx,
         csx_per_node=csx_per_node,
         num_nodes=_ceil(num_csx, csx_per_node),

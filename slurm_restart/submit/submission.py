@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slurm_restart.submit.argv import Use
+from slurm_restart.submit.argv import GivenOption
 from slurm_restart.submit.interpreter import supervisor_command
 from slurm_restart.submit.merge import JobFacts, sbatch_arguments
-from slurm_restart.submit.render import render
-from slurm_restart.submit.size import Size
+from slurm_restart.submit.render_script import render
+from slurm_restart.submit.size import JobSize
 from slurm_restart.trainer.config import dump
 from slurm_restart.trainer.plan import RunPlan, SlurmAccess
 
@@ -20,10 +20,10 @@ class PhaseJob:
     """One phase: a job to be, with its run directory to be."""
 
     plan: RunPlan
-    size: Size
+    size: JobSize
     name: str
     """The job's name where none is given."""
-    uses: Mapping[str, Use]
+    uses: Mapping[str, GivenOption]
     setup: tuple[str, ...]
     rules: tuple[Path, ...]
     """Files of rules over log lines, the nearest first; they are copied."""
@@ -41,7 +41,7 @@ class PhaseJob:
         return JobFacts(
             nodes=self.plan.num_nodes,
             can_shrink=self.size.can_shrink,
-            digest=self.plan.digest,
+            comment_record=self.plan.comment_record,
             name=self.name,
             first=self.plan.phase == 0,
             after=after,

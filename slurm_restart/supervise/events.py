@@ -6,47 +6,47 @@ import socket
 import threading
 from dataclasses import dataclass
 
-from slurm_restart.supervise.prepare import Prepared
+from slurm_restart.supervise.prepare_attempt import Prepared
 from slurm_restart.trainer.plan import RunPlan
 
 
 @dataclass(frozen=True, slots=True)
-class Signalled:
+class SignalReceived:
     """A signal came."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class PlanLoaded:
     """The plan was read."""
 
     plan: RunPlan
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class AttemptPrepared:
     """The attempt is prepared."""
 
     prepared: Prepared
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class PreparationFailed:
     """The attempt cannot be prepared."""
 
     error: Exception
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
+class TrainerStarted:
     """The guardian has started the trainer."""
 
     pid: int
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class TrainerEnded:
     """The trainer has ended; `status` as waitpid tells it."""
 
     status: int
@@ -58,11 +58,20 @@ class Superseded:
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class ReaperExited:
     """The guardian has ended, most often because nothing is left to guard."""
 
 
-Event = Signalled | Planned | Ready | Failed | Started | Ended | Superseded | Gone
+Event = (
+    SignalReceived
+    | PlanLoaded
+    | AttemptPrepared
+    | PreparationFailed
+    | TrainerStarted
+    | TrainerEnded
+    | Superseded
+    | ReaperExited
+)
 Events = queue.SimpleQueue[Event]
 """Its `put` may be called in a signal handler."""
 
@@ -81,9 +90,9 @@ class Listener(threading.Thread):
             for line in self._channel.makefile("rb", buffering=4096):
                 message = json.loads(line)
                 if "started" in message:
-                    self._events.put(Started(message["started"]))
+                    self._events.put(TrainerStarted(message["started"]))
                 else:
-                    self._events.put(Ended(message["ended"]))
+                    self._events.put(TrainerEnded(message["ended"]))
         except OSError:
             pass  # reset by a guardian that was killed: the same as its end of file
-        self._events.put(Gone())
+        self._events.put(ReaperExited())

@@ -42,7 +42,7 @@ def signal_group(group: int, number: int) -> None:
 
 
 def signal_descendants(
-    root: int, number: int, *, but_group: int | None = None, told_group: int | None = None
+    root: int, number: int, *, but_group: int | None = None, already_signalled: int | None = None
 ) -> None:
     """Send a signal to everything below a process.
 
@@ -50,11 +50,11 @@ def signal_descendants(
         root: the process.
         number: the signal.
         but_group: a process group that is left out.
-        told_group: one that has had the signal: whoever in it has a handler may be at work on it,
-            and does not get it again. Whoever has none would be dead, had it not been born just
-            then, when its parent's handler caught the signal in its stead.
+        already_signalled: a process group that has had the signal. Processes in it that have a
+            handler may be handling it and are skipped; one without a handler was forked after the
+            signal was sent.
     """
-    told = set(descendants(root)) - set(descendants(root, but_group=told_group))
+    told = set(descendants(root)) - set(descendants(root, but_group=already_signalled))
     for pid in descendants(root, but_group=but_group):
         if pid in told and _handles(pid, number):
             continue

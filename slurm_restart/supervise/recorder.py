@@ -11,15 +11,15 @@ from dataclasses import replace
 
 from slurm_restart.core.category import Category
 from slurm_restart.errors import CsxError
-from slurm_restart.slurm.hostlist import fold
-from slurm_restart.supervise.conclude import Conclusion
-from slurm_restart.supervise.judge import expect, told
-from slurm_restart.supervise.prepare import Prepared
-from slurm_restart.supervise.settle import settle_earlier
+from slurm_restart.slurm.hostlist import format_hostlist
+from slurm_restart.supervise.attempt_result import AttemptResult
+from slurm_restart.supervise.backfill import backfill_earlier
+from slurm_restart.supervise.prepare_attempt import Prepared
+from slurm_restart.supervise.trainer_end import expected_decision, format_decision
 from slurm_restart.trainer import runlog, summary
-from slurm_restart.trainer.files import write_atomic
+from slurm_restart.trainer.atomic_file import write_atomic
+from slurm_restart.trainer.attempt_records import Saved, to_json, to_line
 from slurm_restart.trainer.plan import RunPlan
-from slurm_restart.trainer.records import Saved, to_json, to_line
 from slurm_restart.trainer.rundir import AttemptDir, RunDir
 
 
@@ -70,17 +70,17 @@ class Recorder(threading.Thread):
         name = saved.path.rpartition("/")[2]
         self.log(runlog.run_name(attempt.number), f"checkpoint at step {saved.step}: {name}")
 
-    def ended(self, plan: RunPlan | None, conclusion: Conclusion) -> None:
+    def ended(self, plan: RunPlan | None, conclusion: AttemptResult) -> None:
         """Record how an attempt ended, and what is expected to be done about it."""
         self._do("end.json", lambda: self._end(plan, conclusion))
         if plan is not None:
             self.summarize(plan)
 
     def _settle(self, attempt: int) -> None:
-        for end in settle_earlier(self._run_dir, before=attempt, now=self._clock()):
+        for end in backfill_earlier(self._run_dir, before=attempt, now=self._clock()):
             self._tell(f"[{runlog.run_name(end.attempt)}] {end.reason}")
 
-    def _end(self, plan: RunPlan | None, conclusion: Conclusion) -> None:
+    def _end(self, plan: RunPlan | None, conclusion: AttemptResult) -> None:
         attempt, end = conclusion.attempt, conclusion.end
         expected = self._expected(plan, conclusion)
         name = runlog.MAIN if attempt is None else runlog.run_name(attempt.number)
@@ -91,9 +91,9 @@ class Recorder(threading.Thread):
         if attempt is not None:
             write_atomic(attempt.end_file, to_json(replace(end, expected_decision=expected)))
 
-    def _expected(self, plan: RunPlan | None, conclusion: Conclusion) -> str:
-        digest = plan.digest if plan is not None else None
-        if digest is None:
+    def _expected(self, plan: RunPlan | None, conclusion: AttemptResult) -> str:
+        comment_record = plan.comment_record if plan is not None else None
+        if comment_record is None:
             return "none, as this job does not restart" if plan else "not known"
         if conclusion.start is None:
             return "not known, as nothing was started"
@@ -104,12 +104,12 @@ class Recorder(threading.Thread):
             and (start := one.start()) is not None
             and (end := one.end()) is not None
         ]
-        return told(
-            expect(
-                digest,
+        return format_decision(
+            expected_decision(
+                comment_record,
                 earlier,
                 conclusion.start,
-                conclusion.verdict,
+                conclusion.attribution,
                 step=conclusion.end.step,
                 root=conclusion.end.root,
                 now=conclusion.end.at,
@@ -160,5 +160,5 @@ def _start_line(plan: RunPlan, prepared: Prepared) -> str:
         return f"step {start.from_step} is the last one ({start.last_step}): nothing is left to do"
     where = "from scratch" if start.checkpoint is None else f"from {start.checkpoint}"
     at = "" if start.from_step is None else f", step {start.from_step}"
-    nodes = f" on {fold(start.nodes)}" if start.nodes else ""
+    nodes = f" on {format_hostlist(start.nodes)}" if start.nodes else ""
     return f"{plan.mode.value} {where}{at}, num_csx {start.num_csx}{nodes}"

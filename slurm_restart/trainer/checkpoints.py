@@ -4,8 +4,8 @@ import os
 import re
 from dataclasses import dataclass
 
-from slurm_restart.core.digest import MAX_STEP
-from slurm_restart.trainer.plan import CheckpointRule
+from slurm_restart.core.job_comment import MAX_STEP
+from slurm_restart.trainer.plan import CheckpointLayout
 
 Mark = tuple[int, int]
 """Time of the last change in nanoseconds, and size: a file that is written anew has another one."""
@@ -27,7 +27,7 @@ class Checkpoint:
         return self.path.rpartition("/")[2]
 
 
-def find(rule: CheckpointRule) -> tuple[Checkpoint, ...]:
+def find(rule: CheckpointLayout) -> tuple[Checkpoint, ...]:
     """All checkpoints in the rule's directory, the newest first; none where there is no directory.
 
     Raises:
@@ -46,7 +46,7 @@ def find(rule: CheckpointRule) -> tuple[Checkpoint, ...]:
     return tuple(sorted(found, key=lambda one: (one.step, one.stamp), reverse=True))
 
 
-def step_of(rule: CheckpointRule, path: str) -> int | None:
+def step_of(rule: CheckpointLayout, path: str) -> int | None:
     """The step that a checkpoint's name tells; None: it tells none."""
     match = re.fullmatch(rule.pattern, path.rpartition("/")[2])
     return None if match is None else _step(match)
@@ -76,6 +76,6 @@ def _read(entry: os.DirEntry[str], match: re.Match[str]) -> Checkpoint | None:
     )
 
 
-def complete_by_name(rule: CheckpointRule, path: str) -> bool:
+def complete_by_name(rule: CheckpointLayout, path: str) -> bool:
     """Whether a checkpoint is complete as far as names tell."""
     return rule.complete is None or os.path.exists(rule.complete.replace("{path}", path))  # noqa: PTH110

@@ -2,7 +2,7 @@
 
 import re
 
-from slurm_restart.core.digest import MAX_SECONDS
+from slurm_restart.core.job_comment import MAX_SECONDS
 
 _UNITS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "hour": 3600, "d": 86400, "day": 86400}
 _PART = re.compile(r"(\d{1,9})\s*(days?|d|hours?|h|mins?|m|secs?|s)\s*", re.ASCII)

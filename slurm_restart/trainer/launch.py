@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from slurm_restart.core.digest import Mode
+from slurm_restart.core.job_comment import Mode
 from slurm_restart.errors import UsageError
 
 # `${config}` belongs to the shell; `{{` and `}}` are braces that stay.

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from slurm_restart.core.digest import MAX_NODES, MAX_RESTARTS, Mode
+from slurm_restart.core.job_comment import MAX_NODES, MAX_RESTARTS, Mode
 from slurm_restart.trainer import config
-from slurm_restart.trainer.checker import Checker, nearest
+from slurm_restart.trainer.config_checker import Checker, nearest
 from slurm_restart.trainer.plan import LoopFacts
 from slurm_restart.trainer.yaml_lines import Document, Key
 

@@ -8,9 +8,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from slurm_restart.core.digest import Digest, Mode
+from slurm_restart.core.job_comment import CommentRecord, Mode
 from slurm_restart.errors import StateError
-from slurm_restart.trainer.files import write_atomic
+from slurm_restart.trainer.atomic_file import write_atomic
 
 SCHEMA = 1
 FILE_NAME = "plan.json"
@@ -26,7 +26,7 @@ class CheckpointFormat(Enum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CheckpointRule:
+class CheckpointLayout:
     """Where checkpoints appear and how they are recognised."""
 
     directory: str
@@ -111,7 +111,7 @@ class RunPlan:
     work_dir: str
     config_path: str
     """The file that was submitted; `params.yaml` in the run directory is this phase's part."""
-    checkpoint: CheckpointRule
+    checkpoint: CheckpointLayout
     checkpoint_steps: int | None
     """Steps between checkpoints; None or 0: none are written but perhaps the last one."""
     initial_checkpoint: str | None
@@ -130,11 +130,11 @@ class RunPlan:
         return min(self.num_csx, nodes * self.csx_per_node)
 
     @property
-    def digest(self) -> Digest | None:
+    def comment_record(self) -> CommentRecord | None:
         """What the job's Comment says at submission; None for an unmanaged job."""
         if self.policy is None:
             return None
-        return Digest(
+        return CommentRecord(
             run=self.run,
             max_restarts=self.policy.max_restarts,
             num_nodes=self.num_nodes,

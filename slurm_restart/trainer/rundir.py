@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slurm_restart.trainer import plan
-from slurm_restart.trainer.records import AttemptEnd, AttemptStart, Saved, read_lines, read_record
+from slurm_restart.trainer.attempt_records import (
+    AttemptEnd,
+    AttemptStart,
+    Saved,
+    read_lines,
+    read_record,
+)
 
 MAX_ATTEMPTS = 100_000
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,5}")

@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from slurm_restart.core.digest import MAX_NODES, MAX_RESTARTS
+from slurm_restart.core.job_comment import MAX_NODES, MAX_RESTARTS
 from slurm_restart.errors import UsageError
-from slurm_restart.trainer.checker import nearest, shown
+from slurm_restart.trainer.config_checker import nearest, shown
 from slurm_restart.trainer.duration import parse_duration
 from slurm_restart.trainer.launch import check_template
-from slurm_restart.trainer.layers import Layer
+from slurm_restart.trainer.settings_files import SettingsLayer
 
 OptionValue = str | bool
 
@@ -152,7 +152,7 @@ _FIELDS = {f"checkpoint.{name}": f"checkpoint_{name}" for name in
            ("directory", "pattern", "complete")}  # fmt: skip
 
 
-def combine(layers: Sequence[Layer]) -> tuple[Settings, list[str]]:
+def combine(layers: Sequence[SettingsLayer]) -> tuple[Settings, list[str]]:
     """The settings of all layers, the later over the earlier key by key, and every problem.
 
     Null (or an option that is false) takes back what an earlier layer has set.
@@ -169,7 +169,7 @@ def combine(layers: Sequence[Layer]) -> tuple[Settings, list[str]]:
     return Settings(sbatch=sbatch, **values), problems
 
 
-def _flat(layer: Layer, problems: list[str]) -> list[tuple[tuple[str, ...], Any]]:
+def _flat(layer: SettingsLayer, problems: list[str]) -> list[tuple[tuple[str, ...], Any]]:
     flat: list[tuple[tuple[str, ...], Any]] = []
     for key, value in layer.values.items():
         if key not in _SECTIONS:
@@ -182,7 +182,11 @@ def _flat(layer: Layer, problems: list[str]) -> list[tuple[tuple[str, ...], Any]
 
 
 def _take(
-    values: dict[str, Any], layer: Layer, keys: tuple[str, ...], value: Any, problems: list[str]
+    values: dict[str, Any],
+    layer: SettingsLayer,
+    keys: tuple[str, ...],
+    value: Any,
+    problems: list[str],
 ) -> None:
     name = ".".join(keys)
     if name not in _READERS:
@@ -204,7 +208,7 @@ def _take(
 
 def _take_option(
     sbatch: dict[str, Given],
-    layer: Layer,
+    layer: SettingsLayer,
     keys: tuple[str, ...],
     value: Any,
     problems: list[str],

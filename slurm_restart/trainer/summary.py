@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from slurm_restart.core.category import Category
-from slurm_restart.trainer.files import write_atomic
+from slurm_restart.trainer.atomic_file import write_atomic
+from slurm_restart.trainer.attempt_records import AttemptEnd, AttemptStart
 from slurm_restart.trainer.plan import RunPlan
-from slurm_restart.trainer.records import AttemptEnd, AttemptStart
 from slurm_restart.trainer.rundir import AttemptDir, RunDir
 
 SUCCESS, FAILED, NON_RECOVERABLE = "success", "failed", "non_recoverable_failure"

@@ -28,14 +28,14 @@ def exceeded(text: str, loader: Any) -> str | None:
 
 
 @dataclass
-class _Size:
+class _NodeSize:
     """What a node takes with its aliases written out."""
 
     anchor: str | None
     nodes: int = 1
     depth: int = 0
 
-    def add(self, other: "_Size") -> None:
+    def add(self, other: "_NodeSize") -> None:
         self.nodes += other.nodes
         self.depth = max(self.depth, other.depth + 1)
 
@@ -44,8 +44,8 @@ class _Size:
 class _Measure:
     """Sizes while the events of a file go by."""
 
-    open: list[_Size] = field(default_factory=list)
-    anchors: dict[str, _Size] = field(default_factory=dict)
+    open: list[_NodeSize] = field(default_factory=list)
+    anchors: dict[str, _NodeSize] = field(default_factory=dict)
     documents: int = 0
 
     def take(self, event: yaml.Event) -> str | None:
@@ -57,9 +57,9 @@ class _Measure:
             case yaml.AliasEvent():
                 return self._alias(event.anchor)
             case yaml.ScalarEvent():
-                return self._close(_Size(event.anchor))
+                return self._close(_NodeSize(event.anchor))
             case yaml.CollectionStartEvent():
-                self.open.append(_Size(event.anchor))
+                self.open.append(_NodeSize(event.anchor))
             case yaml.CollectionEndEvent():
                 return self._close(self.open.pop())
         return self._limits(0, len(self.open))
@@ -71,7 +71,7 @@ class _Measure:
         inside = any(size.anchor == anchor for size in self.open)
         return f"*{anchor}: expected another anchor, got the one around it" if inside else None
 
-    def _close(self, size: _Size) -> str | None:
+    def _close(self, size: _NodeSize) -> str | None:
         if size.anchor is not None:
             self.anchors[size.anchor] = size
         if not self.open:

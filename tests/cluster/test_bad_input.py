@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_restart.core.digest import PREFIX
+from slurm_restart.core.job_comment import PREFIX
 from tests.devcluster import AS_ROOT, await_
 from tests.managed import ManagedCluster
 

@@ -122,7 +122,7 @@ def test_a_person_requeues(cluster: ManagedCluster) -> None:
     assert cluster.await_end(job_id) == "COMPLETED"
     ends = cluster.ends(job_id)
     assert ends[0]["category"] in {"requeued", "preemption"}
-    assert ends[0]["action"] == "refit"
+    assert ends[0]["action"] == "adjust"
     assert ends[0]["failures"] == 0
     assert cluster.summary()["runs"][1]["starting_step"] >= 5
 

@@ -16,7 +16,7 @@ import yaml
 from tests.devcluster import await_
 from tests.managed import ManagedCluster
 
-HOOK = {"ghost_after": 1.0}
+HOOK = {"stale_running_after": 1.0}
 STEPS, EVERY, FAILS_AT = 20, 5, 12
 
 
@@ -199,9 +199,9 @@ def test_killed_before_the_end_and_the_word_are_saved(cluster: ManagedCluster, w
         # Nothing tells it from a job that runs. Slurm itself requeues it, but minutes later.
         assert cluster.state(job_id) == "RUNNING"
         for _ in range(3):
-            assert cluster.reconcile()["ghosts"] == 0
+            assert cluster.reconcile()["stale_running"] == 0
         cluster.run("scontrol", "requeue", str(job_id), as_root=True)
-    action = "refit" if when == "before" else "requeue"
+    action = "adjust" if when == "before" else "requeue"
     check(cluster, job_id, source="hook", action=action, restarts=("0", "1"))
 
 
@@ -359,7 +359,7 @@ def test_two_ends_within_one_restart_count(cluster: ManagedCluster) -> None:
     ends = cluster.ends(job_id)
     assert [end["restarts"] for end in ends] == [1, 1, 2]
     assert [end["category"] for end in ends] == ["hardware.node", "unknown", "completed"]
-    assert [end["action"] for end in ends] == ["refit", "requeue", "leave"]
+    assert [end["action"] for end in ends] == ["adjust", "requeue", "leave"]
     assert cluster.excluded(job_id) == {down}
     assert cluster.job(job_id)["ExcNodeList"] == down
     assert [run["status"] for run in cluster.summary()["runs"]] == ["failed", "failed", "success"]

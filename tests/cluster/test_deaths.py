@@ -72,7 +72,7 @@ def test_the_batch_slurmstepd_is_killed(cluster: ManagedCluster) -> None:
     # the job all the same; then there is nothing left to do, and the attempt ends as success.
     assert cluster.await_end(job_id) == "COMPLETED"
     ends = cluster.ends(job_id)
-    assert [end["action"] for end in ends] == ["refit", "leave"]
+    assert [end["action"] for end in ends] == ["adjust", "leave"]
     assert {run["status"] for run in cluster.summary()["runs"]} <= {"success", "failed"}
     assert cluster.summary()["runs"][-1]["ending_step"] == STEPS
 
@@ -88,7 +88,7 @@ def test_a_node_is_gone(cluster: ManagedCluster) -> None:
         excluded={gone},
         nodes=3,
         category="hardware.node",
-        action="refit",
+        action="adjust",
     )
 
 
@@ -103,7 +103,7 @@ def test_the_batch_host_is_gone(cluster: ManagedCluster) -> None:
         excluded={gone},
         nodes=3,
         category="hardware.node",
-        action="refit",
+        action="adjust",
     )
 
 
@@ -118,7 +118,7 @@ def test_a_node_is_set_down(cluster: ManagedCluster) -> None:
         excluded={down},
         nodes=3,
         category="hardware.node",
-        action="refit",
+        action="adjust",
     )
 
 
@@ -141,7 +141,7 @@ def test_the_pool_is_too_small_for_a_replacement(cluster: ManagedCluster) -> Non
         excluded={gone},
         nodes=4,
         category="hardware.node",
-        action="refit",
+        action="adjust",
     )
 
 

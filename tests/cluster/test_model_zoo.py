@@ -45,7 +45,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def cluster_options() -> dict[str, object]:
-    return {"nodes": 4, "hook": {"ghost_after": 10}}
+    return {"nodes": 4, "hook": {"stale_running_after": 10}}
 
 
 def config(cluster: ManagedCluster, *, plain: bool) -> Path:

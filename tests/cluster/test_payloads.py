@@ -365,7 +365,7 @@ def test_a_payload(payload: Payload, outcomes: dict[str, Outcome]) -> None:
         pytest.skip(payload.needs)
     outcome = outcomes[payload.name]
     first = outcome.ends[0]
-    restarted = first["action"] in {"requeue", "refit"}
+    restarted = first["action"] in {"requeue", "adjust"}
     assert (first["category"], restarted) == (payload.category, payload.restarted)
     assert payload.why in first["reason"]
     assert outcome.state == ("COMPLETED" if payload.restarted else "FAILED")

@@ -30,7 +30,7 @@ def start_waiting(cluster: ManagedCluster, *options: str, **changes: object) -> 
     cluster.environment["CSX_EXAMPLE_FAIL"] = "exit:3@12/restart=0"
     try:
         job_id = start(cluster, *options, **changes)
-        await_(lambda: "wrote" in kinds(cluster, job_id), "the first end")
+        await_(lambda: "applied" in kinds(cluster, job_id), "the first end")
         cluster.await_state(job_id, "PENDING")
     finally:
         cluster.configure(policy=FAST)

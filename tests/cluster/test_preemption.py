@@ -53,7 +53,7 @@ def test_a_preempted_run_comes_back_and_nothing_is_counted(
     if preempt.startswith("REQUEUE"):
         # 22.05 does not always tell a preemption by requeue from a person's requeue.
         assert first["category"] in {"preemption", "requeued"}
-        assert first["action"] == "refit"
+        assert first["action"] == "adjust"
     else:
         assert first["category"] == "preemption"
         assert first["action"] == "requeue"

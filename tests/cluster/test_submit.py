@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from slurm_restart.core.digest import parse
-from slurm_restart.submit.option import Argument, Fate
+from slurm_restart.core.job_comment import parse_comment
+from slurm_restart.submit.option import Argument, OptionHandling
 from slurm_restart.submit.option_rows import SBATCH
 from slurm_restart.trainer.plan import RunPlan
 from tests.managed import ManagedCluster
@@ -84,15 +84,18 @@ def test_two_phases_as_slurm_sees_them(cluster: ManagedCluster) -> None:
         cluster.run("squeue", "-h", "-a", "-j", str(job_id), "-o", "%k").strip()
         for job_id in (first, second)
     ]
-    digests = [parse(comment) for comment in comments]
+    digests = [parse_comment(comment) for comment in comments]
     assert [comment.split(" ", 2)[2] for comment in comments] == ["both phases"] * 2
-    assert [(digest.phase, digest.num_nodes, digest.min_nodes) for digest in digests] == [
+    assert [
+        (comment_record.phase, comment_record.num_nodes, comment_record.min_nodes)
+        for comment_record in digests
+    ] == [
         (0, 2, 1),
         (1, 3, 1),
     ]
     runs = sorted((cluster.work / "out").iterdir())
     plans = [RunPlan.load(run / "plan.json") for run in runs]
-    assert [plan.digest for plan in plans] == digests
+    assert [plan.comment_record for plan in plans] == digests
     assert f"Submitted batch job {second}, phase 2 of 2" in (runs[1] / "run.log").read_text()
     # A first phase that is cancelled takes the second with it.
     cluster.run("scancel", str(first))
@@ -229,7 +232,7 @@ FLAGS = ("contiguous", "exclusive", "get-user-env", "hold", "ignore-pbs", "overc
 @pytest.mark.parametrize("name", [*VALUES, *FLAGS])
 def test_sbatch_takes_what_the_table_passes(cluster: ManagedCluster, name: str) -> None:
     option = next(option for option in SBATCH if option.name == name)
-    assert option.fate in {Fate.PASSED, Fate.MERGED, Fate.FIXED_SIZE}
+    assert option.fate in {OptionHandling.PASSED, OptionHandling.MERGED, OptionHandling.FIXED_SIZE}
     assert option.argument is not Argument.NONE or name in FLAGS
     fixed = ONE_PHASE.replace("max_num_restarts: 3", "max_num_restarts: 3, min_num_csx: 2")
     config = write(cluster, fixed)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from slurm_restart.core.category import Category
-from slurm_restart.core.digest import Digest, parse, user_part
+from slurm_restart.core.job_comment import CommentRecord, parse_comment, split_user_comment
 from tests.devcluster import await_
 from tests.managed import ManagedCluster
 
@@ -34,8 +34,8 @@ def comment(cluster: ManagedCluster, job_id: int) -> str:
     )
 
 
-def digest(cluster: ManagedCluster, job_id: int) -> Digest:
-    return parse(comment(cluster, job_id))
+def comment_record(cluster: ManagedCluster, job_id: int) -> CommentRecord:
+    return parse_comment(comment(cluster, job_id))
 
 
 def output(cluster: ManagedCluster, attempt: int = 0) -> Path:
@@ -70,28 +70,28 @@ def test_the_last_word(cluster: ManagedCluster) -> None:
     job_id = submit(cluster, "echo ready; while [ ! -e go ]; do sleep 0.1; done; exit 5",
                     "--comment", "mine | own")  # fmt: skip
     await_output(cluster, "ready")
-    await_(lambda: digest(cluster, job_id).attempt == 0, "the first word")
-    said = digest(cluster, job_id)
+    await_(lambda: comment_record(cluster, job_id).attempt == 0, "the first word")
+    said = comment_record(cluster, job_id)
     assert (said.restarts, said.from_step, said.step, said.ended) == (0, 0, None, False)
     job = cluster.job(job_id)
     assert said.submit is not None
     assert job["Restarts"] == "0"
-    assert user_part(comment(cluster, job_id)) == "mine | own"
+    assert split_user_comment(comment(cluster, job_id)) == "mine | own"
     # A person changes the text behind the digest, and with it the policy.
     changed = comment(cluster, job_id).replace("max=0", "max=1").replace("mine", "new")
     cluster.run("scontrol", "update", f"JobId={job_id}", f"Comment={changed}")
     cluster.run("touch", "go")
-    await_(lambda: digest(cluster, job_id).ended, "the last word")
-    said = digest(cluster, job_id)
+    await_(lambda: comment_record(cluster, job_id).ended, "the last word")
+    said = comment_record(cluster, job_id)
     assert (said.exit, said.cause, said.rule) == (5, Category.UNKNOWN, "exit.nonzero")
     assert said.max_restarts == 1
-    assert user_part(comment(cluster, job_id)) == "new | own"
+    assert split_user_comment(comment(cluster, job_id)) == "new | own"
 
 
 def test_a_finished_run(cluster: ManagedCluster) -> None:
     job_id = submit(cluster, "cszoo fit {config}", steps=10, every=5)
     assert cluster.await_end(job_id) == "COMPLETED"
-    said = digest(cluster, job_id)
+    said = comment_record(cluster, job_id)
     assert (said.cause, said.exit, said.step) == (Category.COMPLETED, 0, 10)
     log = (cluster.run_dir() / "run.log").read_text()
     assert "[run_0]" in log
@@ -159,7 +159,7 @@ def test_the_time_limit_is_near(cluster: ManagedCluster) -> None:
     job_id = submit(cluster, "echo ready; exec sleep 73904", "--time", "1", "--signal", "B:USR1@45")
     assert cluster.await_end(job_id, timeout=100) == "FAILED"
     assert not survivors("73904")
-    said = digest(cluster, job_id)
+    said = comment_record(cluster, job_id)
     assert (said.cause, said.exit) == (Category.TIMEOUT, 143)
     assert "the job's time limit is near" in (cluster.run_dir() / "run.log").read_text()
 
@@ -169,12 +169,12 @@ def test_slurmctld_does_not_answer(cluster: ManagedCluster) -> None:
     command = "echo ready; while [ ! -e go ]; do sleep 0.1; done; exit 6"
     job_id = submit(cluster, command)
     await_output(cluster, "ready")
-    await_(lambda: digest(cluster, job_id).attempt == 0, "the first word")
+    await_(lambda: comment_record(cluster, job_id).attempt == 0, "the first word")
     cluster.fault("freeze-ctld")
     (cluster.work / "go").touch()
     await_(
         lambda: "exit code 6" in (cluster.run_dir() / "run.log").read_text(), "the end on record"
     )
     cluster.fault("thaw-ctld")
-    await_(lambda: digest(cluster, job_id).ended, "the last word", timeout=30)
-    assert digest(cluster, job_id).exit == 6
+    await_(lambda: comment_record(cluster, job_id).ended, "the last word", timeout=30)
+    assert comment_record(cluster, job_id).exit == 6

@@ -11,7 +11,7 @@ import pytest
 
 from slurm_restart.slurm.backend import COMMANDS, RPC, rpc_obstacle
 from slurm_restart.slurm.commands import Commands
-from slurm_restart.slurm.port import Slurm
+from slurm_restart.slurm.interface import Slurm
 from slurm_restart.slurm.rpc import Rpc
 from tests.devcluster import DevCluster, missing
 

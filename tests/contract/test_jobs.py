@@ -8,7 +8,7 @@ import pytest
 
 from slurm_restart.core.job import Job, JobFlag, JobState
 from slurm_restart.errors import JobNotFoundError
-from slurm_restart.slurm.port import Slurm
+from slurm_restart.slurm.interface import Slurm
 from tests.devcluster import DevCluster, await_
 
 pytestmark = pytest.mark.cluster

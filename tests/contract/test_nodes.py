@@ -6,7 +6,7 @@ import pytest
 
 from slurm_restart.core.job import NodeState
 from slurm_restart.errors import SlurmError
-from slurm_restart.slurm.port import Slurm
+from slurm_restart.slurm.interface import Slurm
 from tests.devcluster import DevCluster, await_
 
 pytestmark = pytest.mark.cluster

@@ -7,7 +7,7 @@ import pytest
 
 from slurm_restart.core.job import JobState
 from slurm_restart.errors import SlurmError, SlurmUnavailableError
-from slurm_restart.slurm.port import Slurm
+from slurm_restart.slurm.interface import Slurm
 from tests.contract.test_jobs import HOSTILE
 from tests.devcluster import DevCluster, await_
 

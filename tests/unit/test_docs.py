@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from contrib import docs_run, docs_words
 from slurm_restart.cli import restart, sbatch
-from slurm_restart.core.classify import rules
-from slurm_restart.core.decision import stops
+from slurm_restart.core.attribute_end import end_rules
+from slurm_restart.core.decision import stop_rules
 from slurm_restart.core.history import Action
 
 TOP = Path(__file__).parents[2]
@@ -89,7 +89,7 @@ def test_every_option_of_csx_sbatch_is_described():
 
 
 def test_no_word_stands_for_a_rule_that_is_gone():
-    ids = {rule for rule, _, _ in rules()}
+    ids = {rule for rule, _, _ in end_rules()}
     assert {key.partition("#")[0] for key in docs_words.RULES} == ids
-    assert set(docs_words.STOPS) == set(stops())
+    assert set(docs_words.STOPS) == set(stop_rules())
     assert set(docs_words.ACTIONS) == {action.value for action in Action}

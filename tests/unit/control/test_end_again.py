@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from slurm_restart.control.controller import Controller
-from slurm_restart.control.handle import Ended, handle_end
 from slurm_restart.control.journal import RunKey, open_journal
+from slurm_restart.control.process_end import EndedJob, process_end
 from slurm_restart.control.site import Site
 from slurm_restart.core.category import Category
 from slurm_restart.core.history import Action
@@ -46,12 +46,14 @@ def hear_of(
 ) -> bool:
     """The hook hears of an end of attempt 0."""
     controller = Controller(slurm=slurm, site=Site(state_dir=tmp_path), cluster="c")  # type: ignore[arg-type]
-    return handle_end(
+    return process_end(
         controller,
-        Ended(
+        EndedJob(
             end=facts.end(exit_code=exit_code, **end),
             job=facts.job(),
-            digest=facts.digest(max_restarts=max_restarts, exit=exit_code, cause=cause),
+            comment_record=facts.comment_record(
+                max_restarts=max_restarts, exit=exit_code, cause=cause
+            ),
             nodes=facts.nodes(),
             source="hook",
         ),
@@ -87,7 +89,7 @@ def test_a_run_that_had_finished_ends_once_more(tmp_path: Path, requeued: dict[s
     assert hear_of(tmp_path, slurm, **COMPLETED) is False
     assert hear_of(tmp_path, slurm, **COMPLETED | requeued) is True
     assert slurm.asked == [("update", {"StartTime": "now+2"})]
-    assert actions(tmp_path) == [Action.REFIT]
+    assert actions(tmp_path) == [Action.ADJUST]
 
 
 def test_an_end_that_is_heard_of_twice_asks_for_nothing(tmp_path: Path) -> None:

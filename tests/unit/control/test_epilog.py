@@ -75,9 +75,9 @@ def test_the_hooks_own_deadline(tmp_path: Path) -> None:
     ],
 )
 def test_odd_facts_are_refused_and_traced(tmp_path: Path, name: str, value: str) -> None:
-    trace = hook(tmp_path, **{name: value})
-    assert "nothing done" in trace
-    assert trace.isprintable() or "\n" in trace
+    log = hook(tmp_path, **{name: value})
+    assert "nothing done" in log
+    assert log.isprintable() or "\n" in log
     assert not (tmp_path / "state" / "journal").exists()
 
 
@@ -99,8 +99,8 @@ def test_without_settings_it_still_ends_well(tmp_path: Path) -> None:
 
 def test_nothing_heavy_is_imported() -> None:
     code = (
-        "import sys; import slurm_restart.control.epilog, slurm_restart.control.handle, "
-        "slurm_restart.control.follow_up; "
+        "import sys; import slurm_restart.control.epilog, slurm_restart.control.process_end, "
+        "slurm_restart.control.start_requeued; "
         "print(sorted({'click','jinja2','yaml','rich','h5py','pyslurm','ClusterShell','asyncio'}"
         " & set(sys.modules)), 'ast' in sys.modules)"
     )

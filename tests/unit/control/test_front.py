@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm_restart.control.install import hook_text
+from slurm_restart.control.hook_script import hook_text
 
 OURS = "csx-restart/1 run=0123456789abcdef;max=1;num=1;min=1"
 

@@ -20,15 +20,15 @@ from slurm_restart.control.journal import (
 from slurm_restart.core.category import Category
 from slurm_restart.core.history import (
     Action,
+    AppliedEvent,
     EndEvent,
     Event,
     ExcludeEvent,
-    GhostEvent,
     IntendEvent,
     NoteEvent,
     OutcomeEvent,
     ReadmitEvent,
-    WroteEvent,
+    StaleRunningEvent,
 )
 from slurm_restart.errors import StateError
 
@@ -56,9 +56,9 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(ReadmitEvent, at=INTS, node=st.text(), why=st.text()),
     st.builds(IntendEvent, at=INTS, submit_time=INTS, operations=NAMES, attempt=st.none() | INTS),
     st.builds(OutcomeEvent, at=INTS, submit_time=INTS, done=NAMES, failed=st.none() | st.text()),
-    st.builds(WroteEvent, at=INTS, exc_nodes=st.none() | NAMES, held=st.none() | st.booleans()),
+    st.builds(AppliedEvent, at=INTS, exc_nodes=st.none() | NAMES, held=st.none() | st.booleans()),
     st.builds(NoteEvent, at=INTS, text=st.text()),
-    st.builds(GhostEvent, at=INTS, submit_time=INTS),
+    st.builds(StaleRunningEvent, at=INTS, submit_time=INTS),
 )
 
 

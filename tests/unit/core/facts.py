@@ -2,21 +2,21 @@
 
 from typing import Any
 
+from slurm_restart.core.attribution import Attribution
 from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.decision import Progress, Situation
-from slurm_restart.core.digest import Digest
-from slurm_restart.core.history import Action, EndEvent, Event, History, fold
+from slurm_restart.core.history import Action, EndEvent, Event, History, replay
 from slurm_restart.core.job import Job, JobEnd, JobState, NodeState
+from slurm_restart.core.job_comment import CommentRecord
+from slurm_restart.core.plan_end import EndCase
 from slurm_restart.core.policy import Policy, SitePolicy, policy_for
-from slurm_restart.core.termination import Termination
-from slurm_restart.core.verdict import Case
 
 SUBMITTED = 1_000_000
 RUN = "0123456789abcdef"
 NODES = ("csx1", "csx2", "csx3", "csx4")
 
 
-def digest(**changes: Any) -> Digest:
+def comment_record(**changes: Any) -> CommentRecord:
     """The word of attempt 0 of a run of three nodes, which has ended."""
     values: dict[str, Any] = {
         "run": RUN,
@@ -32,7 +32,7 @@ def digest(**changes: Any) -> Digest:
         "exit": 1,
         "cause": Category.UNKNOWN,
     }
-    return Digest(**values | changes)
+    return CommentRecord(**values | changes)
 
 
 def end(**changes: Any) -> JobEnd:
@@ -88,12 +88,12 @@ def nodes(**states: str) -> tuple[NodeState, ...]:
 
 def policy(site: SitePolicy | None = None, **changes: Any) -> Policy:
     """The policy of the digest."""
-    return policy_for(digest(**changes), site or SitePolicy())
+    return policy_for(comment_record(**changes), site or SitePolicy())
 
 
-def termination(category: Category, **changes: Any) -> Termination:
+def attribution(category: Category, **changes: Any) -> Attribution:
     """A termination of that category."""
-    return Termination(category=category, rule="test", confidence=Confidence.CERTAIN, **changes)
+    return Attribution(category=category, rule="test", confidence=Confidence.CERTAIN, **changes)
 
 
 def ended(category: Category = Category.UNKNOWN, **changes: Any) -> EndEvent:
@@ -121,7 +121,7 @@ def attempts(count: int, category: Category = Category.UNKNOWN, **changes: Any) 
         ended(category, attempt=n, submit_time=SUBMITTED - 1000 + n, restarts=n, **changes)
         for n in range(count)
     ]
-    return fold(events)
+    return replay(events)
 
 
 def situation(
@@ -129,7 +129,7 @@ def situation(
 ) -> Situation:
     """A situation at step 0."""
     values: dict[str, Any] = {
-        "termination": termination(category),
+        "attribution": attribution(category),
         "progress": Progress(made=made, attempt=0, from_step=0, step=0),
         "policy": policy(),
         "history": history or History(),
@@ -139,12 +139,12 @@ def situation(
     return Situation(**values | changes)
 
 
-def case(**changes: Any) -> Case:
+def case(**changes: Any) -> EndCase:
     """A whole case: attempt 0 of the run has ended with exit code 1."""
     values: dict[str, Any] = {
         "end": end(),
         "job": job(),
-        "digest": digest(),
+        "comment_record": comment_record(),
         "named": (),
         "nodes": nodes(),
         "reserved": None,
@@ -152,4 +152,4 @@ def case(**changes: Any) -> Case:
         "site": SitePolicy(),
         "now": SUBMITTED + 600,
     }
-    return Case(**values | changes)
+    return EndCase(**values | changes)

@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 
 from slurm_restart.core.category import TREATMENTS, Category
 from slurm_restart.core.decision import Decision, Progress, decide
-from slurm_restart.core.digest import Mode
 from slurm_restart.core.history import Action, History
+from slurm_restart.core.job_comment import Mode
 from slurm_restart.core.policy import SitePolicy
 from tests.unit.core import facts
-from tests.unit.core.facts import situation, termination
+from tests.unit.core.facts import attribution, situation
 
 # The table of the design, by hand.
 NEVER = {
@@ -144,7 +144,7 @@ def test_host_memory_used_up_at_another_step_is_tried_again() -> None:
 
 @pytest.mark.parametrize(("limit", "restarts"), [(1, 0), (2, 1), (3, 2), (5, 4)])
 def test_the_same_line_ends_the_run_at_exactly_the_nth_time(limit: int, restarts: int) -> None:
-    same = termination(Category.NUMERIC_NAN, root_hash="aaaaaaaa")
+    same = attribution(Category.NUMERIC_NAN, root_hash="aaaaaaaa")
     policy = facts.policy(stop_on_repeat=limit, max_restarts=100)
     count = 0
     while (
@@ -152,7 +152,7 @@ def test_the_same_line_ends_the_run_at_exactly_the_nth_time(limit: int, restarts
             situation(
                 Category.NUMERIC_NAN,
                 facts.attempts(count, Category.NUMERIC_NAN, root="aaaaaaaa"),
-                termination=same,
+                attribution=same,
                 policy=policy,
             )
         ).action
@@ -167,22 +167,22 @@ def test_a_line_without_a_hash_and_a_line_of_another_category_do_not_repeat() ->
     policy = facts.policy(max_restarts=100)
     again = decide(situation(Category.NUMERIC_NAN, unknown_line, policy=policy))
     assert again.action is Action.REQUEUE
-    same = termination(Category.UNKNOWN, root_hash="aaaaaaaa")
+    same = attribution(Category.UNKNOWN, root_hash="aaaaaaaa")
     history = facts.attempts(4, Category.UNKNOWN, root="aaaaaaaa")
-    decision = decide(situation(Category.UNKNOWN, history, termination=same, policy=policy))
+    decision = decide(situation(Category.UNKNOWN, history, attribution=same, policy=policy))
     assert decision.action is Action.REQUEUE
 
 
 @pytest.mark.parametrize("category", [Category.DATA_CORRUPT, Category.NUMERIC_NAN])
 def test_the_same_line_at_the_same_step_stops(category: Category) -> None:
-    same = termination(category, root_hash="aaaaaaaa")
-    other = termination(category, root_hash="bbbbbbbb")
+    same = attribution(category, root_hash="aaaaaaaa")
+    other = attribution(category, root_hash="bbbbbbbb")
     history = facts.attempts(1, category, root="aaaaaaaa")
-    assert decide(situation(category, history, termination=same)).rule == "repeated"
-    assert decide(situation(category, history, termination=other)).action is Action.REQUEUE
+    assert decide(situation(category, history, attribution=same)).rule == "repeated"
+    assert decide(situation(category, history, attribution=other)).action is Action.REQUEUE
     off = facts.policy(stop_on_repeat=0)
     assert (
-        decide(situation(category, history, termination=same, policy=off)).action is Action.REQUEUE
+        decide(situation(category, history, attribution=same, policy=off)).action is Action.REQUEUE
     )
 
 
@@ -196,16 +196,16 @@ def test_what_slurm_has_requeued_is_taken_back_or_only_refitted() -> None:
     spent = situation(
         Category.HARDWARE_NODE,
         facts.attempts(3),
-        termination=termination(Category.HARDWARE_NODE, requeued=True),
+        attribution=attribution(Category.HARDWARE_NODE, requeued=True),
     )
     fresh = situation(
-        Category.HARDWARE_NODE, termination=termination(Category.HARDWARE_NODE, requeued=True)
+        Category.HARDWARE_NODE, attribution=attribution(Category.HARDWARE_NODE, requeued=True)
     )
-    assert (decide(spent).action, decide(fresh).action) == (Action.CANCEL, Action.REFIT)
+    assert (decide(spent).action, decide(fresh).action) == (Action.CANCEL, Action.ADJUST)
 
 
 @pytest.mark.parametrize(
-    ("category", "requeued", "ghost", "action"),
+    ("category", "requeued", "stale_running", "action"),
     [
         # What waits for a person stays where it is; what is not to run again is taken back.
         (Category.HELD, True, False, Action.LEAVE),
@@ -213,21 +213,21 @@ def test_what_slurm_has_requeued_is_taken_back_or_only_refitted() -> None:
         (Category.CANCELLED, True, False, Action.CANCEL),
         (Category.CONFIG, True, False, Action.CANCEL),
         (Category.UNLISTED, True, False, Action.CANCEL),
-        (Category.COMPLETED, True, False, Action.REFIT),
+        (Category.COMPLETED, True, False, Action.ADJUST),
         (Category.COMPLETED, False, True, Action.REQUEUE),
         (Category.COMPLETED, False, False, Action.LEAVE),
-        (Category.PREEMPTION, True, False, Action.REFIT),
-        (Category.REQUEUED, True, False, Action.REFIT),
+        (Category.PREEMPTION, True, False, Action.ADJUST),
+        (Category.REQUEUED, True, False, Action.ADJUST),
         (Category.PREEMPTION, False, False, Action.REQUEUE),
         (Category.PROLOG_FAILED, True, False, Action.RELEASE),
         (Category.TIMEOUT, False, False, Action.REQUEUE),
     ],
 )
 def test_the_action_depends_on_what_slurm_has_done_already(
-    category: Category, requeued: bool, ghost: bool, action: Action
+    category: Category, requeued: bool, stale_running: bool, action: Action
 ) -> None:
-    found = termination(category, requeued=requeued, ghost=ghost)
-    assert decide(situation(category, termination=found)).action is action
+    found = attribution(category, requeued=requeued, stale_running=stale_running)
+    assert decide(situation(category, attribution=found)).action is action
 
 
 def test_a_job_whose_requeue_flag_is_off_stays_ended() -> None:
@@ -244,8 +244,8 @@ def test_a_job_whose_requeue_flag_is_off_stays_ended() -> None:
     ],
 )
 def test_a_job_that_lost_its_end(category: Category, action: Action) -> None:
-    ghost = termination(category, ghost=True)
-    assert decide(situation(category, termination=ghost)).action is action
+    stale_running = attribution(category, stale_running=True)
+    assert decide(situation(category, attribution=stale_running)).action is action
 
 
 @pytest.mark.parametrize(("restarts", "delay"), [(0, 0), (1, 30), (2, 120), (3, 300), (9, 300)])
@@ -268,7 +268,7 @@ def test_a_short_attempt_waits() -> None:
     restarts=st.integers(0, 10**9),
     limit=st.integers(0, 5),
     requeued=st.booleans(),
-    ghost=st.booleans(),
+    stale_running=st.booleans(),
 )
 def test_there_is_always_an_answer(
     category: Category,
@@ -278,7 +278,7 @@ def test_there_is_always_an_answer(
     restarts: int,
     limit: int,
     requeued: bool,
-    ghost: bool,
+    stale_running: bool,
 ) -> None:
     history = History(
         ends=tuple(facts.ended(one, attempt=n, step=step) for n, one in enumerate(before))
@@ -286,7 +286,7 @@ def test_there_is_always_an_answer(
     it = situation(
         category,
         history,
-        termination=termination(category, requeued=requeued, ghost=ghost),
+        attribution=attribution(category, requeued=requeued, stale_running=stale_running),
         progress=Progress(made=made, from_step=step, step=step),
         policy=facts.policy(max_restarts=limit),
         restarts=restarts,
@@ -295,5 +295,5 @@ def test_there_is_always_an_answer(
     assert isinstance(decision, Decision)
     assert decision.reason
     assert decision.rule
-    if not TREATMENTS[category].counts and category in NEVER and not (requeued or ghost):
+    if not TREATMENTS[category].counts and category in NEVER and not (requeued or stale_running):
         assert decision.action is Action.LEAVE

@@ -7,19 +7,19 @@ from hypothesis import strategies as st
 from slurm_restart.core.category import Category
 from slurm_restart.core.history import (
     Action,
+    AppliedEvent,
     EndEvent,
     EndKey,
     Event,
     ExcludeEvent,
-    GhostEvent,
     History,
     IntendEvent,
     NoteEvent,
     OutcomeEvent,
     ReadmitEvent,
+    StaleRunningEvent,
     Streak,
-    WroteEvent,
-    fold,
+    replay,
     streak,
 )
 from tests.unit.core import facts
@@ -29,7 +29,7 @@ from tests.unit.core import facts
     ("action", "acts", "restarts"),
     [
         (Action.REQUEUE, True, True),
-        (Action.REFIT, True, True),
+        (Action.ADJUST, True, True),
         (Action.RELEASE, True, True),
         (Action.CANCEL, True, False),
         (Action.LEAVE, False, False),
@@ -39,7 +39,7 @@ def test_what_an_action_means(action: Action, acts: bool, restarts: bool) -> Non
     assert (action.acts, action.restarts) == (acts, restarts)
 
 
-KEYED = fold(
+KEYED = replay(
     [
         facts.ended(attempt=0, submit_time=10),
         facts.ended(attempt=1, submit_time=10),
@@ -67,7 +67,7 @@ def test_an_end_is_found_by_its_submit_time_and_attempt(
 
 
 def test_an_end_that_is_judged_again_replaces_the_first_verdict() -> None:
-    history = fold([facts.ended(), facts.ended(attempt=1), facts.ended(action=Action.LEAVE)])
+    history = replay([facts.ended(), facts.ended(attempt=1), facts.ended(action=Action.LEAVE)])
     assert [(end.attempt, end.action) for end in history.ends] == [
         (1, Action.REQUEUE),
         (0, Action.LEAVE),
@@ -81,14 +81,14 @@ def test_an_end_that_is_judged_again_replaces_the_first_verdict() -> None:
         (None, 0),
         (facts.ended(restarts=2), 3),
         # Slurm had counted its own requeue already.
-        (facts.ended(restarts=2, requeued=True, action=Action.REFIT), 2),
+        (facts.ended(restarts=2, requeued=True, action=Action.ADJUST), 2),
         (facts.ended(restarts=2, requeued=True, action=Action.RELEASE), 2),
         (facts.ended(restarts=2, action=Action.LEAVE), 2),
         (facts.ended(restarts=2, requeued=True, action=Action.CANCEL), 2),
     ],
 )
 def test_slurms_restart_count_of_the_next_attempt(end: EndEvent | None, expected: int) -> None:
-    assert fold([end] if end else []).known_restarts() == expected
+    assert replay([end] if end else []).known_restarts() == expected
 
 
 def test_only_what_counts_is_counted_against_the_cap() -> None:
@@ -99,8 +99,8 @@ def test_only_what_counts_is_counted_against_the_cap() -> None:
         Category.PROLOG_FAILED,
         Category.TIMEOUT,
     ]
-    history = fold(facts.ended(one, attempt=n) for n, one in enumerate(categories))
-    last = fold([facts.ended(Category.UNKNOWN, attempt=9, action=Action.LEAVE)], history)
+    history = replay(facts.ended(one, attempt=n) for n, one in enumerate(categories))
+    last = replay([facts.ended(Category.UNKNOWN, attempt=9, action=Action.LEAVE)], history)
     assert (last.total_restarts(), last.uncounted_restarts()) == (2, 3)
 
 
@@ -109,10 +109,10 @@ def excluded(node: str, at: int, until: int) -> ExcludeEvent:
 
 
 def test_exclusions_begin_run_out_are_renewed_and_end() -> None:
-    history = fold([excluded("a", 1, 10), excluded("b", 2, 20), excluded("a", 3, 30)])
+    history = replay([excluded("a", 1, 10), excluded("b", 2, 20), excluded("a", 3, 30)])
     assert [one.node for one in history.excluded(9)] == ["b", "a"]  # the oldest first
     assert [one.node for one in history.excluded(20)] == ["a"]
-    after = fold([ReadmitEvent(at=9, node="a", why="")], history)
+    after = replay([ReadmitEvent(at=9, node="a", why="")], history)
     assert [one.node for one in after.excluded(9)] == ["b"]
     assert (after.readmitted_since(9), after.readmitted_since(10)) == ({"a"}, set())
 
@@ -122,27 +122,27 @@ def test_an_intent_stands_until_all_of_it_is_done() -> None:
     intent = IntendEvent(at=1, submit_time=5, attempt=0, operations=("requeue",))
     refused = OutcomeEvent(at=2, submit_time=5, attempt=0, done=(), failed="busy")
     done = OutcomeEvent(at=3, submit_time=5, attempt=0, done=("requeue",))
-    assert fold([intent]).intended == intent
-    assert (fold([intent, refused]).intended, fold([intent, refused]).settled) == (intent, None)
-    settled = fold([intent, refused, done])
+    assert replay([intent]).intended == intent
+    assert (replay([intent, refused]).intended, replay([intent, refused]).settled) == (intent, None)
+    settled = replay([intent, refused, done])
     assert (settled.intended, settled.settled) == (None, key)
 
 
 def test_values_that_were_not_written_stay_as_they_were_written_before() -> None:
-    wrote = fold(
+    applied = replay(
         [
-            WroteEvent(at=1, exc_nodes=("a",), num_nodes=3, start_time=5, held=True),
-            WroteEvent(at=2, held=False),
-            WroteEvent(at=3, exc_nodes=()),
+            AppliedEvent(at=1, exc_nodes=("a",), num_nodes=3, start_time=5, held=True),
+            AppliedEvent(at=2, held=False),
+            AppliedEvent(at=3, exc_nodes=()),
         ]
-    ).wrote
-    assert wrote == WroteEvent(at=3, exc_nodes=(), num_nodes=3, start_time=5, held=False)
+    ).applied
+    assert applied == AppliedEvent(at=3, exc_nodes=(), num_nodes=3, start_time=5, held=False)
 
 
 def test_an_end_is_the_end_of_every_hold() -> None:
-    held = [WroteEvent(at=1, num_nodes=3, held=True), facts.ended()]
-    assert fold(held).wrote == WroteEvent(at=1, num_nodes=3, held=None)
-    assert fold([*held, WroteEvent(at=2, held=True)]).wrote.held is True
+    held = [AppliedEvent(at=1, num_nodes=3, held=True), facts.ended()]
+    assert replay(held).applied == AppliedEvent(at=1, num_nodes=3, held=None)
+    assert replay([*held, AppliedEvent(at=2, held=True)]).applied.held is True
 
 
 def ends(*rows: tuple[Category, bool | None]) -> tuple[EndEvent, ...]:
@@ -220,7 +220,7 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
         failed=st.none() | st.just("no"),
     ),
     st.builds(
-        WroteEvent,
+        AppliedEvent,
         at=INTS,
         exc_nodes=SOME,
         num_nodes=st.none() | INTS,
@@ -228,14 +228,14 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
         held=st.none() | st.booleans(),
     ),
     st.builds(NoteEvent, at=INTS, text=st.just("n")),
-    st.builds(GhostEvent, at=INTS, submit_time=INTS, attempt=ATTEMPTS),
+    st.builds(StaleRunningEvent, at=INTS, submit_time=INTS, attempt=ATTEMPTS),
 )
 
 
 @given(events=st.lists(EVENTS, max_size=12), cut=st.integers(0, 12))
 def test_a_fold_does_not_depend_on_where_the_reading_stopped(events: list[Event], cut: int) -> None:
-    whole = fold(events)
-    assert fold(events[cut:], fold(events[:cut])) == whole
+    whole = replay(events)
+    assert replay(events[cut:], replay(events[:cut])) == whole
     assert len({end.key for end in whole.ends}) == len(whole.ends)
     assert len({one.node for one in whole.exclusions}) == len(whole.exclusions)
 
@@ -244,6 +244,6 @@ def test_a_fold_does_not_depend_on_where_the_reading_stopped(events: list[Event]
 def test_a_streak_is_never_negative_nor_longer_than_the_history(
     events: list[Event], start: int | None
 ) -> None:
-    history: History = fold(events)
+    history: History = replay(events)
     found = streak(history.ends, next_from_step=start)
     assert 0 <= found.failures <= found.restarts <= len(history.ends)

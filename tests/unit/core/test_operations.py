@@ -7,22 +7,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurm_restart.core.decision import Decision
-from slurm_restart.core.history import Action, Exclusion, WroteEvent
+from slurm_restart.core.history import Action, AppliedEvent, Exclusion
+from slurm_restart.core.node_pool import SizeChoice
 from slurm_restart.core.operations import (
+    JobUpdate,
     Operation,
-    Shape,
     Verb,
-    announce,
-    cleared,
-    first_operation,
-    last_operation,
+    cleared_by_person,
+    format_admin_comment,
     merge_admin_comment,
+    operations_after_update,
+    operations_before_update,
     size_is_ours,
     start_is_ours,
-    update,
+    update_operations,
     user_excluded,
 )
-from slurm_restart.core.pool import Fit
 from tests.unit.core import facts
 from tests.unit.core.facts import SUBMITTED
 
@@ -49,23 +49,23 @@ def test_another_text_is_no_operation_and_nothing_worse(text: str) -> None:
     assert found.verb in Verb
 
 
-def told(shape: Shape, hostlist: str = "", start: str | None = None) -> list[str]:
-    return [str(operation) for operation in update(shape, hostlist, start=start)]
+def told(job_update: JobUpdate, hostlist: str = "", start: str | None = None) -> list[str]:
+    return [str(operation) for operation in update_operations(job_update, hostlist, start=start)]
 
 
 @pytest.mark.parametrize(
-    ("shape", "hostlist", "start", "expected"),
+    ("job_update", "hostlist", "start", "expected"),
     [
-        (Shape(), "", None, []),
-        (Shape(exc_nodes=("a", "b")), "a,b", None, ["update ExcNodeList=a,b"]),
-        (Shape(exc_nodes=()), "", None, ["update ExcNodeList="]),
+        (JobUpdate(), "", None, []),
+        (JobUpdate(exc_nodes=("a", "b")), "a,b", None, ["update ExcNodeList=a,b"]),
+        (JobUpdate(exc_nodes=()), "", None, ["update ExcNodeList="]),
         # A minimum of nodes alone would leave the maximum; of CPUs only the minimum shrinks.
-        (Shape(num_nodes=2), "", None, ["update NumNodes=2-2 NumCPUs=2"]),
-        (Shape(start_time=9), "", "now+2", ["update StartTime=now+2"]),
-        (Shape(admin_comment="x"), "", "now", ["update StartTime=now AdminComment=x"]),
+        (JobUpdate(num_nodes=2), "", None, ["update NumNodes=2-2 NumCPUs=2"]),
+        (JobUpdate(start_time=9), "", "now+2", ["update StartTime=now+2"]),
+        (JobUpdate(admin_comment="x"), "", "now", ["update StartTime=now AdminComment=x"]),
         # One refused value does not take the others with it.
         (
-            Shape(exc_nodes=("a",), num_nodes=2, admin_comment="x"),
+            JobUpdate(exc_nodes=("a",), num_nodes=2, admin_comment="x"),
             "a",
             "now+2",
             [
@@ -77,32 +77,32 @@ def told(shape: Shape, hostlist: str = "", start: str | None = None) -> list[str
     ],
 )
 def test_a_shape_as_updates(
-    shape: Shape, hostlist: str, start: str | None, expected: list[str]
+    job_update: JobUpdate, hostlist: str, start: str | None, expected: list[str]
 ) -> None:
-    assert told(shape, hostlist, start) == expected
+    assert told(job_update, hostlist, start) == expected
 
 
-GOOD, NONE = Fit(num_nodes=3, reason=""), Fit(num_nodes=None, reason="")
+GOOD, NONE = SizeChoice(num_nodes=3, reason=""), SizeChoice(num_nodes=None, reason="")
 
 
 @pytest.mark.parametrize(
-    ("action", "fit", "held", "first", "last"),
+    ("action", "size", "held", "first", "last"),
     [
         (Action.REQUEUE, GOOD, None, ["requeue"], []),
         (Action.REQUEUE, NONE, True, ["requeue"], ["hold"]),
         (Action.REQUEUE, NONE, None, ["requeue"], []),  # a person holds it already
-        (Action.REFIT, GOOD, None, [], []),
-        (Action.REFIT, NONE, True, [], ["hold"]),
+        (Action.ADJUST, GOOD, None, [], []),
+        (Action.ADJUST, NONE, True, [], ["hold"]),
         (Action.RELEASE, GOOD, None, [], ["release"]),
         (Action.RELEASE, NONE, None, [], []),  # Slurm holds it already
         (Action.CANCEL, NONE, None, [], ["cancel"]),
     ],
 )
 def test_what_comes_before_and_after_the_shape(
-    action: Action, fit: Fit, held: bool | None, first: list[str], last: list[str]
+    action: Action, size: SizeChoice, held: bool | None, first: list[str], last: list[str]
 ) -> None:
-    assert [str(one) for one in first_operation(action)] == first
-    assert [str(one) for one in last_operation(action, fit, Shape(held=held))] == last
+    assert [str(one) for one in operations_before_update(action)] == first
+    assert [str(one) for one in operations_after_update(action, size, JobUpdate(held=held))] == last
 
 
 @pytest.mark.parametrize(
@@ -124,12 +124,12 @@ def test_whose_an_exclusion_is(
     people: tuple[str, ...],
     gone: tuple[str, ...],
 ) -> None:
-    wrote = WroteEvent(at=1, exc_nodes=written)
+    applied = AppliedEvent(at=1, exc_nodes=written)
     blamed = [
         Exclusion(node=node, since=1, until=9, evidence="e") for node in ("csx1", "csx2", "csx3")
     ]
-    assert user_excluded(current, wrote) == people
-    assert cleared(current, wrote, blamed) == gone
+    assert user_excluded(current, applied) == people
+    assert cleared_by_person(current, applied, blamed) == gone
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_whose_an_exclusion_is(
 )
 def test_whose_a_begin_time_is(begin: int | None, written: int | None, ours: bool) -> None:
     job = facts.pending(eligible_time=begin)
-    assert start_is_ours(job, WroteEvent(at=1, start_time=written)) is ours
+    assert start_is_ours(job, AppliedEvent(at=1, start_time=written)) is ours
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_whose_a_begin_time_is(begin: int | None, written: int | None, ours: boo
     [(4, None, True), (3, None, False), (3, 3, True), (2, 3, False), (4, 3, True)],
 )
 def test_whose_a_size_is(shown: int, written: int | None, ours: bool) -> None:
-    assert size_is_ours(shown, WroteEvent(at=1, num_nodes=written), submitted=4) is ours
+    assert size_is_ours(shown, AppliedEvent(at=1, num_nodes=written), submitted=4) is ours
 
 
 def decision(**changes: Any) -> Decision:
@@ -178,7 +178,7 @@ BLAMED = [Exclusion(node="csx3", since=1, until=2, evidence="node failure")]
 
 
 @pytest.mark.parametrize(
-    ("made", "step", "fit", "excluded", "expected"),
+    ("made", "step", "size", "excluded", "expected"),
     [
         (
             decision(),
@@ -208,7 +208,7 @@ BLAMED = [Exclusion(node="csx3", since=1, until=2, evidence="node failure")]
         (
             decision(failures=1),
             0,
-            Fit(num_nodes=None, reason="1 usable nodes"),
+            SizeChoice(num_nodes=None, reason="1 usable nodes"),
             [],
             (
                 "csx-restart: failures=1/3 total=1 step=0 nodes=- | "
@@ -218,9 +218,12 @@ BLAMED = [Exclusion(node="csx3", since=1, until=2, evidence="node failure")]
     ],
 )
 def test_the_announcement(
-    made: Decision, step: int | None, fit: Fit, excluded: list[Exclusion], expected: str
+    made: Decision, step: int | None, size: SizeChoice, excluded: list[Exclusion], expected: str
 ) -> None:
-    assert announce(made, max_restarts=3, step=step, fit=fit, excluded=excluded) == expected
+    assert (
+        format_admin_comment(made, max_restarts=3, step=step, size=size, excluded=excluded)
+        == expected
+    )
 
 
 @pytest.mark.parametrize(
@@ -240,7 +243,7 @@ def test_an_administrators_text_stays(current: str, expected: str) -> None:
 @given(current=st.text(max_size=1500), reason=st.text(max_size=1500))
 def test_an_admin_comment_is_one_short_printable_line(current: str, reason: str) -> None:
     blamed = [Exclusion(node="csx1", since=1, until=2, evidence=reason)]
-    ours = announce(decision(), max_restarts=3, step=1, fit=GOOD, excluded=blamed)
+    ours = format_admin_comment(decision(), max_restarts=3, step=1, size=GOOD, excluded=blamed)
     for text in (ours, merge_admin_comment(current, ours)):
         assert len(text) <= 1024
         assert text.isprintable()

@@ -2,14 +2,14 @@
 
 import pytest
 
-from slurm_restart.core.digest import Mode
+from slurm_restart.core.job_comment import Mode
 from slurm_restart.core.policy import SitePolicy, policy_for
 from tests.unit.core import facts
 
 
 def test_what_the_digest_leaves_open_is_the_sites() -> None:
     site = SitePolicy(stop_on_repeat=5, shrink_after=7, give_up_after=8, exclude_for=9)
-    policy = policy_for(facts.digest(), site)
+    policy = policy_for(facts.comment_record(), site)
     assert (policy.max_restarts, policy.num_nodes, policy.min_nodes) == (3, 3, 2)
     assert (policy.stop_on_repeat, policy.shrink_after) == (5, 7)
     assert (policy.give_up_after, policy.exclude_for) == (8, 9)
@@ -17,8 +17,10 @@ def test_what_the_digest_leaves_open_is_the_sites() -> None:
 
 
 def test_what_the_digest_asks_for_wins_even_if_it_is_0() -> None:
-    word = facts.digest(stop_on_repeat=0, shrink_after=0, give_up_after=0, exclude_for=0)
-    policy = policy_for(word, SitePolicy())
+    self_report = facts.comment_record(
+        stop_on_repeat=0, shrink_after=0, give_up_after=0, exclude_for=0
+    )
+    policy = policy_for(self_report, SitePolicy())
     assert (policy.stop_on_repeat, policy.shrink_after) == (0, 0)
     assert (policy.give_up_after, policy.exclude_for) == (0, 0)
 
@@ -28,7 +30,7 @@ def test_what_the_digest_asks_for_wins_even_if_it_is_0() -> None:
     [("fit", False), ("train_and_eval", False), ("validate", True), ("validate_all", True)],
 )
 def test_only_a_run_that_trains_can_make_progress(mode: str, evaluation: bool) -> None:
-    assert policy_for(facts.digest(mode=Mode(mode)), SitePolicy()).evaluation is evaluation
+    assert policy_for(facts.comment_record(mode=Mode(mode)), SitePolicy()).evaluation is evaluation
 
 
 @pytest.mark.parametrize(

@@ -5,23 +5,23 @@ import socket
 
 import pytest
 
+from slurm_restart.core.attribute_log import ExitFacts, attribute_log
 from slurm_restart.core.category import Category
-from slurm_restart.core.diagnosis import Facts, diagnose
 from slurm_restart.core.finding import Role
 from slurm_restart.logs.rules import load_rules
-from slurm_restart.logs.scanner import LogScanner, make_engine
+from slurm_restart.logs.scanner import LogScanner, make_matcher
 from tests.devcluster import await_
 from tests.unit.examples.example import TIMEOUT, Example, rank_environment, read_until
 
 
 def findings(said: str):
-    scanner = LogScanner(make_engine(load_rules(site=None)))
+    scanner = LogScanner(make_matcher(load_rules(site=None)))
     scanner.feed(said.encode())
     return scanner.findings()
 
 
 def category(said: str, code: int) -> Category:
-    return diagnose(Facts(exit_code=code), findings(said)).category
+    return attribute_log(ExitFacts(exit_code=code), findings(said)).category
 
 
 @pytest.mark.parametrize(

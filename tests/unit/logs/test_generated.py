@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
+from slurm_restart.core.attribute_end import EndFacts, attribute_end
+from slurm_restart.core.attribute_log import ExitFacts, attribute_log
+from slurm_restart.core.attribution import Attribution
 from slurm_restart.core.category import Category
-from slurm_restart.core.classify import EndFacts, classify
-from slurm_restart.core.diagnosis import Facts, diagnose
-from slurm_restart.core.digest import Digest
 from slurm_restart.core.finding import Finding
 from slurm_restart.core.job import JobEnd, JobState
-from slurm_restart.core.termination import Termination
+from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.logs.rules import load_rules
-from slurm_restart.logs.scanner import LogScanner, make_engine
+from slurm_restart.logs.scanner import LogScanner, make_matcher
 from tests.data.generate import CASES as MADE
 from tests.data.generator.case import RECOVERABLE
 
@@ -23,7 +23,7 @@ DATA = Path(__file__).parents[2] / "data"
 CASES: list[dict[str, Any]] = [
     json.loads(line) for line in (DATA / "cases.jsonl").read_text().splitlines()
 ]
-ENGINE = make_engine(load_rules(site=None))
+ENGINE = make_matcher(load_rules(site=None))
 NODES = tuple(f"csx{number}" for number in range(1, 25))
 LABEL = re.compile(r"^(?:\d+: |\[(?:rank|default)?\d+\]: ?)+")
 
@@ -38,21 +38,21 @@ def findings(case: dict[str, Any]) -> tuple[Finding, ...]:
     return scanner.findings()
 
 
-def judge(case: dict[str, Any], *, state: str | None = None) -> Termination:
+def judge(case: dict[str, Any], *, state: str | None = None) -> Attribution:
     """What `csx-restart classify` says."""
     code, signal = map(int, case["exit_code"].split(":"))
-    facts = Facts(state=state or case["state"], exit_code=code, signal=signal, nodes=NODES)
-    return diagnose(facts, findings(case))
+    facts = ExitFacts(state=state or case["state"], exit_code=code, signal=signal, nodes=NODES)
+    return attribute_log(facts, findings(case))
 
 
-def decide_on(case: dict[str, Any]) -> Termination:
+def decide_on(case: dict[str, Any]) -> Attribution:
     """What the hook makes of Slurm's facts and of the supervisor's word."""
     code, signal = map(int, case["exit_code"].split(":"))
     state = case["state"]
     # The record of a job that Slurm has ended says 0 at times: its trainer has not ended so.
     lost = (code, signal) == (0, 0) and state != "COMPLETED"
-    word = diagnose(Facts(exit_code=1 if lost else code, signal=signal), findings(case))
-    digest = Digest(
+    word = attribute_log(ExitFacts(exit_code=1 if lost else code, signal=signal), findings(case))
+    comment_record = CommentRecord(
         run="0123456789abcdef",
         max_restarts=3,
         num_nodes=2,
@@ -72,7 +72,9 @@ def decide_on(case: dict[str, Any]) -> Termination:
         state=JobState.PENDING if state == "REQUEUED" else JobState(state),
         nodes=NODES,
     )
-    return classify(EndFacts(end=end, word=digest, known_restarts=0), word.names)
+    return attribute_end(
+        EndFacts(end=end, self_report=comment_record, known_restarts=0), word.names
+    )
 
 
 def bare(line: str) -> str:

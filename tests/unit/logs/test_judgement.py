@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slurm_restart.core.attribute_log import ExitFacts, attribute_log
+from slurm_restart.core.attribution import Attribution
 from slurm_restart.core.category import Category
-from slurm_restart.core.diagnosis import Facts, diagnose
-from slurm_restart.core.termination import Termination
 from slurm_restart.logs.rules import load_rules
-from slurm_restart.logs.scanner import LogScanner, make_engine
+from slurm_restart.logs.scanner import LogScanner, make_matcher
 
-ENGINE = make_engine(load_rules(site=None))
-FAILED = Facts(state="FAILED", exit_code=1)
+ENGINE = make_matcher(load_rules(site=None))
+FAILED = ExitFacts(state="FAILED", exit_code=1)
 
 ROOTS = {
     "MemoryError": Category.OOM_HOST,
@@ -60,13 +60,13 @@ ordinary = st.lists(
 )
 
 
-def judge(*lines: str, facts: Facts = FAILED) -> Termination:
+def judge(*lines: str, facts: ExitFacts = FAILED) -> Attribution:
     scanner = LogScanner(ENGINE)
     scanner.feed("".join(f"{line}\n" for line in lines).encode())
-    return diagnose(facts, scanner.findings())
+    return attribute_log(facts, scanner.findings())
 
 
-def gist(it: Termination) -> tuple[object, ...]:
+def gist(it: Attribution) -> tuple[object, ...]:
     """A judgement without the place in the file."""
     text = it.root_cause.text if it.root_cause else None
     return it.category, it.rule, it.confidence, text, [one.node for one in it.blamed]
@@ -107,7 +107,7 @@ def test_ordinary_output_around_a_root_changes_nothing(
 @settings(max_examples=100, deadline=None)
 def test_noise_is_no_cause_and_exit_0_is_completed(lines: list[str]) -> None:
     assert judge(*lines).root_cause is None
-    done = judge(*lines, facts=Facts(state="COMPLETED", exit_code=0))
+    done = judge(*lines, facts=ExitFacts(state="COMPLETED", exit_code=0))
     assert done.category is Category.COMPLETED
 
 

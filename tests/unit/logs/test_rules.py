@@ -6,14 +6,14 @@ import pytest
 
 from slurm_restart.core.category import Category
 from slurm_restart.core.finding import Role
-from slurm_restart.logs.engine import Engine
 from slurm_restart.logs.lines import split_label
-from slurm_restart.logs.rule import Rule, matches
+from slurm_restart.logs.rule import LogRule, matches
+from slurm_restart.logs.rule_matcher import RuleMatcher
 from slurm_restart.logs.rules import load_rules, read_file, read_rules
 from slurm_restart.logs.scanner import MAX_LINE
 
 PACKAGED = load_rules(site=None)
-ENGINE = Engine(PACKAGED)
+ENGINE = RuleMatcher(PACKAGED)
 
 SITE_RULE = """\
 - id: {id}
@@ -39,7 +39,7 @@ def test_no_rule_of_the_package_is_refused() -> None:
 
 
 @pytest.mark.parametrize("rule", PACKAGED, ids=lambda rule: rule.id)
-def test_a_rule_has_examples_of_both_kinds_and_they_hold(rule: Rule) -> None:
+def test_a_rule_has_examples_of_both_kinds_and_they_hold(rule: LogRule) -> None:
     assert rule.positive
     assert rule.sources
     assert rule.negative
@@ -50,9 +50,9 @@ def test_a_rule_has_examples_of_both_kinds_and_they_hold(rule: Rule) -> None:
 
 
 @pytest.mark.parametrize("rule", PACKAGED, ids=lambda rule: rule.id)
-def test_no_earlier_rule_takes_a_rules_examples(rule: Rule) -> None:
+def test_no_earlier_rule_takes_a_rules_examples(rule: LogRule) -> None:
     alone = [replace(rule, role=Role.ROOT)]
-    engine = Engine(alone) if rule.role is Role.PROGRESS else ENGINE
+    engine = RuleMatcher(alone) if rule.role is Role.PROGRESS else ENGINE
     for line in rule.positive:
         hit = engine.match(split_label(line)[1].strip())
         assert hit is not None
@@ -60,7 +60,7 @@ def test_no_earlier_rule_takes_a_rules_examples(rule: Rule) -> None:
 
 
 @pytest.mark.parametrize("rule", [r for r in PACKAGED if r.blame], ids=lambda rule: rule.id)
-def test_a_rule_that_blames_captures_a_name_in_some_example(rule: Rule) -> None:
+def test_a_rule_that_blames_captures_a_name_in_some_example(rule: LogRule) -> None:
     hits = [ENGINE.match(split_label(line)[1].strip()) for line in rule.positive]
     assert any(hit is not None and hit.nodes for hit in hits)
 
@@ -83,7 +83,7 @@ def test_ordinary_output_is_not_even_looked_at(line: str) -> None:
 
 
 @pytest.mark.parametrize("rule", PACKAGED, ids=lambda rule: rule.id)
-def test_no_pattern_is_slow_on_a_line_made_to_be(rule: Rule) -> None:
+def test_no_pattern_is_slow_on_a_line_made_to_be(rule: LogRule) -> None:
     start = time.process_time()
     for line in rule.positive:
         for part in (line, line[:-1], line[: len(line) // 2], line.replace(" ", "")):

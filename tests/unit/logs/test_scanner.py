@@ -7,21 +7,27 @@ from hypothesis import strategies as st
 
 from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.finding import Finding, Role
-from slurm_restart.core.ranking import choose
-from slurm_restart.logs.engine import Engine
-from slurm_restart.logs.reader import KEEP_FIRST, KEEP_LAST, MAX_LABELS, MAX_TRACEBACK, START
-from slurm_restart.logs.rule import Rule
+from slurm_restart.core.root_cause import choose
+from slurm_restart.logs.finding_collector import (
+    KEEP_FIRST,
+    KEEP_LAST,
+    MAX_LABELS,
+    MAX_TRACEBACK,
+    START,
+)
+from slurm_restart.logs.rule import LogRule
+from slurm_restart.logs.rule_matcher import RuleMatcher
 from slurm_restart.logs.rules import load_rules
-from slurm_restart.logs.scanner import MAX_LINE, LogScanner, make_engine
+from slurm_restart.logs.scanner import MAX_LINE, LogScanner, make_matcher
 
 RULES = load_rules(site=None)
-ENGINES = [make_engine(RULES, name) for name in ("python", "hyperscan")]
+ENGINES = [make_matcher(RULES, name) for name in ("python", "hyperscan")]
 
 
 def scan(
-    *chunks: bytes, rules: tuple[Rule, ...] | None = None, engine: Engine = ENGINES[0]
+    *chunks: bytes, rules: tuple[LogRule, ...] | None = None, engine: RuleMatcher = ENGINES[0]
 ) -> tuple[Finding, ...]:
-    scanner = LogScanner(engine if rules is None else make_engine(rules))
+    scanner = LogScanner(engine if rules is None else make_matcher(rules))
     for chunk in chunks:
         scanner.feed(chunk)
     return scanner.findings()
@@ -176,8 +182,8 @@ def test_of_a_chain_without_its_tracebacks_the_first_exception_is_the_cause() ->
     assert roles[-1] == ("python.program", Role.CASCADE)
 
 
-def rule_of(role: Role, pattern: str, category: Category = Category.STORAGE_IO) -> Rule:
-    return Rule(id=f"a.{role.value}", category=category, role=role, pattern=pattern, meaning="…")
+def rule_of(role: Role, pattern: str, category: Category = Category.STORAGE_IO) -> LogRule:
+    return LogRule(id=f"a.{role.value}", category=category, role=role, pattern=pattern, meaning="…")
 
 
 def test_what_works_again_leaves_no_more_than_a_guess() -> None:
@@ -228,7 +234,7 @@ import sys
 from slurm_restart.logs import scanner
 assert "yaml" not in sys.modules
 from slurm_restart.logs.rules import load_rules
-logs = scanner.LogScanner(scanner.make_engine(load_rules(site=None), scanner.SMALL))
+logs = scanner.LogScanner(scanner.make_matcher(load_rules(site=None), scanner.SMALL))
 for step in range(20_000):
     logs.feed(b"%d: MemoryError: %s\\n" % (step, b"x" * (step % 3000)))
 assert logs.findings()

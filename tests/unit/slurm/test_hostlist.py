@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from slurm_restart.core.hostlist import MAX_NAMES, expand
 from slurm_restart.errors import SlurmError
-from slurm_restart.slurm.hostlist import fold
+from slurm_restart.slurm.hostlist import format_hostlist
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ NAMES = st.lists(st.from_regex(r"[a-z]{1,3}(-[a-z])?[0-9]{1,4}(-ib)?", fullmatch
 
 @given(NAMES)
 def test_fold_and_expand_are_inverse(names: list[str]) -> None:
-    assert set(expand(fold(names))) == set(names)
+    assert set(expand(format_hostlist(names))) == set(names)
 
 
 @given(NAMES)
@@ -81,16 +81,16 @@ def test_clustershell_reads_the_same(names: list[str]) -> None:
 
 
 def test_fold() -> None:
-    assert fold(["csx10", "csx9", "csx10"]) == "csx9,csx10"
-    assert fold(f"csx{number}" for number in range(1, 21)) == "csx[1-20]"
-    assert fold([]) == ""
+    assert format_hostlist(["csx10", "csx9", "csx10"]) == "csx9,csx10"
+    assert format_hostlist(f"csx{number}" for number in range(1, 21)) == "csx[1-20]"
+    assert format_hostlist([]) == ""
 
 
 def test_expanding_imports_no_clustershell() -> None:
     code = (
         "import sys; from slurm_restart.core.hostlist import expand;"
-        "from slurm_restart.slurm.hostlist import fold;"
-        "expand('csx[1-100]'); fold(['a1', 'a2']);"
+        "from slurm_restart.slurm.hostlist import format_hostlist;"
+        "expand('csx[1-100]'); format_hostlist(['a1', 'a2']);"
         "sys.exit(any(name.split('.')[0] in ('ClusterShell', 'yaml') for name in sys.modules))"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

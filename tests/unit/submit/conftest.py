@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from slurm_restart.submit.argv import parse
+from slurm_restart.submit.job_plan import SubmitContext
 from slurm_restart.submit.options import OptionTable
-from slurm_restart.submit.planning import Surroundings
 from slurm_restart.submit.prepare import prepare
 from slurm_restart.trainer.plan import SlurmAccess
 
@@ -43,12 +43,12 @@ def submission(tmp_path):
         path = tmp_path / "trainer.yaml"
         path.write_text(config)
         table = OptionTable(site_options)
-        around = Surroundings(
+        context = SubmitContext(
             environ=env or {}, cwd=Path(tmp_path), slurm=SlurmAccess(bin_dir="/usr/bin")
         )
         line = parse(["trainer.yaml", *arguments], table)
         # The name as a person gives it, relative to where he is.
-        return prepare(line, table, files, around)
+        return prepare(line, table, files, context)
 
     return make
 

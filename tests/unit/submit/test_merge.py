@@ -1,22 +1,21 @@
 import pytest
 
-from slurm_restart.core.digest import Digest
-from slurm_restart.core.digest import parse as parse_digest
+from slurm_restart.core.job_comment import CommentRecord, parse_comment
 from slurm_restart.submit.argv import layered, parse
 from slurm_restart.submit.merge import JobFacts, sbatch_arguments, signal_lead
-from slurm_restart.submit.option import Fate
+from slurm_restart.submit.option import OptionHandling
 from slurm_restart.submit.option_rows import SBATCH
 from slurm_restart.submit.options import OptionTable
 
 TABLE = OptionTable()
-DIGEST = Digest(run="0" * 16, max_restarts=3, num_nodes=4, min_nodes=2)
+DIGEST = CommentRecord(run="0" * 16, max_restarts=3, num_nodes=4, min_nodes=2)
 OWN = ["--nodes=4", "--exclusive", "--open-mode=append", "--signal=B:USR1@120"]
 MANAGED = ["--requeue", "--comment=csx-restart/1 run=0000000000000000;max=3;num=4;min=2"]
 NAME = "--job-name=trainer"
 
 
 def merged(*arguments, **facts):
-    defaults = {"nodes": 4, "can_shrink": True, "digest": DIGEST, "name": "trainer"}
+    defaults = {"nodes": 4, "can_shrink": True, "comment_record": DIGEST, "name": "trainer"}
     uses = layered([parse(arguments, TABLE).uses])
     return sbatch_arguments(uses, JobFacts(**(defaults | facts)))
 
@@ -29,7 +28,7 @@ def refusal(*arguments, **facts):
 
 def test_what_every_job_asks_for():
     assert merged() == ((*OWN, NAME, *MANAGED), [])
-    assert merged(digest=None) == ((*OWN, NAME), [])
+    assert merged(comment_record=None) == ((*OWN, NAME), [])
     assert merged(first=False) == ((*OWN, NAME, *MANAGED, "--kill-on-invalid-dep=yes"), [])
     assert merged(first=False, after="7")[0][-1] == "--dependency=afterok:7"
 
@@ -49,7 +48,9 @@ def test_options_are_passed_as_they_are():
 
 
 @pytest.mark.parametrize(
-    "option", [row for row in SBATCH if row.fate is Fate.REFUSED], ids=lambda row: row.name
+    "option",
+    [row for row in SBATCH if row.handling is OptionHandling.REFUSED],
+    ids=lambda row: row.name,
 )
 def test_what_is_refused_says_why_and_what_to_do(option):
     value = [] if option.argument.name == "NONE" else ["1"]
@@ -59,7 +60,9 @@ def test_what_is_refused_says_why_and_what_to_do(option):
 
 
 @pytest.mark.parametrize(
-    "option", [row for row in SBATCH if row.fate is Fate.FIXED_SIZE], ids=lambda row: row.name
+    "option",
+    [row for row in SBATCH if row.handling is OptionHandling.FIXED_SIZE],
+    ids=lambda row: row.name,
 )
 def test_what_cannot_shrink_is_for_runs_of_one_size(option):
     given = f"--{option.name}" + ("" if option.argument.name == "NONE" else "=2")
@@ -125,13 +128,13 @@ def test_the_comment_follows_the_digest():
     text = "ü" * 200
     (comment,) = [a for a in merged(f"--comment={text}")[0] if a.startswith("--comment=")]
     assert comment == f"{MANAGED[1]} {text}"
-    assert parse_digest(comment.removeprefix("--comment=")) == DIGEST
-    assert merged("--comment=mine", digest=None)[0][0] == "--comment=mine"
+    assert parse_comment(comment.removeprefix("--comment=")) == DIGEST
+    assert merged("--comment=mine", comment_record=None)[0][0] == "--comment=mine"
 
 
 def test_an_unmanaged_job_requeues_as_it_likes():
-    assert merged("--no-requeue", digest=None)[0][0] == "--no-requeue"
-    assert merged("--requeue", digest=None)[0][0] == "--requeue"
+    assert merged("--no-requeue", comment_record=None)[0][0] == "--no-requeue"
+    assert merged("--requeue", comment_record=None)[0][0] == "--requeue"
 
 
 @pytest.mark.parametrize(
@@ -152,6 +155,6 @@ def test_counted_constraints_are_for_runs_of_one_size():
 
 def test_every_merged_option_has_its_function():
     for option in SBATCH:
-        if option.fate is Fate.MERGED:
+        if option.handling is OptionHandling.MERGED:
             value = "" if option.argument.name == "NONE" else "=x"
             merged(f"--{option.name}{value}")

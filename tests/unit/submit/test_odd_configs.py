@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from slurm_restart.errors import ConfigError, UsageError
 from slurm_restart.submit.argv import parse
-from slurm_restart.submit.execute import preview_run_dir
+from slurm_restart.submit.job_plan import SubmitContext
 from slurm_restart.submit.options import OptionTable
-from slurm_restart.submit.planning import Surroundings
 from slurm_restart.submit.prepare import prepare
+from slurm_restart.submit.submit import preview_run_dir
 from slurm_restart.trainer.plan import SlurmAccess
 
 TABLE = OptionTable()
@@ -95,9 +95,9 @@ PIECES = ["-", ":", "&a ", "*a", "{", "}", "[", "]", "\n", "  ", "<<", "x", "tra
 def try_config(directory: Path, text: str) -> None:
     path = directory / "trainer.yaml"
     path.write_text(text, errors="surrogatepass")
-    around = Surroundings(environ={}, cwd=directory, slurm=SlurmAccess(bin_dir="/usr/bin"))
+    context = SubmitContext(environ={}, cwd=directory, slurm=SlurmAccess(bin_dir="/usr/bin"))
     with contextlib.suppress(ConfigError, UsageError):
-        for job in prepare(parse([str(path)], TABLE), TABLE, [], around).jobs:
+        for job in prepare(parse([str(path)], TABLE), TABLE, [], context).jobs:
             assert "\0" not in " ".join(job.arguments())
             assert job.script(preview_run_dir(job))
             assert yaml.safe_load(job.params)

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from slurm_restart.submit.option import Argument, Fate
+from slurm_restart.submit.option import Argument, OptionHandling
 from slurm_restart.submit.option_rows import LEFT_TO_SBATCH, OWN, SBATCH
 from slurm_restart.submit.options import OptionTable
 from slurm_restart.submit.reference import reference
@@ -25,7 +25,7 @@ def test_names_are_unique_and_in_order():
 
 def test_what_is_not_just_passed_says_why():
     for option in (*OWN, *SBATCH):
-        assert option.note or option.fate is Fate.PASSED, option.name
+        assert option.note or option.handling is OptionHandling.PASSED, option.name
 
 
 def test_excluded_options_exist():
@@ -38,7 +38,7 @@ def test_the_site_adds_options():
     table = OptionTable(["container-image=", "flag"])
     assert table.by_name["container-image"].argument is Argument.REQUIRED
     assert table.by_name["flag"].argument is Argument.OPTIONAL
-    assert table.by_name["flag"].fate is Fate.PASSED
+    assert table.by_name["flag"].handling is OptionHandling.PASSED
 
 
 def test_the_beginning_of_a_name_means_all_that_begin_so():

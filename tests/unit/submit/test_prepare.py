@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from slurm_restart.core.digest import Mode
+from slurm_restart.core.job_comment import Mode
 from slurm_restart.errors import ConfigError, UsageError
 from slurm_restart.submit.argv import parse
+from slurm_restart.submit.job_plan import SubmitContext
 from slurm_restart.submit.options import OptionTable
-from slurm_restart.submit.planning import Surroundings
 from slurm_restart.submit.prepare import prepare
 from slurm_restart.trainer.plan import CheckpointFormat, LoopFacts, RestartPolicy, SlurmAccess
 
@@ -231,9 +231,9 @@ def test_answers_are_for_the_command_line(submission):
 
 def test_without_a_config_there_is_nothing_to_do():
     table = OptionTable()
-    around = Surroundings(environ={}, cwd=Path("/"), slurm=SlurmAccess(bin_dir="/usr/bin"))
+    context = SubmitContext(environ={}, cwd=Path("/"), slurm=SlurmAccess(bin_dir="/usr/bin"))
     with pytest.raises(UsageError, match="expected one trainer config, got nothing"):
-        prepare(parse([], table), table, [], around)
+        prepare(parse([], table), table, [], context)
 
 
 @pytest.mark.parametrize("name", ["a b.yaml", "ü\n.yaml", "x"])

@@ -12,9 +12,9 @@ from pathlib import Path
 import h5py
 import pytest
 
-from slurm_restart.core.digest import Mode
+from slurm_restart.core.job_comment import Mode
 from slurm_restart.trainer.plan import (
-    CheckpointRule,
+    CheckpointLayout,
     LoopFacts,
     RestartPolicy,
     RunPlan,
@@ -68,7 +68,7 @@ class Run:
     plan: RunPlan
     started: list[subprocess.Popen] = field(default_factory=list)
     patched: dict[str, object] = field(default_factory=dict)
-    """Constants of the package for the supervisors that are started: `supervise.watch.NAME`."""
+    """Constants of the package for the supervisors that are started, by `supervise.MODULE.NAME`."""
 
     @property
     def dir(self) -> RunDir:
@@ -194,7 +194,7 @@ def run(tmp_path, request):
         model_dir=str(model),
         work_dir=str(tmp_path),
         config_path=str(tmp_path / "trainer.yaml"),
-        checkpoint=CheckpointRule(
+        checkpoint=CheckpointLayout(
             directory=str(model),
             pattern=r"checkpoint_(?P<step>\d+)(?:_(?P<stamp>\d{8}_\d{6}))?\.mdl",
         ),

@@ -180,7 +180,7 @@ def test_a_trainer_that_does_not_end_is_killed(run):
 
 def test_another_attempt_of_the_run_ends_this_one(run):
     """A node that Slurm has given up may still reach the file system."""
-    run.patched = {"supervise.fence.INTERVAL": 0.1}
+    run.patched = {"supervise.supersede_monitor.INTERVAL": 0.1}
     process = run.start_ready("trap '' TERM; echo ready; while :; do sleep 0.1; done")
     (run.dir.path / "attempts/1").mkdir()
     assert process.wait(10) == 128 + signal.SIGKILL
@@ -284,9 +284,9 @@ def test_a_file_system_that_hangs_before_the_start(run, where):
     """A pipe that nobody writes to stands for it."""
     run.patched = {
         "supervise.supervisor.PREPARE_TIMEOUT": 3,
-        "supervise.supervisor.HURRIED": 1,
-        "supervise.supervisor.LAST_WORD_TIMEOUT": 1,
-        "supervise.probing.TIMEOUT": 1,
+        "supervise.supervisor.HURRIED_TIMEOUT": 1,
+        "supervise.supervisor.FINAL_UPDATE_TIMEOUT": 1,
+        "supervise.checkpoint_check.TIMEOUT": 1,
     }
     path = run.dir.path / where
     path.unlink(missing_ok=True)
@@ -314,8 +314,8 @@ def test_rules_of_the_run_judge_and_bad_ones_are_told(run):
 
 def test_a_file_system_that_hangs_under_way(run):
     run.patched = {
-        "supervise.supervisor.LAST_LOOK_TIMEOUT": 1,
-        "supervise.progress.INTERVAL": 0.1,
+        "supervise.supervisor.FINAL_CHECK_TIMEOUT": 1,
+        "supervise.checkpoint_monitor.INTERVAL": 0.1,
     }
     done = run.run(f"mkfifo '{run.model}/checkpoint_10.mdl'; sleep 0.5; exit 8")
     assert done.returncode == 8
@@ -325,7 +325,7 @@ def test_a_file_system_that_hangs_under_way(run):
 
 def test_told_to_end_before_the_trainer_has_started(run, waits):
     os.mkfifo(run.model / "checkpoint_10.mdl")
-    run.patched = {"supervise.supervisor.HURRIED": 1}
+    run.patched = {"supervise.supervisor.HURRIED_TIMEOUT": 1}
     process = run.start("echo never")
     waits((run.dir.path / "attempts/0").exists, "the attempt")
     process.send_signal(signal.SIGTERM)

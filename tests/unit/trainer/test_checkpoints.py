@@ -3,13 +3,13 @@ import os
 import pytest
 
 from slurm_restart.trainer.checkpoints import complete_by_name, find, step_of
-from slurm_restart.trainer.plan import CheckpointFormat, CheckpointRule
+from slurm_restart.trainer.plan import CheckpointFormat, CheckpointLayout
 
 MDL = r"checkpoint_(?P<step>\d+)(?P<stamp>_\d{8}_\d{6})?\.mdl"
 
 
-def rule(path, **values) -> CheckpointRule:
-    return CheckpointRule(**{"directory": str(path), "pattern": MDL} | values)
+def rule(path, **values) -> CheckpointLayout:
+    return CheckpointLayout(**{"directory": str(path), "pattern": MDL} | values)
 
 
 def test_the_newest_comes_first_by_step_and_then_by_stamp(tmp_path):

@@ -1,6 +1,6 @@
 import pytest
 
-from slurm_restart.core.digest import MAX_SECONDS
+from slurm_restart.core.job_comment import MAX_SECONDS
 from slurm_restart.trainer.duration import parse_duration
 
 

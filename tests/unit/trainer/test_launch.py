@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slurm_restart.core.digest import Mode
+from slurm_restart.core.job_comment import Mode
 from slurm_restart.errors import UsageError
 from slurm_restart.trainer.launch import PLACEHOLDERS, Launch, default_command
 

@@ -3,11 +3,11 @@ from dataclasses import replace
 
 import pytest
 
-from slurm_restart.core.digest import Mode
+from slurm_restart.core.job_comment import Mode
 from slurm_restart.errors import StateError
 from slurm_restart.trainer.plan import (
     CheckpointFormat,
-    CheckpointRule,
+    CheckpointLayout,
     LoopFacts,
     RestartPolicy,
     RunPlan,
@@ -29,7 +29,7 @@ PLAN = RunPlan(
     model_dir="/data/it's a run\n/ü",
     work_dir="/data",
     config_path="/data/trainer.yaml",
-    checkpoint=CheckpointRule(
+    checkpoint=CheckpointLayout(
         directory="/data/m",
         pattern=r"checkpoint_(?P<step>\d+)\.mdl",
         format=CheckpointFormat.MDL,
@@ -52,16 +52,25 @@ def test_what_is_saved_is_loaded(tmp_path):
 
 
 def test_the_digest_says_what_the_hook_needs():
-    digest = PLAN.digest
-    assert digest is not None
-    assert (digest.run, digest.max_restarts, digest.num_nodes, digest.min_nodes) == (
+    comment_record = PLAN.comment_record
+    assert comment_record is not None
+    assert (
+        comment_record.run,
+        comment_record.max_restarts,
+        comment_record.num_nodes,
+        comment_record.min_nodes,
+    ) == (
         "0123456789abcdef",
         3,
         4,
         2,
     )
-    assert (digest.phase, digest.shrink_after, digest.attempt) == (1, 600, None)
-    assert replace(PLAN, policy=None).digest is None
+    assert (comment_record.phase, comment_record.shrink_after, comment_record.attempt) == (
+        1,
+        600,
+        None,
+    )
+    assert replace(PLAN, policy=None).comment_record is None
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from slurm_restart.trainer.records import (
+from slurm_restart.trainer.attempt_records import (
     AttemptEnd,
     AttemptStart,
     RootCauseLine,

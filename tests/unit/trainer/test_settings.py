@@ -3,8 +3,8 @@ import re
 import pytest
 
 from slurm_restart.errors import ConfigError
-from slurm_restart.trainer.layers import config_layer, file_layers
 from slurm_restart.trainer.settings import Settings, combine
+from slurm_restart.trainer.settings_files import config_layer, file_layers
 from slurm_restart.trainer.yaml_lines import parse
 
 

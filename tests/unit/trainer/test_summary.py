@@ -2,16 +2,16 @@ import json
 
 import pytest
 
-from slurm_restart.core.digest import Mode
+from slurm_restart.core.job_comment import Mode
 from slurm_restart.trainer import runlog, summary
+from slurm_restart.trainer.attempt_records import AttemptEnd, AttemptStart, to_json
 from slurm_restart.trainer.plan import (
-    CheckpointRule,
+    CheckpointLayout,
     LoopFacts,
     RestartPolicy,
     RunPlan,
     SlurmAccess,
 )
-from slurm_restart.trainer.records import AttemptEnd, AttemptStart, to_json
 from slurm_restart.trainer.rundir import RunDir
 
 PLAN = RunPlan(
@@ -29,7 +29,7 @@ PLAN = RunPlan(
     model_dir="/m",
     work_dir="/w",
     config_path="/w/trainer.yaml",
-    checkpoint=CheckpointRule(directory="/m", pattern=r"(?P<step>\d+)"),
+    checkpoint=CheckpointLayout(directory="/m", pattern=r"(?P<step>\d+)"),
     checkpoint_steps=10,
     initial_checkpoint=None,
     autoload_last_checkpoint=True,

@@ -1,0 +1,128 @@
+"""Gather the facts of an end: from the hook's environment, Slurm's record and the job's digest."""
+
+from dataclasses import replace
+
+from slurm_restart.control.hook_environment import HookEnvironment
+from slurm_restart.control.journal import RunKey
+from slurm_restart.control.site import Site
+from slurm_restart.core.history import History
+from slurm_restart.core.hostlist import expand
+from slurm_restart.core.job import Job, JobEnd, NodeState
+from slurm_restart.core.job_comment import CommentRecord
+from slurm_restart.core.plan_end import EndCase
+from slurm_restart.errors import CsxError, SlurmError, SlurmUnavailableError
+from slurm_restart.slurm.interface import Slurm
+
+MAX_NAMED = 64
+"""Nodes that a job's word may name; a run that blames more blames nobody."""
+_PROLOG_FAILED = "Prolog error"
+
+
+def _suspects(names: frozenset[str], nodes: tuple[NodeState, ...]) -> tuple[NodeState, ...]:
+    return tuple(
+        node
+        for node in nodes
+        if node.name in names and (node.down or node.reason.startswith(_PROLOG_FAILED))
+    )
+
+
+def end_from_hook(env: HookEnvironment, job: Job, nodes: tuple[NodeState, ...]) -> JobEnd:
+    """The end that slurmctld runs the hook for: its environment knows better than the record.
+
+    Raises:
+        CsxError: Slurm shows no SubmitTime.
+    """
+    if job.submit_time is None:
+        raise CsxError(f"job {job.job_id}: Slurm shows no SubmitTime")
+    names = expand(env.nodelist)
+    return replace(
+        end_from_record(env.cluster, job, nodes, submit_time=job.submit_time),
+        exit_code=env.exit_code,
+        signal=env.signal,
+        env_restarts=env.restarts,
+        nodes=names,
+        down_nodes=_suspects(frozenset(names), nodes),
+    )
+
+
+def end_from_record(
+    cluster: str, job: Job, nodes: tuple[NodeState, ...], *, submit_time: int
+) -> JobEnd:
+    """An end whose hook was missed, from the job's record alone."""
+    return JobEnd(
+        cluster=cluster,
+        job_id=job.job_id,
+        uid=job.uid,
+        submit_time=submit_time,
+        exit_code=job.exit_code,
+        signal=job.signal,
+        reason=job.reason,
+        state=job.state,
+        restarts=job.restarts,
+        flags=job.flags,
+        preempted=job.preempt_time is not None,
+        nodes=job.nodes,
+        time_limit=job.time_limit,
+        run_time=job.run_time,
+        down_nodes=_suspects(frozenset(job.nodes), nodes),
+    )
+
+
+def named_nodes(comment_record: CommentRecord) -> tuple[str, ...]:
+    """The nodes that the job's word names; nobody where the list is odd or very long."""
+    if comment_record.nodes is None:
+        return ()
+    try:
+        names = expand(comment_record.nodes)
+    except CsxError:
+        return ()
+    return names if len(names) <= MAX_NAMED else ()
+
+
+def reserved_nodes(slurm: Slurm, job: Job) -> tuple[str, ...] | None:
+    """The nodes of the job's reservation; None: it has none.
+
+    A reservation that is there no more has no nodes, and the job waits for what people do.
+    """
+    if not job.reservation:
+        return None
+    try:
+        return slurm.reservation_nodes(job.reservation)
+    except SlurmUnavailableError:
+        raise
+    except SlurmError:
+        return ()
+
+
+def end_case(
+    end: JobEnd,
+    job: Job,
+    comment_record: CommentRecord,
+    nodes: tuple[NodeState, ...],
+    *,
+    slurm: Slurm,
+    history: History,
+    site: Site,
+    now: int,
+    source: str,
+    stale: bool = False,
+) -> EndCase:
+    """Put an end together with all that its verdict rests on."""
+    return EndCase(
+        end=end,
+        job=job,
+        comment_record=comment_record,
+        named=named_nodes(comment_record),
+        nodes=nodes,
+        reserved=reserved_nodes(slurm, job),
+        history=history,
+        site=site.policy,
+        now=now,
+        source=source,
+        stale=stale,
+    )
+
+
+def run_key(cluster: str, job: Job, comment_record: CommentRecord) -> RunKey:
+    """What names the job's run."""
+    return RunKey(cluster=cluster, job_id=job.job_id, uid=job.uid, run=comment_record.run)

@@ -1,0 +1,38 @@
+"""The trace that a hook leaves: a log in the state directory, and syslog where that fails."""
+
+import syslog
+import time
+from pathlib import Path
+
+MAX_LOG_BYTES = 10 * 1024 * 1024
+MAX_LINE = 2000
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+class HookLog:
+    """Writes one line an event, with time and job. It never raises: it is the last resort."""
+
+    def __init__(self, state_dir: Path | None, job: str) -> None:
+        self._path = None if state_dir is None else state_dir / "csx-epilog.log"
+        self._job = _printable(job)
+
+    def __call__(self, text: str) -> None:
+        """Write a line; control characters become question marks."""
+        shown = _printable(text)[:MAX_LINE]
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        try:
+            self._append(f"{stamp} job {self._job}: {shown}\n")
+        except OSError as error:
+            syslog.openlog("csx-epilog", facility=syslog.LOG_DAEMON)
+            syslog.syslog(syslog.LOG_ERR, f"job {self._job}: {shown} (no log: {error})")
+
+    def _append(self, line: str) -> None:
+        if self._path is None:
+            raise FileNotFoundError("no state directory is known")
+        if self._path.exists() and self._path.stat().st_size > MAX_LOG_BYTES:
+            self._path.replace(self._path.with_suffix(".log.1"))
+        with self._path.open("a", encoding="utf-8") as log:
+            log.write(line)

@@ -1,0 +1,57 @@
+"""The judgement on one end: what it was, who is to blame, and which line says so."""
+
+from dataclasses import dataclass
+
+from slurm_restart.core.category import TREATMENTS, Category, Confidence, Restart
+from slurm_restart.core.finding import Finding
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blame:
+    """A node that evidence names, with that evidence."""
+
+    node: str
+    evidence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RootCause:
+    """The line that says why, where there is one; `line` counts from 1."""
+
+    line: int
+    text: str
+    file: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attribution:
+    """The judgement on one end."""
+
+    category: Category
+    rule: str
+    confidence: Confidence
+    blamed: tuple[Blame, ...] = ()
+    reported: tuple[str, ...] = ()
+    """Names that the evidence gives but that are no nodes of this job: told, never excluded."""
+    root_cause: RootCause | None = None
+    root_hash: str | None = None
+    secondary: tuple[Finding, ...] = ()
+    requeued: bool = False
+    """Slurm, or a person, has requeued the job already."""
+    stale_running: bool = False
+    """Slurm shows the job RUNNING although its trainer has ended."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names that the evidence gives."""
+        return (*(blame.node for blame in self.blamed), *self.reported)
+
+    @property
+    def recoverable(self) -> bool:
+        """Whether a restart can help at all."""
+        return TREATMENTS[self.category].restart is not Restart.NO
+
+    @property
+    def counts(self) -> bool:
+        """Whether a restart uses up the budget if the attempt made no progress."""
+        return TREATMENTS[self.category].counts

@@ -1,0 +1,215 @@
+"""The digest: what a job says of itself in its own Comment, checked field by field.
+
+A user can write anything into the Comment of his job, so every field has a form and a bound, and
+what does not fit is refused as a whole. The form is `csx-restart/1 key=value;key=value rest`, where
+`rest` is the user's own comment.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from enum import Enum
+from typing import Any
+
+from slurm_restart.core.category import Category
+from slurm_restart.errors import CommentRecordError
+
+PREFIX = "csx-restart/1 "
+MAX_RECORD_BYTES = 512
+MAX_USER_COMMENT_BYTES = 400
+MAX_STEP = 10**12
+MAX_NODES = 100_000
+MAX_RESTARTS = 10_000
+MAX_SECONDS = 10**8
+
+
+class Mode(Enum):
+    """What the run does; an evaluation has no progress of its own."""
+
+    FIT = "fit"
+    VALIDATE = "validate"
+    VALIDATE_ALL = "validate_all"
+    TRAIN_AND_EVAL = "train_and_eval"
+
+    @property
+    def is_evaluation(self) -> bool:
+        """Whether the run writes no checkpoints, so that it always starts from scratch."""
+        return self in (Mode.VALIDATE, Mode.VALIDATE_ALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommentRecord:
+    """What the hook needs from a job.
+
+    The first block is written by `csx-sbatch`, the rest by the supervisor in each attempt.
+    Steps are training steps; times are seconds, `submit` seconds since the epoch.
+    """
+
+    run: str
+    """The run id, 16 hexadecimal digits."""
+    max_restarts: int
+    """`max_num_restarts`: restarts in a row without a new checkpoint."""
+    num_nodes: int
+    """Nodes of a full-size attempt."""
+    min_nodes: int
+    mode: Mode = Mode.FIT
+    phase: int = 0
+    stop_on_repeat: int | None = None
+    """None: the site's default, as for the times below."""
+    shrink_after: int | None = None
+    give_up_after: int | None = None
+    exclude_for: int | None = None
+
+    attempt: int | None = None
+    """Number of the attempt from 0; None before the first supervisor has spoken."""
+    submit: int | None = None
+    """SubmitTime of the attempt, which names its end."""
+    restarts: int | None = None
+    """Slurm's restart count when the attempt started."""
+    from_step: int | None = None
+    """The step the attempt started from; None: not known yet."""
+    step: int | None = None
+    """The step of the newest complete checkpoint of the run; None: not known yet."""
+    ended: bool = False
+    """The trainer of this attempt has ended, and the fields below say how."""
+    exit: int | None = None
+    cause: Category | None = None
+    rule: str | None = None
+    """The id of the log rule that gave the cause."""
+    root: str | None = None
+    """First 8 hexadecimal digits of a hash of the root-cause line."""
+    nodes: str | None = None
+    """Nodes that the evidence names, as a hostlist."""
+
+
+def _int(low: int, high: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not re.fullmatch(r"-?[0-9]{1,15}", text) or not low <= int(text) <= high:
+            raise CommentRecordError(f"expected a whole number from {low} to {high}")
+        return int(text)
+
+    return read
+
+
+def _text(pattern: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if not re.fullmatch(pattern, text, re.ASCII):
+            raise CommentRecordError(f"expected text of the form {pattern}")
+        return text
+
+    return read
+
+
+def _enum(kind: type[Enum]) -> Callable[[str], Enum]:
+    def read(text: str) -> Enum:
+        try:
+            return kind(text)
+        except ValueError:
+            raise CommentRecordError(f"expected one of the {kind.__name__} names") from None
+
+    return read
+
+
+def _flag(text: str) -> bool:
+    if text not in {"0", "1"}:
+        raise CommentRecordError("expected 0 or 1")
+    return text == "1"
+
+
+# field: (key in the Comment, reader). Keys are short because 512 bytes are all there is.
+_FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "run": ("run", _text(r"[0-9a-f]{16}")),
+    "max_restarts": ("max", _int(0, MAX_RESTARTS)),
+    "num_nodes": ("num", _int(1, MAX_NODES)),
+    "min_nodes": ("min", _int(1, MAX_NODES)),
+    "mode": ("mode", _enum(Mode)),
+    "phase": ("phase", _int(0, 10_000)),
+    "stop_on_repeat": ("repeat", _int(0, MAX_RESTARTS)),
+    "shrink_after": ("shrink", _int(0, MAX_SECONDS)),
+    "give_up_after": ("giveup", _int(0, MAX_SECONDS)),
+    "exclude_for": ("exclude", _int(0, MAX_SECONDS)),
+    "attempt": ("attempt", _int(0, MAX_STEP)),
+    "submit": ("submit", _int(0, MAX_STEP)),
+    "restarts": ("restarts", _int(0, MAX_STEP)),
+    "from_step": ("from", _int(0, MAX_STEP)),
+    "step": ("step", _int(0, MAX_STEP)),
+    "ended": ("ended", _flag),
+    "exit": ("exit", _int(0, 255)),
+    "cause": ("cause", _enum(Category)),
+    "rule": ("rule", _text(r"[a-z0-9][a-z0-9._-]{0,63}")),
+    "root": ("root", _text(r"[0-9a-f]{8}")),
+    "nodes": ("nodes", _text(r"[A-Za-z0-9\[\],._-]{1,160}")),
+}
+_REQUIRED = ("run", "max_restarts", "num_nodes", "min_nodes")
+_BY_KEY = {key: (field, read) for field, (key, read) in _FIELDS.items()}
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, Enum):
+        return str(value.value)
+    return str(int(value)) if isinstance(value, bool) else str(value)
+
+
+def format_record(comment_record: CommentRecord) -> str:
+    """The digest as text without a prefix. A field that is at its default is left out.
+
+    `nodes` is left out when it would pass `MAX_DIGEST_BYTES`: the hook then blames nobody.
+    """
+    pairs = [
+        f"{_FIELDS[field.name][0]}={_written(value)}"
+        for field in fields(comment_record)
+        if (value := getattr(comment_record, field.name)) is not None and value != field.default
+    ]
+    text = ";".join(pairs)
+    if len(text) > MAX_RECORD_BYTES and comment_record.nodes is not None:
+        return format_record(replace(comment_record, nodes=None))
+    return text
+
+
+def format_comment(comment_record: CommentRecord, user_comment: str = "") -> str:
+    """The whole Comment: prefix, digest and the user's own comment."""
+    return f"{PREFIX}{format_record(comment_record)} {user_comment}".rstrip()
+
+
+def split_user_comment(comment: str) -> str:
+    """The user's own comment behind the digest (all of it where there is no digest)."""
+    if not comment.startswith(PREFIX):
+        return comment
+    return comment.removeprefix(PREFIX).partition(" ")[2]
+
+
+def is_managed(comment: str) -> bool:
+    """Whether a job claims to be this plugin's."""
+    return comment.startswith(PREFIX)
+
+
+def parse_comment(comment: str) -> CommentRecord:
+    """Read the digest of a Comment.
+
+    Raises:
+        DigestError: no digest, or one that this plugin would not have written.
+    """
+    if not is_managed(comment):
+        raise CommentRecordError("the Comment holds no digest")
+    text = comment.removeprefix(PREFIX).partition(" ")[0]
+    if len(text) > MAX_RECORD_BYTES:
+        raise CommentRecordError(f"the digest is longer than {MAX_RECORD_BYTES} bytes")
+    values: dict[str, Any] = {}
+    for pair in text.split(";"):
+        key, equals, value = pair.partition("=")
+        if not equals or key not in _BY_KEY:
+            raise CommentRecordError("the digest has an unknown field")
+        field, read = _BY_KEY[key]
+        if field in values:
+            raise CommentRecordError(f"{key}: given twice")
+        try:
+            values[field] = read(value)
+        except CommentRecordError as error:
+            raise CommentRecordError(f"{key}: {error}") from None
+    missing = [field for field in _REQUIRED if field not in values]
+    if missing:
+        raise CommentRecordError(f"the digest lacks {', '.join(missing)}")
+    comment_record = CommentRecord(**values)
+    if comment_record.min_nodes > comment_record.num_nodes:
+        raise CommentRecordError("min: larger than num")
+    return comment_record

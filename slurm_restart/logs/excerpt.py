@@ -1,0 +1,58 @@
+"""The lines around one line of a log, without reading the whole of it into memory."""
+
+from pathlib import Path
+from typing import BinaryIO
+
+from slurm_restart.logs.lines import readable, without_escapes
+
+_CHUNK = 1 << 20
+_MAX_LINE = 16 << 10
+"""Bytes of a line that are kept; lines may be of any length."""
+
+
+def excerpt(path: Path, line: int, *, lines: int = 3) -> list[tuple[int, str]]:
+    """(number, readable text) of a line and those before and after it; empty: it is not there.
+
+    Args:
+        path: a log.
+        line: counts from 1.
+        lines: how many before, and how many after.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    first = max(1, line - lines)
+    skip = first - 1
+    with path.open("rb") as file:
+        while skip:
+            chunk = file.read(_CHUNK)
+            if not chunk:
+                return []
+            found = chunk.count(b"\n")
+            if found >= skip:
+                file.seek(_after(chunk, skip) - len(chunk), 1)
+                found = skip
+            skip -= found
+        texts = [_next_line(file) for _ in range(line - first + lines + 1)]
+    return [
+        (first + number, readable(without_escapes(text)))
+        for number, text in enumerate(texts)
+        if text is not None
+    ]
+
+
+def _next_line(file: BinaryIO) -> bytes | None:
+    """The next line, or its beginning if it is very long; None: the file is at its end."""
+    text = part = file.readline(_MAX_LINE)
+    while part and not part.endswith(b"\n"):
+        part = file.readline(_CHUNK)
+    # A progress bar overwrites its line: what counts is what it said last.
+    return text.rstrip(b"\r\n").rpartition(b"\r")[2] if text else None
+
+
+def _after(chunk: bytes, line_feeds: int) -> int:
+    """Where the text after so many line feeds begins."""
+    position = 0
+    for _ in range(line_feeds):
+        position = chunk.index(b"\n", position) + 1
+    return position

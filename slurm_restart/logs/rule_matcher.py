@@ -1,0 +1,74 @@
+"""From bytes to hits: which lines of a block may matter, and which rule a line matches."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from slurm_restart.core.finding import Role
+from slurm_restart.logs.literals import make_finder
+from slurm_restart.logs.names import split_names
+from slurm_restart.logs.patterns import literals
+from slurm_restart.logs.rule import LogRule
+
+
+@dataclass(frozen=True, slots=True)
+class RuleMatch:
+    """A rule that matches a line, and the names that the line gives for the culprit."""
+
+    rule: LogRule
+    nodes: tuple[str, ...]
+
+
+class RuleMatcher:
+    """A set of rules made ready for searching.
+
+    A backtracking engine is slow on text that holds nothing of interest, and a search for fixed
+    texts is not: a rule's pattern is tried only on lines that hold a text that it needs.
+
+    Args:
+        rules: in the order in which they are tried; the first that matches a line judges it.
+        also: fixed texts that make a line worth looking at besides.
+        finder: how fixed texts are searched for; None: the fastest way that is installed.
+    """
+
+    def __init__(
+        self, rules: Sequence[LogRule], *, also: Iterable[str] = (), finder: str | None = None
+    ) -> None:
+        progress = [rule.pattern for rule in rules if rule.role is Role.PROGRESS]
+        self._progress = tuple(re.compile(pattern) for pattern in progress)
+        judging = [rule for rule in rules if rule.role is not Role.PROGRESS]
+        self._rules = tuple((re.compile(rule.pattern), rule) for rule in judging)
+        texts: dict[str, list[int]] = {text: [] for text in also}
+        for number, rule in enumerate(judging):
+            for text in literals(rule.pattern):
+                texts.setdefault(text, []).append(number)
+        self._finder = make_finder(texts, finder)
+        self.name = self._finder.name
+        """The finder's name."""
+
+    def suspects(self, block: bytes) -> Iterator[tuple[int, int]]:
+        """(start, end) of the lines of a block that may match a rule, in their order.
+
+        Lines end with a line feed or a carriage return, which is not part of them.
+        """
+        return self._finder.lines(block)
+
+    def is_suspect(self, line: bytes) -> bool:
+        """Whether one line may match a rule."""
+        return next(iter(self._finder.lines(line)), None) is not None
+
+    def is_progress(self, text: str) -> bool:
+        """Whether a readable line without its label tells that the program gets on."""
+        return any(pattern.search(text) for pattern in self._progress)
+
+    def match(self, text: str) -> RuleMatch | None:
+        """The first rule that matches a readable line without its label."""
+        for number in self._finder.rules(text.encode()):
+            pattern, rule = self._rules[number]
+            if found := pattern.search(text):
+                return RuleMatch(rule, _names(found) if rule.blame is not None else ())
+        return None
+
+
+def _names(found: re.Match[str]) -> tuple[str, ...]:
+    return split_names(found["node"]) if found["node"] else ()

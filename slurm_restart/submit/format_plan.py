@@ -1,0 +1,84 @@
+"""What csx-sbatch prints: plans and results, for people and as JSON."""
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict
+from enum import Enum
+from typing import Any
+
+from slurm_restart.submit.submission import PhaseJob, Submission
+from slurm_restart.submit.submit import Submitted, preview_run_dir
+
+PREVIOUS = "<job id of the phase before>"
+
+
+def plan_text(submission: Submission) -> str:
+    """The plan and the script of every phase, for --dry-run."""
+    return "\n".join(_phase_text(job) for job in submission.jobs)
+
+
+def _phase_text(job: PhaseJob) -> str:
+    plan = job.plan
+    run_dir = preview_run_dir(job)
+    command = shlex.join(["sbatch", *_preview(job), str(run_dir / "job.sh")])
+    lines = [
+        f"# phase {plan.phase + 1} of {plan.phases}",
+        f"# run directory: {str(run_dir)!r}",
+        f"# trainer:       {plan.command!r}",
+        f"# checkpoints:   {plan.checkpoint.directory!r}, {plan.checkpoint.pattern!r}",
+        command,
+        "",
+        job.script(run_dir),
+    ]
+    return "\n".join(lines)
+
+
+def _preview(job: PhaseJob) -> tuple[str, ...]:
+    return job.arguments(None if job.plan.phase == 0 else PREVIOUS)
+
+
+def plan_json(submission: Submission) -> str:
+    """The same as JSON."""
+    phases = [
+        _phase(job) | {"sbatch": list(_preview(job)), "script": job.script(preview_run_dir(job))}
+        for job in submission.jobs
+    ]
+    return _json(submission, phases)
+
+
+def test_json(submission: Submission, answers: Sequence[str]) -> str:
+    """Slurm's answers to --test-only."""
+    phases = [
+        _phase(job) | {"answer": answer}
+        for job, answer in zip(submission.jobs, answers, strict=True)
+    ]
+    return _json(submission, phases)
+
+
+def result_json(submission: Submission, done: Sequence[Submitted]) -> str:
+    """The jobs in the queue."""
+    phases = [
+        _phase(item.job) | {"job_id": item.job_id, "run_dir": str(item.run_dir)} for item in done
+    ]
+    return _json(submission, phases)
+
+
+def _phase(job: PhaseJob) -> dict[str, Any]:
+    return {"phase": job.plan.phase, "plan": asdict(job.plan)}
+
+
+def _json(submission: Submission, phases: Sequence[dict[str, Any]]) -> str:
+    data = {
+        "run": submission.jobs[0].plan.run,
+        "phases": list(phases),
+        "warnings": list(submission.warnings),
+        "notes": list(submission.notes),
+    }
+    return json.dumps(data, indent=2, default=_plain)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Enum):
+        return value.value
+    raise TypeError(f"not for JSON: {value!r}")

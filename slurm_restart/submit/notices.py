@@ -1,0 +1,58 @@
+"""What a person should know of a submission that is all right."""
+
+from collections.abc import Iterator, Sequence
+
+from slurm_restart.submit.job_plan import SubmissionRequest
+from slurm_restart.submit.submission import PhaseJob
+from slurm_restart.trainer.phases import Phase
+from slurm_restart.trainer.plan import RestartPolicy
+from slurm_restart.trainer.settings import Settings
+from slurm_restart.trainer.yaml_lines import Document
+
+
+def warnings(order: SubmissionRequest, phases: Sequence[Phase]) -> Iterator[str]:
+    """What is allowed in a training run and still likely not meant, with its line in the file."""
+    for phase in phases:
+        if phase.autorestart is not None:
+            yield from _restart_warnings(order.document, phase, order.settings)
+        # A later phase, or a job that waits for another, may find what is not there yet.
+        early = phase.index == 0 and "dependency" not in order.uses
+        if early and phase.ckpt_path and not (order.work_dir / phase.ckpt_path).exists():
+            keys = (*phase.keys[:-1], "fit", "ckpt_path")
+            yield order.document.problem(keys, f"{phase.ckpt_path!r} does not exist now")
+
+
+def _restart_warnings(document: Document, phase: Phase, settings: Settings) -> Iterator[str]:
+    if not phase.checkpoint_steps and settings.checkpoint_pattern is None:
+        yield document.problem(
+            (*phase.keys, "checkpoint", "steps"),
+            "not set, so that no checkpoint is written on the way: every restart begins where "
+            "the first attempt began and counts as one without progress",
+        )
+    if phase.loop.unknown_epochs and phase.loop.max_steps is None:
+        yield document.problem(
+            (*phase.keys, "loop", "num_epochs"),
+            "its length in steps is not known: a restart trains so many epochs from its "
+            "checkpoint on, more than asked for; give max_steps, or steps_per_epoch too",
+        )
+
+
+def notes(jobs: Sequence[PhaseJob]) -> Iterator[str]:
+    """What each phase will be."""
+    for job in jobs:
+        plan = job.plan
+        phase = f"phase {plan.phase + 1} of {plan.phases}: " if plan.phases > 1 else ""
+        nodes = _count(plan.num_nodes, "whole node")
+        yield f"{phase}{nodes} (--exclusive); {_restarting(plan.policy, job)}"
+
+
+def _restarting(policy: RestartPolicy | None, job: PhaseJob) -> str:
+    if policy is None:
+        return "no autorestart in the config: submitted without restarting"
+    progress = "" if job.plan.mode.is_evaluation else " in a row without a new checkpoint"
+    least = f", with at least {job.plan.min_nodes}" if job.size.can_shrink else ""
+    return f"at most {_count(policy.max_restarts, 'restart')}{progress}{least}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

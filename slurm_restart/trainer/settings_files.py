@@ -1,0 +1,94 @@
+"""Where settings come from: the site's file, the user's, the config's `slurm:` block."""
+
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slurm_restart.errors import ConfigError
+from slurm_restart.trainer.config import SLURM_KEY
+from slurm_restart.trainer.config_checker import shown
+from slurm_restart.trainer.yaml_lines import Document
+
+SITE_PATH = "/etc/slurm_restart/site.toml"
+SITE_VARIABLE = "CSX_RESTART_SITE"
+USER_PATH = "slurm_restart/user.toml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingsLayer:
+    """The settings of one file: scalars as the text that stands there, flags and null read."""
+
+    values: Mapping[str, Any]
+    where: Callable[[tuple[str, ...]], str]
+    """`FILE:LINE: key` of a key."""
+
+
+def config_layer(document: Document) -> SettingsLayer | None:
+    """The `slurm:` block of a trainer config; None where there is none.
+
+    Raises:
+        ConfigError: it is not a mapping.
+    """
+    block = document.raw(SLURM_KEY)
+    if block is None:
+        return None
+    if not isinstance(block, dict):
+        problem = document.problem((SLURM_KEY,), f"expected a mapping, got {shown(block)}")
+        raise ConfigError(document.path, [problem])
+
+    def where(keys: tuple[str, ...]) -> str:
+        return document.problem((SLURM_KEY, *keys), "").removesuffix(": ")
+
+    return SettingsLayer(values=block, where=where)
+
+
+def file_layers(environ: Mapping[str, str]) -> list[SettingsLayer]:
+    """The site's and the user's settings, where there are any.
+
+    Raises:
+        ConfigError: a file that cannot be read, is not TOML, or has a `slurm` that is no table.
+    """
+    home = environ.get("XDG_CONFIG_HOME") or os.path.join(  # noqa: PTH118 - HOME may be empty
+        environ.get("HOME", "/nonexistent"), ".config"
+    )
+    paths = (Path(environ.get(SITE_VARIABLE) or SITE_PATH), Path(home) / USER_PATH)
+    return [layer for path in paths if (layer := _toml_layer(path)) is not None]
+
+
+def _toml_layer(path: Path) -> SettingsLayer | None:
+    try:
+        text = path.read_text(encoding="utf-8")
+        block = tomllib.loads(text).get(SLURM_KEY)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(str(path), [f"{path}: {error}"]) from error
+    if block is None:
+        return None
+    if not isinstance(block, dict):
+        raise ConfigError(str(path), [f"{path}: {SLURM_KEY}: expected a table"])
+
+    def where(keys: tuple[str, ...]) -> str:
+        return f"{path}{_toml_line(text, keys[-1])}: {'.'.join((SLURM_KEY, *keys))}"
+
+    return SettingsLayer(values=_as_text(block), where=where)
+
+
+def _toml_line(text: str, key: str) -> str:
+    """`:LINE` of a key that stands in one line only, else nothing: tomllib keeps no lines."""
+    form = re.compile(rf'\s*(?:[\w.-]+\.)?"?{re.escape(key)}"?\s*=')
+    lines = [number for number, line in enumerate(text.splitlines(), 1) if form.match(line)]
+    return f":{lines[0]}" if len(lines) == 1 else ""
+
+
+def _as_text(value: Any) -> Any:
+    """TOML's values in the form that the YAML layer has."""
+    if isinstance(value, dict):
+        return {key: _as_text(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_as_text(item) for item in value]
+    return value if isinstance(value, bool) else str(value)

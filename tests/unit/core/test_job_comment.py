@@ -1,0 +1,92 @@
+"""The digest is read back as it was written, and everything else is refused."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slurm_restart.core.category import Category
+from slurm_restart.core.job_comment import (
+    MAX_RECORD_BYTES,
+    PREFIX,
+    CommentRecord,
+    Mode,
+    format_comment,
+    format_record,
+    parse_comment,
+    split_user_comment,
+)
+from slurm_restart.errors import CommentRecordError
+from tests.unit.core import facts
+
+DIGESTS = st.builds(
+    CommentRecord,
+    run=st.from_regex(r"[0-9a-f]{16}", fullmatch=True),
+    max_restarts=st.integers(0, 10_000),
+    num_nodes=st.integers(100, 100_000),
+    min_nodes=st.integers(1, 100),
+    mode=st.sampled_from(Mode),
+    attempt=st.none() | st.integers(0, 10**6),
+    submit=st.none() | st.integers(0, 10**12),
+    step=st.none() | st.integers(0, 10**12),
+    ended=st.booleans(),
+    cause=st.none() | st.sampled_from(Category),
+    rule=st.none() | st.from_regex(r"[a-z0-9][a-z0-9._-]{0,63}", fullmatch=True),
+    nodes=st.none() | st.from_regex(r"csx\[[0-9]{1,3}-[0-9]{1,3}\]", fullmatch=True),
+)
+
+
+@given(comment_record=DIGESTS, comment=st.text(max_size=80))
+def test_what_goes_in_comes_out(comment_record: CommentRecord, comment: str) -> None:
+    whole = format_comment(comment_record, comment)
+    assert parse_comment(whole) == comment_record
+    assert split_user_comment(whole) == comment.rstrip()
+    assert len(format_record(comment_record)) <= MAX_RECORD_BYTES
+
+
+@given(text=st.text(max_size=1100))
+def test_anything_else_is_refused_and_nothing_worse(text: str) -> None:
+    for comment in (text, PREFIX + text):
+        try:
+            parse_comment(comment)
+        except CommentRecordError:
+            continue
+
+
+GOOD = f"run={facts.RUN};max=3;num=3;min=2"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "run=xyz;max=3;num=3;min=2",
+        f"run={facts.RUN};max=3;num=3",
+        f"{GOOD};max=4",
+        f"{GOOD};max",
+        f"{GOOD};shell=x",
+        f"run={facts.RUN};max=-1;num=3;min=2",
+        f"run={facts.RUN};max=3;num=2;min=3",
+        f"run={facts.RUN};max=99999999999999999999;num=3;min=2",
+        f"{GOOD};step=1e9",
+        f"{GOOD};step=\u0663",
+        f"{GOOD};ended=yes",
+        f"{GOOD};cause=everything",
+        f"{GOOD};nodes=csx1$(reboot)",
+        f"{GOOD};rule=../../etc",
+        f"{GOOD};rule=a\n",
+        f"{GOOD};" + "x" * 600,
+        "\x00\x01\x1b[2J" * 100,
+    ],
+)
+def test_a_digest_that_nobody_here_would_write_is_refused(text: str) -> None:
+    with pytest.raises(CommentRecordError):
+        parse_comment(PREFIX + text)
+
+
+def test_a_long_list_of_nodes_is_left_out_rather_than_the_digest() -> None:
+    named = facts.comment_record(
+        nodes="csx" + "1" * 150, rule="r" * 64, run=facts.RUN, root="a" * 8
+    )
+    huge = facts.comment_record(nodes="n" * 5000)
+    assert parse_comment(format_comment(named)).nodes is not None
+    assert parse_comment(format_comment(huge)).nodes is None

@@ -1,0 +1,144 @@
+from dataclasses import replace
+
+import pytest
+
+from slurm_restart.core.job import Job, JobFlag, JobState
+from slurm_restart.core.job_comment import format_comment
+from slurm_restart.supervise.backfill import backfill, backfill_earlier
+from slurm_restart.trainer.attempt_records import AttemptEnd, AttemptStart, Saved, to_json, to_line
+
+
+@pytest.fixture
+def job(run):
+    return Job(
+        job_id=7,
+        uid=1,
+        state=JobState.RUNNING,
+        comment=format_comment(run.plan.comment_record),
+        end_time=2000,
+    )
+
+
+def attempt(run, *, ended=False, saved=(), from_step=10, resumed=False):
+    made = run.dir.new_attempt()
+    start = AttemptStart(
+        attempt=made.number,
+        at=1000.0,
+        job_id=7,
+        restarts=made.number,
+        nodes=("csx1",),
+        num_csx=2,
+        checkpoint=None,
+        from_step=from_step,
+        resumed=resumed,
+        first_step=0,
+        last_step=None,
+    )
+    made.start_file.write_bytes(to_json(start))
+    lines = [to_line(Saved(at=1001.0, step=step, path=f"/m/{step}")) for step in saved]
+    made.progress_file.write_text("".join(f"{line}\n" for line in lines))
+    if ended:
+        end = AttemptEnd(attempt=made.number, at=1002.0, category="code", rule="r", reason="own")
+        made.end_file.write_bytes(to_json(end))
+    return made
+
+
+def test_a_new_attempt_settles_those_before_it(run):
+    attempt(run, ended=True)
+    attempt(run, saved=(20, 30))
+    attempt(run)
+    attempt(run)
+    first, second = backfill_earlier(run.dir, before=3, now=3000.0)
+    assert (first.attempt, first.step, first.progress) == (1, 30, True)
+    # Whether it wrote one that nobody saw is not known.
+    assert (second.attempt, second.step, second.progress) == (2, 10, None)
+    assert first.settled
+    assert run.dir.attempts()[0].end().reason == "own"
+    assert run.dir.attempts()[3].end() is None
+    assert backfill_earlier(run.dir, before=3, now=3000.0) == ()
+    assert run.log().count("ended without a word") == 2
+
+
+@pytest.mark.parametrize(
+    ("found", "step", "progress"), [(40, 40, True), (30, 30, True), (10, 10, False)]
+)
+def test_what_the_next_attempt_found_was_saved_by_the_one_before(run, found, step, progress):
+    attempt(run, saved=() if found == 10 else (20, 30))
+    attempt(run, from_step=found, resumed=True)
+    (end,) = backfill_earlier(run.dir, before=1, now=3000.0)
+    assert (end.step, end.progress) == (step, progress)
+
+
+@pytest.mark.parametrize(
+    ("state", "flags", "settled"),
+    [
+        (JobState.RUNNING, (), 0),
+        (JobState.SUSPENDED, (), 0),
+        (JobState.FAILED, (JobFlag.COMPLETING,), 0),
+        (None, (JobFlag.COMPLETING,), 0),
+        (JobState.PENDING, (), 1),
+        (JobState.FAILED, (), 1),
+    ],
+)
+def test_the_newest_attempt_is_left_alone_while_it_may_run(run, job, state, flags, settled):
+    attempt(run)
+    now = replace(job, state=state, flags=frozenset(flags))
+    assert len(backfill(run.dir, now, now=3000.0).ends) == settled
+
+
+@pytest.mark.parametrize(
+    ("state", "category", "status"),
+    [
+        (JobState.CANCELLED, "cancelled", "non_recoverable_failure"),
+        (JobState.TIMEOUT, "timeout", "failed"),
+        (JobState.NODE_FAIL, "hardware.node", "failed"),
+        (JobState.OUT_OF_MEMORY, "oom_host", "failed"),
+        (JobState.FAILED, "unknown", "failed"),
+        (JobState.COMPLETED, "completed", "success"),
+    ],
+)
+def test_a_final_end_is_settled_from_slurms_facts(run, job, state, category, status):
+    attempt(run)
+    over = replace(job, state=state, reason="Why", exit_code=3, signal=0)
+    done = backfill(run.dir, over, now=3000.0)
+    assert [one.category for one in done.ends] == [category]
+    (entry,) = run.summary()["runs"]
+    assert (entry["status"], entry["settled_afterwards"]) == (status, True)
+    assert done.final == f"job 7 has ended: {state.value}, Why"
+    assert run.log().count("[main]") == 1
+    assert not backfill(run.dir, over, now=3001.0).changed
+    assert run.log().count("[main]") == 1
+
+
+def test_what_the_hook_announced_is_the_reason(run, job):
+    attempt(run)
+    told = replace(
+        job, state=JobState.PENDING, admin_comment="own text csx-restart: restart 1/2, csx3 down"
+    )
+    (end,) = backfill(run.dir, told, now=3000.0).ends
+    assert end.reason == "ended without a word: restart 1/2, csx3 down"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"job_id": 8},
+        {"comment": "somebody else's"},
+        {"comment": "csx-restart/1 run=fedcba9876543210;max=1;num=1;min=1"},
+    ],
+)
+def test_another_job_of_the_same_number_settles_nothing(run, job, change):
+    attempt(run)
+    other = replace(job, state=JobState.FAILED, **change)
+    assert not backfill(run.dir, other, now=3000.0).changed
+
+
+def test_without_slurm_the_earlier_ones_are_settled(run):
+    attempt(run)
+    attempt(run)
+    assert [one.attempt for one in backfill(run.dir, None, now=3000.0).ends] == [0]
+
+
+def test_a_damaged_record_is_settled_anew(run, job):
+    attempt(run).end_file.write_text("{")
+    assert len(backfill(run.dir, replace(job, state=JobState.FAILED), now=3000.0).ends) == 1

@@ -1,0 +1,140 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from slurm_restart.supervise import checkpoint_monitor
+from slurm_restart.supervise.checkpoint_monitor import CheckpointMonitor, CheckpointMonitorThread
+from slurm_restart.trainer.checkpoint_probe import Probe, Soundness
+from slurm_restart.trainer.checkpoints import find
+from slurm_restart.trainer.plan import CheckpointFormat, CheckpointLayout
+
+
+class Prober:
+    """A check that finds complete what does not hold `bad`, and counts."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __call__(self, paths):
+        self.asked += [path.rpartition("/")[2] for path in paths]
+        return [
+            Probe(
+                path=path,
+                soundness=Soundness.BROKEN
+                if "bad" in Path(path).read_text()
+                else Soundness.COMPLETE,
+            )
+            for path in paths
+        ]
+
+
+@pytest.fixture
+def prober():
+    return Prober()
+
+
+@pytest.fixture
+def watch(run, prober):
+    known = {one.name: one.mark for one in find(run.plan.checkpoint)}
+    return CheckpointMonitor(run.plan.checkpoint, known, clock=lambda: 1.0, probe=prober)
+
+
+def put(run, step, text="good"):
+    """Write a checkpoint as trainers do, and let the directory's time of change differ."""
+    path = run.model / f"checkpoint_{step}.mdl"
+    path.write_text(text)
+    put.time += 1_000_000_000
+    os.utime(run.model, ns=(put.time, put.time))
+
+
+put.time = 10**18
+
+
+def steps(saved):
+    return [one.step for one in saved]
+
+
+def test_each_new_one_is_told_once_in_order(run, prober):
+    put(run, 5)
+    known = {one.name: one.mark for one in find(run.plan.checkpoint)}
+    watch = CheckpointMonitor(run.plan.checkpoint, known, clock=lambda: 1.0, probe=prober)
+    assert watch.look() == ()
+    put(run, 20)
+    put(run, 10)
+    assert steps(watch.look()) == [10, 20]
+    assert watch.look(thoroughly=True) == ()
+    put(run, 30)
+    assert steps(watch.look()) == [30]
+    assert prober.asked == ["checkpoint_10.mdl", "checkpoint_20.mdl", "checkpoint_30.mdl"]
+
+
+def test_a_known_one_that_is_written_anew_is_new(run, prober):
+    put(run, 5)
+    known = {one.name: one.mark for one in find(run.plan.checkpoint)}
+    watch = CheckpointMonitor(run.plan.checkpoint, known, probe=prober)
+    put(run, 5, "good again")
+    assert steps(watch.look()) == [5]
+
+
+def test_an_unchanged_directory_is_not_read(run, watch, monkeypatch):
+    put(run, 10)
+    assert steps(watch.look()) == [10]
+    monkeypatch.setattr(checkpoint_monitor, "find", lambda _: pytest.fail("read"))
+    assert watch.look() == ()
+
+
+def test_a_broken_one_is_not_opened_again_and_again(run, watch, prober):
+    put(run, 10, "bad")
+    assert watch.look() == ()
+    for step in (20, 30):
+        put(run, step)
+        assert steps(watch.look()) == [step]
+    assert prober.asked.count("checkpoint_10.mdl") == 1
+    put(run, 10, "good now")
+    assert steps(watch.look()) == [10]
+
+
+def test_the_last_look_leaves_nothing_out(run, watch, prober):
+    put(run, 10, "bad")
+    watch.look()
+    watch.look(thoroughly=True)
+    assert prober.asked.count("checkpoint_10.mdl") == 2
+
+
+def test_a_marker_inside_completes_a_checkpoint(run):
+    rule = CheckpointLayout(
+        directory=str(run.model),
+        pattern=r"step-(?P<step>\d+)",
+        format=CheckpointFormat.FILES,
+        complete="{path}/DONE",
+    )
+    watch = CheckpointMonitor(rule, {}, probe=lambda _: pytest.fail("opened"))
+    (run.model / "step-10").mkdir()
+    assert watch.look() == ()
+    (run.model / "step-10" / "DONE").touch()
+    assert steps(watch.look()) == [10]
+    (run.model / "step-10" / "more").touch()
+    assert watch.look(thoroughly=True) == ()
+
+
+def test_the_thread_looks_at_the_very_end_and_survives_errors(run, watch, monkeypatch, waits):
+    monkeypatch.setattr(checkpoint_monitor, "INTERVAL", 0.01)
+    told, saved = [], []
+    thread = CheckpointMonitorThread(watch, saved.append, told.append)
+    fails = [OSError(5, "Input/output error", "/m")] * 3
+    real = CheckpointMonitor.look
+
+    def look(self, *, thoroughly=False):
+        if fails:
+            raise fails.pop()
+        return real(self, thoroughly=thoroughly)
+
+    monkeypatch.setattr(CheckpointMonitor, "look", look)
+    thread.start()
+    waits(lambda: not fails, "the errors")
+    put(run, 10)
+    assert thread.finish(10)
+    assert steps(saved) == [10]
+    assert len(told) == 1
+    assert "Input/output error" in told[0]

@@ -1,0 +1,210 @@
+"""The rule where an attempt starts from, row by row."""
+
+import pytest
+
+from slurm_restart.core.job_comment import Mode
+from slurm_restart.errors import CheckpointError
+from slurm_restart.supervise.checkpoint_check import first_complete
+from slurm_restart.supervise.checkpoint_selection import choose_start, set_aside
+from slurm_restart.trainer.checkpoint_probe import Probe, Soundness
+from slurm_restart.trainer.checkpoints import find
+from slurm_restart.trainer.plan import CheckpointFormat, CheckpointLayout
+
+
+def prober(broken=(), unreadable=(), steps=None):
+    """A check that knows the answers by name, and what it was asked."""
+
+    def check(paths):
+        results = []
+        for path in paths:
+            name = path.rpartition("/")[2]
+            check.asked.append(name)
+            sound = (
+                Soundness.BROKEN
+                if name in broken
+                else Soundness.UNREADABLE
+                if name in unreadable
+                else Soundness.COMPLETE
+            )
+            results.append(Probe(path=path, soundness=sound, step=(steps or {}).get(name)))
+            if sound is Soundness.COMPLETE:
+                break
+        return results
+
+    check.asked = []
+    return check
+
+
+def touch(run, *steps):
+    for step in steps:
+        (run.model / f"checkpoint_{step}.mdl").write_text(str(step))
+
+
+def marks(run):
+    return {one.name: one.mark for one in find(run.plan.checkpoint)}
+
+
+def name(resume):
+    return resume.checkpoint and resume.checkpoint.rpartition("/")[2]
+
+
+@pytest.mark.parametrize(
+    ("initial", "autoload", "older", "expected"),
+    [
+        (None, True, (), None),
+        (None, True, (10, 20), "checkpoint_20.mdl"),
+        (None, False, (10, 20), None),
+        ("start.mdl", True, (10, 20), "start.mdl"),
+        ("start.mdl", False, (), "start.mdl"),
+    ],
+)
+def test_a_first_attempt_starts_as_the_config_says(run, initial, autoload, older, expected):
+    touch(run, *older)
+    path = None if initial is None else str(run.model / initial)
+    run.set(initial_checkpoint=path, autoload_last_checkpoint=autoload)
+    resume = choose_start(run.plan, None, prober(steps={"start.mdl": 5}))
+    assert name(resume) == expected
+    assert resume.resumed is False
+    steps = {None: 0, "checkpoint_20.mdl": 20, "start.mdl": 5}
+    assert resume.step == steps[expected]
+    # A later attempt without a checkpoint of its own starts in the same way.
+    assert choose_start(run.plan, marks(run), prober(steps={"start.mdl": 5})) == resume
+
+
+@pytest.mark.parametrize("autoload", [True, False])
+@pytest.mark.parametrize("initial", [None, "/elsewhere/start.mdl"])
+def test_a_later_attempt_starts_from_what_the_phase_wrote(run, initial, autoload):
+    run.set(initial_checkpoint=initial, autoload_last_checkpoint=autoload)
+    touch(run, 500)
+    before = marks(run)
+    touch(run, 10, 20)
+    resume = choose_start(run.plan, before, prober())
+    assert (name(resume), resume.step, resume.resumed) == ("checkpoint_20.mdl", 20, True)
+
+
+def test_an_old_name_that_was_written_anew_is_the_phases(run):
+    touch(run, 10)
+    before = marks(run)
+    (run.model / "checkpoint_10.mdl").write_text("longer")
+    assert choose_start(run.plan, before, prober()).resumed is True
+
+
+def test_the_one_before_a_bad_one_is_used(run):
+    touch(run, 10)
+    before = marks(run)
+    touch(run, 20, 30, 40)
+    check = prober(broken={"checkpoint_40.mdl"}, unreadable={"checkpoint_30.mdl"})
+    resume = choose_start(run.plan, before, check)
+    assert (name(resume), resume.step) == ("checkpoint_20.mdl", 20)
+    assert [one.path.rpartition("/")[2] for one in resume.passed_over] == [
+        "checkpoint_40.mdl",
+        "checkpoint_30.mdl",
+    ]
+    assert "checkpoint_10.mdl" not in check.asked
+
+
+def test_none_of_the_phase_is_usable(run):
+    touch(run, 10)
+    before = marks(run)
+    touch(run, 20)
+    resume = choose_start(run.plan, before, prober(broken={"checkpoint_20.mdl"}))
+    assert (name(resume), resume.resumed) == ("checkpoint_10.mdl", False)
+
+
+def test_the_files_own_step_is_believed_over_its_name(run):
+    touch(run, 10)
+    resume = choose_start(run.plan, None, prober(steps={"checkpoint_10.mdl": 11}))
+    assert resume.step == 11
+
+
+@pytest.mark.parametrize("mode", [Mode.VALIDATE, Mode.VALIDATE_ALL])
+def test_an_evaluation_starts_as_its_config_says(run, mode):
+    run.set(mode=mode)
+    touch(run, 10)
+    check = prober()
+    resume = choose_start(run.plan, {}, check)
+    assert (resume.checkpoint, resume.step, resume.resumed) == (None, None, False)
+    assert check.asked == []
+
+
+def test_a_broken_checkpoint_of_the_config_is_an_error_and_an_absent_one_is_the_trainers(run):
+    run.set(initial_checkpoint="/elsewhere/start.mdl")
+    with pytest.raises(CheckpointError, match="ckpt_path of the config cannot be used"):
+        choose_start(run.plan, None, prober(broken={"start.mdl"}))
+    resume = choose_start(run.plan, None, prober(unreadable={"start.mdl"}))
+    assert (resume.checkpoint, resume.step) == ("/elsewhere/start.mdl", None)
+
+
+def test_checkpoints_of_another_trainer_go_by_their_names(run):
+    rule = CheckpointLayout(
+        directory=str(run.model),
+        pattern=r"step-(?P<step>\d+)",
+        format=CheckpointFormat.FILES,
+        complete="{path}/DONE",
+    )
+    run.set(checkpoint=rule)
+    for step in (10, 20, 30):
+        (run.model / f"step-{step}").mkdir()
+    for step in (10, 20):
+        (run.model / f"step-{step}" / "DONE").touch()
+    check = prober()
+    resume = choose_start(run.plan, {}, check)
+    assert (name(resume), resume.step, resume.resumed) == ("step-20", 20, True)
+    assert check.asked == []
+    assert set_aside(resume, {}) == ()
+    run.set(initial_checkpoint="/elsewhere/any.npz", autoload_last_checkpoint=False)
+    assert choose_start(run.plan, None, check).step is None
+
+
+def test_only_what_is_certainly_broken_and_the_phases_is_set_aside(run):
+    touch(run, 10)
+    before = marks(run)
+    touch(run, 20, 30)
+    (run.model / "checkpoint_30.mdl.unusable").write_text("earlier")
+    (run.model / "checkpoint_40.mdl.0123abcd.tmp").touch()
+    check = prober(
+        broken={"checkpoint_30.mdl", "checkpoint_10.mdl"}, unreadable={"checkpoint_20.mdl"}
+    )
+    resume = choose_start(run.plan, before, check)
+    assert resume.checkpoint is None
+    assert len(resume.passed_over) == 3
+    (aside,) = set_aside(resume, before)
+    assert aside.path.endswith("checkpoint_30.mdl")
+    assert (run.model / "checkpoint_30.mdl.unusable-2").read_text() == "30"
+    assert (run.model / "checkpoint_30.mdl.unusable").read_text() == "earlier"
+    for left in ("checkpoint_10.mdl", "checkpoint_20.mdl", "checkpoint_40.mdl.0123abcd.tmp"):
+        assert (run.model / left).exists()
+    # In a first attempt nothing is the phase's own.
+    assert set_aside(resume, None) == ()
+
+
+def test_a_check_that_dies_costs_no_other_checkpoint(run, checkpoint, monkeypatch):
+    """HDF5 may crash on a damaged file."""
+    good = str(checkpoint(run.model / "checkpoint_10.mdl", 10))
+    bad = str(checkpoint(run.model / "checkpoint_20.mdl", 20))
+    monkeypatch.setattr("slurm_restart.supervise.checkpoint_check._MODULE", "tests_crash")
+    crash = run.model / "tests_crash.py"
+    crash.write_text(
+        "import os, sys\n"
+        "from slurm_restart.trainer import checkpoint_probe\n"
+        "real = checkpoint_probe.probe\n"
+        "checkpoint_probe.probe = lambda p: os.abort() if p.endswith('_20.mdl') else real(p)\n"
+        "main = checkpoint_probe.main\n"
+    )
+    monkeypatch.setattr(
+        "slurm_restart.supervise.child_process._CODE", CRASH.format(folder=run.model)
+    )
+    died, sound = first_complete([bad, good])
+    assert died.soundness is Soundness.UNREADABLE
+    assert died.reason.startswith("the check died: exit code -6")
+    assert (sound.path, sound.step) == (good, 10)
+
+
+CRASH = """
+import sys
+sys.path.append(sys.argv.pop(1))
+sys.path.append("{folder}")
+sys.argv.pop(1)
+from {{module}} import main
+main()
+"""

@@ -1,0 +1,150 @@
+from dataclasses import replace
+
+import pytest
+
+from slurm_restart.core.category import Category
+from slurm_restart.core.job import Job, JobState
+from slurm_restart.core.job_comment import (
+    CommentRecord,
+    format_comment,
+    parse_comment,
+    split_user_comment,
+)
+from slurm_restart.errors import SlurmError, SlurmUnavailableError
+from slurm_restart.supervise import comment_writer
+from slurm_restart.supervise.comment_writer import CommentWriter, SelfReport
+
+BASE = CommentRecord(run="0123456789abcdef", max_restarts=2, num_nodes=4, min_nodes=1)
+
+
+class FakeSlurm:
+    """One job; `failures` are raised by the next updates, in order."""
+
+    def __init__(self, text=None, failures=()):
+        text = format_comment(BASE, "mine") if text is None else text
+        self.shown = Job(job_id=7, uid=1, state=JobState.RUNNING, comment=text, submit_time=1000)
+        self.failures = list(failures)
+        self.written = []
+
+    def job(self, _job_id):
+        return self.shown
+
+    def update(self, _job_id, fields):
+        if self.failures:
+            raise self.failures.pop(0)
+        self.written.append(fields["Comment"])
+        self.shown = replace(self.shown, comment=fields["Comment"])
+
+
+@pytest.fixture
+def told():
+    return []
+
+
+@pytest.fixture
+def writer(told):
+    def make(slurm, *, interval=30.0, fallback=BASE):
+        made = CommentWriter(slurm, 7, fallback=fallback, tell=told.append, interval=interval)
+        made.start()
+        return made
+
+    return make
+
+
+def test_the_first_word_is_written_at_once_and_the_last_too(writer, waits, told):
+    slurm = FakeSlurm()
+    keeper = writer(slurm)
+    keeper.say(attempt=1, restarts=1, from_step=20, step=20)
+    waits(lambda: slurm.written, "the first word")
+    said = parse_comment(slurm.written[0])
+    assert (said.attempt, said.restarts, said.from_step, said.submit) == (1, 1, 20, 1000)
+    # Less than 30 s later nothing is written, but the last word is.
+    keeper.say(step=30)
+    assert keeper.finish(5, ended=True, exit=1, cause=Category.UNKNOWN)
+    assert len(slurm.written) == 2
+    said = parse_comment(slurm.written[1])
+    assert (said.step, said.ended, said.exit, said.cause) == (30, True, 1, Category.UNKNOWN)
+    assert split_user_comment(slurm.written[1]) == "mine"
+    assert told == []
+
+
+def test_updates_in_between_are_gathered(writer, waits):
+    slurm = FakeSlurm()
+    keeper = writer(slurm, interval=0.2)
+    for step in range(10, 200):
+        keeper.say(attempt=0, step=step)
+    waits(lambda: slurm.written and parse_comment(slurm.written[-1]).step == 199, "the newest step")
+    assert len(slurm.written) <= 3
+
+
+@pytest.mark.parametrize(
+    ("present", "expected"),
+    [
+        # A person changes the policy, or his own text; both stay.
+        (format_comment(replace(BASE, max_restarts=9), "new"), (9, "new")),
+        # A word of an earlier attempt is not this one's.
+        (format_comment(replace(BASE, attempt=0, ended=True, exit=1, root="0" * 8), "a"), (2, "a")),
+        # The digest is gone, or damaged: the one at submission stands in.
+        ("only mine", (2, "only mine")),
+        ("csx-restart/1 nonsense mine", (2, "mine")),
+        ("", (2, "")),
+    ],
+)
+def test_people_win(present, expected):
+    text = SelfReport(values={"attempt": 1, "step": 5}).comment(present, BASE)
+    said = parse_comment(text)
+    assert (said.max_restarts, split_user_comment(text)) == expected
+    assert (said.attempt, said.step, said.ended, said.exit, said.root) == (1, 5, False, None, None)
+
+
+def test_a_long_text_of_the_user_is_cut_and_never_the_digest():
+    text = SelfReport(values={"attempt": 1}).comment("ü" * 1000, BASE)
+    assert len(text.encode()) <= comment_writer.MAX_COMMENT
+    assert parse_comment(text).attempt == 1
+
+
+def test_slurm_that_does_not_answer_is_asked_again(writer, monkeypatch, told):
+    monkeypatch.setattr(comment_writer, "LAST_RETRY", 0.01)
+    slurm = FakeSlurm(failures=[SlurmUnavailableError("no answer")] * 6)
+    keeper = writer(slurm)
+    assert keeper.finish(5, ended=True, exit=0)
+    assert parse_comment(slurm.written[0]).ended
+    assert told == ["the job's Comment cannot be written now: no answer"]
+
+
+def test_a_word_that_slurmctld_forgot_is_said_again_until_it_is_kept(writer, monkeypatch):
+    forgets = FakeSlurm()
+    before = forgets.shown
+
+    def saved(_seconds):
+        # Killed and started again before the first two words were on its disk.
+        if len(forgets.written) < 3:
+            forgets.shown = before
+
+    monkeypatch.setattr(comment_writer.time, "sleep", saved)
+    assert writer(forgets).finish(5, durable=True, ended=True, exit=1, cause=Category.CONFIG)
+    assert len(forgets.written) == 3
+    assert parse_comment(forgets.shown.comment).cause is Category.CONFIG
+
+
+def test_slurm_that_refuses_is_given_up_soon(writer, monkeypatch):
+    monkeypatch.setattr(comment_writer, "LAST_RETRY", 0.01)
+    slurm = FakeSlurm(failures=[SlurmError("Job has already finished")] * 100)
+    assert not writer(slurm).finish(5, ended=True)
+    assert len(slurm.failures) == 100 - comment_writer._MAX_REFUSED
+
+
+def test_slurm_that_hangs_is_not_waited_for(writer, waits):
+    slurm = FakeSlurm(failures=[SlurmUnavailableError("no answer")] * 10_000)
+    keeper = writer(slurm)
+    assert not keeper.finish(0.2, ended=True)
+    slurm.failures.clear()
+    waits(lambda: not keeper.is_alive(), "the thread's end")
+
+
+def test_without_any_digest_nothing_is_written(writer, told, monkeypatch):
+    monkeypatch.setattr(comment_writer, "LAST_RETRY", 0.01)
+    slurm = FakeSlurm(text="mine")
+    assert not writer(slurm, fallback=None).finish(5, ended=True)
+    assert slurm.written == []
+    assert "it holds no digest" in told[0]

@@ -1,0 +1,221 @@
+from dataclasses import replace
+
+import pytest
+
+from slurm_restart.core.attribution import Attribution
+from slurm_restart.core.category import Category, Confidence
+from slurm_restart.core.finding import Finding, Role
+from slurm_restart.core.history import Action
+from slurm_restart.errors import ConfigError, StateError
+from slurm_restart.supervise.attempt_result import attempt_result, failed_to_prepare
+from slurm_restart.supervise.prepare_attempt import Prepared
+from slurm_restart.supervise.trainer_end import (
+    StopReason,
+    TrainerEnd,
+    attribute_trainer_end,
+    expected_decision,
+    explain,
+    fingerprint,
+)
+from slurm_restart.trainer.attempt_records import AttemptEnd, AttemptStart
+from slurm_restart.trainer.rundir import AttemptDir
+
+NAN = Finding(
+    rule="cs.nan", category=Category.NUMERIC_NAN, role=Role.ROOT, line=3, text="NaN error: x"
+)
+CAUGHT = replace(NAN, went_on=5)
+NODE = Finding(
+    rule="srun.node",
+    category=Category.HARDWARE_NODE,
+    role=Role.ROOT,
+    line=1,
+    text="srun: error: Node failure on csx3",
+    nodes=("csx3",),
+)
+
+
+def ending(code=1, *, number=None, stop=None, findings=(), reached=False, silence=0.0):
+    return TrainerEnd(
+        exit_code=None if number else code,
+        signal=number,
+        stop=stop,
+        findings=tuple(findings),
+        last_step_reached=reached,
+        silence=silence,
+    )
+
+
+@pytest.mark.parametrize(
+    ("it", "exit_code", "category", "rule"),
+    [
+        (ending(0), 0, "completed", "exit.zero"),
+        (ending(0, findings=[NAN]), 0, "completed", "exit.zero"),
+        (ending(3), 3, "unknown", "exit.nonzero"),
+        (ending(3, findings=[NAN]), 3, "numeric.nan", "cs.nan"),
+        (ending(number=9), 137, "unknown", "exit.nonzero"),
+        (ending(number=11), 139, "software.crash", "signal.crash"),
+        (ending(139), 139, "software.crash", "signal.crash"),
+        # It had failed before it was told to end, and only hung.
+        (ending(1, stop=StopReason.TIME_LIMIT, findings=[NAN]), 1, "numeric.nan", "cs.nan"),
+        (
+            ending(1, stop=StopReason.TIME_LIMIT, findings=[CAUGHT]),
+            1,
+            "timeout",
+            "supervisor.time_limit",
+        ),
+        (ending(stop=StopReason.TIME_LIMIT, silence=4000.0), 1, "hang", "supervisor.silent"),
+        # Told to end: 0 is no success.
+        (
+            ending(1, stop=StopReason.TERMINATED, findings=[NAN]),
+            1,
+            "unknown",
+            "supervisor.terminated",
+        ),
+        (ending(number=15, stop=StopReason.TIME_LIMIT), 143, "timeout", "supervisor.time_limit"),
+        (ending(0, stop=StopReason.TIME_LIMIT), 143, "timeout", "supervisor.time_limit"),
+        (ending(0, stop=StopReason.TIME_LIMIT, reached=True), 0, "completed", "exit.zero"),
+        (ending(number=15, stop=StopReason.TERMINATED), 143, "unknown", "supervisor.terminated"),
+        (ending(0, stop=StopReason.TERMINATED), 143, "unknown", "supervisor.terminated"),
+    ],
+)
+def test_verdicts(it, exit_code, category, rule):
+    attribution = attribute_trainer_end(it)
+    assert (it.job_exit_code, attribution.category.value, attribution.rule) == (
+        exit_code,
+        category,
+        rule,
+    )
+    assert bool(explain(it, attribution)) is (category != "completed")
+
+
+def test_two_printings_of_one_error_are_alike():
+    one = "2025-07-11 18:04:19,669 ERROR:   at 0x7f01: wsjob-abc failed (pid 12): index 50258"
+    two = "3: 2025-07-12 01:00:00,000 ERROR:   at 0xdead: wsjob-x1 failed (pid 999): index 50258"
+    other = two.replace("50258", "50259")
+    assert fingerprint(one) == fingerprint(two)
+    assert fingerprint(one) != fingerprint(other)
+    assert len(fingerprint("")) == 8
+
+
+def start(attempt, from_step=0):
+    return AttemptStart(
+        attempt=attempt,
+        at=100.0 * attempt,
+        job_id=7,
+        restarts=attempt,
+        nodes=(),
+        num_csx=2,
+        checkpoint=None,
+        from_step=from_step,
+        resumed=False,
+        first_step=0,
+        last_step=None,
+    )
+
+
+def end(attempt, *, step=None, progress=False, category="unknown", root=None):
+    return AttemptEnd(
+        attempt=attempt,
+        at=100.0 * attempt + 90,
+        category=category,
+        rule="r",
+        reason="why",
+        step=step,
+        progress=progress,
+        root=root,
+    )
+
+
+def attribution(category):
+    return Attribution(category=category, rule="r", confidence=Confidence.LIKELY)
+
+
+NAN_AGAIN = {"category": "numeric.nan", "root": "00000000"}
+
+
+@pytest.mark.parametrize(
+    ("earlier", "now", "action", "reason"),
+    [
+        ([], {}, Action.REQUEUE, "restart 1/2"),
+        ([end(0)], {}, Action.REQUEUE, "restart 2/2"),
+        ([end(0), end(1)], {}, Action.LEAVE, "max_num_restarts is 2"),
+        ([end(0), end(1)], {"step": 10}, Action.REQUEUE, "after progress"),
+        ([end(0), end(1, step=5, progress=True)], {}, Action.REQUEUE, "restart 1/2"),
+        ([], {"category": "compile"}, Action.LEAVE, "does not compile"),
+        ([end(0, category="of another release")], {}, Action.REQUEUE, "restart 2/2"),
+        ([end(0, **NAN_AGAIN)], NAN_AGAIN, Action.LEAVE, "same root cause"),
+    ],
+)
+def test_the_decision_that_is_expected(run, earlier, now, action, reason):
+    pairs = [(start(number), one) for number, one in enumerate(earlier)]
+    decision = expected_decision(
+        run.plan.comment_record,
+        pairs,
+        start(len(pairs)),
+        attribution(Category(now.get("category", "unknown"))),
+        step=now.get("step"),
+        root=now.get("root"),
+        now=1000.0,
+    )
+    assert decision.action is action
+    assert reason in decision.reason
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    attempt = AttemptDir(tmp_path / "0", 0)
+    return Prepared(
+        attempt=attempt, start=start(0), command=None, passed_over=(), set_aside=(), present={}
+    )
+
+
+def test_an_end_in_the_digests_words(run, prepared):
+    it = attempt_result(run.plan, prepared, ending(findings=[NODE]), step=20, now=5.0)
+    assert it.self_report == {
+        "ended": True,
+        "exit": 1,
+        "cause": Category.HARDWARE_NODE,
+        "rule": "srun.node",
+        "root": fingerprint(NODE.text),
+        "nodes": "csx3",
+        "step": 20,
+    }
+    assert it.end.progress is True
+    assert it.end.blamed_nodes == ("csx3",)
+    assert it.end.root_cause.file == str(prepared.attempt.output)
+
+
+def test_many_named_nodes_are_too_many_for_the_digest(run, prepared):
+    names = tuple(f"{letter}{'x' * 30}" for letter in "abcdefgh")
+    many = Finding(
+        rule="r", category=Category.HARDWARE_NODE, role=Role.ROOT, line=1, text="x", nodes=names
+    )
+    self_report = attempt_result(
+        run.plan, prepared, ending(findings=[many]), step=None, now=5.0
+    ).self_report
+    assert self_report["nodes"] is None
+    assert "step" not in self_report
+
+
+@pytest.mark.parametrize(
+    ("failure", "exit_code", "category"),
+    [
+        (OSError(28, "No space left on device", "/m"), 74, Category.STORAGE_FULL),
+        (OSError(122, "Disk quota exceeded", "/m"), 74, Category.STORAGE_FULL),
+        (TimeoutError("probe: no answer"), 74, Category.STORAGE_IO),
+        (FileNotFoundError(2, "No such file", "/m"), 74, Category.STORAGE_IO),
+        (ConfigError("/m", ["/m:1: odd"]), 3, Category.CONFIG),
+        (StateError("/m: schema"), 7, Category.CONFIG),
+        (ValueError("odd"), 70, Category.UNKNOWN),
+        (StopReason.TIME_LIMIT, 143, Category.TIMEOUT),
+        (StopReason.TERMINATED, 143, Category.UNKNOWN),
+    ],
+)
+def test_what_keeps_the_trainer_from_starting(failure, exit_code, category):
+    it = failed_to_prepare(failure, None, now=5.0)
+    assert (it.exit_code, it.self_report["exit"], it.self_report["cause"]) == (
+        exit_code,
+        exit_code,
+        category,
+    )
+    assert it.end.reason.startswith("the trainer was not started: ")
