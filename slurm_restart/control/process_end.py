@@ -49,7 +49,7 @@ def process_end(controller: Controller, ended: EndedJob) -> bool:
     """Judge an end, once, and act; returns whether the job is to run again.
 
     Raises:
-        DigestError: the job has run before under another run id.
+        CommentRecordError: the job has run before under another run id.
         StateError: the journal cannot be used; nothing was done.
     """
     log = controller.log(ended.job.job_id)

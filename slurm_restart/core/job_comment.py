@@ -187,7 +187,7 @@ def parse_comment(comment: str) -> CommentRecord:
     """Read the digest of a Comment.
 
     Raises:
-        DigestError: no digest, or one that this plugin would not have written.
+        CommentRecordError: no digest, or one that this plugin would not have written.
     """
     if not is_managed(comment):
         raise CommentRecordError("the Comment holds no digest")

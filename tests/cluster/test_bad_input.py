@@ -175,7 +175,7 @@ def test_an_edited_digest_hurts_at_most_its_own_job(cluster: ManagedCluster, nam
     else:
         assert state == "FAILED"
         assert cluster.ends(job_id) == []
-        assert f"job {job_id}: nothing done: DigestError" in cluster.trace()
+        assert f"job {job_id}: nothing done: CommentRecordError" in cluster.trace()
 
 
 def test_no_digest_any_more_is_no_managed_job(cluster: ManagedCluster) -> None:
