@@ -11,11 +11,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from contrib import bench_scan
+from contrib.testing.dev_cluster import missing
+from contrib.testing.managed_cluster import ManagedCluster
+from contrib.testing.waiting import await_
 from slurm_restart.core.job_comment import CommentRecord, format_comment
-from tests.devcluster import await_, missing
-from tests.managed import ManagedCluster
 
 # A trainer that writes down when it starts and when it fails.
 PAYLOAD = "sh -c 'date +start:%s.%N >> times; sleep 2; date +fail:%s.%N >> times; exit 1'"
@@ -143,11 +145,13 @@ def decide(count: int) -> dict[str, object]:
             journal.unlink()  # the same end is judged again, as by a hook that was killed
             env = hook_environment(cluster, job_id, format_comment(comment_record))
             command = [sys.executable, "-I", "-c", ENTRY]
-            identity = {"user": cluster.slurm_user.pw_uid} if os.geteuid() == 0 else {}
+            identity: dict[str, Any] = (
+                {"user": cluster.slurm_user.pw_uid} if os.geteuid() == 0 else {}
+            )
             begun = time.time_ns()
             subprocess.run([*command, str(cluster.site)], env=env, check=True, **identity)
             if not cluster.ends(job_id):
-                raise SystemExit(f"bench: nothing was decided: {cluster.trace()}")
+                raise SystemExit(f"bench: nothing was decided: {cluster.hook_log()}")
             # In observe mode the verdict is the one thing that is written.
             taken.append((journal.stat().st_mtime_ns - begun) / 1e9)
     return {"decide": summary(taken)}

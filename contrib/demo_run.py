@@ -6,12 +6,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import h5py
-import numpy as np
-
-from tests.devcluster import missing
-from tests.managed import EXAMPLES, ManagedCluster
+from contrib.testing.checkpoints import same_weights
+from contrib.testing.dev_cluster import missing
+from contrib.testing.managed_cluster import EXAMPLES, ManagedCluster
 
 STEPS, EVERY, PACE = 200, 10, 0.1
 COLOUR = {"fault": "31;1", "hook": "36", "run": "32", "slurm": "33", "proof": "1"}
@@ -48,7 +47,7 @@ class Timeline:
             say("slurm", f"job {job_id}: {self._state}")
         events = cluster.journal(job_id)
         for event in events[self._events :]:
-            self._tell(event)
+            self._show(event)
         self._events = len(events)
         folders = sorted(cluster.work.glob("model_dir/*_restartable/run.log"))
         lines = folders[-1].read_text().splitlines() if folders else []
@@ -60,7 +59,7 @@ class Timeline:
             self._swept = time.monotonic()
         return state
 
-    def _tell(self, event: dict) -> None:
+    def _show(self, event: dict[str, Any]) -> None:
         match event["event"]:
             case "end":
                 say(
@@ -78,7 +77,9 @@ class Timeline:
         deadline = time.monotonic() + TIMEOUT
         while not condition(self.look()):
             if time.monotonic() > deadline:
-                raise SystemExit(f"demo: {what}: not within {TIMEOUT} s\n{self._cluster.trace()}")
+                raise SystemExit(
+                    f"demo: {what}: not within {TIMEOUT} s\n{self._cluster.hook_log()}"
+                )
             time.sleep(0.2)  # the pace of the display
 
 
@@ -96,15 +97,6 @@ def undisturbed(cluster: ManagedCluster, config: Path) -> Path:
         [*command, "--model_dir", str(folder)], check=True, capture_output=True, timeout=120
     )
     return folder / f"checkpoint_{STEPS}.mdl"
-
-
-def same_weights(one: Path, other: Path) -> bool:
-    """Whether two checkpoints hold the same arrays, bit for bit."""
-    with h5py.File(one) as a, h5py.File(other) as b:
-        names = set(a) | set(b)
-        return bool(names) and all(
-            name in a and name in b and np.array_equal(a[name][()], b[name][()]) for name in names
-        )
 
 
 def steps_saved(cluster: ManagedCluster) -> int:
@@ -180,7 +172,7 @@ def main() -> int:
         "Six nodes of a real Slurm are started on this machine, a training run is submitted with\n"
         "csx-sbatch, and then a rank, a node and the batch host are killed.\n"
     )
-    with ManagedCluster(nodes=6) as cluster:
+    with ManagedCluster(nodes=6, options=("--set", "SlurmdTimeout=10")) as cluster:
         cluster.environment["CSX_EXAMPLE_STEP_SECONDS"] = str(PACE)
         say(
             "slurm",

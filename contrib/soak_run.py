@@ -22,8 +22,8 @@ from contrib.soak_parts.check import RESTARTING, check
 from contrib.soak_parts.cluster import SoakCluster
 from contrib.soak_parts.faults import FAULTS
 from contrib.soak_parts.run import SECOND_STEPS, Run
-from tests.devcluster import missing
-from tests.managed import EXAMPLES
+from contrib.testing.dev_cluster import missing
+from contrib.testing.managed_cluster import EXAMPLES
 
 
 def draw_runs(cluster: SoakCluster, count: int, seed: int, names: Sequence[str]) -> list[Run]:

@@ -1,7 +1,27 @@
-"""What all tests have in common."""
+"""Set up the import path and Hypothesis for all tests.
 
+CSX_HYPOTHESIS_PROFILE chooses one of the profiles `default`, `ci` and `thorough`. Without it, `ci`
+is used where CI is set, as all continuous integration services do, and otherwise `default`.
+"""
+
+import os
 import sys
 from pathlib import Path
 
+from hypothesis import HealthCheck, settings
+
 # contrib is not installed. Last, so that the package that is tested is the installed one.
 sys.path.append(str(Path(__file__).parents[1]))
+
+# A busy machine must fail no test, so that there is no limit on the time of an example.
+settings.register_profile(
+    "default", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+# A change fails by its own fault, and not because this run found a new example: the search for
+# new examples is left to the runs of developers and to `thorough`.
+settings.register_profile("ci", settings.get_profile("default"), derandomize=True, database=None)
+# For the night; a test that sets max_examples itself keeps its number.
+settings.register_profile("thorough", settings.get_profile("default"), max_examples=2000)
+settings.load_profile(
+    os.environ.get("CSX_HYPOTHESIS_PROFILE") or ("ci" if "CI" in os.environ else "default")
+)

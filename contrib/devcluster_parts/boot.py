@@ -12,11 +12,11 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
-from devcluster_parts.cluster import Cluster
-from devcluster_parts.config import SUBDIRECTORIES, write_files
-from devcluster_parts.errors import DevclusterError, UsageError, poll, say
-from devcluster_parts.keeper import new_keeper, start_daemon
-from devcluster_parts.software import find_program, require_programs, slurm_release
+from contrib.devcluster_parts.cluster import Cluster
+from contrib.devcluster_parts.config import SUBDIRECTORIES, write_files
+from contrib.devcluster_parts.errors import DevclusterError, UsageError, poll, say
+from contrib.devcluster_parts.keeper import new_keeper, start_daemon
+from contrib.devcluster_parts.software import find_program, require_programs, slurm_release
 
 if TYPE_CHECKING:
     import argparse

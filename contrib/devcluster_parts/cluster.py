@@ -12,8 +12,8 @@ import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from devcluster_parts.errors import DevclusterError, poll
-from devcluster_parts.processes import (
+from contrib.devcluster_parts.errors import DevclusterError, poll
+from contrib.devcluster_parts.processes import (
     Process,
     descendants,
     die_with_parent,
@@ -23,7 +23,7 @@ from devcluster_parts.processes import (
     read_processes,
     read_recorded,
 )
-from devcluster_parts.software import find_program
+from contrib.devcluster_parts.software import find_program
 
 SPECIAL_STEPS = {0xFFFFFFFA: "interactive", 0xFFFFFFFB: "batch", 0xFFFFFFFC: "extern"}
 

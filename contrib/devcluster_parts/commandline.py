@@ -14,9 +14,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from devcluster_parts import boot, keeper
-from devcluster_parts.cluster import Cluster
-from devcluster_parts.errors import (
+from contrib.devcluster_parts import boot, keeper
+from contrib.devcluster_parts.cluster import Cluster
+from contrib.devcluster_parts.errors import (
     EXIT_FAILED,
     DevclusterError,
     InterruptedBySignalError,
@@ -24,8 +24,8 @@ from devcluster_parts.errors import (
     ignore_signals,
     say,
 )
-from devcluster_parts.faults import FAULTS, Fault
-from devcluster_parts.status import cluster_status, status_lines
+from contrib.devcluster_parts.faults import FAULTS, Fault
+from contrib.devcluster_parts.status import cluster_status, status_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable

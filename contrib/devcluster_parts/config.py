@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from devcluster_parts.cluster import Cluster
+    from contrib.devcluster_parts.cluster import Cluster
 
 SUBDIRECTORIES = ("etc", "run", "log", "spool", "state", "flags")
 CGROUP_DISABLED_SINCE = (24, 11)

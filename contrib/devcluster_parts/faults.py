@@ -8,9 +8,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from devcluster_parts.boot import await_daemon, start_slurmctld, start_slurmd
-from devcluster_parts.errors import DevclusterError, poll
-from devcluster_parts.processes import (
+from contrib.devcluster_parts.boot import await_daemon, start_slurmctld, start_slurmd
+from contrib.devcluster_parts.errors import DevclusterError, poll
+from contrib.devcluster_parts.processes import (
     descendants,
     kill_all,
     read_process,
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from devcluster_parts.cluster import Cluster, Step
-    from devcluster_parts.processes import Process
+    from contrib.devcluster_parts.cluster import Cluster, Step
+    from contrib.devcluster_parts.processes import Process
 
 
 def live(cluster: Cluster, name: str) -> Process:

@@ -14,8 +14,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from devcluster_parts.errors import DevclusterError, ignore_signals
-from devcluster_parts.processes import (
+from contrib.devcluster_parts.errors import DevclusterError, ignore_signals
+from contrib.devcluster_parts.processes import (
     Process,
     adopt_orphans,
     descendants,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from devcluster_parts.cluster import Cluster
+    from contrib.devcluster_parts.cluster import Cluster
 
 # Below Linux' ephemeral ports (32768 on), so that no client's socket can sit on a node's port.
 PORTS = range(10240, 32704)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from devcluster_parts.errors import DevclusterError, poll
+from contrib.devcluster_parts.errors import DevclusterError, poll
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

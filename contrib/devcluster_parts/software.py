@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 
-from devcluster_parts.errors import DevclusterError, MissingSoftwareError
+from contrib.devcluster_parts.errors import DevclusterError, MissingSoftwareError
 
 # Debian's package of each program that a cluster and its clients need.
 PACKAGES = {

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from devcluster_parts.errors import DevclusterError
+from contrib.devcluster_parts.errors import DevclusterError
 
 if TYPE_CHECKING:
-    from devcluster_parts.cluster import Cluster
-    from devcluster_parts.processes import Process
+    from contrib.devcluster_parts.cluster import Cluster
+    from contrib.devcluster_parts.processes import Process
 
 
 def cluster_status(cluster: Cluster) -> dict[str, Any]:

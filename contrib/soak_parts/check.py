@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from contrib.demo_run import same_weights
 from contrib.soak_parts.run import EVERY, SECOND_STEPS, STEPS, Run
+from contrib.testing.checkpoints import same_weights
 
 RESTARTING = frozenset({"requeue", "adjust", "release"})
 NEVER_COUNTED = frozenset({"requeued", "preemption", "prolog_failed"})

@@ -1,22 +1,17 @@
-"""The cluster of a soak: several threads use it, and its slurmctld is killed now and then."""
+"""The cluster of a soak test: several threads use it, and its slurmctld is killed at times."""
 
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tests.managed import FAST, ManagedCluster
-
-if TYPE_CHECKING:
-    from contrib.soak_parts.run import Run
+from contrib.testing.dev_cluster import DEAD_NODE_NOTICED
+from contrib.testing.managed_cluster import FAST, ManagedCluster
 
 SWEEP_EVERY = 2.0
 PATIENCE = 90.0
-SETTLED = 6.0
-"""Seconds after a submission in which a killed slurmctld may forget it (measured: a few)."""
 
 
 class SoakCluster(ManagedCluster):
@@ -24,27 +19,27 @@ class SoakCluster(ManagedCluster):
 
     def __init__(self, nodes: int) -> None:
         # The facts of every job are wanted at the end, and a lost end soon.
-        options = ("--set", "MinJobAge=7200")
+        options = ("--set", "MinJobAge=7200", *DEAD_NODE_NOTICED)
         super().__init__(
             nodes=nodes, policy=FAST, hook={"stale_running_after": 10}, options=options
         )
         self.answering = threading.Event()
         self.answering.set()
         self.quiet = threading.Lock()
-        """Held by whoever submits, or must not have others submit."""
+        """Held by a thread that submits, or during which no other may submit."""
         self.harmed: set[str] = set()
-        """Nodes that some fault has struck."""
+        """Nodes on which a fault was injected."""
         self.sweeps = 0
         self.failed_sweeps: list[str] = []
         self.deaths = 0
-        """Counts up when slurmctld dies, and when it is back."""
+        """Incremented when slurmctld is killed, and when it answers again."""
 
     def run(self, *command: str, **options: Any) -> str:
-        """As the parent; once more where slurmctld was killed meanwhile."""
-        return self._patiently(lambda: super(SoakCluster, self).run(*command, **options))
+        """Run a command of the cluster; repeat it if slurmctld was killed meanwhile."""
+        return str(self._patiently(lambda: super(SoakCluster, self).run(*command, **options)))
 
     def fault(self, *arguments: str) -> None:
-        """As the parent; once more where slurmctld was killed meanwhile."""
+        """Break or repair something; repeat it if slurmctld was killed meanwhile."""
         self._patiently(lambda: super(SoakCluster, self).fault(*arguments))
 
     def _patiently(self, act: Callable[[], Any]) -> Any:
@@ -62,18 +57,8 @@ class SoakCluster(ManagedCluster):
         with self.quiet:
             return self.csx_sbatch(config)
 
-    @contextmanager
-    def without_slurmctld(self, run: "Run") -> Iterator[None]:
-        """Submit, and kill slurmctld after what the body does; it is back within seconds."""
-        with self.quiet:
-            run.jobs = self.csx_sbatch(run.config)
-            run.await_state("RUNNING")
-            time.sleep(SETTLED)
-            yield
-            time.sleep(run.draw.uniform(0, 1.2))
-            self._bear_without(run.draw.uniform(0, 3))
-
-    def _bear_without(self, seconds: float) -> None:
+    def kill_slurmctld_for(self, seconds: float) -> None:
+        """Kill slurmctld, and start it again after that many seconds; others' commands wait."""
         self.answering.clear()
         self.deaths += 1
         try:
@@ -85,7 +70,7 @@ class SoakCluster(ManagedCluster):
             self.answering.set()
 
     def sweep_until(self, finished: threading.Event) -> None:
-        """What the systemd timer does on a site."""
+        """Run the reconciler every SWEEP_EVERY seconds, as the systemd timer of a site does."""
         while not finished.wait(SWEEP_EVERY):
             self.answering.wait(PATIENCE)
             deaths = self.deaths
@@ -99,7 +84,7 @@ class SoakCluster(ManagedCluster):
                     self.failed_sweeps.append(str(error))
 
     def processes_of(self, job_id: int) -> dict[int, str]:
-        """The processes of a job that are alive, by their environment."""
+        """Return the live processes of a job, found by their environment: pid to command line."""
         wanted = f"SLURM_JOB_ID={job_id}".encode()
         found = {}
         for process in Path("/proc").iterdir():

@@ -3,50 +3,22 @@
 import os
 import signal
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from tests.devcluster import await_
+from contrib.soak_parts.run import FINAL, Fault, Run, TooLateError
+from contrib.testing.waiting import await_
 
-if TYPE_CHECKING:
-    from contrib.soak_parts.run import Run
-
-FINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL"})
-Strike = Callable[["Run"], None]
+SETTLED = 6.0
+"""Seconds after a submission in which a killed slurmctld may lose it (measured: a few)."""
 
 
-class TooLateError(Exception):
-    """The run ended before the fault could strike it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fault:
-    """A fault and what it demands.
-
-    `restarts`: how many a run has that must stop, by its max_num_restarts; None: it must finish.
-    `fails`: what the example trainer does to itself. `nodes`: the smallest run that it needs.
-    """
-
-    strike: Strike | None = None
-    mend: Strike | None = None
-    nodes: int = 1
-    state: str = "COMPLETED"
-    restarts: Callable[[int], int] | None = None
-    fails: str | None = None
-    config: tuple[tuple[str, Any], ...] = ()
-    submits: bool = False
-    """`strike` submits the run itself."""
-    forgettable: bool = False
-    """Slurm may forget what was done before the plugin hears of it; then the run finishes."""
-
-
-def kill_rank(run: "Run") -> None:
+def kill_rank(run: Run) -> None:
     """One rank dies."""
     _until_done(run, lambda: run.cluster.fault("kill-step", run.a_node(), str(run.job)))
 
 
-def kill_trainer(run: "Run") -> None:
+def kill_trainer(run: Run) -> None:
     """The trainer's first process, which is srun where there are ranks."""
     program = "cszoo fit" if run.nodes == 1 else "srun "
 
@@ -60,34 +32,34 @@ def kill_trainer(run: "Run") -> None:
     _until_done(run, kill)
 
 
-def kill_supervisor(run: "Run") -> None:
+def kill_supervisor(run: Run) -> None:
     """What the batch script has become."""
     _until_done(run, lambda: os.kill(run.cluster.batch_pid(run.job), signal.SIGKILL))
 
 
-def kill_stepd(run: "Run") -> None:
+def kill_stepd(run: Run) -> None:
     """The slurmstepd of the batch step; what it started lives on."""
     where = (run.batch_host(), str(run.job))
     _until_done(run, lambda: run.cluster.fault("kill-stepd", *where))
 
 
-def batch_host_gone(run: "Run") -> None:
+def batch_host_gone(run: Run) -> None:
     """Everything on the batch host dies."""
     _gone(run, run.batch_host())
 
 
-def other_node_gone(run: "Run") -> None:
+def other_node_gone(run: Run) -> None:
     """Everything on another node dies."""
     _gone(run, run.another_node())
 
 
-def _gone(run: "Run", node: str) -> None:
+def _gone(run: Run, node: str) -> None:
     run.harm(node)
     run.cluster.fault("kill-slurmd", node)
     await_(lambda: run.cluster.node(node).startswith("down"), f"{node} down", timeout=90)
 
 
-def node_reboots(run: "Run") -> None:
+def node_reboots(run: Run) -> None:
     """Everything on a node dies, and its slurmd is back before Slurm has missed it."""
     node = run.a_node()
     run.harm(node)
@@ -96,7 +68,7 @@ def node_reboots(run: "Run") -> None:
     start_slurmd(run)
 
 
-def start_slurmd(run: "Run") -> None:
+def start_slurmd(run: Run) -> None:
     """The struck nodes come back."""
     for node in run.struck:
         run.cluster.fault("start-slurmd", node)
@@ -104,25 +76,25 @@ def start_slurmd(run: "Run") -> None:
     run.struck.clear()
 
 
-def node_down(run: "Run") -> None:
+def node_down(run: Run) -> None:
     """A person sets a node down."""
     run.cluster.fault("node-down", run.harm(run.a_node()))
 
 
-def node_drained(run: "Run") -> None:
+def node_drained(run: Run) -> None:
     """A person drains a node, and then a rank dies."""
     run.cluster.fault("node-drain", run.harm(run.a_node()))
     kill_rank(run)
 
 
-def resume(run: "Run") -> None:
+def resume(run: Run) -> None:
     """The struck nodes are in service again."""
     for node in run.struck:
         if run.cluster.node(node).startswith(("down", "drain", "fail")):
             run.cluster.fault("node-resume", node)
 
 
-def prolog_fails(run: "Run") -> None:
+def prolog_fails(run: Run) -> None:
     """The prolog fails on the node where the run is about to start."""
     cluster = run.cluster
     with cluster.quiet:
@@ -137,40 +109,52 @@ def prolog_fails(run: "Run") -> None:
             cluster.fault("mend-prolog", node)
 
 
-def idle(run: "Run") -> list[str]:
+def idle(run: Run) -> list[str]:
     """Nodes on which a job could start."""
     return [node for node in run.cluster.node_names if run.cluster.node(node) == "idle"]
 
 
-def scancel(run: "Run") -> None:
+def scancel(run: Run) -> None:
     """The owner cancels the job."""
     run.cluster.run("scancel", str(run.job))
 
 
-def requeue(run: "Run") -> None:
+def requeue(run: Run) -> None:
     """The owner requeues the job."""
     run.cluster.run("scontrol", "requeue", str(run.job))
 
 
-def kill_slurmctld(run: "Run") -> None:
+@contextmanager
+def _slurmctld_killed_after(run: Run) -> Iterator[None]:
+    """Submit the run; after the body, kill slurmctld, which is started again within seconds."""
+    with run.cluster.quiet:
+        run.jobs = run.cluster.csx_sbatch(run.config)
+        run.await_state("RUNNING")
+        time.sleep(SETTLED)
+        yield
+        time.sleep(run.draw.uniform(0, 1.2))
+        run.cluster.kill_slurmctld_for(run.draw.uniform(0, 3))
+
+
+def kill_slurmctld(run: Run) -> None:
     """Slurmctld is killed while all goes well."""
-    with run.cluster.without_slurmctld(run):
+    with _slurmctld_killed_after(run):
         pass
 
 
-def kill_slurmctld_at_the_end(run: "Run") -> None:
+def kill_slurmctld_at_the_end(run: Run) -> None:
     """Slurmctld is killed about when it hears of an end."""
-    with run.cluster.without_slurmctld(run):
+    with _slurmctld_killed_after(run):
         kill_rank(run)
 
 
-def scancel_and_kill_slurmctld(run: "Run") -> None:
+def scancel_and_kill_slurmctld(run: Run) -> None:
     """The owner cancels the job, and slurmctld may forget it."""
-    with run.cluster.without_slurmctld(run):
+    with _slurmctld_killed_after(run):
         scancel(run)
 
 
-def _until_done(run: "Run", act: Callable[[], None]) -> None:
+def _until_done(run: Run, act: Callable[[], None]) -> None:
     """What is to be killed may not be there yet."""
     deadline = time.monotonic() + 30
     while True:

@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,8 +11,7 @@ from typing import Any
 import yaml
 
 from contrib.soak_parts.cluster import SoakCluster
-from contrib.soak_parts.faults import FINAL, Fault, TooLateError
-from tests.managed import EXAMPLES
+from contrib.testing.managed_cluster import EXAMPLES
 
 STEPS, SECOND_STEPS, EVERY = 120, 150, 5
 PACE = 0.1
@@ -20,6 +20,35 @@ MOMENT = 10.0
 PATIENCE = 300.0
 STABLE = 6.0
 """A final state that lasts so long, three sweeps, is believed."""
+
+
+FINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL"})
+Strike = Callable[["Run"], None]
+
+
+class TooLateError(Exception):
+    """The run ended before the fault could strike it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """A fault and what it demands.
+
+    `restarts`: how many a run has that must stop, by its max_num_restarts; None: it must finish.
+    `fails`: what the example trainer does to itself. `nodes`: the smallest run that it needs.
+    """
+
+    strike: Strike | None = None
+    mend: Strike | None = None
+    nodes: int = 1
+    state: str = "COMPLETED"
+    restarts: Callable[[int], int] | None = None
+    fails: str | None = None
+    config: tuple[tuple[str, Any], ...] = ()
+    submits: bool = False
+    """`strike` submits the run itself."""
+    forgettable: bool = False
+    """Slurm may forget what was done before the plugin hears of it; then the run finishes."""
 
 
 @dataclass(kw_only=True)

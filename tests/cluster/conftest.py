@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.devcluster import missing
-from tests.managed import ManagedCluster
+from contrib.testing.dev_cluster import missing
+from contrib.testing.managed_cluster import ManagedCluster
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from contrib.testing.dev_cluster import AS_ROOT
+from contrib.testing.managed_cluster import ManagedCluster
+from contrib.testing.waiting import await_
 from slurm_restart.core.job_comment import PREFIX
-from tests.devcluster import AS_ROOT, await_
-from tests.managed import ManagedCluster
 
 STEPS, EVERY, FAILS_AT = 20, 5, 12
 HELD = "sh -c 'if mkdir first; then while [ ! -e go ]; do sleep 0.1; done; exit 3; fi'"
@@ -171,11 +172,11 @@ def test_an_edited_digest_hurts_at_most_its_own_job(cluster: ManagedCluster, nam
     assert all(cluster.node(node) == "idle" for node in cluster.node_names)
     if name == "nodes of others":
         assert state == "COMPLETED"
-        assert "named, but no nodes of this job" in cluster.trace()
+        assert "named, but no nodes of this job" in cluster.hook_log()
     else:
         assert state == "FAILED"
         assert cluster.ends(job_id) == []
-        assert f"job {job_id}: nothing done: CommentRecordError" in cluster.trace()
+        assert f"job {job_id}: nothing done: CommentRecordError" in cluster.hook_log()
 
 
 def test_no_digest_any_more_is_no_managed_job(cluster: ManagedCluster) -> None:
@@ -207,7 +208,7 @@ def test_another_runs_id_in_a_later_attempt_is_refused(cluster: ManagedCluster) 
     edit(cluster, job_id, present.replace(run, "f" * 16))
     kill_supervisor(cluster, job_id)
     assert cluster.await_end(job_id) == "FAILED"
-    assert "the run id changed" in cluster.trace()
+    assert "the run id changed" in cluster.hook_log()
     cluster.reconcile()
     assert cluster.state(job_id) == "FAILED"
 

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from tests.devcluster import await_
-from tests.managed import ManagedCluster
+from contrib.testing.managed_cluster import ManagedCluster
+from contrib.testing.waiting import await_
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_the_time_limit_leads_to_a_restart(cluster: ManagedCluster) -> None:
     # Slurm counts limits in minutes and sends the warning up to a minute early, so it is early
     # here by nature: two minutes less the lead of two.
     [job_id] = cluster.csx_sbatch(config, "--time=2")
-    await_(lambda: cluster.ends(job_id), "the first end", timeout=180)
+    await_(lambda: cluster.ends(job_id), "the first end")
     end = cluster.ends(job_id)[0]
     assert (end["category"], end["action"]) == ("timeout", "requeue")
 
@@ -153,7 +153,7 @@ def test_an_unmanaged_job_is_not_touched(cluster: ManagedCluster) -> None:
     job_id = cluster.submit("exit 1", "-N1", "--requeue")
     assert cluster.await_end(job_id) == "FAILED"
     assert cluster.job(job_id)["Restarts"] == "0"
-    assert f"job {job_id}:" not in cluster.trace()
+    assert f"job {job_id}:" not in cluster.hook_log()
 
 
 def test_two_phases_and_the_second_runs_after_the_first_has_recovered(

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.devcluster import await_
-from tests.managed import ManagedCluster
+from contrib.testing.managed_cluster import FAST, ManagedCluster
+from contrib.testing.waiting import DEADLINE, await_
 
 HOOK = {"stale_running_after": 1.0}
 STEPS, EVERY, FAILS_AT = 20, 5, 12
@@ -33,7 +33,7 @@ def _as_installed(cluster: ManagedCluster) -> Iterator[None]:
     hook, site = cluster.hook.read_text(), cluster.site.read_text()
     flags(cluster)
     yield
-    print(cluster.trace()[-3000:])  # noqa: T201 - shown where the test has failed
+    print(cluster.hook_log()[-3000:])  # noqa: T201 - shown where the test has failed
     if not answers(cluster):
         cluster.fault("start-ctld")
     cluster.hook.write_text(hook)
@@ -229,7 +229,7 @@ def test_slurmctld_is_frozen_when_the_trainer_ends(cluster: ManagedCluster) -> N
     try:
         os.kill(trainer_of(supervisor), signal.SIGKILL)
         # It gives up saying so to Slurm, and the job's script ends all the same.
-        await_(lambda: not Path(f"/proc/{supervisor}").exists(), "the supervisor's end", timeout=60)
+        await_(lambda: not Path(f"/proc/{supervisor}").exists(), "the supervisor's end")
     finally:
         cluster.fault("thaw-ctld")
     assert cluster.await_end(job_id) == "COMPLETED"
@@ -277,7 +277,7 @@ def run_hook(cluster: ManagedCluster, recorded: Path) -> None:
         cwd="/",
         stdin=subprocess.DEVNULL,
         check=True,
-        timeout=60,
+        timeout=DEADLINE,
         **cluster._as_slurm(),
     )
 
@@ -329,7 +329,7 @@ def test_the_hook_is_killed_at_the_requeue(cluster: ManagedCluster, when: str) -
 def test_the_hook_never_runs(cluster: ManagedCluster) -> None:
     cluster.hook.chmod(0o644)
     job_id = start(cluster)
-    assert cluster.await_state(job_id, "FAILED", timeout=60)
+    assert cluster.await_state(job_id, "FAILED")
     cluster.hook.chmod(0o755)
     cluster.reconcile()
     check(cluster, job_id, source="sweep")
@@ -394,8 +394,8 @@ def test_a_journal_that_cannot_be_written_leaves_the_end_to_the_sweep(
     folder.chmod(0o500)
     try:
         job_id = start(cluster)
-        cluster.await_state(job_id, "FAILED", timeout=60)
-        assert "Permission denied" in cluster.trace()
+        cluster.await_state(job_id, "FAILED")
+        assert "Permission denied" in cluster.hook_log()
         assert cluster.reconcile()["problems"] == 1
     finally:
         folder.chmod(0o700)
@@ -413,7 +413,7 @@ def test_a_corrupt_journal_is_read_as_far_as_it_goes(cluster: ManagedCluster) ->
     assert cluster.await_end(job_id) == "FAILED"
     text = journal.read_text(errors="replace")
     assert text.count('{"event":"end","at"') == 5
-    assert "unreadable lines" in cluster.trace()
+    assert "unreadable lines" in cluster.hook_log()
     explained = cluster.run("csx-restart", "explain", str(job_id))
     assert "max_num_restarts is 3" in explained
 
@@ -422,8 +422,7 @@ def test_a_corrupt_journal_is_read_as_far_as_it_goes(cluster: ManagedCluster) ->
 
 
 def test_a_storm_of_ends(cluster: ManagedCluster) -> None:
-    settings = cluster.site.read_text()
-    cluster.site.write_text(f"{settings}concurrency = 2\nqueue_timeout = 0.5\n")
+    cluster.configure(policy=FAST, hook=HOOK | {"concurrency": 2, "queue_timeout": 0.5})
     script = (
         '[ -z "$SLURM_RESTART_COUNT" ] || exit 0\n'
         f"while [ ! -e {flags(cluster)}/go ]; do sleep 0.2; done\nexit 3"
@@ -446,4 +445,4 @@ def test_a_storm_of_ends(cluster: ManagedCluster) -> None:
     cluster.reconcile()
     for job_id in jobs:
         assert [end["action"] for end in cluster.ends(job_id)] == ["requeue", "leave"]
-    assert "left to the reconciler" in cluster.trace()
+    assert "left to the reconciler" in cluster.hook_log()

@@ -5,7 +5,8 @@ import signal
 
 import pytest
 
-from tests.managed import ManagedCluster
+from contrib.testing.dev_cluster import DEAD_NODE_NOTICED
+from contrib.testing.managed_cluster import ManagedCluster
 
 STEPS, EVERY = 60, 5
 
@@ -13,7 +14,7 @@ STEPS, EVERY = 60, 5
 @pytest.fixture(scope="module")
 def cluster_options() -> dict[str, object]:
     # A shrink has to fit nodes of several CPUs: see core.operations.update.
-    return {"nodes": 5, "options": ("--cpus", "4")}
+    return {"nodes": 5, "options": ("--cpus", "4", *DEAD_NODE_NOTICED)}
 
 
 def start(cluster: ManagedCluster, *, nodes: int = 3, **changes: object) -> int:

@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.devcluster import await_
-from tests.managed import ManagedCluster
+from contrib.testing.dev_cluster import DEAD_NODE_NOTICED
+from contrib.testing.managed_cluster import ManagedCluster
+from contrib.testing.waiting import await_
 
 CSZOO, CONFIG = os.environ.get("CSX_CSZOO"), os.environ.get("CSX_CSZOO_CONFIG")
 STEPS, EVERY = 200, 10
@@ -45,7 +46,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def cluster_options() -> dict[str, object]:
-    return {"nodes": 4, "hook": {"stale_running_after": 10}}
+    return {"nodes": 4, "hook": {"stale_running_after": 10}, "options": DEAD_NODE_NOTICED}
 
 
 def config(cluster: ManagedCluster, *, plain: bool) -> Path:
@@ -142,7 +143,7 @@ def await_attempts(cluster: ManagedCluster, job_id: int, run_dir: Path, count: i
     """Wait for so many attempts, sweeping as the timer would."""
     deadline = time.monotonic() + 180
     while len(attempts(run_dir)) < count:
-        assert time.monotonic() < deadline, f"job {job_id}: {cluster.trace()}"
+        assert time.monotonic() < deadline, f"job {job_id}: {cluster.hook_log()}"
         cluster.reconcile()
     cluster.await_running(job_id)
 

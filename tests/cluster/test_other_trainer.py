@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from tests.devcluster import await_
-from tests.managed import EXAMPLES, ManagedCluster
+from contrib.testing.managed_cluster import EXAMPLES, ManagedCluster
+from contrib.testing.waiting import await_
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def test_it_goes_on_from_its_own_checkpoint(cluster: ManagedCluster) -> None:
     config.write_text(text.replace("train.py", str(EXAMPLES / "train.py")))
     [job_id] = cluster.csx_sbatch(config)
     folder = cluster.work / "checkpoints"
-    await_((folder / "ckpt-000030.npz").exists, "checkpoint of step 30", timeout=60)
+    await_((folder / "ckpt-000030.npz").exists, "checkpoint of step 30")
     cluster.fault("kill-step", cluster.await_running(job_id)[1])
     assert cluster.await_end(job_id) == "COMPLETED"
     first, second = cluster.summary()["runs"]

@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from tests.devcluster import await_
-from tests.managed import ManagedCluster
+from contrib.testing.dev_cluster import DEAD_NODE_NOTICED
+from contrib.testing.managed_cluster import ManagedCluster
+from contrib.testing.waiting import await_
 
 HERE = Path(__file__).parent / "payloads"
 PROGRAMS = Path(__file__).parents[1] / "data" / "payloads"
@@ -301,7 +302,7 @@ class Outcome:
 
 @pytest.fixture(scope="module")
 def cluster_options() -> dict[str, object]:
-    return {"nodes": 24}
+    return {"nodes": 24, "options": DEAD_NODE_NOTICED}
 
 
 @pytest.fixture(scope="module")
@@ -312,7 +313,7 @@ def outcomes(_booted: ManagedCluster) -> Iterator[dict[str, Outcome]]:
     nodes = {one.name: act(cluster, one, jobs[one.name]) for one in mine if one.act}
     found = {}
     for name, job_id in jobs.items():
-        state = cluster.await_end(job_id, timeout=150)
+        state = cluster.await_end(job_id)
         told = json.loads(cluster.run("csx-restart", "explain", str(job_id), "--json"))
         found[name] = Outcome(
             classified=json.loads(
@@ -343,13 +344,13 @@ def submit(cluster: ManagedCluster, payload: Payload) -> int:
 def act(cluster: ManagedCluster, payload: Payload, job_id: int) -> list[str]:
     """Do to a payload what it needs once it has said that it is at step 3; its nodes."""
     assert payload.act is not None
-    nodes = cluster.await_running(job_id, timeout=120)
+    nodes = cluster.await_running(job_id)
 
     def ready() -> bool:
         output = cluster.run_dir(cluster.work / payload.name) / "attempts" / "0" / "output.log"
         return output.exists() and "step 3 " in output.read_text()
 
-    await_(ready, f"{payload.name}: step 3", timeout=60)
+    await_(ready, f"{payload.name}: step 3")
     payload.act(cluster, nodes)
     return nodes
 

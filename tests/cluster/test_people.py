@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from tests.devcluster import await_
-from tests.managed import FAST, ManagedCluster
+from contrib.testing.managed_cluster import FAST, ManagedCluster
+from contrib.testing.waiting import await_
 
 EVERY = 5
 

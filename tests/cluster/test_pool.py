@@ -5,8 +5,8 @@ import copy
 import pytest
 import yaml
 
-from tests.devcluster import await_
-from tests.managed import FAST, ManagedCluster
+from contrib.testing.managed_cluster import FAST, ManagedCluster
+from contrib.testing.waiting import await_
 
 STEPS, EVERY = 60, 5
 

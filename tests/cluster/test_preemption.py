@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.devcluster import await_
-from tests.managed import ManagedCluster
+from contrib.testing.managed_cluster import ManagedCluster
+from contrib.testing.waiting import await_
 
 STEPS, EVERY, RESTARTS = 40, 5, 0
 """No restart is allowed, and preemption restarts all the same: it never counts."""
@@ -46,7 +46,7 @@ def test_a_preempted_run_comes_back_and_nothing_is_counted(
     cluster: ManagedCluster, job_id: int, preempt: str
 ) -> None:
     urgent = cluster.submit("sleep 1", "-p", "high", "-N2", "--exclusive")
-    await_(lambda: cluster.ends(job_id), "the preemption", timeout=60)
+    await_(lambda: cluster.ends(job_id), "the preemption")
     cluster.await_end(urgent, "COMPLETED")
     assert cluster.await_end(job_id) == "COMPLETED"
     first, last = cluster.ends(job_id)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from contrib.testing.managed_cluster import ManagedCluster
 from slurm_restart.core.job_comment import parse_comment
 from slurm_restart.submit.option import Argument, OptionHandling
 from slurm_restart.submit.option_rows import SBATCH
 from slurm_restart.trainer.plan import RunPlan
-from tests.managed import ManagedCluster
 
 ZOO = os.environ.get("CSX_MODELZOO")
 """A checkout of Cerebras/modelzoo, whose configs are tried where there is one."""

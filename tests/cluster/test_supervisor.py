@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from contrib.testing.managed_cluster import ManagedCluster
+from contrib.testing.waiting import await_
 from slurm_restart.core.category import Category
 from slurm_restart.core.job_comment import CommentRecord, parse_comment, split_user_comment
-from tests.devcluster import await_
-from tests.managed import ManagedCluster
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def await_output(cluster: ManagedCluster, text: str) -> None:
         except (OSError, ValueError):
             return False
 
-    await_(there, f"{text!r} in output.log", timeout=60)
+    await_(there, f"{text!r} in output.log")
 
 
 def survivors(name: str) -> list[int]:
@@ -115,9 +115,9 @@ def test_the_supervisor_is_killed(cluster: ManagedCluster) -> None:
         "srun --overlap -N2 sleep 73902 & wait"
     )
     job_id = submit(cluster, command, nodes=2)
-    await_(lambda: len(survivors("73902")) >= 2 and survivors("73901"), "all of them", timeout=60)
+    await_(lambda: len(survivors("73902")) >= 2 and survivors("73901"), "all of them")
     os.kill(cluster.batch_pid(job_id), signal.SIGKILL)
-    await_(lambda: not survivors("73901") and not survivors("73902"), "nothing left", timeout=20)
+    await_(lambda: not survivors("73901") and not survivors("73902"), "nothing left")
     # Nobody knows whether it made progress, so that this end uses up nothing.
     assert cluster.await_end(job_id) == "COMPLETED"
     first, second = cluster.summary()["runs"]
@@ -135,7 +135,7 @@ def test_the_owners_question_settles_what_nobody_else_could(cluster: ManagedClus
     cluster.fault("kill-slurmd", node)
     cluster.run("scancel", str(job_id))
     cluster.run("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test", as_root=True)
-    assert cluster.await_end(job_id, timeout=60) == "CANCELLED"
+    assert cluster.await_end(job_id) == "CANCELLED"
     assert cluster.summary()["runs"] == []
     cluster.run("csx-restart", "status", str(job_id))
     (entry,) = cluster.summary()["runs"]
@@ -148,7 +148,7 @@ def test_scancel(cluster: ManagedCluster, trap: str) -> None:
     job_id = submit(cluster, f"{trap}sleep 73903 & echo ready; wait")
     await_output(cluster, "ready")
     cluster.run("scancel", str(job_id))
-    assert cluster.await_end(job_id, timeout=60) == "CANCELLED"
+    assert cluster.await_end(job_id) == "CANCELLED"
     assert not survivors("73903")
     end = json.loads((cluster.run_dir() / "attempts/0/end.json").read_text())
     assert end["rule"] == "supervisor.terminated"
@@ -157,7 +157,7 @@ def test_scancel(cluster: ManagedCluster, trap: str) -> None:
 def test_the_time_limit_is_near(cluster: ManagedCluster) -> None:
     """Slurm sends USR1 up to a minute early, so that a limit of a minute has it at once."""
     job_id = submit(cluster, "echo ready; exec sleep 73904", "--time", "1", "--signal", "B:USR1@45")
-    assert cluster.await_end(job_id, timeout=100) == "FAILED"
+    assert cluster.await_end(job_id) == "FAILED"
     assert not survivors("73904")
     said = comment_record(cluster, job_id)
     assert (said.cause, said.exit) == (Category.TIMEOUT, 143)
@@ -176,5 +176,5 @@ def test_slurmctld_does_not_answer(cluster: ManagedCluster) -> None:
         lambda: "exit code 6" in (cluster.run_dir() / "run.log").read_text(), "the end on record"
     )
     cluster.fault("thaw-ctld")
-    await_(lambda: comment_record(cluster, job_id).ended, "the last word", timeout=30)
+    await_(lambda: comment_record(cluster, job_id).ended, "the last word")
     assert comment_record(cluster, job_id).exit == 6

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from contrib.testing.dev_cluster import DEAD_NODE_NOTICED, DevCluster, missing
 from slurm_restart.slurm.backend import COMMANDS, RPC, rpc_obstacle
 from slurm_restart.slurm.commands import Commands
 from slurm_restart.slurm.interface import Slurm
 from slurm_restart.slurm.rpc import Rpc
-from tests.devcluster import DevCluster, missing
 
 PREFIX = Path(os.environ["CSX_SLURM_PREFIX"]) if "CSX_SLURM_PREFIX" in os.environ else None
 
 QUICK = "SchedulerParameters=batch_sched_delay=0,sched_interval=2"
-OPTIONS = ("--preempt", "REQUEUE", "--set", "KillWait=1", "--set", QUICK)
+OPTIONS = ("--preempt", "REQUEUE", "--set", "KillWait=1", "--set", QUICK, *DEAD_NODE_NOTICED)
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from contrib.testing.dev_cluster import DevCluster
 from slurm_restart.slurm import parse
 from slurm_restart.slurm.commands import BASE_STATES_SINCE
 from slurm_restart.slurm.parse_nodes import parse_release
 from tests.contract.conftest import OPTIONS, PREFIX
-from tests.devcluster import DevCluster
 
 MARK = "~0123456789abcdef~"
 HOSTILE = "a|b\nJobId=9 JobState=COMPLETED Restarts=99"

@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
+from contrib.testing.dev_cluster import DevCluster
+from contrib.testing.waiting import await_
 from slurm_restart.core.job import Job, JobFlag, JobState
 from slurm_restart.errors import JobNotFoundError
 from slurm_restart.slurm.interface import Slurm
-from tests.devcluster import DevCluster, await_
 
 pytestmark = pytest.mark.cluster
 

@@ -4,10 +4,11 @@ import time
 
 import pytest
 
+from contrib.testing.dev_cluster import DevCluster
+from contrib.testing.waiting import await_
 from slurm_restart.core.job import NodeState
 from slurm_restart.errors import SlurmError
 from slurm_restart.slurm.interface import Slurm
-from tests.devcluster import DevCluster, await_
 
 pytestmark = pytest.mark.cluster
 

@@ -5,11 +5,12 @@ from collections.abc import Callable
 
 import pytest
 
+from contrib.testing.dev_cluster import DevCluster
+from contrib.testing.waiting import await_
 from slurm_restart.core.job import JobState
 from slurm_restart.errors import SlurmError, SlurmUnavailableError
 from slurm_restart.slurm.interface import Slurm
 from tests.contract.test_jobs import HOSTILE
-from tests.devcluster import DevCluster, await_
 
 pytestmark = pytest.mark.cluster
 

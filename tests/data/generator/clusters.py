@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from contrib.testing.dev_cluster import AS_ROOT, DevCluster
 from tests.data.generator.case import Case, OnCluster
 from tests.data.generator.run import Made, free, places, prepare
 from tests.data.generator.scrub import scrub
-from tests.devcluster import AS_ROOT, DevCluster
 
 DEADLINE = 150
 FINAL = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "OUT_OF_MEMORY"}

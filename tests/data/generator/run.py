@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from contrib.testing.dev_cluster import missing
 from tests.data.generator import needs
 from tests.data.generator.case import RECOVERABLE, Case, NotAsExpectedError
 from tests.data.generator.places import command, unusable
 from tests.data.generator.scrub import PYTHON, RUN, scrub
 from tests.data.generator.server import answering
 from tests.data.generator.sshd import refusing
-from tests.devcluster import missing
 
 PAYLOADS = Path(__file__).parents[1] / "payloads"
 DEADLINE = 180

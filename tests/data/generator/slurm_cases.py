@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from contrib.testing.dev_cluster import DevCluster
 from tests.data.generator.case import Case, OnCluster
-from tests.devcluster import DevCluster
 
 LONG = "srun --label python -u crash.py long"
 TORCH = (

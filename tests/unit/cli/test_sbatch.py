@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.devcluster import await_
+from contrib.testing.waiting import await_
 
 CONFIG = """\
 trainer:

@@ -5,12 +5,12 @@ import socket
 
 import pytest
 
+from contrib.testing.waiting import await_
 from slurm_restart.core.attribute_log import ExitFacts, attribute_log
 from slurm_restart.core.category import Category
 from slurm_restart.core.finding import Role
 from slurm_restart.logs.rules import load_rules
 from slurm_restart.logs.scanner import LogScanner, make_matcher
-from tests.devcluster import await_
 from tests.unit.examples.example import TIMEOUT, Example, rank_environment, read_until
 
 

@@ -1,4 +1,4 @@
-"""A devcluster with the plugin installed as a site would install it, and what tests ask of it."""
+"""A development cluster with the plugin installed as a site installs it."""
 
 import json
 import os
@@ -11,14 +11,24 @@ from typing import Any
 
 import yaml
 
+from contrib.testing.dev_cluster import AS_ROOT, DevCluster
+from contrib.testing.waiting import DEADLINE, LONG_DEADLINE, await_
 from slurm_restart.control.hook_script import hook_text
-from tests.devcluster import AS_ROOT, DevCluster, await_
 
-EXAMPLES = Path(__file__).parents[1] / "contrib" / "examples"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 PREFIX = Path(os.environ["CSX_SLURM_PREFIX"]) if "CSX_SLURM_PREFIX" in os.environ else None
 """Another Slurm than the system's, to run these tests on."""
-FAST = {"backoff": [1, 1, 1], "short_wait": 0}
-"""A policy for tests: the waits of the default one take minutes."""
+SWEEP_EVERY = 1.0
+"""Seconds between two sweeps of the reconciler while a test waits for a job."""
+FAST: dict[str, Any] = {"backoff": [1, 1, 1], "short_wait": 0}
+"""A policy for tests: the waits of the default policy take minutes."""
+PATIENT_LIMITS = {
+    "deadline": 240.0,
+    "command_timeout": 60.0,
+    "queue_timeout": 120.0,
+    "helper_timeout": 300.0,
+}
+"""The `[hook]` table for tests (seconds): a busy machine takes no decision from the hook."""
 
 
 class ManagedCluster(DevCluster):
@@ -65,7 +75,13 @@ class ManagedCluster(DevCluster):
         hook: dict[str, Any] | None = None,
         mode: str = "act",
     ) -> None:
-        """Write site.toml; the next hook and the next sweep read it."""
+        """Write site.toml, which the next hook and the next sweep read.
+
+        Args:
+            policy: the `[policy]` table.
+            hook: keys of the `[hook]` table that differ from PATIENT_LIMITS.
+            mode: "act" or "observe".
+        """
         lines = [
             f'mode = "{mode}"',
             f'state_dir = "{self.state_dir}"',
@@ -73,9 +89,12 @@ class ManagedCluster(DevCluster):
             f'slurm_bin = "{self.bin_dir}"',
             f'slurm_conf = "{self.conf}"',
         ]
-        for table, values in (("policy", policy or {}), ("hook", hook or {})):
+        for table, values in (("policy", policy or {}), ("hook", PATIENT_LIMITS | (hook or {}))):
             lines += [f"[{table}]", *(f"{key} = {json.dumps(v)}" for key, v in values.items())]
-        self.site.write_text("\n".join(lines) + "\n")
+        # A hook or a sweep that runs at this moment must not read half of the file.
+        new = self.site.with_suffix(".new")
+        new.write_text("\n".join(lines) + "\n")
+        new.replace(self.site)
 
     def up(self) -> None:
         """Boot, with this interpreter's commands in the users' PATH."""
@@ -93,14 +112,16 @@ class ManagedCluster(DevCluster):
             [*self.csx_restart, "reconcile", "--site", str(self.site), "--json"],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=DEADLINE,
             check=False,
             cwd="/",
             env={},
             **self._as_slurm(),
         )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        if done.returncode != 0:
+            raise AssertionError(f"csx-restart reconcile: {done.stderr}")
+        found: dict[str, int] = json.loads(done.stdout)
+        return found
 
     @property
     def csx_restart(self) -> tuple[str, ...]:
@@ -122,8 +143,8 @@ class ManagedCluster(DevCluster):
         """The ends on record."""
         return [event for event in self.journal(job_id) if event["event"] == "end"]
 
-    def trace(self) -> str:
-        """The hook's log."""
+    def hook_log(self) -> str:
+        """Return the text of the hook's log; empty before the first entry."""
         log = self.state_dir / "csx-epilog.log"
         return log.read_text() if log.exists() else ""
 
@@ -160,21 +181,39 @@ class ManagedCluster(DevCluster):
 
     def summary(self, run_dir: Path | None = None) -> dict[str, Any]:
         """summary.json of a run."""
-        return json.loads(((run_dir or self.run_dir()) / "summary.json").read_text())
+        text = ((run_dir or self.run_dir()) / "summary.json").read_text()
+        found: dict[str, Any] = json.loads(text)
+        return found
 
-    def await_step(self, step: int, *, model_dir: Path | None = None, timeout: float = 60) -> None:
+    def await_step(self, step: int, *, model_dir: Path | None = None) -> None:
         """Wait for the checkpoint of a step."""
         where = model_dir or self.work / "model_dir"
-        path = where / f"checkpoint_{step}.mdl"
-        await_(path.exists, f"checkpoint of step {step}", timeout=timeout)
+        await_((where / f"checkpoint_{step}.mdl").exists, f"checkpoint of step {step}")
 
-    def await_end(self, job_id: int, *states: str, timeout: float = 120) -> str:
-        """Wait until a job has ended for good, sweeping as the timer would; its state."""
+    def await_end(self, job_id: int, *states: str, timeout: float = LONG_DEADLINE) -> str:
+        """Wait until a job is in a final state, with a sweep of the reconciler every second.
+
+        Args:
+            job_id: the job.
+            states: other states to wait for than the final ones.
+            timeout: seconds.
+
+        Returns:
+            The job's state.
+
+        Raises:
+            AssertionError: the job is in none of the states after `timeout` seconds.
+        """
         final = states or ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
         deadline = time.monotonic() + timeout
+        sweep_at = 0.0
         while (state := self.state(job_id)) not in final:
-            assert time.monotonic() < deadline, f"job {job_id} is {state}: {self.trace()}"
-            self.reconcile()
+            if time.monotonic() > deadline:
+                raise AssertionError(f"job {job_id} is {state}: {self.hook_log()}")
+            if time.monotonic() > sweep_at:
+                self.reconcile()
+                sweep_at = time.monotonic() + SWEEP_EVERY
+            time.sleep(0.05)
         return state
 
     def nodes_of(self, job_id: int) -> list[str]:
@@ -182,9 +221,9 @@ class ManagedCluster(DevCluster):
         hostlist = self.run("squeue", "-h", "-j", str(job_id), "-o", "%N").strip()
         return self.run("scontrol", "show", "hostnames", hostlist).split()
 
-    def await_running(self, job_id: int, *, timeout: float = 60) -> list[str]:
-        """Wait until a job runs, sweeping as the timer would; its nodes."""
-        self.await_end(job_id, "RUNNING", timeout=timeout)
+    def await_running(self, job_id: int) -> list[str]:
+        """Wait until a job is RUNNING, with sweeps of the reconciler; return its nodes."""
+        self.await_end(job_id, "RUNNING")
         return self.nodes_of(job_id)
 
     def excluded(self, job_id: int) -> set[str]:

@@ -1,4 +1,4 @@
-"""A devcluster for tests: a real Slurm on this machine, with what tests ask of it.
+"""A real Slurm cluster on this machine for tests, booted and ended with contrib/devcluster.
 
 Jobs are submitted as an ordinary user (`nobody` where the tests run as root).
 """
@@ -10,19 +10,19 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-PROGRAM = Path(__file__).parents[1] / "contrib" / "devcluster"
+from contrib.testing.waiting import DEADLINE, await_
+
+PROGRAM = Path(__file__).parents[1] / "devcluster"
 SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 AS_ROOT = os.geteuid() == 0
 
 
 def missing() -> str | None:
-    """Why no cluster can be booted here; None: it can."""
+    """Return why no cluster can be booted on this machine, or None if one can."""
     absent = [
         name
         for name in ("slurmctld", "slurmd", "munged")
@@ -31,29 +31,35 @@ def missing() -> str | None:
     return f"{', '.join(absent)}: not installed" if absent else None
 
 
-def await_(condition: Callable[[], object], what: str, *, timeout: float = 30) -> None:
-    """Return once the condition holds; fail after `timeout` seconds."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {timeout} s"
-        time.sleep(0.05)
+PATIENT_TIMERS = {
+    "SlurmdTimeout": "120",
+    "MessageTimeout": "60",
+    "TCPTimeout": "30",
+    "BatchStartTimeout": "120",
+    "UnkillableStepTimeout": "300",
+}
+"""Settings of slurm.conf (seconds) with which a busy machine makes no node DOWN and ends no launch.
+A test that needs a dead node to be noticed soon sets SlurmdTimeout itself (DEAD_NODE_NOTICED)."""
+DEAD_NODE_NOTICED = ("--set", "SlurmdTimeout=15")
+"""Options for a cluster on which the death of a slurmd is noticed in about half a minute."""
 
 
 class DevCluster:
-    """A cluster in a directory of its own, which `with` boots and takes down with all its files.
+    """A cluster in its own directory; `with` boots it, and ends it with all its files.
 
     Args:
-        nodes: how many nodes, csx1 onwards.
-        prefix: another Slurm's prefix than the system's.
-        options: further options of `devcluster up`.
+        nodes: number of nodes, named csx1 onwards.
+        prefix: directory of another Slurm installation than the system's.
+        options: further options of `devcluster up`; they win over PATIENT_TIMERS.
     """
 
     def __init__(
         self, *, nodes: int = 3, prefix: Path | None = None, options: tuple[str, ...] = ()
-    ):
+    ) -> None:
         self.nodes = nodes
         self.prefix = prefix
-        self.options = options
+        timers = [word for pair in PATIENT_TIMERS.items() for word in ("--set", "=".join(pair))]
+        self.options = (*timers, "--timeout", f"{DEADLINE:.0f}", *options)
         self.user = pwd.getpwnam("nobody") if AS_ROOT else pwd.getpwuid(os.geteuid())
         # Not below pytest's own directories, which other users may not enter.
         self.directory = Path(tempfile.mkdtemp(prefix="csx-test-"))
@@ -136,10 +142,10 @@ class DevCluster:
     # --- commands and jobs -----------------------------------------------------------------------
 
     def run(
-        self, *command: str, as_root: bool = False, timeout: float = 30, check: bool = True
+        self, *command: str, as_root: bool = False, timeout: float = DEADLINE, check: bool = True
     ) -> str:
         """Run a command of the cluster's and return what it printed; it must succeed if `check`."""
-        as_user = {} if as_root or not AS_ROOT else self._identity()
+        as_user: dict[str, Any] = {} if as_root or not AS_ROOT else self._identity()
         done = subprocess.run(
             command,
             cwd=self.work,
@@ -152,8 +158,9 @@ class DevCluster:
             check=False,
             **as_user,
         )
-        assert done.returncode == 0 or not check, f"{shlex.join(command)}: {done.stderr}"
-        return done.stdout
+        if check and done.returncode != 0:
+            raise AssertionError(f"{shlex.join(command)}: {done.stderr}")
+        return str(done.stdout)
 
     def script(self, text: str) -> Path:
         """A batch script with that text."""
@@ -169,34 +176,38 @@ class DevCluster:
         return int(line.strip().partition(";")[0])
 
     def state(self, job_id: int) -> str:
-        """A job's state as squeue shows it: PENDING, COMPLETING …"""
+        """Return a job's state as squeue shows it, for example COMPLETING."""
         return self.run("squeue", "-h", "-a", "-t", "all", "-j", str(job_id), "-o", "%T").strip()
 
-    def await_state(self, job_id: int, *states: str, timeout: float = 30) -> str:
-        """Wait until a job is in one of the states; that state."""
-        await_(
-            lambda: self.state(job_id) in states,
-            f"job {job_id} {'|'.join(states)}",
-            timeout=timeout,
-        )
-        return self.state(job_id)
+    def await_state(self, job_id: int, *states: str, timeout: float = DEADLINE) -> str:
+        """Wait until a job is in one of the states; return that state."""
+        seen = ""
 
-    def await_reason(self, job_id: int, reason: str, *, timeout: float = 30) -> None:
+        def reached() -> bool:
+            nonlocal seen
+            seen = self.state(job_id)
+            return seen in states
+
+        await_(reached, f"job {job_id} {'|'.join(states)}", timeout=timeout)
+        return seen
+
+    def await_reason(self, job_id: int, reason: str, *, timeout: float = DEADLINE) -> None:
         """Wait until squeue shows a job with that reason."""
         ask = ("squeue", "-h", "-a", "-t", "all", "-j", str(job_id), "-o", "%r")
         what = f"job {job_id}: reason {reason}"
         await_(lambda: self.run(*ask).strip() == reason, what, timeout=timeout)
 
     def node(self, name: str) -> str:
-        """A node's state as sinfo shows it: idle, down*, drained …"""
+        """Return a node's state as sinfo shows it, for example `down*`."""
         return self.run("sinfo", "-h", "-N", "-n", name, "-o", "%T").split()[0]
 
-    def _identity(self) -> dict[str, object]:
+    def _identity(self) -> dict[str, Any]:
         return {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []}
 
     def _devcluster(self, *arguments: str) -> str:
         done = subprocess.run(
-            [PROGRAM, *arguments], capture_output=True, text=True, timeout=120, check=False
+            [PROGRAM, *arguments], capture_output=True, text=True, timeout=2 * DEADLINE, check=False
         )
-        assert done.returncode == 0, f"devcluster {shlex.join(arguments)}: {done.stderr}"
+        if done.returncode != 0:
+            raise AssertionError(f"devcluster {shlex.join(arguments)}: {done.stderr}")
         return done.stdout

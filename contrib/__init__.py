@@ -1,0 +1,1 @@
+"""Programs for developers and administrators that are not installed with the package."""
