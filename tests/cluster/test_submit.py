@@ -232,7 +232,11 @@ FLAGS = ("contiguous", "exclusive", "get-user-env", "hold", "ignore-pbs", "overc
 @pytest.mark.parametrize("name", [*VALUES, *FLAGS])
 def test_sbatch_takes_what_the_table_passes(cluster: ManagedCluster, name: str) -> None:
     option = next(option for option in SBATCH if option.name == name)
-    assert option.handling in {OptionHandling.PASSED, OptionHandling.MERGED, OptionHandling.FIXED_SIZE}
+    assert option.handling in {
+        OptionHandling.PASSED,
+        OptionHandling.MERGED,
+        OptionHandling.FIXED_SIZE,
+    }
     assert option.argument is not Argument.NONE or name in FLAGS
     fixed = ONE_PHASE.replace("max_num_restarts: 3", "max_num_restarts: 3, min_num_csx: 2")
     config = write(cluster, fixed)
