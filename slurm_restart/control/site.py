@@ -2,7 +2,7 @@
 
 import stat
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,11 @@ _LIMITS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     one.name: (one.name, _number(1, int) if one.name == "concurrency" else _number(0.1, float))
     for one in fields(HookLimits)
 }
+_RENAMED = {
+    "hook.ghost_after": "hook.stale_running_after",
+    "hook.follow_up": "hook.helper_timeout",
+}
+"""Keys of release 0.1 and the keys that replace them."""
 _OTHER_TABLES = frozenset({"slurm"})
 """Tables for other programs: `slurm` holds the site's defaults for csx-sbatch."""
 
@@ -115,8 +120,7 @@ def _read(
     values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in known:
-            names = ", ".join(sorted(known))
-            problems.append(f"{path}: {prefix}{key}: unknown key, expected one of {names}")
+            problems.append(f"{path}: {prefix}{key}: {_unknown_key(prefix + key, known)}")
             continue
         name, read = known[key]
         try:
@@ -124,6 +128,12 @@ def _read(
         except ValueError as error:
             problems.append(f"{path}: {prefix}{key}: expected {error}, got {value!r}")
     return values
+
+
+def _unknown_key(key: str, known: Iterable[str]) -> str:
+    if key in _RENAMED:
+        return f"renamed in release 0.2: write {_RENAMED[key]} instead"
+    return f"unknown key, expected one of {', '.join(sorted(known))}"
 
 
 def check_owner(path: Path) -> None:

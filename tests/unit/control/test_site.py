@@ -65,6 +65,14 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
         ("policy = 3", "policy: expected a table"),
         ("[policy.backoff]\na = 1", "policy.backoff: expected a list of seconds"),
         ("[hok]\nmargin = 1", "hok: unknown key, expected one of export_dir, mode"),
+        (
+            "[hook]\nghost_after = 60",
+            "hook.ghost_after: renamed in release 0.2: write hook.stale_running_after instead",
+        ),
+        (
+            "[hook]\nfollow_up = 90",
+            "hook.follow_up: renamed in release 0.2: write hook.helper_timeout instead",
+        ),
         ("[hook]\nmargn = 1", "hook.margn: unknown key, expected one of command_timeout"),
     ],
 )
