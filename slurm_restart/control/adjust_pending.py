@@ -1,4 +1,4 @@
-"""Fit one pending job to today's nodes, under its journal's lock."""
+"""Adjust one pending job to the nodes that are usable now, under its journal's lock."""
 
 import time
 from dataclasses import dataclass
@@ -15,71 +15,73 @@ from slurm_restart.core.plan_pending import PendingCase, plan_pending
 from slurm_restart.slurm.hostlist import format_hostlist
 
 WHOLE_SECOND = 2
-"""Seconds after SubmitTime, which is cut to whole ones, in which a full one has passed."""
+"""Seconds from SubmitTime, which Slurm rounds down, until a full second has passed for certain."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PendingJob:
-    """A managed pending job and the facts around it."""
+    """A managed pending job and the facts that its plan rests on."""
 
     job: Job
     comment_record: CommentRecord
     nodes: tuple[NodeState, ...]
     startable: bool | None = None
-    """Whether a full second has passed since PENDING; None: judge by the clock."""
+    """Whether a full second has passed since PENDING; None: computed from SubmitTime."""
 
 
-def adjust_pending(controller: Controller, waiting: PendingJob) -> int | None:
-    """Fit a pending job; returns when its next attempt is due, None where nothing was decided.
+def adjust_pending(controller: Controller, pending: PendingJob) -> int | None:
+    """Adjust a pending job; return when its next attempt is due, in epoch seconds.
+
+    None: no restart was decided for the job, or the site only observes; nothing was changed.
 
     Raises:
-        StateError: the journal cannot be used; nothing was done.
+        StateError: the journal cannot be used; Slurm was not asked for anything.
     """
-    key = run_key(controller.cluster, waiting.job, waiting.comment_record)
+    key = run_key(controller.cluster, pending.job, pending.comment_record)
     with open_journal(controller.site.state_dir, key) as journal:
         history = journal.history
         if not history.ends or not history.ends[-1].action.restarts or controller.site.observe:
             return None
         last = history.ends[-1]
         _close_intent(journal, history, last)
-        _adjust(controller, waiting, journal)
+        _adjust(controller, pending, journal)
         publish(controller, journal, key)
         return last.start_at
 
 
 def _close_intent(journal: Journal, history: History, last: EndEvent) -> None:
-    # The job is pending, so the requeue has happened, whoever asked for it; the rest of an order
-    # that was cut short is what an adjustment does anyway.
+    # The job is pending, so it was requeued. Any other operation that was interrupted is made up
+    # for by the adjustment.
     if history.settled != last.key and last.action.acts:
         now = int(time.time())
         journal.append(OutcomeEvent(at=now, done=("seen pending",), **last.key._asdict()))
 
 
-def _adjust(controller: Controller, waiting: PendingJob, journal: Journal) -> None:
-    log = controller.log(waiting.job.job_id)
-    job, now = waiting.job, int(time.time())
-    startable = waiting.startable
+def _adjust(controller: Controller, pending: PendingJob, journal: Journal) -> None:
+    log = controller.log(pending.job.job_id)
+    job, now = pending.job, int(time.time())
+    startable = pending.startable
     if startable is None:
         startable = job.submit_time is not None and now - job.submit_time >= WHOLE_SECOND
-    wanted = plan_pending(
+    plan = plan_pending(
         PendingCase(
             job=job,
-            comment_record=waiting.comment_record,
+            comment_record=pending.comment_record,
             history=journal.history,
-            nodes=waiting.nodes,
+            nodes=pending.nodes,
             reserved=reserved_nodes(controller.slurm, job),
             site=controller.site.policy,
             now=now,
             startable=startable,
         )
     )
-    order = OperationBatch(
+    batch = OperationBatch(
         job_id=job.job_id,
         end=journal.history.ends[-1].key,
-        operations=wanted.operations(format_hostlist(wanted.job_update.exc_nodes or ())),
-        job_update=wanted.job_update,
+        operations=plan.operations(format_hostlist(plan.job_update.exc_nodes or ())),
+        job_update=plan.job_update,
     )
-    for operation in order.operations:
+    for operation in batch.operations:
         log(f"adjust: {operation}")
-    for refused in apply_operations(controller.slurm, journal, order, *wanted.events):
+    for refused in apply_operations(controller.slurm, journal, batch, *plan.events):
         log(f"refused by Slurm: {refused}")

@@ -1,4 +1,4 @@
-"""Carry out a verdict: the intent goes to disk, then Slurm is asked, then the outcome is kept."""
+"""Apply operations to a job: write the intent to disk, ask Slurm, write the outcome to disk."""
 
 import time
 from collections.abc import Sequence
@@ -28,12 +28,13 @@ from slurm_restart.errors import SlurmError
 from slurm_restart.slurm.hostlist import format_hostlist
 from slurm_restart.slurm.interface import Slurm
 
-MAX_TOLD = 2000
+MAX_FAILED = 2000
+"""Characters of Slurm's refusals that the journal keeps."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OperationBatch:
-    """Operations on one job for one end, and the shape that they give it."""
+    """Operations on one job for one end, and the fields that they set."""
 
     job_id: int
     end: EndKey
@@ -42,13 +43,19 @@ class OperationBatch:
 
 
 def start_text(start_at: int, now: int, *, at_once: int = SAFE_START) -> str:
-    """A begin time as Slurm is to be told it: relative, so that two clocks do not matter."""
+    """Return a begin time in Slurm's relative form, which does not depend on two clocks agreeing.
+
+    Args:
+        start_at: epoch seconds.
+        now: epoch seconds.
+        at_once: the shortest delay in seconds.
+    """
     return f"now+{max(start_at - now, at_once)}"
 
 
-def end_operations(job_id: int, end: EndKey, verdict: EndPlan, now: int) -> OperationBatch:
-    """The operations of a verdict while the job is COMPLETING, or has ended."""
-    action, job_update = verdict.decision.action, verdict.job_update
+def end_operations(job_id: int, end: EndKey, plan: EndPlan, now: int) -> OperationBatch:
+    """Return the operations of a plan for a job that is COMPLETING or has ended."""
+    action, job_update = plan.decision.action, plan.job_update
     if action is Action.LEAVE:
         operations: tuple[Operation, ...] = ()
     else:
@@ -59,19 +66,17 @@ def end_operations(job_id: int, end: EndKey, verdict: EndPlan, now: int) -> Oper
             *update_operations(
                 job_update, format_hostlist(job_update.exc_nodes or ()), start=start
             ),
-            *operations_after_update(action, verdict.size, job_update),
+            *operations_after_update(action, plan.size, job_update),
         )
-    if action is Action.RELEASE and verdict.size.num_nodes is not None:
+    if action is Action.RELEASE and plan.size.num_nodes is not None:
         # A release sets the begin time anew.
-        again = (("StartTime", start_text(verdict.start_at, now)),)
+        again = (("StartTime", start_text(plan.start_at, now)),)
         operations = (*operations, Operation(verb=Verb.UPDATE, fields=again))
-    return OperationBatch(
-        job_id=job_id, end=end, operations=operations, job_update=verdict.job_update
-    )
+    return OperationBatch(job_id=job_id, end=end, operations=operations, job_update=plan.job_update)
 
 
 def _applied_values(job_update: JobUpdate, done: Sequence[Operation], now: int) -> AppliedEvent:
-    """The record of the values that Slurm has taken."""
+    """Return the journal event for the values that Slurm has accepted."""
     taken = {name: value for operation in done for name, value in operation.fields}
     verbs = {operation.verb for operation in done}
     start = taken.get("StartTime")
@@ -102,38 +107,38 @@ def _request(slurm: Slurm, job_id: int, operation: Operation) -> None:
 
 
 def apply_operations(
-    slurm: Slurm, journal: Journal, order: OperationBatch, *events: Event
+    slurm: Slurm, journal: Journal, batch: OperationBatch, *events: Event
 ) -> tuple[str, ...]:
-    """Carry out an order under the journal's lock; returns what Slurm refused.
+    """Apply a batch under the journal's lock; return the operations that Slurm refused, with why.
 
-    `events` go to disk together with the intent. A requeue that fails ends the rest; any other
-    refusal leaves the other operations alone.
+    `events` go to disk together with the intent. After a refused requeue no further operation is
+    requested; after any other refusal the remaining ones are.
 
     Raises:
-        StateError: the intent or the outcome could not be put on disk.
+        StateError: the intent (Slurm was not asked then) or the outcome is not on disk.
     """
-    if not order.operations:
+    if not batch.operations:
         journal.append(*events)
         return ()
-    texts = tuple(operation.to_text() for operation in order.operations)
+    texts = tuple(operation.to_text() for operation in batch.operations)
     now = int(time.time())
-    names = order.end._asdict()
+    names = batch.end._asdict()
     journal.append(*events, IntendEvent(at=now, operations=texts, **names))
     done: list[Operation] = []
-    wrong: list[str] = []
-    for operation in order.operations:
+    refusals: list[str] = []
+    for operation in batch.operations:
         try:
-            _request(slurm, order.job_id, operation)
+            _request(slurm, batch.job_id, operation)
             done.append(operation)
         except SlurmError as error:
-            wrong.append(f"{operation}: {error}")
+            refusals.append(f"{operation}: {error}")
             if operation.verb is Verb.REQUEUE:
                 break
     outcome = OutcomeEvent(
         at=int(time.time()),
         **names,
         done=tuple(operation.to_text() for operation in done),
-        failed="; ".join(wrong)[:MAX_TOLD] or None,
+        failed="; ".join(refusals)[:MAX_FAILED] or None,
     )
-    journal.append(outcome, _applied_values(order.job_update, done, now))
-    return tuple(wrong)
+    journal.append(outcome, _applied_values(batch.job_update, done, now))
+    return tuple(refusals)

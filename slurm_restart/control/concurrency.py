@@ -1,4 +1,4 @@
-"""Bound how many hooks think at the same time: a storm of ends must not slow the controller."""
+"""Limit how many hooks run at the same time, so that many ends at once do not slow slurmctld."""
 
 import fcntl
 import os
@@ -11,12 +11,12 @@ _POLL = 0.05
 
 
 def take_slot(state_dir: Path, *, count: int, timeout: float) -> int | None:
-    """Wait for one of `count` places; returns its descriptor, or None after `timeout` seconds.
+    """Wait for one of `count` slots; return its descriptor, or None after `timeout` seconds.
 
-    The place is given back when the descriptor is closed, in any death of the process.
+    A slot is a locked file. Closing the descriptor releases it, and so does the end of the process.
 
     Raises:
-        StateError: the places cannot be opened.
+        StateError: the slots cannot be opened.
     """
     folder = state_dir / "slots"
     deadline = time.monotonic() + timeout
@@ -28,7 +28,7 @@ def take_slot(state_dir: Path, *, count: int, timeout: float) -> int | None:
                     return slot
             if time.monotonic() >= deadline:
                 return None
-            # Nothing tells when a lock of another process is given back, so it is looked for.
+            # The kernel does not notify when one of several locks is released, so they are polled.
             time.sleep(_POLL)
     except OSError as error:
         raise StateError(f"{folder}: {error.strerror}") from error

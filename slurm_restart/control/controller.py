@@ -1,4 +1,4 @@
-"""What everything on the controller works with: Slurm, the site's settings, the cluster's name."""
+"""Slurm, the site's settings and the cluster's name: the context of everything in `control`."""
 
 from dataclasses import dataclass
 
@@ -9,19 +9,19 @@ from slurm_restart.slurm.commands import Commands
 
 @dataclass(frozen=True, kw_only=True)
 class Controller:
-    """One cluster's controller, as SlurmUser sees it."""
+    """Access to one cluster's controller as SlurmUser."""
 
     slurm: Commands
     site: Site
     cluster: str
 
     def log(self, job_id: int) -> HookLog:
-        """The trace of what is done about a job."""
+        """Return the log for one job."""
         return HookLog(self.site.state_dir, str(job_id))
 
 
 def commands_for(site: Site) -> Commands:
-    """Slurm's commands as the site's settings say."""
+    """Return Slurm's commands, configured by the site's settings."""
     return Commands(
         bin_dir=site.slurm_bin, slurm_conf=site.slurm_conf, timeout=site.limits.command_timeout
     )

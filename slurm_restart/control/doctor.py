@@ -1,4 +1,4 @@
-"""Whether this controller is set up right: each finding with what it means and its remedy."""
+"""Check the set-up of this controller; each result says what it means and how to correct it."""
 
 import os
 import pwd
@@ -22,7 +22,7 @@ _NO_LIMIT = 65535  # how `scontrol show config` shows an unlimited 16-bit value
 
 
 class Level(Enum):
-    """How bad a finding is."""
+    """Severity of a check's result."""
 
     OK = "ok"
     NOTE = "note"
@@ -41,7 +41,7 @@ class CheckResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What is examined: the site's settings and the answer of `scontrol show config`."""
+    """What is checked: the site's settings and the output of `scontrol show config`."""
 
     site: Site
     site_path: Path
@@ -49,8 +49,8 @@ class Setup:
 
 
 def examine(setup: Setup) -> tuple[CheckResult, ...]:
-    """Carry out every check."""
-    return tuple(finding for check in _CHECKS for finding in check(setup))
+    """Run every check and return the results, in a fixed order."""
+    return tuple(result for check in _CHECKS for result in check(setup))
 
 
 def _ok(check: str, text: str) -> CheckResult:
@@ -66,7 +66,7 @@ def _problem(check: str, text: str, remedy: str) -> CheckResult:
 
 
 def hooks(config: Mapping[str, str]) -> tuple[str, ...]:
-    """The paths of EpilogSlurmctld; from 24.11 there may be several, as `EpilogSlurmctld[0]`."""
+    """Return the paths of EpilogSlurmctld; from 24.11 there may be several, numbered `[0]`."""
     values = [
         value
         for key, value in config.items()
@@ -91,7 +91,7 @@ def _check_hook(setup: Setup) -> Iterator[CheckResult]:
         yield _problem(
             "hook",
             f"{len(paths)} EpilogSlurmctld programs: the first that returns ends COMPLETING",
-            "keep csx-epilog alone and give it the other one: csx-restart hook --former PATH",
+            "keep only csx-epilog, and let it run the other one: csx-restart hook --former PATH",
         )
     for path in map(Path, ours):
         yield from _check_hook_file(path, setup.site_path)
@@ -116,7 +116,7 @@ def _check_hook_file(path: Path, site_path: Path) -> Iterator[CheckResult]:
     elif path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         yield _problem("hook", f"{path} can be written by others", f"chmod go-w {path}")
     else:
-        yield _ok("hook", f"{path} is wired and executable")
+        yield _ok("hook", f"{path} is EpilogSlurmctld and executable")
     python, named = _value(text, "PYTHON"), _value(text, "SITE")
     if named != str(site_path):
         yield _problem(
@@ -128,7 +128,7 @@ def _check_hook_file(path: Path, site_path: Path) -> Iterator[CheckResult]:
         yield _problem(
             "hook",
             f"{python or 'no interpreter'} cannot import slurm_restart",
-            f"csx-restart hook > {path} from the installation that is to be used",
+            f"csx-restart hook > {path} with the csx-restart of the installation to use",
         )
 
 
@@ -163,7 +163,7 @@ def _check_commands(setup: Setup) -> Iterator[CheckResult]:
 
 
 def slurm_user(config: Mapping[str, str]) -> tuple[str, int] | None:
-    """SlurmUser of `scontrol show config`: `slurm(64030)`."""
+    """Return name and uid of SlurmUser, which `scontrol show config` prints as `slurm(64030)`."""
     match = re.fullmatch(r"([^()]+)\((\d+)\)", config.get("SlurmUser", ""))
     return (match[1], int(match[2])) if match else None
 
@@ -180,19 +180,19 @@ def _check_state_dir(setup: Setup) -> Iterator[CheckResult]:
     if found.st_uid != uid:
         yield _problem("state", f"{path} does not belong to SlurmUser ({name})", make)
     elif found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        yield _problem("state", f"{path} is open to others", f"chmod 700 {path}")
+        yield _problem("state", f"{path} is accessible to others", f"chmod 700 {path}")
     else:
         yield _ok("state", f"{path} belongs to {name} alone")
 
 
 def seconds(text: str) -> int | None:
-    """Seconds of a value such as `300 sec`."""
+    """Return the seconds of a value such as `300 sec`; None if it starts with no number."""
     match = re.match(r"(\d+)", text)
     return int(match[1]) if match else None
 
 
 def timer_interval() -> int | None:
-    """Seconds between the reconciler's sweeps by systemd; None: no such timer."""
+    """Return the seconds between sweeps of the systemd timer; None: it is not installed."""
     for folder in _SYSTEMD:
         try:
             text = (folder / TIMER).read_text(encoding="utf-8")
@@ -215,8 +215,8 @@ def _check_timer(setup: Setup) -> Iterator[CheckResult]:
     elif keep is not None and interval * 3 > keep:
         yield _problem(
             "timer",
-            f"a sweep every {interval} s, but slurmctld forgets an ended job after {keep} s",
-            "raise MinJobAge in slurm.conf to three intervals at least",
+            f"a sweep every {interval} s, but slurmctld drops an ended job after {keep} s",
+            "raise MinJobAge in slurm.conf to at least three intervals",
         )
     else:
         yield _ok("timer", f"a sweep every {interval} s, MinJobAge {keep} s")
@@ -225,7 +225,7 @@ def _check_timer(setup: Setup) -> Iterator[CheckResult]:
 def _check_requeue(setup: Setup) -> Iterator[CheckResult]:
     config = setup.config
     if config.get("JobRequeue", "1") == "0":
-        yield _note("requeue", "JobRequeue=0: csx-sbatch asks for --requeue itself")
+        yield _note("requeue", "JobRequeue=0: csx-sbatch passes --requeue")
     if "requeue_delay=" in config.get("SchedulerParameters", ""):
         yield _ok("requeue", "SchedulerParameters sets requeue_delay")
     else:
@@ -241,7 +241,7 @@ def _check_requeue(setup: Setup) -> Iterator[CheckResult]:
 
 def _check_open_mode(setup: Setup) -> Iterator[CheckResult]:
     if setup.config.get("JobFileAppend", "0") == "0":
-        yield _ok("open mode", "JobFileAppend=0: csx-sbatch asks for --open-mode=append itself")
+        yield _ok("open mode", "JobFileAppend=0: csx-sbatch passes --open-mode=append")
     else:
         yield _ok("open mode", "JobFileAppend=1")
 
@@ -253,8 +253,8 @@ def _check_rules(_setup: Setup) -> Iterator[CheckResult]:
     for problem in found.problems:
         yield _problem(
             "rules",
-            f"a rule over log lines is wrong: {problem}",
-            "correct it, and check with: csx-restart rules lint",
+            f"invalid log rule: {problem}",
+            "correct the rule, then check with: csx-restart rules lint",
         )
     if not found.problems:
         yield _ok("rules", f"{found.rules} rules in {SITE_RULES}")
@@ -264,7 +264,7 @@ def _check_mode(setup: Setup) -> Iterator[CheckResult]:
     if setup.site.observe:
         yield _note(
             "mode",
-            "observe: ends are judged and journaled, nothing is done",
+            "observe: decisions are only written to the journal, nothing is changed in Slurm",
             'set mode = "act" in site.toml when the trial is over',
         )
     else:

@@ -1,4 +1,4 @@
-"""Gather the facts of an end: from the hook's environment, Slurm's record and the job's digest."""
+"""Gather the facts of an end from the hook's environment, the job record and the comment record."""
 
 from dataclasses import replace
 
@@ -14,11 +14,11 @@ from slurm_restart.errors import CsxError, SlurmError, SlurmUnavailableError
 from slurm_restart.slurm.interface import Slurm
 
 MAX_NAMED = 64
-"""Nodes that a job's word may name; a run that blames more blames nobody."""
+"""Nodes that a comment record may name; a longer list is ignored."""
 _PROLOG_FAILED = "Prolog error"
 
 
-def _suspects(names: frozenset[str], nodes: tuple[NodeState, ...]) -> tuple[NodeState, ...]:
+def _down_nodes(names: frozenset[str], nodes: tuple[NodeState, ...]) -> tuple[NodeState, ...]:
     return tuple(
         node
         for node in nodes
@@ -27,7 +27,7 @@ def _suspects(names: frozenset[str], nodes: tuple[NodeState, ...]) -> tuple[Node
 
 
 def end_from_hook(env: HookEnvironment, job: Job, nodes: tuple[NodeState, ...]) -> JobEnd:
-    """The end that slurmctld runs the hook for: its environment knows better than the record.
+    """Return the end that slurmctld runs the hook for; its environment overrides the job record.
 
     Raises:
         CsxError: Slurm shows no SubmitTime.
@@ -41,14 +41,21 @@ def end_from_hook(env: HookEnvironment, job: Job, nodes: tuple[NodeState, ...]) 
         signal=env.signal,
         env_restarts=env.restarts,
         nodes=names,
-        down_nodes=_suspects(frozenset(names), nodes),
+        down_nodes=_down_nodes(frozenset(names), nodes),
     )
 
 
 def end_from_record(
     cluster: str, job: Job, nodes: tuple[NodeState, ...], *, submit_time: int
 ) -> JobEnd:
-    """An end whose hook was missed, from the job's record alone."""
+    """Return an end whose hook did not run, from the job record alone.
+
+    Args:
+        cluster: name of the cluster.
+        job: the job as Slurm shows it.
+        nodes: all nodes.
+        submit_time: epoch seconds, the SubmitTime of the attempt.
+    """
     return JobEnd(
         cluster=cluster,
         job_id=job.job_id,
@@ -64,12 +71,12 @@ def end_from_record(
         nodes=job.nodes,
         time_limit=job.time_limit,
         run_time=job.run_time,
-        down_nodes=_suspects(frozenset(job.nodes), nodes),
+        down_nodes=_down_nodes(frozenset(job.nodes), nodes),
     )
 
 
 def named_nodes(comment_record: CommentRecord) -> tuple[str, ...]:
-    """The nodes that the job's word names; nobody where the list is odd or very long."""
+    """Return the nodes that the comment record names; none if it names too many or is invalid."""
     if comment_record.nodes is None:
         return ()
     try:
@@ -80,9 +87,12 @@ def named_nodes(comment_record: CommentRecord) -> tuple[str, ...]:
 
 
 def reserved_nodes(slurm: Slurm, job: Job) -> tuple[str, ...] | None:
-    """The nodes of the job's reservation; None: it has none.
+    """Return the nodes of the job's reservation; None: the job has no reservation.
 
-    A reservation that is there no more has no nodes, and the job waits for what people do.
+    A reservation that Slurm does not know (deleted) has no nodes: the job has to wait.
+
+    Raises:
+        SlurmUnavailableError: the controller does not answer.
     """
     if not job.reservation:
         return None
@@ -107,7 +117,7 @@ def end_case(
     source: str,
     stale: bool = False,
 ) -> EndCase:
-    """Put an end together with all that its verdict rests on."""
+    """Return an end together with everything that the decision rests on."""
     return EndCase(
         end=end,
         job=job,
@@ -124,5 +134,5 @@ def end_case(
 
 
 def run_key(cluster: str, job: Job, comment_record: CommentRecord) -> RunKey:
-    """What names the job's run."""
+    """Return the key of the job's run."""
     return RunKey(cluster=cluster, job_id=job.job_id, uid=job.uid, run=comment_record.run)

@@ -1,4 +1,4 @@
-"""Find the journal of a job: the controller's own, or the public copy of it."""
+"""Find the journal of a job: the controller's own, or its exported copy."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,31 +10,34 @@ from slurm_restart.core.history import Event
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """A journal and where it was read."""
+    """The events of a journal and the file that they were read from."""
 
     path: Path
     events: tuple[Event, ...]
     damaged: tuple[int, ...]
-    """Numbers of lines that cannot be read."""
+    """Numbers of lines that cannot be read, from 1."""
 
     @property
     def run(self) -> str:
-        """The run id."""
+        """Run id, from the file name."""
         return self.path.stem.split("-")[2]
 
     @property
     def uid(self) -> int:
-        """The owner."""
+        """Uid of the job's owner, from the file name."""
         return int(self.path.stem.split("-")[1])
 
 
 def find_journal(
     site: Site, *, job_id: int | None = None, run: str | None = None, uid: int | None = None
 ) -> Found | None:
-    """The newest readable journal that fits; None: there is none.
+    """Return the journal written last among those that match; None: there is none.
+
+    The state directory is searched before the export directory; one that the caller may not read
+    is skipped.
 
     Raises:
-        StateError: it is there and cannot be read.
+        StateError: the journal exists and cannot be read.
     """
     pattern = f"{job_id or '*'}-{'*' if uid is None else uid}-{run or '*'}.jsonl"
     roots = [site.state_dir / "journal"]

@@ -1,4 +1,4 @@
-"""What slurmctld tells its hook, read strictly. The hook imports this before anything heavy."""
+"""Read the environment that slurmctld gives to EpilogSlurmctld, strictly."""
 
 import re
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from slurm_restart.errors import CsxError
 
 @dataclass(frozen=True, kw_only=True)
 class HookEnvironment:
-    """What slurmctld tells its hook. `comment` is a user's text."""
+    """Values of the hook's environment. `comment` is text that a user wrote."""
 
     cluster: str
     job_id: int
@@ -32,7 +32,7 @@ def read_environment(env: Mapping[str, str]) -> HookEnvironment:
     """Read the hook's environment.
 
     Raises:
-        CsxError: a variable that Slurm sets is missing or odd.
+        CsxError: a variable that Slurm sets is missing or not of the expected form.
     """
     code, colon, signal = env.get("SLURM_JOB_EXIT_CODE2", "").partition(":")
     if not colon or not code.isdecimal() or not signal.isdecimal():

@@ -1,4 +1,4 @@
-"""The trace that a hook leaves: a log in the state directory, and syslog where that fails."""
+"""The hook's log: csx-epilog.log in the state directory, or syslog if that cannot be written."""
 
 import syslog
 import time
@@ -13,14 +13,14 @@ def _printable(text: str) -> str:
 
 
 class HookLog:
-    """Writes one line an event, with time and job. It never raises: it is the last resort."""
+    """Write one line for each event, with time and job id. It never raises."""
 
     def __init__(self, state_dir: Path | None, job: str) -> None:
         self._path = None if state_dir is None else state_dir / "csx-epilog.log"
         self._job = _printable(job)
 
     def __call__(self, text: str) -> None:
-        """Write a line; control characters become question marks."""
+        """Write a line; control characters are replaced by question marks."""
         shown = _printable(text)[:MAX_LINE]
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         try:
@@ -31,7 +31,7 @@ class HookLog:
 
     def _append(self, line: str) -> None:
         if self._path is None:
-            raise FileNotFoundError("no state directory is known")
+            raise FileNotFoundError("the state directory is not known yet")
         if self._path.exists() and self._path.stat().st_size > MAX_LOG_BYTES:
             self._path.replace(self._path.with_suffix(".log.1"))
         with self._path.open("a", encoding="utf-8") as log:

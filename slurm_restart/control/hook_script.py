@@ -1,4 +1,4 @@
-"""The hook as a site installs it: the shell front with the interpreter and settings filled in."""
+"""The hook script that a site installs: csx-epilog with interpreter and settings filled in."""
 
 import shlex
 import sys
@@ -11,26 +11,26 @@ _CHECKOUT = Path(__file__).resolve().parents[2] / "contrib"
 
 
 def hook_text(site: Path, *, former: Path | None = None, python: Path | None = None) -> str:
-    """The text of csx-epilog for this installation.
+    """Return the text of csx-epilog for this installation.
 
     Args:
         site: the site's settings file.
-        former: the site's own EpilogSlurmctld, run for every job before ours.
+        former: the site's own EpilogSlurmctld, run for every job before this one.
         python: the interpreter that has this package; this one by default.
 
     Raises:
-        CsxError: the installation lacks the hook.
+        CsxError: the installation lacks the template of the script.
     """
-    places = (_SHARE / "csx-epilog", _CHECKOUT / "csx-epilog")
-    place = next((one for one in places if one.is_file()), None)
-    if place is None:
-        raise CsxError(f"{places[0]}: the hook is missing from this installation: install it anew")
+    paths = (_SHARE / "csx-epilog", _CHECKOUT / "csx-epilog")
+    template = next((path for path in paths if path.is_file()), None)
+    if template is None:
+        raise CsxError(f"{paths[0]}: missing from this installation: install the package again")
     values = {
         "@PYTHON@": str(python or sys.executable),
         "@SITE@": str(site),
         "@FORMER@": "" if former is None else str(former),
     }
-    text = place.read_text(encoding="utf-8")
+    text = template.read_text(encoding="utf-8")
     for name, value in values.items():
         text = text.replace(name, shlex.quote(value))
     return text

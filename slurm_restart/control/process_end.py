@@ -1,4 +1,4 @@
-"""Judge one end and act on it: the same for the hook and for the reconciler's sweep."""
+"""Decide what follows from one end and apply it; the hook and the sweep both call this."""
 
 import time
 from dataclasses import dataclass, replace
@@ -20,25 +20,25 @@ from slurm_restart.errors import CommentRecordError, StateError
 
 @dataclass(frozen=True, kw_only=True)
 class EndedJob:
-    """An end with the facts around it."""
+    """The end of one attempt with the facts that the decision rests on."""
 
     end: JobEnd
     job: Job
     comment_record: CommentRecord
     nodes: tuple[NodeState, ...]
     source: str
-    """Who found it: hook or sweep."""
+    """What found the end: `hook` or `sweep`."""
     stale: bool = False
-    """The digest is known to speak of an earlier attempt."""
+    """Whether the comment record is known to belong to an earlier attempt."""
 
     @property
     def run(self) -> RunKey:
-        """What names the run."""
+        """Key of the run."""
         return run_key(self.end.cluster, self.job, self.comment_record)
 
     @property
     def key(self) -> EndKey:
-        """What names the end."""
+        """Key of the end; its attempt is None where the attempt has not reported."""
         self_report = None if self.stale else self_report_for(self.comment_record, self.end)
         return EndKey(
             self.end.submit_time, self_report.attempt if self_report is not None else None
@@ -46,50 +46,53 @@ class EndedJob:
 
 
 def process_end(controller: Controller, ended: EndedJob) -> bool:
-    """Judge an end, once, and act; returns whether the job is to run again.
+    """Decide about an end, once, and apply the decision; return whether the job is to run again.
+
+    An end that is in the journal already is not decided again: its operations are repeated.
 
     Raises:
         CommentRecordError: the job has run before under another run id.
-        StateError: the journal cannot be used; nothing was done.
+        StateError: the journal cannot be used; Slurm was not asked for anything.
     """
     log = controller.log(ended.job.job_id)
     with open_journal(controller.site.state_dir, ended.run) as journal:
         if journal.damaged:
-            log(f"{journal.path}: unreadable lines {journal.damaged[:10]} are passed over")
+            log(f"{journal.path}: unreadable lines {journal.damaged[:10]} are ignored")
         _refuse_forged(controller, ended, journal)
         history = journal.history
         known = None if ended.stale else history.end(ended.key)
-        if known is not None and _is_another(ended.end, known):
+        if known is not None and _is_next_attempt(ended.end, known):
             ended, known = replace(ended, stale=True), None
         if known is None:
-            restarts = _judge_and_act(controller, ended, journal)
+            restarts = _decide_and_apply(controller, ended, journal)
         else:
-            restarts = _repeat_recorded(controller, ended, journal, known)
+            restarts = _repeat_recorded_operations(controller, ended, journal, known)
         publish(controller, journal, ended.run)
     return restarts
 
 
-def _is_another(end: JobEnd, known: EndEvent) -> bool:
-    """Whether an attempt that has said nothing ended under the SubmitTime of the one before.
+def _is_next_attempt(end: JobEnd, known: EndEvent) -> bool:
+    """Whether the end belongs to a later attempt that has the SubmitTime of the recorded end.
 
-    A job keeps its SubmitTime while it waits in COMPLETING for a dead node (measured on 22.05),
-    and it cannot have been given that node again.
+    A job keeps its SubmitTime while it waits in COMPLETING for a dead node (measured on 22.05), so
+    two attempts can share it. A node outside the recorded end's nodes shows a new allocation.
     """
     return bool(known.nodes) and not set(end.nodes) <= set(known.nodes)
 
 
 def publish(controller: Controller, journal: Journal, key: RunKey) -> None:
-    """Put the public copy of a journal where the site wants it; a failure is only told."""
+    """Copy the journal to the site's export directory, if it has one; log a failure."""
     folder = controller.site.export_dir
     if folder is None:
         return
     try:
         export(journal, folder, key)
     except StateError as error:
-        controller.log(key.job_id)(f"no public copy: {error}")
+        controller.log(key.job_id)(f"the exported copy of the journal was not written: {error}")
 
 
 def _refuse_forged(controller: Controller, ended: EndedJob, journal: Journal) -> None:
+    """Refuse a new run id on a job that has run before: it would give a fresh restart budget."""
     if ended.end.restarts > 0 and not journal.events:
         others = other_runs(controller.site.state_dir, ended.run)
         if others:
@@ -115,82 +118,84 @@ def _plan(controller: Controller, ended: EndedJob, history: History) -> EndPlan:
     )
 
 
-def _log_plan(log: HookLog, verdict: EndPlan) -> None:
-    attribution, decision = verdict.attribution, verdict.decision
+def _log_plan(log: HookLog, plan: EndPlan) -> None:
+    attribution, decision = plan.attribution, plan.decision
     log(
         f"{attribution.category.value} ({attribution.rule}) -> {decision.action.value} "
         f"({decision.rule}): {decision.reason}"
     )
     if attribution.reported:
-        log(f"named, but no nodes of this job: {', '.join(attribution.reported)}")
+        log(f"nodes that are not this job's, not excluded: {', '.join(attribution.reported)}")
 
 
-def _judge_and_act(controller: Controller, ended: EndedJob, journal: Journal) -> bool:
+def _decide_and_apply(controller: Controller, ended: EndedJob, journal: Journal) -> bool:
     log = controller.log(ended.job.job_id)
-    verdict = _plan(controller, ended, journal.history)
-    _log_plan(log, verdict)
+    plan = _plan(controller, ended, journal.history)
+    _log_plan(log, plan)
     now = int(time.time())
     if controller.site.observe:
-        journal.append(*(_observed(event) for event in verdict.events))
+        journal.append(*(_observed(event) for event in plan.events))
         return False
-    order = end_operations(ended.job.job_id, ended.key, verdict, now)
-    for refused in apply_operations(controller.slurm, journal, order, *verdict.events):
+    batch = end_operations(ended.job.job_id, ended.key, plan, now)
+    for refused in apply_operations(controller.slurm, journal, batch, *plan.events):
         log(f"refused by Slurm: {refused}")
-    return verdict.decision.action.restarts
+    return plan.decision.action.restarts
 
 
 def _observed(event: Event) -> Event:
     return replace(event, observed=True) if isinstance(event, EndEvent) else event
 
 
-def _repeat_recorded(
+def _repeat_recorded_operations(
     controller: Controller, ended: EndedJob, journal: Journal, known: EndEvent
 ) -> bool:
-    """The end is on record: carry out again what has to come of it.
+    """Repeat the operations of an end that is in the journal; return whether the job runs again.
 
-    Whoever comes here again cannot know what is left of it in Slurm, which loses what it had not
-    saved when slurmctld is killed. Each operation can be repeated without harm.
+    slurmctld loses what it had not saved when it is killed, so Slurm may have lost any of the
+    earlier updates. Every operation can be repeated without harm.
     """
     history = journal.history
     log = controller.log(ended.job.job_id)
     if known is not history.ends[-1] or known.observed or controller.site.observe:
         return False
-    operations = _recorded(journal, known)
-    if _comes_back(ended, known):
-        return _end_again(controller, ended, journal, known)
+    operations = _recorded_operations(journal, known)
+    if _requeued_despite_leave(ended, known):
+        return _end_requeued_job(controller, ended, journal, known)
     if ended.end.stale_running:
         operations = _for_stale_running(known, operations)
     elif _requeued_since(ended.end, known):
-        # By the time that it is asked for once more, the next attempt might be running.
-        operations = tuple(one for one in operations if one.verb is not Verb.REQUEUE)
+        # The next attempt may be running by now, and a second requeue would kill it.
+        operations = tuple(
+            operation for operation in operations if operation.verb is not Verb.REQUEUE
+        )
     if operations:
-        log("the end is on record: carried out again")
-        order = OperationBatch(
+        log("the end is in the journal: its operations are repeated")
+        batch = OperationBatch(
             job_id=ended.job.job_id,
             end=known.key,
             operations=operations,
             job_update=_recorded_update(operations, known, history),
         )
-        wrong = apply_operations(controller.slurm, journal, order)
+        refusals = apply_operations(controller.slurm, journal, batch)
     elif known.action.acts:
-        log("found a verdict without an intent: judged again")
-        verdict = _plan(controller, ended, history.without(known.key))
-        order = end_operations(ended.job.job_id, known.key, verdict, int(time.time()))
-        wrong = apply_operations(controller.slurm, journal, order, *verdict.events)
+        log("the journal holds the decision without its operations: decided again")
+        plan = _plan(controller, ended, history.without(known.key))
+        batch = end_operations(ended.job.job_id, known.key, plan, int(time.time()))
+        refusals = apply_operations(controller.slurm, journal, batch, *plan.events)
     else:
         return False
-    for refused in wrong:
+    for refused in refusals:
         log(f"refused by Slurm: {refused}")
     return known.action.restarts
 
 
-def _comes_back(ended: EndedJob, known: EndEvent) -> bool:
-    """Whether Slurm has requeued a job that was to stay ended: it had forgotten the end."""
+def _requeued_despite_leave(ended: EndedJob, known: EndEvent) -> bool:
+    """Whether Slurm has requeued a job that was to stay ended: slurmctld lost the end's record."""
     return known.action is Action.LEAVE and _requeued_since(ended.end, known)
 
 
 def _requeued_since(end: JobEnd, known: EndEvent) -> bool:
-    """Whether the job was requeued after the end was put on record."""
+    """Whether the job was requeued after the end was put in the journal."""
     if known.requeued:
         return False
     if end.state is not None:
@@ -198,10 +203,19 @@ def _requeued_since(end: JobEnd, known: EndEvent) -> bool:
     return end.restarts > known.restarts
 
 
-def _end_again(controller: Controller, ended: EndedJob, journal: Journal, known: EndEvent) -> bool:
-    """Cancel the job, or let it end as success at once, so that dependents live."""
+def _end_requeued_job(
+    controller: Controller, ended: EndedJob, journal: Journal, known: EndEvent
+) -> bool:
+    """End a job that Slurm has requeued against the decision; return whether it runs again.
+
+    A completed run is started once more: it ends as success at once, so its dependents can start.
+    Any other is cancelled.
+    """
     completed = known.category is Category.COMPLETED
-    controller.log(ended.job.job_id)("requeued by Slurm, which had forgotten its end")
+    controller.log(ended.job.job_id)(
+        "Slurm lost the record of the end and requeued the job: "
+        + ("started to end as success" if completed else "cancelled")
+    )
     now = int(time.time())
     again = replace(
         known,
@@ -214,19 +228,19 @@ def _end_again(controller: Controller, ended: EndedJob, journal: Journal, known:
     operation = (
         Operation(verb=Verb.UPDATE, fields=start) if completed else Operation(verb=Verb.CANCEL)
     )
-    order = OperationBatch(
+    batch = OperationBatch(
         job_id=ended.job.job_id,
         end=known.key,
         operations=(operation,),
         job_update=JobUpdate(start_time=now),
     )
-    for refused in apply_operations(controller.slurm, journal, order, again):
+    for refused in apply_operations(controller.slurm, journal, batch, again):
         controller.log(ended.job.job_id)(f"refused by Slurm: {refused}")
     return completed
 
 
-def _recorded(journal: Journal, known: EndEvent) -> tuple[Operation, ...]:
-    """The operations that were intended first for an end, which may be carried out by now."""
+def _recorded_operations(journal: Journal, known: EndEvent) -> tuple[Operation, ...]:
+    """Return the first operations that the journal intends for an end, applied or not."""
     for event in journal.events:
         if isinstance(event, IntendEvent) and event.key == known.key:
             return tuple(Operation.from_text(text) for text in event.operations)
@@ -234,8 +248,10 @@ def _recorded(journal: Journal, known: EndEvent) -> tuple[Operation, ...]:
 
 
 def _for_stale_running(known: EndEvent, operations: tuple[Operation, ...]) -> tuple[Operation, ...]:
-    """What ends a job that Slurm shows RUNNING again although its end was judged."""
-    if known.action is Action.CANCEL or any(one.verb is Verb.REQUEUE for one in operations):
+    """Return the operations that end a stale RUNNING job whose end is in the journal."""
+    if known.action is Action.CANCEL or any(
+        operation.verb is Verb.REQUEUE for operation in operations
+    ):
         return operations
     if known.action.restarts or known.category is Category.COMPLETED:
         return (Operation(verb=Verb.REQUEUE), *operations)
@@ -245,8 +261,8 @@ def _for_stale_running(known: EndEvent, operations: tuple[Operation, ...]) -> tu
 def _recorded_update(
     operations: tuple[Operation, ...], known: EndEvent, history: History
 ) -> JobUpdate:
-    """The values that journaled operations write."""
-    ours = {one.node for one in history.exclusions}
+    """Return the job fields that journaled operations set."""
+    ours = {exclusion.node for exclusion in history.exclusions}
     fields = {name: value for operation in operations for name, value in operation.fields}
     number = fields.get("NumNodes", "").partition("-")[0]
     excluded = expand(fields.get("ExcNodeList", ""))

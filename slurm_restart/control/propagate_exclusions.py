@@ -1,4 +1,4 @@
-"""Hand a run's exclusions on to its later phases, which are jobs of their own and still pending."""
+"""Copy a run's exclusions to its later phases, which are separate jobs that are still pending."""
 
 import time
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from slurm_restart.slurm.hostlist import format_hostlist
 def later_phases(
     jobs: Sequence[Job], uid: int, comment_record: CommentRecord
 ) -> tuple[tuple[Job, CommentRecord], ...]:
-    """Pending jobs of the same user and run that come after this phase."""
+    """Return the pending jobs of the same user and run that come after this phase."""
     found: list[tuple[Job, CommentRecord]] = []
     for job in jobs:
         if job.uid != uid or job.state is not JobState.PENDING or not is_managed(job.comment):
@@ -40,15 +40,17 @@ def exclude_in_phases(
     phases: Sequence[tuple[Job, CommentRecord]],
     exclusions: Sequence[Exclusion],
 ) -> None:
-    """Exclude in later phases what is excluded now. Each phase keeps its own journal."""
+    """Exclude the same nodes in later phases. Each phase has its own journal."""
     for job, comment_record in phases:
         with open_journal(
             controller.site.state_dir, run_key(controller.cluster, job, comment_record)
         ) as journal:
             now = int(time.time())
-            known = {one.node for one in journal.history.exclusions}
-            over = journal.history.readmitted_since(0)
-            new = [one for one in exclusions if one.node not in known | over]
+            known = {exclusion.node for exclusion in journal.history.exclusions}
+            readmitted = journal.history.readmitted_since(0)
+            new = [
+                exclusion for exclusion in exclusions if exclusion.node not in known | readmitted
+            ]
             standing = (*journal.history.excluded(now), *new)
             wanted = exclusion_list(job, journal.history, standing) if new else None
             if wanted is None:
@@ -56,18 +58,18 @@ def exclude_in_phases(
             try:
                 controller.slurm.update(job.job_id, {"ExcNodeList": format_hostlist(wanted)})
             except SlurmError as error:
-                controller.log(job.job_id)(f"later phase not told what to exclude: {error}")
+                controller.log(job.job_id)(f"exclusions not set on this later phase: {error}")
                 continue
             journal.append(
                 *(
                     ExcludeEvent(
-                        at=one.since,
-                        node=one.node,
-                        until=one.until,
-                        evidence=one.evidence,
+                        at=exclusion.since,
+                        node=exclusion.node,
+                        until=exclusion.until,
+                        evidence=exclusion.evidence,
                         submit_time=0,
                     )
-                    for one in new
+                    for exclusion in new
                 ),
                 AppliedEvent(at=now, exc_nodes=own_exclusions(job, journal.history, standing)),
             )
@@ -79,7 +81,14 @@ def propagate_exclusions(
     comment_record: CommentRecord,
     jobs: Sequence[Job] | None = None,
 ) -> None:
-    """Hand the exclusions of a phase on to the later ones (found among `jobs`, or asked for)."""
+    """Exclude in later phases the nodes that are excluded in this one.
+
+    Args:
+        controller: the cluster's controller.
+        job: the job of this phase.
+        comment_record: its comment record.
+        jobs: all jobs; None: the user's jobs are queried if there is an exclusion.
+    """
     key = run_key(controller.cluster, job, comment_record)
     with open_journal(controller.site.state_dir, key) as journal:
         exclusions = journal.history.excluded(int(time.time()))

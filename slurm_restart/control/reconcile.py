@@ -1,4 +1,4 @@
-"""The reconciler: verify what was decided, fit pending jobs, and find ends that were missed."""
+"""The reconciler: verify decisions, adjust pending jobs, and find ends that no hook processed."""
 
 import time
 from collections.abc import Sequence
@@ -18,20 +18,21 @@ from slurm_restart.errors import CsxError, SlurmUnavailableError
 
 @dataclass(kw_only=True)
 class Sweep:
-    """What a sweep has seen and done."""
+    """Counts of one sweep: jobs by what was found and done."""
 
     managed: int = 0
     missed: int = 0
-    """Ends that no hook had judged."""
+    """Ends that no hook had processed."""
     pending: int = 0
     stale_running: int = 0
     """Jobs shown RUNNING whose trainer had ended."""
     problems: int = 0
+    """Jobs that could not be processed; the log has the reasons."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _ManagedJob:
-    """One managed job in a sweep."""
+    """One managed job in a sweep, with all nodes and jobs."""
 
     controller: Controller
     job: Job
@@ -40,14 +41,14 @@ class _ManagedJob:
     jobs: Sequence[Job]
 
     def history(self) -> History:
-        """The run's history so far."""
+        """Return the run's history from its journal."""
         key = run_key(self.controller.cluster, self.job, self.comment_record)
         with open_journal(self.controller.site.state_dir, key) as journal:
             return journal.history
 
 
 def sweep(controller: Controller) -> Sweep:
-    """Look at every managed job once. What goes wrong with one job does not stop the others.
+    """Process every managed job once. A problem with one job does not stop the others.
 
     Raises:
         SlurmUnavailableError: the controller does not answer.
@@ -60,7 +61,7 @@ def sweep(controller: Controller) -> Sweep:
         result.managed += 1
         try:
             comment_record = parse_comment(job.comment)
-            _look_at(
+            _sweep_job(
                 _ManagedJob(
                     controller=controller,
                     job=job,
@@ -78,97 +79,103 @@ def sweep(controller: Controller) -> Sweep:
     return result
 
 
-def _look_at(look: _ManagedJob, result: Sweep) -> None:
-    match look.job.state:
+def _sweep_job(managed: _ManagedJob, result: Sweep) -> None:
+    match managed.job.state:
         case JobState.PENDING:
             result.pending += 1
-            _look_at_pending(look, result)
+            _sweep_pending(managed, result)
         case JobState.RUNNING:
-            _look_at_running(look, result)
+            _sweep_running(managed, result)
         case JobState.SUSPENDED | None:
             pass
         case _:
-            _look_at_ended(look, result)
+            _sweep_ended(managed, result)
 
 
-def _look_at_ended(look: _ManagedJob, result: Sweep) -> None:
-    submit_time = look.job.submit_time
+def _sweep_ended(managed: _ManagedJob, result: Sweep) -> None:
+    submit_time = managed.job.submit_time
     if submit_time is None:
         return
-    history = look.history()
-    self_report = look.comment_record if look.comment_record.submit == submit_time else None
+    history = managed.history()
+    self_report = managed.comment_record if managed.comment_record.submit == submit_time else None
     known = history.end(
         EndKey(submit_time, self_report.attempt if self_report is not None else None)
     )
     if known is not None and (known.observed or not known.action.restarts):
         return
-    # An end that was requeued is over, so what Slurm shows as ended now is another one, of an
-    # attempt that had no time to say anything: its digest is still the one of the attempt before.
+    # The recorded end was requeued, so what Slurm shows as ended now is the end of a later attempt,
+    # which ended before it could report: its comment record is still that of the attempt before.
     another = known is not None and history.settled == known.key
     if known is None or another:
         result.missed += 1
-    _judge_record(look, submit_time, stale=another)
+    _process_record(managed, submit_time, stale=another)
 
 
-def _judge_record(
-    look: _ManagedJob, submit_time: int, *, stale_running: bool = False, stale: bool = False
+def _process_record(
+    managed: _ManagedJob, submit_time: int, *, stale_running: bool = False, stale: bool = False
 ) -> bool:
-    """Judge an end from the job's whole record; the job may have changed since it was listed."""
-    job = look.controller.slurm.job(look.job.job_id)
-    if job.completing or job.state is not look.job.state:
+    """Process an end from the job's full record; return whether the job runs again.
+
+    The job is queried again, and left alone if its state has changed since it was listed.
+    """
+    job = managed.controller.slurm.job(managed.job.job_id)
+    if job.completing or job.state is not managed.job.state:
         return False
-    end = end_from_record(look.controller.cluster, job, look.nodes, submit_time=submit_time)
-    if stale_running:  # Slurm knows no end: the exit code is the one that the job has told
-        end = replace(end, state=None, stale_running=True, exit_code=look.comment_record.exit or 0)
+    end = end_from_record(managed.controller.cluster, job, managed.nodes, submit_time=submit_time)
+    if stale_running:  # Slurm has no record of the end: the exit code is the reported one
+        end = replace(
+            end, state=None, stale_running=True, exit_code=managed.comment_record.exit or 0
+        )
     ended = EndedJob(
         end=end,
         job=job,
-        comment_record=look.comment_record,
-        nodes=look.nodes,
+        comment_record=managed.comment_record,
+        nodes=managed.nodes,
         source="sweep",
         stale=stale,
     )
-    return process_end(look.controller, ended)
+    return process_end(managed.controller, ended)
 
 
-def _look_at_pending(look: _ManagedJob, result: Sweep) -> None:
-    self_report, history = look.comment_record, look.history()
+def _sweep_pending(managed: _ManagedJob, result: Sweep) -> None:
+    self_report, history = managed.comment_record, managed.history()
     missed = (
         self_report.attempt is not None
         and self_report.submit is not None
-        and self_report.submit != look.job.submit_time
+        and self_report.submit != managed.job.submit_time
         and history.end(EndKey(self_report.submit, self_report.attempt)) is None
     )
     if missed and self_report.submit is not None:
         result.missed += 1
-        _judge_record(look, self_report.submit)
-    job = look.controller.slurm.job(look.job.job_id)
+        _process_record(managed, self_report.submit)
+    job = managed.controller.slurm.job(managed.job.job_id)
     if job.state is not JobState.PENDING or job.completing:
         return
     due = adjust_pending(
-        look.controller, PendingJob(job=job, comment_record=look.comment_record, nodes=look.nodes)
+        managed.controller,
+        PendingJob(job=job, comment_record=managed.comment_record, nodes=managed.nodes),
     )
     if due is not None:
-        propagate_exclusions(look.controller, job, look.comment_record, look.jobs)
+        propagate_exclusions(managed.controller, job, managed.comment_record, managed.jobs)
 
 
-def _look_at_running(look: _ManagedJob, result: Sweep) -> None:
-    """A job whose trainer has ended but that Slurm shows RUNNING has lost its end.
+def _sweep_running(managed: _ManagedJob, result: Sweep) -> None:
+    """Process a stale RUNNING job: its trainer has ended, but Slurm shows it RUNNING.
 
-    It happens when slurmctld is killed before it has saved the end: the job comes back without a
-    process (measured). A requeue heals it in both cases: a finished run ends as success at once.
+    slurmctld was killed before it had saved the end, and restored the job without a process
+    (measured). A requeue repairs this; a run that had completed then ends as success at once.
     """
-    self_report, submit_time = look.comment_record, look.job.submit_time
+    self_report, submit_time = managed.comment_record, managed.job.submit_time
     if submit_time is None or self_report.submit != submit_time:
         return
-    key = run_key(look.controller.cluster, look.job, self_report)
+    key = run_key(managed.controller.cluster, managed.job, self_report)
     now = int(time.time())
-    with open_journal(look.controller.site.state_dir, key) as journal:
-        # The word may be lost as well, where the hook had put the end on record.
-        if not self_report.ended and not _ended_since(look, journal.history):
+    with open_journal(managed.controller.site.state_dir, key) as journal:
+        # The final report may be lost as well, although the hook has put the end in the journal.
+        if not self_report.ended and not _ended_since(managed, journal.history):
             return
-        seen, started = journal.history.stale_running, look.job.start_time or 0
-        # An attempt may start under the SubmitTime and the word of the one before.
+        seen, started = journal.history.stale_running, managed.job.start_time or 0
+        # An attempt may start with the SubmitTime and the comment record of the one before.
         if (
             seen is None
             or seen.key != EndKey(submit_time, self_report.attempt)
@@ -179,16 +186,18 @@ def _look_at_running(look: _ManagedJob, result: Sweep) -> None:
             )
             journal.append(stale_running)
             return
-    if now - seen.at < look.controller.site.limits.stale_running_after:
+    if now - seen.at < managed.controller.site.limits.stale_running_after:
         return
     result.stale_running += 1
-    look.controller.log(look.job.job_id)("RUNNING although its trainer has ended: requeued")
-    _judge_record(look, submit_time, stale_running=True)
+    managed.controller.log(managed.job.job_id)(
+        "Slurm shows the job RUNNING although its trainer has ended"
+    )
+    _process_record(managed, submit_time, stale_running=True)
 
 
-def _ended_since(look: _ManagedJob, history: History) -> bool:
-    """Whether the attempt that is shown as running has ended, by the journal's own record."""
-    self_report, started = look.comment_record, look.job.start_time
+def _ended_since(managed: _ManagedJob, history: History) -> bool:
+    """Whether the journal holds an end of the attempt that Slurm shows as RUNNING."""
+    self_report, started = managed.comment_record, managed.job.start_time
     return any(
         (end.submit_time, end.attempt) == (self_report.submit, self_report.attempt)
         and started is not None

@@ -1,4 +1,4 @@
-"""The site's settings for the controller: one TOML file that belongs to root."""
+"""The site's settings for the controller: site.toml, a TOML file that belongs to root."""
 
 import stat
 import tomllib
@@ -10,7 +10,7 @@ from typing import Any
 from slurm_restart.core.policy import SitePolicy
 from slurm_restart.errors import ConfigError
 
-_MOST = 10**8
+_MAX_NUMBER = 10**8
 """Seconds, or restarts: three years."""
 
 DEFAULT_PATH = Path("/etc/slurm_restart/site.toml")
@@ -18,23 +18,23 @@ DEFAULT_PATH = Path("/etc/slurm_restart/site.toml")
 
 @dataclass(frozen=True, kw_only=True)
 class HookLimits:
-    """Bounds on the hook and its helper; seconds, except `concurrency`."""
+    """Limits of the hook and its helper process, in seconds except `concurrency`."""
 
     deadline: float = 60.0
-    """The hook ends by then, whatever happens."""
+    """Time limit of the whole hook."""
     command_timeout: float = 10.0
-    """One call of a Slurm command."""
+    """Time limit of one Slurm command."""
     concurrency: int = 8
-    """Hooks that decide at the same time; the others wait."""
+    """How many hooks may run at the same time; further ones wait."""
     queue_timeout: float = 20.0
-    """Longest wait for a place; after it the reconciler decides."""
+    """Longest wait for a free slot; after it the end is left to the reconciler."""
     margin: float = 1.1
-    """Wait after PENDING before a job is made startable: slurmd refuses a start in the second in
-    which the job was killed."""
+    """Wait between PENDING and the start of the job: slurmd refuses a start in the second in which
+    the job was killed."""
     helper_timeout: float = 90.0
-    """Longest life of the helper that starts the requeued job."""
+    """Time limit of the helper process that starts the requeued job."""
     stale_running_after: float = 60.0
-    """A job that runs this long after its trainer has ended has lost its end."""
+    """A job is requeued when Slurm shows it RUNNING this long after its trainer has ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class Site:
     slurm_bin: Path = Path("/usr/bin")
     slurm_conf: Path = Path("/etc/slurm/slurm.conf")
     observe: bool = False
-    """Decide and journal, but do nothing."""
+    """Decide and write the journal, but change nothing in Slurm."""
     limits: HookLimits = field(default_factory=HookLimits)
     policy: SitePolicy = field(default_factory=SitePolicy)
 
@@ -61,10 +61,10 @@ def _path(value: Any) -> Path:
 def _number(low: float, kind: type[int] | type[float]) -> Callable[[Any], Any]:
     def read(value: Any) -> Any:
         fits = isinstance(value, int | float if kind is float else int)
-        # TOML knows inf and nan, which no timer takes.
-        if not fits or isinstance(value, bool) or not low <= value <= _MOST:
+        # TOML has inf and nan, which timers do not accept.
+        if not fits or isinstance(value, bool) or not low <= value <= _MAX_NUMBER:
             what = "number" if kind is float else "whole number"
-            raise ValueError(f"a {what} from {low} to {_MOST}")
+            raise ValueError(f"a {what} from {low} to {_MAX_NUMBER}")
         return kind(value)
 
     return read
@@ -73,8 +73,8 @@ def _number(low: float, kind: type[int] | type[float]) -> Callable[[Any], Any]:
 def _backoff(value: Any) -> tuple[int, ...]:
     seconds = _number(0, int)
     if not isinstance(value, list):
-        raise ValueError("a list of seconds")  # noqa: TRY004 - one kind of answer for a bad value
-    return tuple(seconds(one) for one in value)
+        raise ValueError("a list of seconds")  # noqa: TRY004 - every reader raises ValueError
+    return tuple(seconds(element) for element in value)
 
 
 def _mode(value: Any) -> bool:
@@ -91,12 +91,15 @@ _TOP: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "slurm_conf": ("slurm_conf", _path),
 }
 _POLICY: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    one.name: (one.name, _backoff if one.name == "backoff" else _number(0, int))
-    for one in fields(SitePolicy)
+    setting.name: (setting.name, _backoff if setting.name == "backoff" else _number(0, int))
+    for setting in fields(SitePolicy)
 }
 _LIMITS: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    one.name: (one.name, _number(1, int) if one.name == "concurrency" else _number(0.1, float))
-    for one in fields(HookLimits)
+    limit.name: (
+        limit.name,
+        _number(1, int) if limit.name == "concurrency" else _number(0.1, float),
+    )
+    for limit in fields(HookLimits)
 }
 _RENAMED = {
     "hook.ghost_after": "hook.stale_running_after",
@@ -137,23 +140,25 @@ def _unknown_key(key: str, known: Iterable[str]) -> str:
 
 
 def check_owner(path: Path) -> None:
-    """Refuse a file that somebody else than its owner could have written.
+    """Refuse a file that other users than its owner could have written.
 
     Raises:
-        ConfigError: the file, or the folder it is in, is writable by the group or by all.
+        ConfigError: the file or its directory is writable by the group or by others.
+        OSError: the file does not exist.
     """
-    for place in (path, path.parent):
-        mode = place.stat().st_mode
+    for checked in (path, path.parent):
+        mode = checked.stat().st_mode
         sticky = stat.S_ISDIR(mode) and mode & stat.S_ISVTX
         if mode & (stat.S_IWGRP | stat.S_IWOTH) and not sticky:
-            raise ConfigError(str(path), [f"{place}: writable by others: chmod go-w {place}"])
+            raise ConfigError(str(path), [f"{checked}: writable by others: chmod go-w {checked}"])
 
 
 def load_site(path: Path = DEFAULT_PATH) -> Site:
     """Read the settings.
 
     Raises:
-        ConfigError: the file is missing, not TOML, not safe, or holds something unknown.
+        ConfigError: the file is missing, not TOML, writable by others, or has an unknown key or an
+            invalid value; `problems` lists all of them.
     """
     try:
         check_owner(path)

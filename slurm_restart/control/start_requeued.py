@@ -1,4 +1,4 @@
-"""After the hook: wait until the job is pending, then start it, in a process of its own."""
+"""Helper process of the hook: wait until the job is PENDING, then make it start."""
 
 import os
 import signal
@@ -12,15 +12,15 @@ from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.slurm.interface import Slurm
 
 _FIRST_POLL, _SLOWEST_POLL = 0.1, 2.0
-_LATER = 0.2
-"""Begin times are whole seconds."""
+_ROUNDING = 0.2
+"""Seconds added to a wait for a begin time, which Slurm keeps in whole seconds."""
 
 
 def detach() -> bool:
-    """Fork a helper that slurmctld does not wait for; True in the helper.
+    """Fork a helper process that slurmctld does not wait for; return True in the helper.
 
-    The hook would be held open by an inherited descriptor, and its process group is killed with
-    it (measured), so the helper has a session and descriptors of its own.
+    slurmctld waits for every process that holds the hook's descriptors, and kills the hook's
+    process group (both measured), so the helper gets its own session and descriptors.
     """
     if os.fork():
         return False
@@ -34,26 +34,26 @@ def detach() -> bool:
 
 
 def start_requeued(controller: Controller, job_id: int, comment_record: CommentRecord) -> None:
-    """Start a requeued job as soon as that is safe, and tell its later phases what to avoid."""
+    """Start a requeued job as soon as that is safe, and propagate exclusions to later phases."""
     limits = controller.site.limits
     deadline = time.monotonic() + limits.helper_timeout
     job = _await_pending(controller.slurm, job_id, deadline)
     if job is None:
-        controller.log(job_id)("not pending in time: left to the reconciler")
+        controller.log(job_id)("not PENDING in time: left to the reconciler")
         return
-    # A start in the second in which the job was killed is refused by slurmd: "Job credential
-    # revoked". Nothing but time passing helps.
+    # slurmd refuses a start in the second in which the job was killed ("Job credential revoked").
+    # No condition can be awaited: only time has to pass.
     time.sleep(limits.margin)
-    due = _fit(controller, job_id, comment_record)
+    due = _adjust(controller, job_id, comment_record)
     propagate_exclusions(controller, job, comment_record)
     wait = 0.0 if due is None else due - time.time()
     if 0 < wait < deadline - time.monotonic():
-        time.sleep(wait + _LATER)
-        _fit(controller, job_id, comment_record)
+        time.sleep(wait + _ROUNDING)
+        _adjust(controller, job_id, comment_record)
 
 
 def _await_pending(slurm: Slurm, job_id: int, deadline: float) -> Job | None:
-    """The job once it is PENDING and nothing else; None: it is not, or not in time."""
+    """Return the job once it is PENDING without COMPLETING; None: another state, or not in time."""
     poll = _FIRST_POLL
     while time.monotonic() < deadline:
         job = slurm.job(job_id)
@@ -64,10 +64,10 @@ def _await_pending(slurm: Slurm, job_id: int, deadline: float) -> Job | None:
     return None
 
 
-def _fit(controller: Controller, job_id: int, comment_record: CommentRecord) -> int | None:
+def _adjust(controller: Controller, job_id: int, comment_record: CommentRecord) -> int | None:
     job = controller.slurm.job(job_id)
     if job.state is not JobState.PENDING or job.completing:
         return None
     nodes = controller.slurm.nodes()
-    waiting = PendingJob(job=job, comment_record=comment_record, nodes=nodes, startable=True)
-    return adjust_pending(controller, waiting)
+    pending = PendingJob(job=job, comment_record=comment_record, nodes=nodes, startable=True)
+    return adjust_pending(controller, pending)

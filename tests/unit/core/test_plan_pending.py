@@ -1,10 +1,10 @@
-"""A pending job is fitted to today's nodes; what people have set stays."""
+"""A pending job is adjusted to the nodes that are usable now; what people have set stays."""
 
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from slurm_restart.core.category import Category
@@ -27,8 +27,8 @@ NOW = SUBMITTED + 100
 FAR = SUBMITTED * 2
 
 
-def look(job: Job | None = None, *events: Event, **changes: Any) -> PendingPlan:
-    """The adjustment of a job whose restart is due."""
+def plan(job: Job | None = None, *events: Event, **changes: Any) -> PendingPlan:
+    """The plan for a job whose restart is due."""
     values: dict[str, Any] = {
         "job": job or facts.pending(),
         "comment_record": facts.comment_record(),
@@ -49,59 +49,64 @@ def excluded(node: str, *, since: int = SUBMITTED) -> tuple[Event, Event]:
     )
 
 
-def test_a_job_that_nothing_was_decided_about_is_left_alone() -> None:
-    assert look(history=replay([])) == PendingPlan()
+def test_a_job_without_an_end_is_left_alone() -> None:
+    assert plan(history=replay([])) == PendingPlan()
 
 
 def test_a_due_job_is_started_once() -> None:
-    first = look()
+    first = plan()
     assert first.start == "now"
-    assert look(None, AppliedEvent(at=NOW, start_time=NOW)).start is None
+    assert plan(None, AppliedEvent(at=NOW, start_time=NOW)).start is None
 
 
 def test_slurms_own_delay_is_cut_short_and_a_persons_time_is_not() -> None:
-    assert look(facts.pending(eligible_time=SUBMITTED + 121)).start == "now"
-    assert look(facts.pending(eligible_time=SUBMITTED + 5000)).start is None
+    assert plan(facts.pending(eligible_time=SUBMITTED + 121)).start == "now"
+    assert plan(facts.pending(eligible_time=SUBMITTED + 5000)).start is None
+
+
+def test_a_begin_time_that_slurm_has_moved_is_set_again() -> None:
+    moved = facts.pending(eligible_time=SUBMITTED + 121)
+    assert plan(moved, AppliedEvent(at=NOW, start_time=NOW)).start == "now"
 
 
 def test_no_start_in_the_second_of_the_kill() -> None:
-    assert look(startable=False).start is None
+    assert plan(startable=False).start is None
 
 
 def test_a_later_begin_is_restored() -> None:
     history = replay([facts.ended(start_at=NOW + 60)])
-    found = look(facts.pending(eligible_time=SUBMITTED + 121), history=history)
+    found = plan(facts.pending(eligible_time=SUBMITTED + 121), history=history)
     assert found.start == "now+60"
 
 
 @pytest.mark.parametrize("reason", ["JobHeldUser", "JobHeldAdmin"])
 def test_a_persons_hold_stays(reason: str) -> None:
-    found = look(facts.pending(priority=0, reason=reason))
+    found = plan(facts.pending(priority=0, reason=reason))
     assert found.operations("") == ()
     assert len(found.events) == 1
 
 
 def test_a_persons_size_stays() -> None:
-    found = look(facts.pending(num_nodes=1))
+    found = plan(facts.pending(num_nodes=1))
     assert found.job_update.num_nodes is None
 
 
-def test_it_shrinks_with_the_pool() -> None:
-    found = look(nodes=facts.nodes(csx1="DOWN", csx4="DOWN"))
+def test_a_job_shrinks_with_the_node_pool() -> None:
+    found = plan(nodes=facts.nodes(csx1="DOWN", csx4="DOWN"))
     assert found.job_update.num_nodes == 2
 
 
-def test_a_node_found_dead_later_is_excluded() -> None:
-    found = look(nodes=facts.nodes(csx2="DOWN+NOT_RESPONDING"))
+def test_a_node_found_down_later_is_excluded() -> None:
+    found = plan(nodes=facts.nodes(csx2="DOWN+NOT_RESPONDING"))
     assert found.job_update.exc_nodes == ("csx2",)
     assert any(isinstance(event, ExcludeEvent) for event in found.events)
 
 
-def test_too_few_nodes_hold_it_and_enough_release_it() -> None:
+def test_too_few_nodes_hold_the_job_and_enough_release_it() -> None:
     sick = facts.nodes(csx1="DOWN", csx2="DOWN", csx3="DOWN")
-    assert look(nodes=sick).verbs == (Verb.HOLD,)
+    assert plan(nodes=sick).verbs == (Verb.HOLD,)
     held = facts.pending(priority=0, reason="JobHeldAdmin")
-    again = look(held, AppliedEvent(at=SUBMITTED, held=True))
+    again = plan(held, AppliedEvent(at=SUBMITTED, held=True))
     assert again.verbs == (Verb.RELEASE,)
     assert again.start == "now"
 
@@ -111,49 +116,50 @@ HELD = facts.pending(priority=0, reason="JobHeldAdmin")
 OURS = AppliedEvent(at=SUBMITTED, held=True)
 
 
-def test_a_hold_that_a_person_released_is_not_put_back_and_his_own_not_taken_for_ours() -> None:
-    released = look(None, OURS, nodes=SICK)
+def test_a_hold_that_a_person_released_is_not_set_again_and_their_own_hold_stays() -> None:
+    released = plan(None, OURS, nodes=SICK)
     assert released.verbs == ()
-    assert look(None, OURS, *released.events, nodes=SICK).verbs == ()
-    # It is held again, by a person, and then there are nodes enough.
-    assert look(HELD, OURS, *released.events).verbs == ()
+    assert plan(None, OURS, *released.events, nodes=SICK).verbs == ()
+    # A person holds the job again, and then enough nodes are usable.
+    assert plan(HELD, OURS, *released.events).verbs == ()
 
 
-def test_a_hold_of_an_earlier_wait_is_not_taken_for_ours() -> None:
+def test_a_hold_in_a_later_wait_is_a_persons() -> None:
     later = facts.ended(attempt=1, submit_time=SUBMITTED + 50, start_at=NOW)
-    assert look(HELD, OURS, later).verbs == ()
+    assert plan(HELD, OURS, later).verbs == ()
 
 
 def test_a_job_that_is_released_before_it_is_due_starts_when_it_is_due() -> None:
     due = facts.ended(start_at=NOW + 300)
-    found = look(HELD, due, OURS)
+    found = plan(HELD, due, OURS)
     assert (found.verbs, found.start) == ((Verb.RELEASE,), "now+300")
 
 
 def test_a_release_leaves_a_persons_begin_time() -> None:
     tomorrow = facts.pending(priority=0, reason="JobHeldAdmin", eligible_time=NOW + 86_400)
-    found = look(tomorrow, OURS)
+    found = plan(tomorrow, OURS)
     assert (found.verbs, found.start) == ((Verb.RELEASE,), None)
 
 
 def test_a_job_that_may_not_start_yet_does_not_wait_for_nodes() -> None:
     busy = facts.nodes(csx1="ALLOCATED", csx2="ALLOCATED")
-    assert look(nodes=busy, now=SUBMITTED + 3600).job_update.num_nodes == 2
+    assert plan(nodes=busy, now=SUBMITTED + 3600).job_update.num_nodes == 2
     next_week = facts.pending(eligible_time=SUBMITTED + 600_000)
-    assert look(next_week, nodes=busy, now=SUBMITTED + 3600).job_update.num_nodes is None
-    assert look(next_week, nodes=SICK, now=SUBMITTED + 100_000).verbs == (Verb.HOLD,)
+    assert plan(next_week, nodes=busy, now=SUBMITTED + 3600).job_update.num_nodes is None
+    assert plan(next_week, nodes=SICK, now=SUBMITTED + 100_000).verbs == (Verb.HOLD,)
 
 
 def test_a_forged_size_grows_no_job_beyond_what_slurm_has_granted() -> None:
     history = replay([facts.ended(num_nodes=3), AppliedEvent(at=1, num_nodes=2)])
     self_report = facts.comment_record(num_nodes=100_000)
-    found = look(facts.pending(num_nodes=2), history=history, comment_record=self_report)
+    found = plan(facts.pending(num_nodes=2), history=history, comment_record=self_report)
     assert found.job_update.num_nodes == 3
 
 
-def test_it_gives_up_in_the_end() -> None:
+def test_a_job_that_waits_too_long_is_cancelled() -> None:
     sick = facts.nodes(csx1="DOWN", csx2="DOWN", csx3="DOWN")
-    found = look(nodes=sick, now=SUBMITTED + 24 * 3600 + 1)
+    assert plan(nodes=sick, now=SUBMITTED + 24 * 3600).verbs == (Verb.HOLD,)
+    found = plan(nodes=sick, now=SUBMITTED + 24 * 3600 + 1)
     assert found.verbs == (Verb.CANCEL,)
     assert "gives up" in (found.job_update.admin_comment or "")
 
@@ -165,22 +171,22 @@ def test_bad_constraints_undo_the_oldest_exclusion() -> None:
         ExcludeEvent(at=SUBMITTED + 1, node="csx1", until=FAR, evidence="e", submit_time=1),
         AppliedEvent(at=SUBMITTED + 1, exc_nodes=("csx1", "csx4")),
     ]
-    found = look(job, *events, comment_record=facts.comment_record(min_nodes=1))
+    found = plan(job, *events, comment_record=facts.comment_record(min_nodes=1))
     assert found.job_update.exc_nodes == ("csx1",)
     assert [event.node for event in found.events if isinstance(event, ReadmitEvent)] == ["csx4"]
 
 
 def test_what_a_person_took_off_the_list_stays_off() -> None:
-    found = look(facts.pending(exc_nodes=()), *excluded("csx4"))
+    found = plan(facts.pending(exc_nodes=()), *excluded("csx4"))
     assert found.job_update.exc_nodes is None
 
 
 def test_what_a_person_added_to_the_list_stays_on() -> None:
     job = facts.pending(exc_nodes=("csx4", "csx3"))
-    assert look(job, *excluded("csx4")).job_update.exc_nodes is None
+    assert plan(job, *excluded("csx4")).job_update.exc_nodes is None
 
 
-# --- whatever comes ------------------------------------------------------------------------------
+# --- properties ----------------------------------------------------------------------------------
 
 NAMES = st.sampled_from([*facts.NODES, "csx9"])
 LISTS = st.sets(NAMES, max_size=3).map(lambda found: tuple(sorted(found)))
@@ -243,63 +249,84 @@ WAITS = st.builds(
 )
 
 
-@given(it=WAITS)
-def test_there_is_an_answer_to_every_wait(it: PendingCase) -> None:
-    found = plan_pending(it)
+@given(case=WAITS)
+def test_there_is_a_plan_for_every_wait(case: PendingCase) -> None:
+    found = plan_pending(case)
     assert len(found.verbs) <= 1
     size = found.job_update.num_nodes
-    assert size is None or it.comment_record.min_nodes <= size <= it.comment_record.num_nodes
+    assert size is None or case.comment_record.min_nodes <= size <= case.comment_record.num_nodes
 
 
-@given(it=WAITS)
-def test_what_a_person_holds_stays_held_and_as_it_is(it: PendingCase) -> None:
-    theirs = it.job.reason in {"JobHeldUser", "JobHeldAdmin", "Priority", "None", "BeginTime"}
-    if it.job.priority == 0 and theirs and not it.history.applied.held:
-        assert plan_pending(it).operations("") == ()
+@given(case=WAITS)
+def test_what_a_person_holds_stays_held_and_as_it_is(case: PendingCase) -> None:
+    theirs = case.job.reason in {"JobHeldUser", "JobHeldAdmin", "Priority", "None", "BeginTime"}
+    if case.job.priority == 0 and theirs and not case.history.applied.held:
+        assert plan_pending(case).operations("") == ()
 
 
-@given(it=WAITS)
-def test_what_people_exclude_stays_excluded(it: PendingCase) -> None:
-    wanted = plan_pending(it).job_update.exc_nodes
+@given(case=WAITS)
+def test_what_people_exclude_stays_excluded(case: PendingCase) -> None:
+    wanted = plan_pending(case).job_update.exc_nodes
     if wanted is not None:
-        assert set(it.job.exc_nodes) - set(it.history.applied.exc_nodes or ()) <= set(wanted)
+        assert set(case.job.exc_nodes) - set(case.history.applied.exc_nodes or ()) <= set(wanted)
 
 
-@given(it=WAITS)
-def test_only_nodes_of_the_last_attempt_are_found_dead(it: PendingCase) -> None:
-    down = {node.name for node in it.nodes if node.down}
-    last = it.history.ends[-1]
-    for event in plan_pending(it).events:
+@given(case=WAITS)
+def test_only_nodes_of_the_last_attempt_are_found_down(case: PendingCase) -> None:
+    down = {node.name for node in case.nodes if node.down}
+    last = case.history.ends[-1]
+    for event in plan_pending(case).events:
         if isinstance(event, ExcludeEvent):
             assert event.node in down & set(last.nodes)
 
 
-@given(it=WAITS)
-def test_a_begin_time_that_is_neither_slurms_nor_ours_stays(it: PendingCase) -> None:
-    chosen = replace(it, job=replace(it.job, eligible_time=SUBMITTED + 50_000))
+@given(case=WAITS)
+def test_a_begin_time_that_is_neither_slurms_nor_ours_stays(case: PendingCase) -> None:
+    chosen = replace(case, job=replace(case.job, eligible_time=SUBMITTED + 50_000))
     assert plan_pending(chosen).start is None
 
 
-@given(it=WAITS)
-def test_a_size_that_is_neither_the_submitted_one_nor_ours_stays(it: PendingCase) -> None:
-    chosen = replace(it, job=replace(it.job, num_nodes=7))
+@given(case=WAITS)
+def test_a_size_that_is_neither_the_submitted_one_nor_ours_stays(case: PendingCase) -> None:
+    chosen = replace(case, job=replace(case.job, num_nodes=7))
     assert plan_pending(chosen).job_update.num_nodes is None
 
 
-@given(it=WAITS)
-def test_once_fitted_it_is_fitted(it: PendingCase) -> None:
-    bad = it.job.reason == "BadConstraints"  # each look gives up one exclusion
-    first = plan_pending(it)
+CLOCK_SET_BACK = PendingCase(
+    job=facts.pending(num_nodes=1, eligible_time=None),
+    comment_record=facts.comment_record(min_nodes=1),
+    # The last values were applied at a time that is after `now`.
+    history=replay(
+        [
+            facts.ended(num_nodes=4),
+            ExcludeEvent(at=1, node="csx1", until=FAR, evidence="e", submit_time=1),
+            AppliedEvent(at=SUBMITTED + 1, start_time=SUBMITTED + 1),
+        ]
+    ),
+    nodes=facts.nodes(),
+    reserved=None,
+    site=SitePolicy(),
+    now=SUBMITTED,
+    startable=True,
+)
+"""Found by Hypothesis: the exclusion list was applied, and the begin time counted as not passed."""
+
+
+@given(case=WAITS)
+@example(case=CLOCK_SET_BACK)
+def test_a_plan_that_is_applied_leaves_nothing_to_plan(case: PendingCase) -> None:
+    bad = case.job.reason == "BadConstraints"  # each plan ends one exclusion
+    first = plan_pending(case)
     if bad or Verb.CANCEL in first.verbs:
         return
-    again = plan_pending(after(it, first))
+    again = plan_pending(after(case, first))
     assert again.operations("") == ()
     assert again.events == ()
 
 
-def after(it: PendingCase, found: PendingPlan) -> PendingCase:
-    """The wait as it is when Slurm has taken everything."""
-    job_update, job = found.job_update, it.job
+def after(case: PendingCase, found: PendingPlan) -> PendingCase:
+    """The wait after Slurm has accepted the whole plan."""
+    job_update, job = found.job_update, case.job
     if job_update.exc_nodes is not None:
         job = replace(job, exc_nodes=job_update.exc_nodes)
     if job_update.num_nodes is not None:
@@ -311,11 +338,11 @@ def after(it: PendingCase, found: PendingPlan) -> PendingCase:
         held = found.verbs == (Verb.HOLD,)
         job = replace(job, priority=0 if held else 100, reason="JobHeldAdmin" if held else "None")
     applied = AppliedEvent(
-        at=it.now,
+        at=case.now,
         exc_nodes=job_update.own_nodes if job_update.exc_nodes is not None else None,
         num_nodes=job_update.num_nodes,
         start_time=job_update.start_time,
         held=held,
     )
     written = (applied,) if found.operations("") else ()
-    return replace(it, job=job, history=replay([*found.events, *written], it.history))
+    return replace(case, job=job, history=replay([*found.events, *written], case.history))
