@@ -9,7 +9,6 @@ from pathlib import Path
 import click
 
 from slurm_restart.cli.classify_output import Classified, format_classified
-from slurm_restart.cli.target import slurm_here
 from slurm_restart.core.attribute_log import ExitFacts, attribute_log
 from slurm_restart.core.hostlist import expand
 from slurm_restart.core.job import JobFlag, JobState
@@ -135,6 +134,9 @@ def _facts_from_slurm(
     job_id: int, given: ExitFacts, files: tuple[Path, ...]
 ) -> tuple[ExitFacts, tuple[Path, ...]]:
     """What Slurm says of a job, where the command line says nothing."""
+    # Imported here: most logs are judged without Slurm, and its modules take 40 ms.
+    from slurm_restart.cli.target import slurm_here  # noqa: PLC0415
+
     job = slurm_here().job(job_id)
     facts = replace(given, nodes=given.nodes or job.nodes)
     if job.state is not None and job.state.is_final:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, Protocol
 
+from slurm_restart.logs.hyperscan_database import cached_database
 from slurm_restart.logs.patterns import MIN_LETTERS
 
 MAX_SHAPES = 2048
@@ -67,14 +68,7 @@ class HyperscanFinder:
     def __init__(self, texts: Mapping[str, Iterable[int]], module: Any) -> None:
         known = sorted(texts)
         self._rules = [tuple(texts[text]) for text in known]
-        self._database = module.Database(mode=module.HS_MODE_BLOCK)
-        self._database.compile(
-            expressions=[text.encode() for text in known],
-            ids=list(range(len(known))),
-            elements=len(known),
-            flags=0,
-            literal=True,
-        )
+        self._database = cached_database(known, module)
 
     def lines(self, block: bytes) -> Iterator[tuple[int, int]]:
         """See `Finder`."""

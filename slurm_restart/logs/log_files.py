@@ -3,7 +3,6 @@
 import os
 import stat
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -14,7 +13,7 @@ from slurm_restart.errors import UsageError
 from slurm_restart.logs.line_counting import FastCount
 from slurm_restart.logs.rule import LogRule
 from slurm_restart.logs.rule_matcher import RuleMatcher
-from slurm_restart.logs.scanner import BLOCK, MAX_LINE, LogScanner, make_matcher
+from slurm_restart.logs.scanner import BLOCK, MAX_LINE, SMALL, LogScanner, make_matcher
 
 CHUNK = 1 << 20
 END = 64 << 20
@@ -22,6 +21,8 @@ END = 64 << 20
 _LONGER = 4
 PATTERNS = ("*.log", "*.out", "*.err", "slurm-*")
 """Files of a directory that are taken for logs."""
+_FEW_BYTES = 4 << 20
+"""Bytes up to which loading Hyperscan takes longer than it saves."""
 _MANY_BYTES = 16 << 20
 """Bytes from which several files are worth several processes."""
 
@@ -95,9 +96,13 @@ def scan_file(path: Path, engine: RuleMatcher) -> FileScan:
 def scan_files(paths: Sequence[Path], rules: Sequence[LogRule]) -> list[FileScan]:
     """Scan files, in the order in which they are given; big ones with one process a processor."""
     workers = min(len(paths), os.cpu_count() or 1)
-    if workers <= 1 or _total(paths) < _MANY_BYTES:
-        engine = make_matcher(rules)
+    size = _total(paths)
+    if workers <= 1 or size < _MANY_BYTES:
+        engine = make_matcher(rules, SMALL if size < _FEW_BYTES else None)
         return [scan_file(path, engine) for path in paths]
+    # Imported here: 15 ms, and most logs are small.
+    from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415
+
     share = max(1, len(paths) // (workers * 4))
     shares = [paths[start : start + share] for start in range(0, len(paths), share)]
     with ProcessPoolExecutor(workers) as pool:

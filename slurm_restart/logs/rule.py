@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -55,6 +55,8 @@ class LogRule:
     """FILE:LINE of the rule."""
     positive: tuple[str, ...] = ()
     negative: tuple[str, ...] = ()
+    literals: tuple[str, ...] = field(default=(), compare=False)
+    """Fixed texts of which every matching line holds one; empty: `patterns.literals` finds them."""
 
 
 class BadRuleError(Exception):
@@ -76,7 +78,7 @@ def build(fields: Mapping[str, Any]) -> LogRule:
     Raises:
         BadRuleError: something in it is wrong.
     """
-    problems = _shape_problems(fields)
+    problems = _field_problems(fields)
     if problems:
         raise BadRuleError(problems)
     examples = fields["examples"]
@@ -104,15 +106,15 @@ def build(fields: Mapping[str, Any]) -> LogRule:
     problems += _pattern_problems(rule) or _example_problems(rule)
     if problems:
         raise BadRuleError(problems)
-    return rule
+    return replace(rule, literals=tuple(sorted(literals(rule.pattern))))
 
 
-def _shape_problems(fields: Mapping[str, Any]) -> list[str]:
+def _field_problems(fields: Mapping[str, Any]) -> list[str]:
     """Keys that are unknown or missing, and values that are no text."""
     problems = [f"{key}: missing" for key in _REQUIRED if key not in fields]
     for key, value in fields.items():
         if key == "examples":
-            problems += _examples_shape_problems(value)
+            problems += _examples_problems(value)
         elif key == "sources":
             if not _is_texts(value):
                 problems.append("sources: expected a list of texts")
@@ -124,7 +126,7 @@ def _shape_problems(fields: Mapping[str, Any]) -> list[str]:
     return problems
 
 
-def _examples_shape_problems(value: Any) -> list[str]:
+def _examples_problems(value: Any) -> list[str]:
     if not isinstance(value, dict) or not value.get("positive"):
         return ["examples: expected lists `positive` (one line or more) and `negative`"]
     return [

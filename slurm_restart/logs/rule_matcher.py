@@ -5,10 +5,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from slurm_restart.core.finding import Role
+from slurm_restart.core.hostlist import expand
+from slurm_restart.errors import SlurmError
 from slurm_restart.logs.literals import make_finder
-from slurm_restart.logs.names import split_names
 from slurm_restart.logs.patterns import literals
 from slurm_restart.logs.rule import LogRule
+
+MAX_NAMES = 256
+"""A line that gives more node names blames no node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +21,22 @@ class RuleMatch:
 
     rule: LogRule
     nodes: tuple[str, ...]
+
+
+class _Pattern:
+    """A regular expression that is compiled when it is first needed, which takes about 1 ms."""
+
+    __slots__ = ("_compiled", "_source")
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._compiled: re.Pattern[str] | None = None
+
+    @property
+    def compiled(self) -> re.Pattern[str]:
+        if self._compiled is None:
+            self._compiled = re.compile(self._source)
+        return self._compiled
 
 
 class RuleMatcher:
@@ -34,13 +54,12 @@ class RuleMatcher:
     def __init__(
         self, rules: Sequence[LogRule], *, also: Iterable[str] = (), finder: str | None = None
     ) -> None:
-        progress = [rule.pattern for rule in rules if rule.role is Role.PROGRESS]
-        self._progress = tuple(re.compile(pattern) for pattern in progress)
+        self._progress = [_Pattern(rule.pattern) for rule in rules if rule.role is Role.PROGRESS]
         judging = [rule for rule in rules if rule.role is not Role.PROGRESS]
-        self._rules = tuple((re.compile(rule.pattern), rule) for rule in judging)
+        self._rules = [(_Pattern(rule.pattern), rule) for rule in judging]
         texts: dict[str, list[int]] = {text: [] for text in also}
         for number, rule in enumerate(judging):
-            for text in literals(rule.pattern):
+            for text in rule.literals or literals(rule.pattern):
                 texts.setdefault(text, []).append(number)
         self._finder = make_finder(texts, finder)
         self.name = self._finder.name
@@ -59,15 +78,24 @@ class RuleMatcher:
 
     def is_progress(self, text: str) -> bool:
         """Whether a readable line without its label tells that the program gets on."""
-        return any(pattern.search(text) for pattern in self._progress)
+        return any(pattern.compiled.search(text) for pattern in self._progress)
 
     def match(self, text: str) -> RuleMatch | None:
         """The first rule that matches a readable line without its label."""
         for number in self._finder.rules(text.encode()):
             pattern, rule = self._rules[number]
-            if found := pattern.search(text):
+            if found := pattern.compiled.search(text):
                 return RuleMatch(rule, _names(found) if rule.blame is not None else ())
         return None
+
+
+def split_names(text: str) -> tuple[str, ...]:
+    """Return the node names in a text such as `csx3,csx[5-7]`, each once; none if it is no list."""
+    try:
+        names = expand(text.strip(","))
+    except SlurmError:
+        return ()
+    return names if len(names) <= MAX_NAMES else ()
 
 
 def _names(found: re.Match[str]) -> tuple[str, ...]:

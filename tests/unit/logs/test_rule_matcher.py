@@ -1,7 +1,9 @@
+import pytest
+
 from slurm_restart.core.category import Category
 from slurm_restart.core.finding import Naming, Role
 from slurm_restart.logs.rule import LogRule
-from slurm_restart.logs.rule_matcher import RuleMatcher
+from slurm_restart.logs.rule_matcher import MAX_NAMES, RuleMatcher, split_names
 
 
 def rule(name: str, pattern: str, blame: Naming | None = None, role: Role = Role.ROOT) -> LogRule:
@@ -43,3 +45,26 @@ def test_rules_of_progress_are_asked_apart() -> None:
     assert not engine.is_progress("disk full")
     assert hit(engine, "step 1") is None
     assert list(engine.suspects(b"step 1\ndisk full\n")) == [(7, 16)]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("csx3", ("csx3",)),
+        ("csx3,csx5", ("csx3", "csx5")),
+        ("csx[1-3,7]", ("csx1", "csx2", "csx3", "csx7")),
+        ("r1-[08-10],r2", ("r1-08", "r1-09", "r1-10", "r2")),
+        ("r[1-2]n[3-4]", ("r1n3", "r1n4", "r2n3", "r2n4")),
+        ("csx[1-", ()),
+        ("csx[a-b]", ()),
+        ("csx[1--2]", ()),
+        ("", ()),
+    ],
+)
+def test_names_of_a_line(text: str, names: tuple[str, ...]) -> None:
+    assert split_names(text) == names
+
+
+def test_a_list_without_end_names_nobody() -> None:
+    assert split_names("csx[0-999999999],n[0-999999999]") == ()
+    assert split_names(f"csx[0-{MAX_NAMES}]") == ()
