@@ -92,7 +92,7 @@ def _handle(controller: Controller, env: HookEnvironment, comment_record: Commen
     job, nodes = query.facts()
     if not job.completing and job.state is not None and not job.state.is_final:
         # Run by hand, or by a controller that was restored from an old state: the job has gone on.
-        controller.log(env.job_id)(f"{job.state.value}, no end to judge: left to the reconciler")
+        controller.log(env.job_id)(f"{job.state.value}: has not ended, left to the reconciler")
         return False
     end = end_from_hook(env, job, nodes)
     ended = EndedJob(end=end, job=job, comment_record=comment_record, nodes=nodes, source="hook")

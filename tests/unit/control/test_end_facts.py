@@ -1,0 +1,148 @@
+"""An end is put together from the hook's environment, the job record and the comment record."""
+
+from dataclasses import replace
+
+import pytest
+
+from slurm_restart.control.end_facts import (
+    MAX_NAMED,
+    end_case,
+    end_from_hook,
+    end_from_record,
+    named_nodes,
+    reserved_nodes,
+    run_key,
+)
+from slurm_restart.control.hook_environment import HookEnvironment
+from slurm_restart.control.site import Site
+from slurm_restart.core.history import History
+from slurm_restart.core.job import JobState, NodeState
+from slurm_restart.core.policy import SitePolicy
+from slurm_restart.errors import CsxError, SlurmUnavailableError
+from tests.unit.control.conftest import FakeSlurm, run_key_of
+from tests.unit.core import facts
+
+ENV = HookEnvironment(
+    cluster="c",
+    job_id=7,
+    uid=1000,
+    comment="",
+    exit_code=3,
+    signal=9,
+    restarts=2,
+    nodelist="csx[1-3]",
+)
+RECORD = facts.job(
+    state=JobState.FAILED,
+    exit_code=1,
+    signal=0,
+    reason="NonZeroExitCode",
+    restarts=4,
+    preempt_time=5,
+    nodes=("csx1",),
+    time_limit=60,
+    run_time=30,
+)
+
+
+def test_the_hooks_environment_overrides_the_record() -> None:
+    end = end_from_hook(ENV, RECORD, facts.nodes())
+    assert (end.exit_code, end.signal, end.env_restarts) == (3, 9, 2)
+    assert end.nodes == ("csx1", "csx2", "csx3")
+
+
+def test_the_rest_of_an_end_is_the_records() -> None:
+    end = end_from_hook(ENV, RECORD, facts.nodes())
+    assert (end.cluster, end.job_id, end.uid, end.submit_time) == ("c", 7, 1000, facts.SUBMITTED)
+    assert (end.state, end.reason, end.restarts) == (JobState.FAILED, "NonZeroExitCode", 4)
+    assert (end.preempted, end.time_limit, end.run_time) == (True, 60, 30)
+
+
+def test_an_end_without_a_submit_time_is_an_error() -> None:
+    with pytest.raises(CsxError, match="job 7: Slurm shows no SubmitTime"):
+        end_from_hook(ENV, replace(RECORD, submit_time=None), ())
+
+
+def test_an_end_from_the_record_alone() -> None:
+    end = end_from_record("c", RECORD, facts.nodes(), submit_time=5)
+    assert (end.submit_time, end.exit_code, end.env_restarts) == (5, 1, None)
+    assert end.nodes == ("csx1",)
+    assert end_from_record("c", facts.job(), (), submit_time=5).preempted is False
+
+
+def test_down_nodes_are_those_of_the_job() -> None:
+    nodes = (
+        *facts.nodes(csx1="DOWN", csx2="IDLE+DRAIN", csx4="DOWN"),
+        NodeState(name="csx9", state="IDLE", reason="Prolog error"),
+    )
+    assert [node.name for node in end_from_hook(ENV, RECORD, nodes).down_nodes] == ["csx1"]
+
+
+def test_a_node_whose_prolog_failed_counts_as_down() -> None:
+    nodes = (NodeState(name="csx2", state="IDLE", reason="Prolog error [slurm@now]"),)
+    assert end_from_hook(ENV, RECORD, nodes).down_nodes == nodes
+
+
+@pytest.mark.parametrize(
+    ("hostlist", "names"),
+    [
+        (None, ()),
+        ("csx[1-2],other", ("csx1", "csx2", "other")),
+        ("csx[1-", ()),
+        ("csx[1-999999]", ()),
+        (f"csx[1-{MAX_NAMED + 1}]", ()),
+    ],
+)
+def test_named_nodes_are_few_and_valid_or_none(
+    hostlist: str | None, names: tuple[str, ...]
+) -> None:
+    assert named_nodes(facts.comment_record(nodes=hostlist)) == names
+
+
+def test_as_many_nodes_as_allowed_are_named() -> None:
+    assert len(named_nodes(facts.comment_record(nodes=f"csx[1-{MAX_NAMED}]"))) == MAX_NAMED
+
+
+def test_the_nodes_of_a_reservation() -> None:
+    slurm = FakeSlurm()
+    slurm.reservations["weekend"] = ("csx1",)
+    assert reserved_nodes(slurm, facts.job()) is None
+    assert reserved_nodes(slurm, facts.job(reservation="weekend")) == ("csx1",)
+    assert reserved_nodes(slurm, facts.job(reservation="deleted")) == ()
+
+
+def test_a_controller_that_does_not_answer_is_no_deleted_reservation() -> None:
+    class Silent(FakeSlurm):
+        def reservation_nodes(self, name: str) -> tuple[str, ...]:
+            raise SlurmUnavailableError(f"reservation {name}: no answer")
+
+    with pytest.raises(SlurmUnavailableError):
+        reserved_nodes(Silent(), facts.job(reservation="weekend"))
+
+
+def test_a_case_holds_all_that_the_decision_rests_on() -> None:
+    slurm = FakeSlurm()
+    slurm.reservations["r"] = ("csx1", "csx2")
+    record = facts.comment_record(nodes="csx2")
+    case = end_case(
+        facts.end(),
+        facts.job(reservation="r"),
+        record,
+        facts.nodes(),
+        slurm=slurm,
+        history=History(),
+        site=Site(policy=SitePolicy(max_total_restarts=5)),
+        now=9,
+        source="sweep",
+        stale=True,
+    )
+    assert (case.named, case.reserved, case.site.max_total_restarts) == (
+        ("csx2",),
+        ("csx1", "csx2"),
+        5,
+    )
+    assert (case.now, case.source, case.stale, case.comment_record) == (9, "sweep", True, record)
+
+
+def test_the_uid_of_a_run_is_slurms() -> None:
+    assert run_key("c", facts.job(uid=5), facts.comment_record()) == run_key_of(uid=5)
