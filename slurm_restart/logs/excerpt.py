@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from slurm_restart.logs.lines import readable, without_escapes
+from slurm_restart.safe_files import open_binary
 
 _CHUNK = 1 << 20
 _MAX_LINE = 16 << 10
@@ -23,7 +24,7 @@ def excerpt(path: Path, line: int, *, lines: int = 3) -> list[tuple[int, str]]:
     """
     first = max(1, line - lines)
     skip = first - 1
-    with path.open("rb") as file:
+    with open_binary(path) as file:
         while skip:
             chunk = file.read(_CHUNK)
             if not chunk:

@@ -1,7 +1,6 @@
 """Logs as files: found, opened, and scanned, several at a time."""
 
 import os
-import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -14,6 +13,7 @@ from slurm_restart.logs.line_counting import FastCount
 from slurm_restart.logs.rule import LogRule
 from slurm_restart.logs.rule_matcher import RuleMatcher
 from slurm_restart.logs.scanner import BLOCK, MAX_LINE, SMALL, LogScanner, make_matcher
+from slurm_restart.safe_files import NotRegularFileError, open_binary
 
 CHUNK = 1 << 20
 END = 64 << 20
@@ -84,11 +84,10 @@ def scan_stream(stream: BinaryIO, engine: RuleMatcher, *, name: str) -> FileScan
 def scan_file(path: Path, engine: RuleMatcher) -> FileScan:
     """Scan a file, from its end as far as needed; one that cannot be read gives its error."""
     try:
-        # A FIFO without a writer, or a terminal, would be waited for without end.
-        if not stat.S_ISREG(path.stat().st_mode):
-            return FileScan(path=str(path), error="expected a regular file (or `-` for a pipe)")
-        with path.open("rb") as file:
+        with open_binary(path) as file:
             return _from_the_end(file, engine, str(path))
+    except NotRegularFileError:
+        return FileScan(path=str(path), error="expected a regular file (or `-` for a pipe)")
     except OSError as error:
         return FileScan(path=str(path), error=error.strerror or str(error))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from slurm_restart.logs.compiled_rules import FileRules, PackageRules
 from slurm_restart.logs.rule import LogRule
 from slurm_restart.logs.rule_cache import RuleCache
+from slurm_restart.safe_files import read_bounded
 
 PACKAGE_RULES = Path(__file__).with_name("rules.d")
 """The package's directory of rules, one file a family, read in the order of their names."""
@@ -73,12 +74,9 @@ def read_file(path: Path, compiled: PackageRules | None = None) -> FileRules:
         compiled: the compiled form of the package's rules.
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        data = read_bounded(path, MAX_BYTES)
     except OSError as error:
         return FileRules([], [f"{path}: {error.strerror}"])
-    if len(data) > MAX_BYTES:
-        return FileRules([], [f"{path}: expected at most {MAX_BYTES} bytes"])
     if compiled is not None and (rules := compiled.rules(path, data)) is not None:
         return rules
     cache = RuleCache.of_user()
