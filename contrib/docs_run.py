@@ -1,6 +1,7 @@
 """Writes what the documentation draws from the code, or checks with --check that it is current."""
 
 import argparse
+import ast
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -21,6 +22,7 @@ from slurm_restart.logs.rules import PACKAGE_RULES, files_of, read_file
 from slurm_restart.submit.reference import reference
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
+SOURCE = DOCS.parent / "slurm_restart"
 SECTION = re.compile(
     r"(?P<begin><!-- drawn by contrib/docs: (?P<name>[\w-]+) -->\n).*?(?P<end><!-- until here -->)",
     re.DOTALL,
@@ -208,6 +210,33 @@ def log_table(known: Sequence[LogRule]) -> str:
     )
 
 
+# --- the map of the code -------------------------------------------------------------------------
+
+PACKAGES = ("cli", "submit", "supervise", "control", "slurm", "trainer", "logs", "core")
+
+
+def modules() -> str:
+    """Every module with the first sentence of its docstring, package by package."""
+    parts = [f"### slurm_restart\n\n{module_table(SOURCE)}"]
+    for package in PACKAGES:
+        about = first_sentence(SOURCE / package / "__init__.py")
+        parts.append(f"### slurm_restart/{package}\n\n{about}\n\n{module_table(SOURCE / package)}")
+    return "\n".join(parts)
+
+
+def module_table(folder: Path) -> str:
+    """The modules of a folder, each with what it is for."""
+    paths = (path for path in sorted(folder.glob("*.py")) if path.name != "__init__.py")
+    rows = ((f"`{path.relative_to(SOURCE)}`", first_sentence(path)) for path in paths)
+    return table(("module", "what it is for"), rows)
+
+
+def first_sentence(path: Path) -> str:
+    """The first line of a module's docstring."""
+    text = ast.get_docstring(ast.parse(path.read_text())) or ""
+    return " ".join(text.split("\n\n")[0].split())
+
+
 # --- the pages -----------------------------------------------------------------------------------
 
 SECTIONS: dict[str, Callable[[], str]] = {
@@ -220,6 +249,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "csx-sbatch": sbatch_help,
     "exit-codes": exit_codes,
     "log-rules": log_rules,
+    "modules": modules,
 }
 WHOLE: dict[str, Callable[[], str]] = {"reference/sbatch-options.md": reference}
 
@@ -237,7 +267,8 @@ def drawn(text: str) -> str:
 
 def pages() -> dict[Path, str]:
     """Every page that is drawn from the code, as it should be."""
-    found = {path: path.read_text() for path in sorted(DOCS.rglob("*.md"))}
+    paths = [DOCS.parent / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+    found = {path: path.read_text() for path in paths}
     marked = {path: drawn(text) for path, text in found.items() if SECTION.search(text)}
     return marked | {DOCS / name: write() for name, write in WHOLE.items()}
 

@@ -14,7 +14,8 @@ from slurm_restart.core.decision import stop_rules
 from slurm_restart.core.history import Action
 
 TOP = Path(__file__).parents[2]
-PAGES = [TOP / "README.md", TOP / "CHANGELOG.md", *sorted((TOP / "docs").rglob("*.md"))]
+CONTRIBUTING = TOP / "CONTRIBUTING.md"
+PAGES = [*sorted(TOP.glob("*.md")), *sorted((TOP / "docs").rglob("*.md"))]
 COMMANDS = (TOP / "docs" / "reference" / "commands.md").read_text()
 LINK = re.compile(r"\[[^][]*\]\((?P<target>[^()\s]+)\)")
 
@@ -61,11 +62,27 @@ def test_every_page_is_on_the_map():
     assert sorted(map(name, missing)) == []
 
 
-@pytest.mark.parametrize("room", ["core", "control"])
-def test_the_map_of_the_code_names_every_module(room):
-    text = (TOP / "docs" / "explanation" / "architecture.md").read_text()
-    names = [one.name for one in sorted((TOP / "slurm_restart" / room).glob("*.py"))]
-    assert [one for one in names if f"`{room}/{one}`" not in text] == ["__init__.py"]
+def test_the_map_of_the_code_names_every_module():
+    package = TOP / "slurm_restart"
+    names = [str(path.relative_to(package)) for path in sorted(package.rglob("*.py"))]
+    text = CONTRIBUTING.read_text()
+    missing = [name for name in names if f"`{name}`" not in text]
+    assert [name for name in missing if not name.endswith("__init__.py")] == []
+
+
+def test_the_ten_lines_stand_in_the_files_that_the_answers_name():
+    section = CONTRIBUTING.read_text().split("## Where does this line belong?")[1].split("\n## ")[0]
+    lines = dict(re.findall(r"^(\d+)\. `(.+)`$", section, re.MULTILINE))
+    answers = dict(re.findall(r"^\| (\d+) \| `(.+?)` \|", section, re.MULTILINE))
+    assert sorted(map(int, lines)) == sorted(map(int, answers)) == list(range(1, 11))
+    assert len(set(answers.values())) == 10
+    sources = {
+        path: [line.strip() for line in path.read_text().splitlines()]
+        for path in (TOP / "slurm_restart").rglob("*.py")
+    }
+    for number, line in lines.items():
+        holders = [path for path, source in sources.items() if line in source]
+        assert holders == [TOP / "slurm_restart" / answers[number]], line
 
 
 def help_of(command: click.Command, *words: str) -> str:
