@@ -8,7 +8,8 @@ import click
 from slurm_restart.cli.site import site_option
 from slurm_restart.control.controller import commands_for
 from slurm_restart.control.doctor import CheckResult, Level, Setup, examine
-from slurm_restart.control.site import load_site
+from slurm_restart.control.site import Site, load_site
+from slurm_restart.slurm.choose_backend import choose_backend
 
 _MARKS = {Level.OK: "ok     ", Level.NOTE: "note   ", Level.PROBLEM: "PROBLEM"}
 
@@ -23,7 +24,7 @@ def command(site_path: Path, as_json: bool) -> int:  # noqa: FBT001 - a flag
     """
     site = load_site(site_path)
     config = commands_for(site).config()
-    findings = examine(Setup(site=site, site_path=site_path, config=config))
+    findings = (*examine(Setup(site=site, site_path=site_path, config=config)), _backend(site))
     if as_json:
         click.echo(json.dumps([_data(finding) for finding in findings], indent=2))
     else:
@@ -32,6 +33,17 @@ def command(site_path: Path, as_json: bool) -> int:  # noqa: FBT001 - a flag
             if finding.remedy:
                 click.echo(f"         remedy: {finding.remedy}")
     return int(any(finding.level is Level.PROBLEM for finding in findings))
+
+
+def _backend(site: Site) -> CheckResult:
+    choice = choose_backend(
+        long_lived=True,
+        bin_dir=site.slurm_bin,
+        slurm_conf=site.slurm_conf,
+        timeout=site.limits.command_timeout,
+    )
+    text = f"reconcile --every reads jobs and nodes with {choice}"
+    return CheckResult(check="backend", level=Level.OK, text=text)
 
 
 def _data(finding: CheckResult) -> dict[str, str | None]:

@@ -7,15 +7,18 @@ from pathlib import Path
 
 import click
 
+from slurm_restart.cli.backend import backend_option
 from slurm_restart.cli.site import site_option
-from slurm_restart.control.controller import Controller, commands_for
+from slurm_restart.control.controller import Controller
 from slurm_restart.control.reconcile import Sweep, sweep
-from slurm_restart.control.site import load_site
+from slurm_restart.control.site import Site, load_site
 from slurm_restart.errors import SlurmUnavailableError
+from slurm_restart.slurm.choose_backend import choose_backend
 
 
 @click.command()
 @site_option
+@backend_option
 @click.option(
     "--every",
     metavar="SECONDS",
@@ -23,19 +26,24 @@ from slurm_restart.errors import SlurmUnavailableError
     help="Go on, with a sweep every SECONDS.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what a sweep did as JSON.")
-def command(site_path: Path, every: float | None, as_json: bool) -> None:  # noqa: FBT001 - a flag
+def command(
+    site_path: Path,
+    backend: str,
+    every: float | None,
+    as_json: bool,  # noqa: FBT001 - a flag
+) -> None:
     """Verify decisions, fit pending jobs to today's nodes, and find ends that no hook judged.
 
-    It runs as SlurmUser, by a timer (contrib/systemd) or with --every.
+    It runs as SlurmUser, by a timer (contrib/systemd) or with --every. With --every, jobs and nodes
+    are read with pyslurm where it is installed and of the cluster's release.
     """
     site = load_site(site_path)
-    slurm = commands_for(site)
     controller: Controller | None = None
     while True:
         try:
             if controller is None:
-                controller = Controller(slurm=slurm, site=site, cluster=slurm.cluster_name())
-            _tell(sweep(controller), as_json=as_json)
+                controller = _controller(site, backend, long_lived=every is not None)
+            _print(sweep(controller), as_json=as_json)
         except SlurmUnavailableError as error:
             if every is None:
                 raise
@@ -45,7 +53,19 @@ def command(site_path: Path, every: float | None, as_json: bool) -> None:  # noq
         time.sleep(every)
 
 
-def _tell(result: Sweep, *, as_json: bool) -> None:
+def _controller(site: Site, backend: str, *, long_lived: bool) -> Controller:
+    choice = choose_backend(
+        backend,
+        long_lived=long_lived,
+        bin_dir=site.slurm_bin,
+        slurm_conf=site.slurm_conf,
+        timeout=site.limits.command_timeout,
+        report=lambda line: click.echo(f"csx-restart: {line}", err=True),
+    )
+    return Controller(slurm=choice.slurm, site=site, cluster=choice.slurm.cluster_name())
+
+
+def _print(result: Sweep, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(asdict(result)))
     else:

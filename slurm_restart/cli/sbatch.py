@@ -137,13 +137,20 @@ def _carry_out(submission: Submission, asked: _OwnOptions, access: SlurmAccess) 
         click.echo(os.fsencode(text), nl=False)
         return
     # Imported here: a dry run needs no Slurm.
-    from slurm_restart.slurm.commands import Commands  # noqa: PLC0415
+    from slurm_restart.slurm.choose_backend import (  # noqa: PLC0415
+        AUTO,
+        BACKEND_VARIABLE,
+        choose_backend,
+    )
 
-    slurm = Commands(
+    choice = choose_backend(
+        os.environ.get(BACKEND_VARIABLE) or AUTO,
+        long_lived=False,
         bin_dir=access.bin_dir,
         timeout=_TIMEOUT,
-        tell=None if asked.quiet else lambda line: click.echo(line, err=True),
+        report=None if asked.quiet else lambda line: click.echo(line, err=True),
     )
+    slurm = choice.slurm
     if asked.test_only:
         answers = submit.test_phases(submission, slurm)
         if asked.json:

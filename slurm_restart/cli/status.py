@@ -7,31 +7,44 @@ from typing import Any
 
 import click
 
-from slurm_restart.cli.target import Target, resolve, slurm_here
+from slurm_restart.cli.backend import backend_option
+from slurm_restart.cli.target import Target, resolve
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.job_comment import CommentRecord, is_managed, parse_comment
 from slurm_restart.errors import CommentRecordError
+from slurm_restart.slurm.choose_backend import choose_backend
+from slurm_restart.slurm.interface import Slurm
 
 
 @click.command()
 @click.argument("target", required=False)
 @click.option("--all", "everybody", is_flag=True, help="The runs of all users.")
+@backend_option
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def command(target: str | None, everybody: bool, as_json: bool) -> None:  # noqa: FBT001 - flags
+def command(
+    target: str | None,
+    everybody: bool,  # noqa: FBT001 - a flag
+    backend: str,
+    as_json: bool,  # noqa: FBT001 - a flag
+) -> None:
     """Show where TARGET (a job id or a run directory) stands; without it, all your runs.
 
     Without TARGET the runs are those that Slurm still knows.
     """
     if target is None:
-        rows = [_row(job, comment_record) for job, comment_record in _managed(everybody=everybody)]
+        choice = choose_backend(backend, long_lived=False)
+        rows = [
+            _row(job, comment_record) | {"backend": str(choice)}
+            for job, comment_record in _managed(choice.slurm, everybody=everybody)
+        ]
         click.echo(json.dumps(rows, indent=2) if as_json else _table(rows))
         return
     data = _detail(resolve(target))
     click.echo(json.dumps(data, indent=2) if as_json else _format_detail(data))
 
 
-def _managed(*, everybody: bool) -> list[tuple[Job, CommentRecord]]:
-    jobs = slurm_here().jobs(uid=None if everybody else os.getuid())
+def _managed(slurm: Slurm, *, everybody: bool) -> list[tuple[Job, CommentRecord]]:
+    jobs = slurm.jobs(uid=None if everybody else os.getuid())
     found = []
     for job in jobs:
         if is_managed(job.comment):
@@ -92,6 +105,7 @@ def _dash(value: object) -> str:
 
 def _detail(which: Target) -> dict[str, Any]:
     data: dict[str, Any] = {
+        "backend": "commands (one job is always read by Slurm's commands)",
         "job_id": which.job_id,
         "run": which.run,
         "run_dir": str(which.run_dir) if which.run_dir else None,

@@ -1,4 +1,4 @@
-"""How Slurm's commands are called: their environment, a deadline, and another try."""
+"""Run Slurm's commands with a fixed environment, a deadline, and repeated tries."""
 
 import os
 import time
@@ -7,17 +7,17 @@ from slurm_restart.errors import SlurmUnavailableError
 from slurm_restart.slurm.error_messages import error_for, failed, is_transient
 from slurm_restart.slurm.process import Call, Completed, run_all
 
-# Nothing else of the caller's reaches a command: SQUEUE_* and SINFO_* change what is printed.
-_PASSED_ON = ("SLURM_CONF", "SLURM_JWT", "LD_LIBRARY_PATH", "TZ")
+# The only variables that a command inherits: SQUEUE_* and SINFO_* would change its output.
+_INHERITED = ("SLURM_CONF", "SLURM_JWT", "LD_LIBRARY_PATH", "TZ")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
 
 
 class CommandClient:
-    """Calls Slurm's commands.
+    """Runs Slurm's commands.
 
     Args:
         bin_dir: the directory of the commands; None: they are looked up in PATH.
-        slurm_conf: path of slurm.conf; None: as the environment or Slurm's default has it.
+        slurm_conf: path of slurm.conf; None: the environment's, else Slurm's default.
         timeout: seconds that one request may take, with all its tries.
     """
 
@@ -27,12 +27,12 @@ class CommandClient:
         self.timeout = timeout
 
     def program(self, name: str) -> str:
-        """The path of a command, or its name where PATH is to be searched."""
+        """Return the path of a command, or its name if PATH is to be searched."""
         return name if self._bin_dir is None else f"{self._bin_dir}/{name}"
 
     def environment(self) -> dict[str, str]:
-        """The whole environment of a command; it prints times as epoch seconds."""
-        env = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        """Return the whole environment of a command, which then prints times as epoch seconds."""
+        env = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         env |= {
             "LC_ALL": "C",
             "SLURM_TIME_FORMAT": "%s",
@@ -41,22 +41,22 @@ class CommandClient:
         return env | self.configuration()
 
     def configuration(self) -> dict[str, str]:
-        """What tells a command which cluster is meant."""
+        """Return the variables that select the cluster."""
         return {} if self._slurm_conf is None else {"SLURM_CONF": self._slurm_conf}
 
     def call(self, name: str, *arguments: str, **env: str) -> Call:
-        """A command with its arguments, and what is added to its environment."""
+        """Return a command with its arguments and its environment, extended by `env`."""
         return Call([self.program(name), *arguments], self.environment() | env)
 
-    def ask(self, what: str, *calls: Call) -> tuple[Completed, ...]:
-        """Run commands side by side; all of them again where one met a passing trouble.
+    def request(self, what: str, *calls: Call) -> tuple[Completed, ...]:
+        """Run commands in parallel, and run all of them again after a transient error of one.
 
         Args:
-            what: what is asked, for the message: `requeue job 7`.
-            calls: the commands; all can be repeated without harm.
+            what: the request, for the error message: `requeue job 7`.
+            calls: the commands; all must be safe to repeat.
 
         Raises:
-            SlurmError: one of them failed; of the class that its message means.
+            SlurmError: one of them failed; its message determines the class.
         """
         deadline = time.monotonic() + self.timeout
         pause, bad = _FIRST_PAUSE, None
@@ -66,7 +66,7 @@ class CommandClient:
             except SlurmUnavailableError:
                 if bad is None:
                     raise
-                raise error_for(bad, what) from None  # its own reason, not that time ran out
+                raise error_for(bad, what) from None  # the command's own error, not the deadline's
             bad = next(filter(failed, answers), None)
             if bad is None:
                 return answers

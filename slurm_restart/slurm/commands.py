@@ -1,4 +1,4 @@
-"""The port to Slurm over its own commands; works on every release, and a fresh process is cheap."""
+"""The interface to Slurm through its own commands: all releases, and quick in a new process."""
 
 import os
 import re
@@ -21,9 +21,9 @@ from slurm_restart.slurm.parse_nodes import (
 from slurm_restart.slurm.process import Call, Completed, run
 
 BASE_STATES_SINCE = (24, 11)
-"""From this release on, Slurm tells the base state of a COMPLETING job."""
+"""From this release on, Slurm shows the base state of a COMPLETING job."""
 _TRIES = 4
-"""How often calls made side by side may have seen a job at different moments."""
+"""How often parallel calls are made until they show a job at the same moment."""
 _SHOW_NODES = ("scontrol", "show", "node", "-o")
 _SQUEUE = ("-h", "-a", "-t", "all", "--noconvert")
 _FIELD = re.compile(r"[A-Za-z]+")
@@ -31,13 +31,13 @@ _SUBMITTED = re.compile(r"^([0-9]+)(?:;\S*)?$", re.MULTILINE)
 
 
 class Commands:
-    """Slurm's commands as the port `Slurm`.
+    """Slurm's commands as the interface `Slurm`.
 
     Args:
         bin_dir: the directory of the commands; None: they are looked up in PATH.
-        slurm_conf: path of slurm.conf; None: as the environment or Slurm's default has it.
+        slurm_conf: path of slurm.conf; None: the environment's, else Slurm's default.
         timeout: seconds that one request may take.
-        tell: called with each line that sbatch says while it submits (a site's own messages).
+        report: called with each line that sbatch prints to stderr (messages of the site).
     """
 
     def __init__(
@@ -46,94 +46,94 @@ class Commands:
         slurm_conf: str | os.PathLike[str] | None = None,
         timeout: float = 10.0,
         *,
-        tell: Callable[[str], None] | None = None,
+        report: Callable[[str], None] | None = None,
     ) -> None:
-        self._asker = CommandClient(
+        self._client = CommandClient(
             None if bin_dir is None else os.fspath(bin_dir),
             None if slurm_conf is None else os.fspath(slurm_conf),
             timeout,
         )
-        self._tell = tell
+        self._report = report
 
-    # --- questions -------------------------------------------------------------------------------
+    # --- reading ---------------------------------------------------------------------------------
 
     def cluster_name(self) -> str:
-        """ClusterName of slurm.conf."""
-        return parse_cluster_name(self._ask("cluster name", "scontrol", "show", "config").stdout)
+        """Return ClusterName of slurm.conf."""
+        return parse_cluster_name(self._run("cluster name", "scontrol", "show", "config").stdout)
 
     def release(self) -> tuple[int, int]:
-        """Release of the commands, such as (22, 5); asked once."""
+        """Return major and minor of the commands' release, such as (22, 5); read once."""
         return self._release
 
     @cached_property
     def _release(self) -> tuple[int, int]:
-        return parse_release(self._ask("version", "scontrol", "--version").stdout)
+        return parse_release(self._run("version", "scontrol", "--version").stdout)
 
     def job(self, job_id: int) -> Job:
-        """One job with every field; before 24.11 `state` is None while COMPLETING."""
+        """Return one job with every field; before 24.11 `state` is None while COMPLETING."""
         return self._read(job_id)[0]
 
     def job_end_facts(self, job_id: int) -> tuple[Job, tuple[NodeState, ...]]:
-        """One job with every field, and all nodes, asked for side by side."""
-        job, (nodes,) = self._read(job_id, self._asker.call(*_SHOW_NODES))
+        """Return one job with every field, and all nodes; requested in parallel."""
+        job, (nodes,) = self._read(job_id, self._client.call(*_SHOW_NODES))
         return job, parse_nodes(nodes.stdout)
 
     def jobs(self, *, uid: int | None = None) -> tuple[Job, ...]:
-        """All jobs, by one call, with what `squeue -o` shows of them.
+        """Return all jobs with the fields of `squeue -o`, by one call.
 
         admin_comment, restarts, requeue, exit_code, signal, eligible_time, preempt_time and
         std_out keep their defaults; `state` is None while COMPLETING; on 22.05 the num_nodes of
-        a pending job that was scheduled before may be its former one.
+        a pending job that was scheduled before may be the former one.
         """
-        mark = _new_mark()
+        delimiter = _new_delimiter()
         of_user = () if uid is None else ("-u", str(uid))
-        call = self._squeue(*of_user, SQUEUE_FORMAT=parse.job_format(mark))
-        (answer,) = self._asker.ask("jobs", call)
-        found = map(parse.to_job, parse.job_records(answer.stdout, mark))
+        call = self._squeue(*of_user, SQUEUE_FORMAT=parse.job_format(delimiter))
+        (answer,) = self._client.request("jobs", call)
+        found = map(parse.to_job, parse.job_records(answer.stdout, delimiter))
         return tuple(job for job in found if uid in (None, job.uid))
 
     def nodes(self) -> tuple[NodeState, ...]:
-        """All nodes."""
-        return parse_nodes(self._ask("nodes", *_SHOW_NODES).stdout)
+        """Return all nodes."""
+        return parse_nodes(self._run("nodes", *_SHOW_NODES).stdout)
 
     def reservation_nodes(self, name: str) -> tuple[str, ...]:
-        """The nodes of a reservation, or of several (`a,b`)."""
+        """Return the nodes of a reservation, or of several (`a,b`)."""
         show = ("show", "reservation", "-o")
-        calls = [self._asker.call("scontrol", *show, one) for one in name.split(",")]
-        answers = self._asker.ask(f"reservation {name}", *calls)
+        calls = [self._client.call("scontrol", *show, part) for part in name.split(",")]
+        answers = self._client.request(f"reservation {name}", *calls)
         hostlists = (parse_reservation(answer.stdout) for answer in answers)
         return tuple(dict.fromkeys(node for hostlist in hostlists for node in expand(hostlist)))
 
     def script(self, job_id: int) -> Path | None:
-        """Path of the batch script as it was submitted; None: it was read from stdin.
+        """Return the path of the batch script as submitted; None: it was read from stdin.
 
-        It is a user's text: good for reading what belongs to the reader himself.
+        A user wrote it: use it only to read files of the user who runs this process.
         """
         call = self._squeue("-j", str(job_id), "-o", "%o")
-        path = self._asker.ask(f"job {job_id}", call)[0].stdout.rstrip("\n")
+        path = self._client.request(f"job {job_id}", call)[0].stdout.rstrip("\n")
         return Path(path) if path.startswith("/") else None
 
     def config(self) -> dict[str, str]:
-        """The settings of slurm.conf as the controller has them."""
-        lines = self._ask("configuration", "scontrol", "show", "config").stdout.splitlines()
+        """Return the settings of slurm.conf as the controller uses them."""
+        lines = self._run("configuration", "scontrol", "show", "config").stdout.splitlines()
         pairs = (line.partition("=") for line in lines)
         return {name.strip(): value.strip() for name, equals, value in pairs if equals}
 
     def ping(self) -> bool:
-        """Whether the controller, or its backup, answers."""
-        call = self._asker.call("scontrol", "ping")
+        """Return whether the controller, or its backup, answers."""
+        call = self._client.call("scontrol", "ping")
         try:
-            answer = run(call.args, env=call.env, timeout=self._asker.timeout)
+            answer = run(call.args, env=call.env, timeout=self._client.timeout)
         except SlurmUnavailableError:
             return False
         return " is UP" in answer.stdout
 
-    # --- orders ----------------------------------------------------------------------------------
+    # --- changing --------------------------------------------------------------------------------
 
     def update(self, job_id: int, fields: Mapping[str, str]) -> None:
-        """Change fields of a job, all by one request, in Slurm's spelling.
+        """Change fields of a job in one request; names in Slurm's spelling.
 
-        A value may hold anything, since scontrol takes each argument as one field.
+        A value may hold any text, because scontrol reads each argument as one field.
         """
         for name in fields:
             if not _FIELD.fullmatch(name) or name.lower() == "jobid":
@@ -142,92 +142,94 @@ class Commands:
         if not pairs:
             return
         what = f"update job {job_id}"
-        answer = self._ask(what, "scontrol", "update", f"JobId={job_id:d}", *pairs)
+        answer = self._run(what, "scontrol", "update", f"JobId={job_id:d}", *pairs)
         if ignored_a_value(answer):
             raise error_for(answer, what)
 
     def requeue(self, job_id: int) -> None:
-        """Requeue; a job that is pending already is left as it is, without an error."""
+        """Requeue a job. A job that is already pending is left unchanged, without an error."""
         try:
-            self._ask(f"requeue job {job_id}", "scontrol", "requeue", f"{job_id:d}")
+            self._run(f"requeue job {job_id}", "scontrol", "requeue", f"{job_id:d}")
         except SlurmError as error:
             if "Job is pending execution" not in error.stderr:
                 raise
 
     def hold(self, job_id: int) -> None:
         """Hold a pending job."""
-        self._ask(f"hold job {job_id}", "scontrol", "hold", f"{job_id:d}")
+        self._run(f"hold job {job_id}", "scontrol", "hold", f"{job_id:d}")
 
     def release_job(self, job_id: int) -> None:
         """Release a held job."""
-        self._ask(f"release job {job_id}", "scontrol", "release", f"{job_id:d}")
+        self._run(f"release job {job_id}", "scontrol", "release", f"{job_id:d}")
 
     def cancel(self, job_id: int) -> None:
-        """Cancel; a job that has ended already is no error."""
-        # Without -v, scancel says nothing of a job that it does not know, and exits with 0.
-        answer = self._ask(f"cancel job {job_id}", "scancel", "-v", f"{job_id:d}")
+        """Cancel a job. A job that has already ended is no error."""
+        # Without -v, scancel prints nothing about an unknown job, and exits with 0.
+        answer = self._run(f"cancel job {job_id}", "scancel", "-v", f"{job_id:d}")
         if "Invalid job id specified" in answer.stderr:
             raise error_for(answer, f"cancel job {job_id}")
 
     def submit(self, script: str, options: Sequence[str], *, test_only: bool = False) -> str:
-        """Hand the path of a script to sbatch, once, in the caller's whole environment.
+        """Submit a script with sbatch, without a retry, in the caller's whole environment.
 
         Returns:
             The job id, or sbatch's answer to --test-only.
 
         Raises:
-            SlurmUnavailableError: no answer; the job may have been submitted all the same.
+            SlurmUnavailableError: no answer; the job may have been submitted nevertheless.
         """
         what = "--test-only" if test_only else "--parsable"
         answer = run(
-            [self._asker.program("sbatch"), what, *options, script],
-            env=os.environ | self._asker.configuration(),
-            timeout=self._asker.timeout,
+            [self._client.program("sbatch"), what, *options, script],
+            env=os.environ | self._client.configuration(),
+            timeout=self._client.timeout,
         )
         if answer.code != 0:
             raise error_for(answer, "sbatch")
         if test_only:
             return answer.stderr.strip()
-        if self._tell is not None:
+        if self._report is not None:
             for line in answer.stderr.splitlines():
-                self._tell(line)
+                self._report(line)
         match = _SUBMITTED.search(answer.stdout)
         if match is None:
             raise SlurmError(f"sbatch: expected a job id, got {answer.stdout[:200]!r}")
         return match[1]
 
-    # --- how -------------------------------------------------------------------------------------
+    # --- helpers ---------------------------------------------------------------------------------
 
-    def _ask(self, what: str, name: str, *arguments: str) -> Completed:
-        return self._asker.ask(what, self._asker.call(name, *arguments))[0]
+    def _run(self, what: str, name: str, *arguments: str) -> Completed:
+        return self._client.request(what, self._client.call(name, *arguments))[0]
 
     def _squeue(self, *arguments: str, **env: str) -> Call:
         # Without --noconvert, 1024 nodes are `1K`.
-        return self._asker.call("squeue", *_SQUEUE, *arguments, **env)
+        return self._client.call("squeue", *_SQUEUE, *arguments, **env)
 
     def _read(self, job_id: int, *others: Call) -> tuple[Job, tuple[Completed, ...]]:
-        """A job, and the answers to other calls made beside."""
+        """Return a job, and the answers to other calls made in parallel."""
         has_base = self._release >= BASE_STATES_SINCE
         only_state = ("-j", str(job_id), "--only-job-state", "--json")
         for _ in range(_TRIES):
-            mark = _new_mark()
+            delimiter = _new_delimiter()
             calls = [
-                self._squeue("-j", str(job_id), SQUEUE_FORMAT=parse.job_format(mark)),
-                self._squeue("-j", str(job_id), SQUEUE_FORMAT2=parse.detail_format(mark)),
-                *([self._asker.call("squeue", *only_state)] if has_base else []),
+                self._squeue("-j", str(job_id), SQUEUE_FORMAT=parse.job_format(delimiter)),
+                self._squeue("-j", str(job_id), SQUEUE_FORMAT2=parse.detail_format(delimiter)),
+                *([self._client.call("squeue", *only_state)] if has_base else []),
             ]
-            answers = self._asker.ask(f"job {job_id}", *calls, *others)
+            answers = self._client.request(f"job {job_id}", *calls, *others)
             rows, details = (answer.stdout for answer in answers[:2])
-            record = parse.job_of(parse.job_records(rows, mark), job_id)
-            detail = parse.job_of(parse.detail_records(details, mark), job_id)
+            record = parse.job_of(parse.job_records(rows, delimiter), job_id)
+            detail = parse.job_of(parse.detail_records(details, delimiter), job_id)
             base = parse.parse_base(answers[2].stdout, job_id) if has_base else None
             if record is None:
                 raise JobNotFoundError(f"job {job_id}: Slurm does not show it")
             if detail is not None and parse.agree(record, detail, base):
                 return parse.to_job(record, detail, base), answers[len(calls) :]
-        raise SlurmError(f"job {job_id}: it changes faster than it can be read")
+        raise SlurmError(
+            f"job {job_id}: its state changed during each of {_TRIES} attempts to read it"
+        )
 
 
-def _new_mark() -> str:
-    """What ends each field: unknown to those who wrote the text in the fields."""
+def _new_delimiter() -> str:
+    """Return a text that ends each field, which the authors of the fields cannot know."""
     return f"~{os.urandom(8).hex()}~"

@@ -1,12 +1,12 @@
-"""What Slurm's error messages mean. Its commands' exit codes say little: 1, or even 0."""
+"""Map Slurm's error messages to exceptions. Its exit codes do not suffice: 1 or even 0."""
 
 import re
 
 from slurm_restart.errors import JobNotFoundError, SlurmError, SlurmUnavailableError
 from slurm_restart.slurm.process import Completed
 
-# First match wins. The texts are Slurm's own, the same from 22.05 to 26.05.
-_MEANINGS: tuple[tuple[tuple[str, ...], type[SlurmError]], ...] = (
+# First match wins. The texts are those of Slurm 22.05 to 26.05 (measured).
+_ERROR_CLASSES: tuple[tuple[tuple[str, ...], type[SlurmError]], ...] = (
     (("Invalid job id specified",), JobNotFoundError),
     (
         (
@@ -22,7 +22,7 @@ _MEANINGS: tuple[tuple[tuple[str, ...], type[SlurmError]], ...] = (
     ),
     (("",), SlurmError),
 )
-# The same request may succeed in a moment.
+# The same request may succeed a moment later.
 _TRANSIENT = (
     "DB index is being set",
     "Connection refused",
@@ -30,33 +30,35 @@ _TRANSIENT = (
     "Zero Bytes were transmitted",
     "Resource temporarily unavailable",
 )
-# `scontrol update` passes over a number that it cannot read with this, and exit code 0.
+# `scontrol update` ignores a number that it cannot parse, prints this, and exits with 0.
 _IGNORED_VALUE = r"^scontrol: error: .*(?:[Ii]nvalid|not a valid|out of range)"
 
 
 def failed(done: Completed) -> bool:
-    """Whether a command says by its exit code that it did not do what it was asked."""
+    """Return whether a command reports failure by its exit code."""
     return done.code != 0
 
 
 def ignored_a_value(done: Completed) -> bool:
-    """Whether `scontrol update` succeeded, but left a value out."""
+    """Return whether `scontrol update` succeeded but ignored a value."""
     return re.search(_IGNORED_VALUE, done.stderr, re.MULTILINE) is not None
 
 
 def is_transient(done: Completed) -> bool:
-    """Whether the same request is worth repeating."""
+    """Return whether a command failed with an error that may pass if it is repeated."""
     return failed(done) and any(text in done.stderr for text in _TRANSIENT)
 
 
 def error_for(done: Completed, what: str) -> SlurmError:
-    """The error that a failed command means.
+    """Return the exception for a failed command.
 
     Args:
-        done: the command's answer.
-        what: what was asked, for the message: `requeue job 7`.
+        done: the command's result.
+        what: the request, for the message: `requeue job 7`.
     """
-    said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-    kind = next(kind for texts, kind in _MEANINGS if any(text in done.stderr for text in texts))
-    reason = "; ".join(line.strip() for line in said) or f"exit code {done.code}"
+    lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
+    kind = next(
+        kind for texts, kind in _ERROR_CLASSES if any(text in done.stderr for text in texts)
+    )
+    reason = "; ".join(line.strip() for line in lines) or f"exit code {done.code}"
     return kind(f"{what}: {reason}", stderr=done.stderr)

@@ -1,15 +1,15 @@
-"""Many node names as a hostlist, Slurm's short form; `core.hostlist` reads it."""
+"""Format node names as a hostlist, Slurm's short form; `core.hostlist` expands it."""
 
 import re
 from collections.abc import Iterable
 
 _SHORT = 8
-"""Up to so many names are joined by commas, which is a hostlist as well."""
+"""Up to this many names are joined by commas, which is a valid hostlist too."""
 _NUMBER = re.compile(r"([0-9]+)")
 
 
 def format_hostlist(names: Iterable[str]) -> str:
-    """The hostlist of some names; each once, in natural order."""
+    """Return the hostlist of node names, without duplicates and in natural order."""
     unique = sorted(set(names), key=_natural)
     if len(unique) <= _SHORT:
         return ",".join(unique)

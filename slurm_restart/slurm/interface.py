@@ -1,4 +1,4 @@
-"""What the package asks of Slurm: one port, served by `commands` and by `rpc`."""
+"""The interface to Slurm that the package uses; implemented in `commands` and `pyslurm_backend`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -9,33 +9,33 @@ from slurm_restart.core.job import Job, NodeState
 class Slurm(Protocol):
     """A Slurm cluster.
 
-    Every call has a deadline. All raise SlurmUnavailableError where the controller does not
-    answer, JobNotFoundError for a job that Slurm does not know, and SlurmError otherwise.
+    Every request has a deadline. All raise SlurmUnavailableError if the controller does not
+    answer, JobNotFoundError for a job unknown to Slurm, and SlurmError for other failures.
     """
 
     def cluster_name(self) -> str:
-        """ClusterName of slurm.conf."""
+        """Return ClusterName of slurm.conf."""
 
     def release(self) -> tuple[int, int]:
-        """Release of the commands, such as (22, 5)."""
+        """Return major and minor of the commands' release, such as (22, 5)."""
 
     def job(self, job_id: int) -> Job:
-        """One job with every field."""
+        """Return one job with every field."""
 
     def jobs(self, *, uid: int | None = None) -> tuple[Job, ...]:
-        """All jobs that the controller still holds, the ended ones too (of one user)."""
+        """Return all jobs (of one user) in slurmctld's memory, ended ones included."""
 
     def nodes(self) -> tuple[NodeState, ...]:
-        """All nodes."""
+        """Return all nodes."""
 
     def reservation_nodes(self, name: str) -> tuple[str, ...]:
-        """The nodes of a reservation."""
+        """Return the nodes of a reservation, or of several (`a,b`)."""
 
     def update(self, job_id: int, fields: Mapping[str, str]) -> None:
         """Change fields of a job, in Slurm's spelling: ExcNodeList, NumNodes, StartTime."""
 
     def requeue(self, job_id: int) -> None:
-        """Requeue; a job that is pending already is left as it is, without an error."""
+        """Requeue a job. A job that is already pending is left unchanged, without an error."""
 
     def hold(self, job_id: int) -> None:
         """Hold a pending job."""
@@ -44,10 +44,10 @@ class Slurm(Protocol):
         """Release a held job."""
 
     def cancel(self, job_id: int) -> None:
-        """Cancel; a job that has ended already is no error."""
+        """Cancel a job. A job that has already ended is no error."""
 
     def submit(self, script: str, options: Sequence[str], *, test_only: bool = False) -> str:
-        """Hand the path of a script to sbatch; returns the job id, or sbatch's test answer."""
+        """Submit a script with sbatch; return the job id, or the answer to --test-only."""
 
     def ping(self) -> bool:
-        """Whether the controller answers."""
+        """Return whether the controller answers."""

@@ -1,4 +1,4 @@
-"""Where a batch job's standard output goes: the user's pattern, filled in as Slurm does it."""
+"""Expand the pattern of a batch job's standard output as Slurm does."""
 
 import os.path
 import re
@@ -9,7 +9,7 @@ _MAX_WIDTH = 10
 
 
 def output_path(record: Mapping[str, str], detail: Mapping[str, str]) -> str:
-    """The absolute path; what depends on the node or the step is left as it stands.
+    """Return the absolute path; parts that depend on the node or the step are left unexpanded.
 
     Args:
         record: work directory and job id, as `parse.job_records` gives them.

@@ -1,8 +1,8 @@
-"""Slurm's answers as facts: pure functions over what its commands printed.
+"""Parse what squeue printed about jobs; pure functions.
 
-Job names, comments, paths and more hold whatever a user typed, newlines included. So fields end
-with a mark that is drawn anew for each call and that squeue is given through its environment, which
-other users cannot read: text that was stored before cannot hold it. Nothing of a job is taken from
+Job names, comments, paths and other fields hold any text of a user, newlines included. So each
+field ends with a delimiter that is random for each call and is passed to squeue in its environment,
+which other users cannot read: text that was stored before cannot contain it. Nothing is read from
 `scontrol show job`, whose lines cannot be split safely.
 """
 
@@ -48,7 +48,7 @@ _COLUMNS = {
     "work_dir": "%Z",
     "comment": "%k",
 }
-# What only `squeue -O` has, by names that are the same in all releases, with widths.
+# Fields of `squeue -O` only, by names that are the same in all releases, with their widths.
 _DETAILS = {
     "job_id": "jobid:20",
     "state": "state:20",
@@ -67,53 +67,53 @@ _DETAILS = {
     "std_out": "stdout:4096",
     "admin_comment": "admin_comment:4096",
 }
-_SEEN_BY_BOTH = ("job_id", "state", "submit", "start")
-_NODES_ASKED = re.compile(r"(?:^|,)node=([0-9]+)(?:,|$)")
+_IN_BOTH = ("job_id", "state", "submit", "start")
+_REQUESTED_NODES = re.compile(r"(?:^|,)node=([0-9]+)(?:,|$)")
 
 
-def job_format(mark: str) -> str:
-    """SQUEUE_FORMAT for `job_records`."""
-    return "".join(column + mark for column in _COLUMNS.values())
+def job_format(delimiter: str) -> str:
+    """Return SQUEUE_FORMAT for `job_records`."""
+    return "".join(column + delimiter for column in _COLUMNS.values())
 
 
-def detail_format(mark: str) -> str:
-    """SQUEUE_FORMAT2 for `detail_records`; the mark must not begin with a digit."""
-    return ",".join(column + mark for column in _DETAILS.values())
+def detail_format(delimiter: str) -> str:
+    """Return SQUEUE_FORMAT2 for `detail_records`; `delimiter` must not begin with a digit."""
+    return ",".join(column + delimiter for column in _DETAILS.values())
 
 
-def job_records(text: str, mark: str) -> Sequence[Record]:
-    """The jobs that squeue printed with `job_format`."""
-    return _records(text, mark, tuple(_COLUMNS))
+def job_records(text: str, delimiter: str) -> Sequence[Record]:
+    """Return the jobs that squeue printed with `job_format`."""
+    return _records(text, delimiter, tuple(_COLUMNS))
 
 
-def detail_records(text: str, mark: str) -> Sequence[Record]:
-    """The jobs that squeue printed with `detail_format`."""
+def detail_records(text: str, delimiter: str) -> Sequence[Record]:
+    """Return the jobs that squeue printed with `detail_format`."""
     return [
         {name: value.rstrip(" ") for name, value in record.items()}
-        for record in _records(text, mark, tuple(_DETAILS))
+        for record in _records(text, delimiter, tuple(_DETAILS))
     ]
 
 
-def _records(text: str, mark: str, names: tuple[str, ...]) -> list[dict[str, str]]:
-    fields = text.split(mark)
+def _records(text: str, delimiter: str, names: tuple[str, ...]) -> list[dict[str, str]]:
+    fields = text.split(delimiter)
     if len(fields) % len(names) != 1 or fields.pop().strip():
         raise SlurmError(f"squeue: expected {len(names)} fields a job, got {text[-200:]!r}")
     starts = range(0, len(fields), len(names))
     found = [dict(zip(names, fields[at : at + len(names)], strict=True)) for at in starts]
     for record in found:
-        # The newline that ends a job stands in front of the next one's first field.
+        # The newline that ends a job precedes the first field of the next job.
         record[names[0]] = record[names[0]].removeprefix("\n")
     return found
 
 
 def job_of(records: Iterable[Record], job_id: int) -> Record | None:
-    """The record of one job; an array's or a heterogeneous job's others are passed over."""
-    return next((one for one in records if one["job_id"] == str(job_id)), None)
+    """Return the record of one job; other tasks of an array or parts of a job are skipped."""
+    return next((record for record in records if record["job_id"] == str(job_id)), None)
 
 
 def agree(record: Record, detail: Record, base: Base | None) -> bool:
-    """Whether the answers to calls made side by side show a job at the same moment."""
-    if any(record[name] != detail[name] for name in _SEEN_BY_BOTH):
+    """Return whether the answers to parallel calls show the job at the same moment."""
+    if any(record[name] != detail[name] for name in _IN_BOTH):
         return False
     if base is None:
         return True
@@ -123,10 +123,10 @@ def agree(record: Record, detail: Record, base: Base | None) -> bool:
 
 
 def parse_base(text: str, job_id: int) -> Base | None:
-    """Base state and flags of a job from `squeue --only-job-state --json`; None: it is not there.
+    """Return base state and flags from `squeue --only-job-state --json`; None: no such job.
 
-    `scontrol show job --json` has them too, but with every core of every node of the job: 600 kB
-    for 8 nodes of 256 cores.
+    `scontrol show job --json` has them too, but lists every core of every node: 600 kB for 8 nodes
+    of 256 cores.
     """
     import json  # noqa: PLC0415 - slow to import, and not needed before 24.11
 
@@ -140,15 +140,15 @@ def parse_base(text: str, job_id: int) -> Base | None:
 
 
 def to_job(record: Record, detail: Record | None = None, base: Base | None = None) -> Job:
-    """A job from its records.
+    """Return a job from its records.
 
     Args:
         record: of `job_records`.
-        detail: of `detail_records`; without it what stands only there keeps its default.
-        base: base state and flags, where Slurm tells both.
+        detail: of `detail_records`; without it the fields that only it has keep their defaults.
+        base: base state and flags, if Slurm shows both.
 
     Raises:
-        SlurmError: a value that Slurm makes has another form than in the releases known.
+        SlurmError: a value has another form than in the known releases.
     """
     try:
         job = _job(record, base or parse_state([record["state"]]))
@@ -186,11 +186,11 @@ def _job(record: Record, base: Base) -> Job:
 
 def _with_details(job: Job, record: Record, detail: Record) -> Job:
     code, signal = parse_exit(detail["exit"])
-    asked = _NODES_ASKED.search(detail["tres"]) if job.state is JobState.PENDING else None
+    requested = _REQUESTED_NODES.search(detail["tres"]) if job.state is JobState.PENDING else None
     return replace(
         job,
-        # Once a job has been scheduled, 22.05 goes on showing its former size while it is pending.
-        num_nodes=int(asked[1]) if asked else job.num_nodes,
+        # 22.05 shows the former size of a pending job that was scheduled before.
+        num_nodes=int(requested[1]) if requested else job.num_nodes,
         eligible_time=parse_time(detail["eligible"]),
         preempt_time=parse_time(detail["preempt"]),
         restarts=int(detail["restarts"]),

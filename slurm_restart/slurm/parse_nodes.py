@@ -1,4 +1,4 @@
-"""Slurm's answers about nodes and reservations as facts; no user writes in these."""
+"""Parse scontrol's output on nodes, reservations and the cluster; it holds no text of users."""
 
 import re
 
@@ -15,13 +15,13 @@ _NULL = "(null)"
 
 
 def parse_nodes(text: str) -> tuple[NodeState, ...]:
-    """The nodes that `scontrol show node -o` printed, with times in epoch seconds."""
+    """Return the nodes that `scontrol show node -o` printed, with times in epoch seconds."""
     return tuple(_node(match) for match in _NODE.finditer(text))
 
 
 def _node(match: re.Match[str]) -> NodeState:
     name, features, state, rest = match.groups()
-    # Base state first, then the flags; before 23.02 a silent node's base state could carry a `*`.
+    # Base state first, then the flags; before 23.02 `*` after the base state: not responding.
     base, *flags = state.replace("*", "+NOT_RESPONDING").split("+")
     partitions = _PARTITIONS.search(rest)
     reason = _REASON.search(rest)
@@ -41,7 +41,7 @@ def _names(text: str) -> frozenset[str]:
 
 
 def parse_reservation(text: str) -> str:
-    """The hostlist of the reservation that `scontrol show reservation -o NAME` printed."""
+    """Return the hostlist of the reservation that `scontrol show reservation -o NAME` printed."""
     match = _RESERVATION.search(text)
     if match is None:
         raise SlurmError(f"scontrol: expected a reservation, got {text[:200]!r}")
@@ -49,7 +49,7 @@ def parse_reservation(text: str) -> str:
 
 
 def parse_release(text: str) -> tuple[int, int]:
-    """(22, 5) from what `scontrol --version` printed."""
+    """Return major and minor, such as (22, 5), of what `scontrol --version` printed."""
     match = _RELEASE.search(text)
     if match is None:
         raise SlurmError(f"scontrol: expected a version of Slurm, got {text[:80]!r}")
@@ -57,7 +57,7 @@ def parse_release(text: str) -> tuple[int, int]:
 
 
 def parse_cluster_name(text: str) -> str:
-    """ClusterName from what `scontrol show config` printed."""
+    """Return ClusterName of what `scontrol show config` printed."""
     match = _CLUSTER_NAME.search(text)
     if match is None:
         raise SlurmError("scontrol show config: no ClusterName")

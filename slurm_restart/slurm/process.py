@@ -1,4 +1,4 @@
-"""The one door to other programs: a list of arguments, a deadline, no shell, the full answer.
+"""Run other programs: a list of arguments, a deadline, no shell, the full output.
 
 The hook is a fresh process that imports this module, so it imports little.
 """
@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from slurm_restart.errors import SlurmError, SlurmUnavailableError
 
 _REAP_TIMEOUT = 1.0
-"""Seconds that a killed child may take to vanish; one that hangs in the kernel is left behind."""
+"""Seconds to wait for a killed child; a child that hangs in the kernel is abandoned."""
 
 
 @dataclass(frozen=True)
 class Completed:
-    """What a program answered; `code` is its exit status, negative for a signal."""
+    """The result of a program; `code` is its exit status, negative for a signal."""
 
     code: int
     stdout: str
@@ -28,7 +28,7 @@ class Completed:
 
 @dataclass(frozen=True)
 class Call:
-    """A program with its arguments, its whole environment (None: ours), and its input."""
+    """A program with its arguments, its whole environment (None: inherited), and its input."""
 
     args: Sequence[str]
     env: Mapping[str, str] | None = None
@@ -36,7 +36,7 @@ class Call:
 
     @property
     def name(self) -> str:
-        """What the program is asked, without its many arguments: `scontrol show job`."""
+        """The program and its first words, for messages: `scontrol show job`."""
         words = [arg for arg in self.args[1:] if arg.isalpha()][:2]
         return " ".join([os.path.basename(self.args[0]), *words])  # noqa: PTH119 - cheap to import
 
@@ -53,26 +53,26 @@ def run(
 
 
 def run_all(calls: Sequence[Call], *, timeout: float) -> tuple[Completed, ...]:
-    """Run programs side by side, each in a process group of its own, and collect their answers.
+    """Run programs in parallel, each in its own process group, and return their results.
 
-    No program outlives this call, however it ends.
+    No program outlives this call, even if it raises.
 
     Args:
-        calls: what to run.
+        calls: the programs.
         timeout: seconds for all of them together.
 
     Raises:
-        SlurmUnavailableError: one of them did not end in time.
-        SlurmError: one of them could not be started.
+        SlurmUnavailableError: a program did not end in time.
+        SlurmError: a program could not be started.
     """
     if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
-        # Inherited so, it would make every exit code 0.
+        # If ignored, which is inherited, every exit code would be read as 0.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     deadline = time.monotonic() + timeout
     children: list[subprocess.Popen[bytes]] = []
     try:
         for call in calls:
-            children.append(_start(call))  # noqa: PERF401 - `finally` needs those that did start
+            children.append(_start(call))  # noqa: PERF401 - `finally` ends those that were started
         return tuple(
             _collect(child, call, deadline, timeout)
             for child, call in zip(children, calls, strict=True)
@@ -93,7 +93,7 @@ def _start(call: Call) -> subprocess.Popen[bytes]:
             process_group=0,
         )
     except (OSError, ValueError) as error:
-        # ValueError: a null byte, which no argument can carry.
+        # ValueError: a null byte in an argument.
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise SlurmError(f"{call.args[0]}: cannot be run: {reason}") from error
 
@@ -110,7 +110,7 @@ def _collect(
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """Kill what still runs in the child's group; its pipes are not read any more."""
+    """Kill the child's process group if the child still runs, and close the pipes."""
     if child.poll() is None:
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Single values as Slurm prints them: states, reasons, exit codes, times."""
+"""Parse single values as Slurm prints them: states, reasons, exit codes, times."""
 
 import re
 from collections.abc import Iterable
@@ -8,12 +8,12 @@ from slurm_restart.errors import SlurmError
 
 Base = tuple[JobState | None, frozenset[JobFlag]]
 
-_NOTHING = frozenset({"", "(null)", "N/A", "n/a", "None", "NONE", "Unknown"})
+_NO_VALUE = frozenset({"", "(null)", "N/A", "n/a", "None", "NONE", "Unknown"})
 _DURATION = re.compile(r"(?:[0-9]+-)?[0-9]+(?::[0-9]+){0,2}")
 
 _STATES = {state.value: state for state in JobState}
 _FLAGS = {flag.value: flag for flag in JobFlag}
-# squeue prints a state flag in place of the base state; these go with one base state only.
+# squeue prints a state flag instead of the base state; each of these implies one base state.
 _BASE_OF_FLAG = {
     "CONFIGURING": JobState.RUNNING,
     "RESIZING": JobState.RUNNING,
@@ -27,38 +27,38 @@ _BASE_OF_FLAG = {
 }
 
 
-def parse_state(words: Iterable[str]) -> Base:
-    """Base state and flags from Slurm's words for them.
+def parse_state(names: Iterable[str]) -> Base:
+    """Return base state and flags from Slurm's names of them.
 
-    None for a base state that is not shown, or is of a release newer than this package.
+    The base state is None if it is not shown, or unknown to this package.
     """
-    words = tuple(words)
+    names = tuple(names)
     bases = [
-        states[word] for states in (_STATES, _BASE_OF_FLAG) for word in words if word in states
+        states[name] for states in (_STATES, _BASE_OF_FLAG) for name in names if name in states
     ]
     return (bases[0] if bases else None), frozenset(
-        _FLAGS[word] for word in words if word in _FLAGS
+        _FLAGS[name] for name in names if name in _FLAGS
     )
 
 
 def parse_reason(text: str) -> str:
-    """A reason as Slurm names it.
+    """Return a reason as scontrol prints it.
 
-    squeue shows blanks where Slurm's names, and scontrol, have underscores, and from 24.11 on the
-    signal behind the name: `RaisedSignal:9(Killed)`.
+    squeue prints blanks for underscores, and from 24.11 on the signal after the name:
+    `RaisedSignal:9(Killed)`.
     """
     name = text.replace(" ", "_")
     return "RaisedSignal" if name.startswith("RaisedSignal:") else name
 
 
 def parse_exit(text: str) -> tuple[int, int]:
-    """Exit code and signal from `CODE:SIGNAL`, or from the wait status that 22.05 prints."""
+    """Return exit code and signal of `CODE:SIGNAL`, or of the wait status that 22.05 prints."""
     code, colon, signal = text.partition(":")
     return (int(code), int(signal)) if colon else (int(code) >> 8 & 0xFF, int(code) & 0x7F)
 
 
 def parse_duration(text: str) -> int | None:
-    """Seconds from `[D-][[HH:]MM:]SS`; None: no limit, or not known."""
+    """Return the seconds of `[D-][[HH:]MM:]SS`; None: no limit, or not known."""
     if not _DURATION.fullmatch(text):
         return None
     days, _, clock = text.rpartition("-")
@@ -69,17 +69,17 @@ def parse_duration(text: str) -> int | None:
 
 
 def parse_text(value: str) -> str | None:
-    """The text; None for the words that Slurm has for nothing."""
-    return None if value in _NOTHING else value
+    """Return the text; None for Slurm's placeholders of a missing value."""
+    return None if value in _NO_VALUE else value
 
 
 def parse_time(value: str) -> int | None:
-    """Epoch seconds; None: no such time.
+    """Return epoch seconds; None: no such time.
 
     Raises:
-        SlurmError: a time in another form, as without SLURM_TIME_FORMAT=%s.
+        SlurmError: the time has another form, as without SLURM_TIME_FORMAT=%s.
     """
-    if value in _NOTHING:
+    if value in _NO_VALUE:
         return None
     if not value.isdecimal():
         raise SlurmError(f"squeue: expected a time in epoch seconds, got {value[:40]!r}")

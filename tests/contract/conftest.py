@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from contrib.testing.dev_cluster import DEAD_NODE_NOTICED, DevCluster, missing
-from slurm_restart.slurm.backend import COMMANDS, RPC, rpc_obstacle
+from slurm_restart.slurm.choose_backend import COMMANDS, PYSLURM, pyslurm_obstacle
 from slurm_restart.slurm.commands import Commands
 from slurm_restart.slurm.interface import Slurm
-from slurm_restart.slurm.rpc import Rpc
+from slurm_restart.slurm.pyslurm_backend import PyslurmBackend
 
 PREFIX = Path(os.environ["CSX_SLURM_PREFIX"]) if "CSX_SLURM_PREFIX" in os.environ else None
 
@@ -31,7 +31,7 @@ def booted() -> Iterator[DevCluster]:
 
 @pytest.fixture
 def cluster(booted: DevCluster) -> Iterator[DevCluster]:
-    """The cluster, idle and whole before and after."""
+    """The cluster, idle and without faults before and after each test."""
     yield booted
     booted.mend()
 
@@ -41,28 +41,28 @@ def commands(booted: DevCluster) -> Commands:
     return Commands(booted.bin_dir, booted.conf, timeout=20)
 
 
-@pytest.fixture(scope="session", params=[COMMANDS, RPC])
+@pytest.fixture(scope="session", params=[COMMANDS, PYSLURM])
 def backend(request: pytest.FixtureRequest, commands: Commands) -> str:
-    if request.param == RPC and (obstacle := rpc_obstacle(commands)):
+    if request.param == PYSLURM and (obstacle := pyslurm_obstacle(commands)):
         pytest.skip(obstacle)
     return request.param
 
 
 @pytest.fixture(scope="session")
 def make(backend: str, booted: DevCluster) -> Iterator[Callable[[float], Slurm]]:
-    """Makes the back end with a deadline in seconds."""
-    made: list[Rpc] = []
+    """Return a function that makes the back end with a deadline in seconds."""
+    made: list[PyslurmBackend] = []
 
     def build(timeout: float) -> Slurm:
-        commands = Commands(booted.bin_dir, booted.conf, timeout)
         if backend == COMMANDS:
-            return commands
-        made.append(Rpc(commands, booted.conf, timeout))
+            return Commands(booted.bin_dir, booted.conf, timeout)
+        # A fall-back to the commands must fail the test.
+        made.append(PyslurmBackend(booted.bin_dir, booted.conf, timeout, report=pytest.fail))
         return made[-1]
 
     yield build
-    for one in made:
-        one.close()
+    for slurm in made:
+        slurm.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""How Slurm's commands are called, with stand-ins that record their arguments and environment."""
+"""Running Slurm's commands; stand-ins record their arguments and environment."""
 
 import json
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from slurm_restart.errors import JobNotFoundError, SlurmError, SlurmUnavailableE
 from slurm_restart.slurm.commands import Commands
 
 RECORDED = Path(__file__).parent / "recorded"
-MARK = "~0123456789abcdef~"
+DELIMITER = "~0123456789abcdef~"
 STAND_IN = """#!/usr/bin/python3 -I
 import json, os, pathlib, sys
 here = pathlib.Path(__file__).parent
@@ -56,8 +56,10 @@ class FakeSlurm:
     def calls(self) -> list[dict[str, object]]:
         return [json.loads(line) for line in (self.directory / "calls").read_text().splitlines()]
 
-    def commands(self, timeout: float = 20, tell: Callable[[str], None] | None = None) -> Commands:
-        return Commands(self.directory, "/etc/slurm.conf", timeout, tell=tell)
+    def commands(
+        self, timeout: float = 20, report: Callable[[str], None] | None = None
+    ) -> Commands:
+        return Commands(self.directory, "/etc/slurm.conf", timeout, report=report)
 
 
 @pytest.fixture
@@ -85,19 +87,19 @@ def test_the_environment_is_small_and_fixed(
     assert env == expected
 
 
-def test_a_job_is_read_by_two_calls_with_a_secret_mark(fake: FakeSlurm) -> None:
+def test_a_job_is_read_by_two_calls_with_a_secret_delimiter(fake: FakeSlurm) -> None:
     fake.recorded("running-hostile")
     slurm = fake.commands()
     assert slurm.job(1).state is JobState.RUNNING
-    marks = set()
+    delimiters = set()
     for call in fake.calls[1:]:
         env = call["env"]
         assert isinstance(env, dict)
         text = env.get("SQUEUE_FORMAT") or env.get("SQUEUE_FORMAT2")
-        marks.add(text.split("~")[1])
+        delimiters.add(text.split("~")[1])
         assert call["args"] == ["-h", "-a", "-t", "all", "--noconvert", "-j", "1"]
-    assert len(marks) == 1
-    assert len(marks.pop()) == 16
+    assert len(delimiters) == 1
+    assert len(delimiters.pop()) == 16
     slurm.job(1)
     assert len(fake.calls) == 5  # the version is asked for once
 
@@ -108,11 +110,11 @@ def test_another_job_than_asked_for_is_no_answer(fake: FakeSlurm) -> None:
         fake.commands().job(9)
 
 
-def test_answers_that_do_not_agree_are_asked_for_again(fake: FakeSlurm) -> None:
+def test_answers_that_do_not_agree_are_requested_again(fake: FakeSlurm) -> None:
     fake.recorded("running-hostile")
     text = (fake.directory / "SQUEUE_FORMAT2").read_text()
     (fake.directory / "SQUEUE_FORMAT2").write_text(text.replace("RUNNING  ", "PENDING  ", 1))
-    with pytest.raises(SlurmError, match="changes faster"):
+    with pytest.raises(SlurmError, match="its state changed during each of 4 attempts"):
         fake.commands().job(1)
     assert len(fake.calls) == 1 + 2 * 4
 
@@ -121,7 +123,7 @@ BUSY = (1, "", "Job update not available right now, the DB index is being set, t
 RESET = (1, "", "Connection reset by peer for job 7")
 
 
-def test_passing_trouble_is_tried_again(fake: FakeSlurm) -> None:
+def test_a_transient_error_is_tried_again(fake: FakeSlurm) -> None:
     fake.answer(
         {"scontrol update": [BUSY, RESET, (0, "", "")], "scontrol requeue": [RESET, (0, "", "")]}
     )
@@ -159,11 +161,11 @@ def test_submission_has_the_callers_environment_and_is_tried_once(
 ) -> None:
     monkeypatch.setenv("SBATCH_PARTITION", "gpu")
     monkeypatch.setenv("SLURM_TIME_FORMAT", "standard")
-    said: list[str] = []
+    lines: list[str] = []
     fake.answer({"sbatch": [(0, "welcome\n123;alps\n", "sbatch: your quota is low\n"), RESET]})
-    slurm = fake.commands(tell=said.append)
+    slurm = fake.commands(report=lines.append)
     assert slurm.submit("job.sh", ["-N2", "--comment=a b"]) == "123"
-    assert said == ["sbatch: your quota is low"]
+    assert lines == ["sbatch: your quota is low"]
     (call,) = fake.calls
     assert call["args"] == ["--parsable", "-N2", "--comment=a b", "job.sh"]
     env = call["env"]

@@ -1,4 +1,8 @@
-"""pyslurm's objects as facts, and requests to Slurm by name; runs in the child of `rpc`."""
+"""Answer requests with pyslurm, and convert its objects; runs in the child of `pyslurm_backend`.
+
+The attributes are those of pyslurm 25.11.2. With a release that lacks one, `pyslurm_backend` uses
+Slurm's commands.
+"""
 
 from typing import Any
 
@@ -7,17 +11,19 @@ from slurm_restart.core.job import Job, JobState, NodeState
 from slurm_restart.slurm.values import parse_reason, parse_state
 
 
-def ask(question: str, argument: Any) -> Any:
-    """Carry out one request.
+def answer(question: str, argument: Any) -> Any:
+    """Return the answer to a request.
+
+    Args:
+        question: `jobs`, `nodes` or `ping`.
+        argument: for `jobs`: uid of the user whose jobs are wanted; None: all jobs.
 
     Raises:
-        pyslurm.RPCError: Slurm refused it, or did not answer.
+        pyslurm.RPCError: the controller refused the request, or did not answer.
     """
     import pyslurm  # noqa: PLC0415 - an extra; loads libslurm
 
     match question:
-        case "cluster_name":
-            return pyslurm.slurmctld.Config.load().cluster_name
         case "ping":
             return pyslurm.slurmctld.ping_primary().is_responding
         case "jobs":
@@ -25,17 +31,14 @@ def ask(question: str, argument: Any) -> Any:
             return tuple(job for job in found if argument in (None, job.uid))
         case "nodes":
             return tuple(map(to_node, pyslurm.Nodes.load().values()))
-        case "requeue" | "hold" | "release":
-            # hold() without a mode: hold(mode="user") crashes the process.
-            return getattr(pyslurm.Job(argument), question)()
         case _:
             raise ValueError(question)
 
 
 def to_job(shown: Any) -> Job:
-    """A job without its exit code, which pyslurm shows less 128 where it is more than that.
+    """Convert a `pyslurm.Job`, except for its exit code: pyslurm subtracts 128 from it above 128.
 
-    `state` is None while COMPLETING, since pyslurm shows the flag only.
+    `state` is None while COMPLETING, because pyslurm shows only the flag.
     """
     state, flags = parse_state([shown.state])
     ended = state is None or state.is_final
@@ -51,7 +54,7 @@ def to_job(shown: Any) -> Job:
         submit_time=shown.submit_time,
         eligible_time=shown.eligible_time,
         start_time=shown.start_time,
-        # Before the end it is a guess: a year ahead where there is no limit.
+        # Before the end this is an estimate: a year ahead where there is no limit.
         end_time=shown.end_time if ended or (limit and state is JobState.RUNNING) else None,
         preempt_time=shown.preempt_time,
         time_limit=None if limit is None else limit * 60,
@@ -73,7 +76,7 @@ def to_job(shown: Any) -> Job:
 
 
 def to_node(shown: Any) -> NodeState:
-    """A node."""
+    """Convert a `pyslurm.Node`."""
     base, *flags = shown.state.split("+")
     return NodeState(
         name=shown.name,
