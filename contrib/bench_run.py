@@ -152,7 +152,7 @@ def decide(count: int) -> dict[str, object]:
             subprocess.run([*command, str(cluster.site)], env=env, check=True, **identity)
             if not cluster.ends(job_id):
                 raise SystemExit(f"bench: nothing was decided: {cluster.hook_log()}")
-            # In observe mode the verdict is the one thing that is written.
+            # In observe mode only the decision is written.
             taken.append((journal.stat().st_mtime_ns - begun) / 1e9)
     return {"decide": summary(taken)}
 

@@ -152,11 +152,11 @@ def run_with_faults(cluster: ManagedCluster) -> bool:
     print(cluster.run("csx-restart", "explain", str(job_id)))
     identical = final.exists() and same_weights(final, reference)
     state = cluster.state(job_id)
-    verdict = "identical to" if identical else "NOT identical to"
+    comparison = "identical to" if identical else "NOT identical to"
     say(
         "proof",
         f"job {job_id} {state}, {len(cluster.ends(job_id)) - 1} restarts, final weights "
-        f"{verdict} those of the undisturbed run, bit for bit",
+        f"{comparison} those of the undisturbed run, bit for bit",
     )
     return identical and state == "COMPLETED"
 

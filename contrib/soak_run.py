@@ -1,4 +1,4 @@
-"""What contrib/soak does: runs, several at a time, a random fault each, and a verdict on all."""
+"""What contrib/soak does: runs, several at a time, a random fault each, and a summary of all."""
 
 import argparse
 import json
@@ -104,7 +104,7 @@ class Soak:
             try:
                 run.live()
                 run.wrong += check(run, self._reference)
-            except Exception as error:  # noqa: BLE001 - a verdict like any other: it is wrong
+            except Exception as error:  # noqa: BLE001 - counted as a wrong run
                 where = traceback.extract_tb(error.__traceback__)[-1]
                 run.wrong.append(f"{type(error).__name__} in {where.name}: {error}")
             self._tell(run)
@@ -136,7 +136,7 @@ class Soak:
 
 
 def summary(runs: Sequence[Run], cluster: SoakCluster, seed: int) -> dict[str, Any]:
-    """The verdict, for machines."""
+    """Return the results for machines."""
     table = {}
     for name in FAULTS:
         mine = [run for run in runs if run.name == name]
@@ -159,19 +159,19 @@ def summary(runs: Sequence[Run], cluster: SoakCluster, seed: int) -> dict[str, A
     }
 
 
-def show(verdict: dict[str, Any]) -> None:
-    """The verdict, for people."""
+def show(results: dict[str, Any]) -> None:
+    """Print the results for people."""
     columns = ("runs", "restarts", "by_sweep", "seconds", "wrong")
     print(f"\n{'fault':<28}" + "".join(f"{name:>10}" for name in columns))
-    for name, row in verdict["faults"].items():
+    for name, row in results["faults"].items():
         print(f"{name:<28}" + "".join(f"{row[column]:>10}" for column in columns))
-    for text in verdict["failed_sweeps"]:
+    for text in results["failed_sweeps"]:
         print(f"a sweep failed: {text}")
-    for name, texts in verdict["wrong"].items():
+    for name, texts in results["wrong"].items():
         print(f"{name}: {'; '.join(texts)}")
-    wrong = len(verdict["wrong"])
+    wrong = len(results["wrong"])
     print(
-        f"{verdict['runs']} runs, seed {verdict['seed']}: "
+        f"{results['runs']} runs, seed {results['seed']}: "
         + (f"{wrong} wrong" if wrong else "none lost, none requeued twice, none restarted in vain, "
            "no dependent stranded, no process left")
     )  # fmt: skip
@@ -186,7 +186,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--nodes", type=int, default=8, help="nodes of the cluster (default 8)")
     parser.add_argument("--fault", action="append", choices=FAULTS, help="only this one (again)")
     parser.add_argument("--keep", type=Path, help="where logs of runs that went wrong are put")
-    parser.add_argument("--json", action="store_true", help="the verdict as JSON")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
     return parser.parse_args()
 
 
@@ -200,12 +200,12 @@ def main() -> int:
     with SoakCluster(args.nodes) as cluster:
         runs = draw_runs(cluster, args.n, args.seed, args.fault or list(FAULTS))
         out = sys.stderr if args.json else sys.stdout
-        told = f"{args.n} runs, seed {args.seed}, {args.parallel} at a time on {args.nodes} nodes"
-        print(told, file=out, flush=True)
+        title = f"{args.n} runs, seed {args.seed}, {args.parallel} at a time on {args.nodes} nodes"
+        print(title, file=out, flush=True)
         Soak(cluster, runs, keep=args.keep, out=out).live(args.parallel)
-        verdict = summary(runs, cluster, args.seed)
-    print(json.dumps(verdict, indent=2)) if args.json else show(verdict)
-    return 1 if verdict["wrong"] or verdict["failed_sweeps"] else 0
+        results = summary(runs, cluster, args.seed)
+    print(json.dumps(results, indent=2)) if args.json else show(results)
+    return 1 if results["wrong"] or results["failed_sweeps"] else 0
 
 
 if __name__ == "__main__":
