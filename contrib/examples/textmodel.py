@@ -1,8 +1,9 @@
 """A small language model over bytes, in numpy: real training that is the same bit for bit.
 
-The gradient of a step is summed over a fixed number of micro-batches in a fixed order, no matter which
-rank computed them, and the data of a step depend on nothing but the seed and the step. So the
-weights after a step are the same with one rank or with four, killed and resumed or never disturbed.
+The gradient of a step is summed over a fixed number of micro-batches in a fixed order, no matter
+which rank computed them, and the data of a step depend on nothing but the seed and the step. So
+the weights after a step are the same with one rank or with four, killed and resumed or never
+disturbed.
 """
 
 import os
