@@ -1,29 +1,30 @@
-"""Only so many hooks think at the same time, in whatever way they end."""
+"""Only so many hooks run at the same time, and each slot is released however its holder ends."""
 
 import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from slurm_restart.control import concurrency
 from slurm_restart.control.concurrency import take_slot
 from slurm_restart.errors import StateError
+from tests.unit.control.conftest import Clock
 
 HOLDER = """
-import sys, time
+import sys
 from pathlib import Path
 from slurm_restart.control.concurrency import take_slot
-slot = take_slot(Path(sys.argv[1]), count=int(sys.argv[2]), timeout=10)
+slot = take_slot(Path(sys.argv[1]), count=int(sys.argv[2]), timeout=300)
 print("got" if slot is not None else "none", flush=True)
 sys.stdin.read()
 """
 
 
 def hold(folder: Path, count: int) -> subprocess.Popen[str]:
-    """Another process that holds a place until its stdin is closed, or it dies."""
+    """Another process that holds a slot until its stdin is closed, or it is killed."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(folder), str(count)],
         stdin=subprocess.PIPE,
@@ -36,10 +37,10 @@ def hold(folder: Path, count: int) -> subprocess.Popen[str]:
 
 
 def end(process: subprocess.Popen[str]) -> None:
-    process.communicate(timeout=30)
+    process.communicate(timeout=300)
 
 
-def test_there_are_so_many_places(tmp_path: Path) -> None:
+def test_there_are_as_many_slots_as_set(tmp_path: Path) -> None:
     held = [take_slot(tmp_path, count=3, timeout=0) for _ in range(3)]
     assert None not in held
     assert len(set(held)) == 3
@@ -50,25 +51,25 @@ def test_there_are_so_many_places(tmp_path: Path) -> None:
     assert take_slot(tmp_path, count=3, timeout=0) is not None
 
 
-def test_other_processes_count(tmp_path: Path) -> None:
+def test_slots_of_other_processes_count(tmp_path: Path) -> None:
     others = [hold(tmp_path, 2), hold(tmp_path, 2)]
     assert take_slot(tmp_path, count=2, timeout=0.1) is None
     end(others[0])
-    assert take_slot(tmp_path, count=2, timeout=10) is not None
+    assert take_slot(tmp_path, count=2, timeout=300) is not None
     end(others[1])
 
 
-def test_a_killed_process_gives_its_place_back(tmp_path: Path) -> None:
+def test_the_slot_of_a_killed_process_is_released(tmp_path: Path) -> None:
     other = hold(tmp_path, 1)
     assert take_slot(tmp_path, count=1, timeout=0) is None
     other.send_signal(signal.SIGKILL)
-    other.wait(30)
-    slot = take_slot(tmp_path, count=1, timeout=10)
+    other.wait(300)
+    slot = take_slot(tmp_path, count=1, timeout=300)
     assert slot is not None
     end(other)
 
 
-def test_a_place_that_becomes_free_is_taken_at_once(tmp_path: Path) -> None:
+def test_a_slot_that_becomes_free_is_taken(tmp_path: Path) -> None:
     first = hold(tmp_path, 1)
     waiting = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(tmp_path), "1"],
@@ -82,30 +83,32 @@ def test_a_place_that_becomes_free_is_taken_at_once(tmp_path: Path) -> None:
     end(waiting)
 
 
-def test_nobody_waits_longer_than_asked(tmp_path: Path) -> None:
+def test_a_wait_ends_after_its_timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     slot = take_slot(tmp_path, count=1, timeout=0)
-    began = time.monotonic()
-    assert take_slot(tmp_path, count=1, timeout=0.2) is None
-    assert 0.2 <= time.monotonic() - began < 5
+    clock = Clock()
+    began = clock.now
+    monkeypatch.setattr(concurrency, "time", clock)
+    assert take_slot(tmp_path, count=1, timeout=20) is None
+    assert 20 <= clock.now - began < 20.2
     assert slot is not None
 
 
-def test_a_child_of_the_holder_does_not_inherit_the_place(tmp_path: Path) -> None:
+def test_a_child_of_the_holder_does_not_inherit_the_slot(tmp_path: Path) -> None:
     slot = take_slot(tmp_path, count=1, timeout=0)
     assert slot is not None
     child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, close_fds=False)
     os.close(slot)
     assert take_slot(tmp_path, count=1, timeout=0) is not None
-    child.communicate(timeout=30)
+    child.communicate(timeout=300)
 
 
-def test_a_folder_that_cannot_be_made_is_an_error_with_its_name(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_made_is_an_error_with_its_name(tmp_path: Path) -> None:
     (tmp_path / "slots").write_text("a file")
     with pytest.raises(StateError, match="slots"):
         take_slot(tmp_path, count=1, timeout=0)
 
 
-def test_a_link_in_a_places_place_is_not_followed(tmp_path: Path) -> None:
+def test_a_symbolic_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "slots").mkdir()
     (tmp_path / "slots" / "0").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(StateError):

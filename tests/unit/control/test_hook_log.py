@@ -1,4 +1,4 @@
-"""The trace never raises, and where it cannot write its log, syslog has it."""
+"""The log never raises, and syslog has each line that the log file does not take."""
 
 import syslog
 from pathlib import Path
@@ -12,7 +12,7 @@ from slurm_restart.control.hook_log import MAX_LINE, HookLog
 
 
 class Syslog:
-    """What has reached syslog."""
+    """A fake of syslog that keeps its lines."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.lines: list[str] = []
@@ -29,7 +29,7 @@ def lines_of(folder: Path) -> list[str]:
     return (folder / "csx-epilog.log").read_text().splitlines()
 
 
-def test_a_line_an_event_with_time_and_job(tmp_path: Path) -> None:
+def test_each_event_is_one_line_with_time_and_job(tmp_path: Path) -> None:
     HookLog(tmp_path, "7")("one")
     HookLog(tmp_path, "8")("two")
     assert [line.partition(" ")[2] for line in lines_of(tmp_path)] == ["job 7: one", "job 8: two"]
@@ -45,7 +45,7 @@ def test_a_line_an_event_with_time_and_job(tmp_path: Path) -> None:
         ("\udcff", "x", "job ?: x"),
     ],
 )
-def test_nobody_forges_a_line(tmp_path: Path, job: str, text: str, line: str) -> None:
+def test_a_text_cannot_forge_a_line(tmp_path: Path, job: str, text: str, line: str) -> None:
     HookLog(tmp_path, job)(text)
     [written] = lines_of(tmp_path)
     assert written.partition(" ")[2] == line
@@ -58,11 +58,11 @@ def test_a_line_is_cut(tmp_path: Path) -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(job=st.text(max_size=20), text=st.text(max_size=50))
-def test_it_never_raises(tmp_path: Path, job: str, text: str) -> None:
+def test_the_log_never_raises(tmp_path: Path, job: str, text: str) -> None:
     HookLog(tmp_path, job)(text)
 
 
-def test_syslog_has_what_no_log_takes(tmp_path: Path, sys_log: Syslog) -> None:
+def test_a_line_that_cannot_be_written_goes_to_syslog(tmp_path: Path, sys_log: Syslog) -> None:
     (tmp_path / "csx-epilog.log").mkdir()
     HookLog(tmp_path, "7")("lost?")
     HookLog(tmp_path / "none", "8")("and this")
