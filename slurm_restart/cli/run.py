@@ -1,4 +1,4 @@
-"""`csx-restart run`: supervise one attempt of a run; the batch script becomes this command."""
+"""`csx-restart run`: supervise one attempt of a run; the batch script ends in this command."""
 
 import os
 from pathlib import Path
@@ -14,18 +14,18 @@ from slurm_restart.supervise import reaper
     "--run-dir",
     type=click.Path(path_type=Path, resolve_path=False),
     required=True,
-    help="The run directory that csx-sbatch made.",
+    help="The run directory that csx-sbatch created.",
 )
 def command(run_dir: Path) -> NoReturn:
-    """Start the trainer from the right checkpoint, watch it, and say what happened.
+    """Start the trainer from the right checkpoint, monitor it, and record how it ended.
 
-    It is started by the batch script, and exits with the trainer's exit code (128 + N for signal
-    N).
+    The batch script calls this command. The exit code is the trainer's, or 128 + N if signal N
+    ended it.
     """
-    # Forked before anything else is loaded: it stays small.
-    guard = reaper.start()
+    # Forked before any other import, so that the reaper stays small.
+    process = reaper.start()
     from slurm_restart.supervise.supervisor import Supervisor, job_context  # noqa: PLC0415
 
-    code = Supervisor(run_dir.absolute(), guard, job_context()).run()
-    # A thread may hang with a file system or Slurm, and would be waited for.
+    code = Supervisor(run_dir.absolute(), process, job_context()).run()
+    # A normal exit would wait for threads that hang on a file system or on Slurm.
     os._exit(code)

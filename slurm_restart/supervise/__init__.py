@@ -1,1 +1,1 @@
-"""In the job, on the batch host: start the trainer, watch it, say what happened."""
+"""Code that runs in the job on the batch host: start the trainer, monitor it, record its end."""

@@ -1,4 +1,4 @@
-"""Put an end into words: the record, the digest's values, and the job's exit code."""
+"""The result of an attempt: its end record, its self-report and the exit code of the job."""
 
 import errno
 import re
@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from slurm_restart.core.attribution import Attribution
-from slurm_restart.core.category import Category, Confidence
+from slurm_restart.core.category import TREATMENTS, Category, Confidence, Restart
 from slurm_restart.errors import CsxError
 from slurm_restart.slurm.hostlist import format_hostlist
-from slurm_restart.supervise.prepare_attempt import Prepared
+from slurm_restart.supervise.prepare_attempt import PreparedAttempt
 from slurm_restart.supervise.trainer_end import (
     StopReason,
     TrainerEnd,
     attribute_trainer_end,
     explain,
     fingerprint,
-    recoverable,
 )
 from slurm_restart.trainer.attempt_records import AttemptEnd, AttemptStart, RootCauseLine
 from slurm_restart.trainer.plan import RunPlan
@@ -33,10 +32,10 @@ _RULE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AttemptResult:
-    """All that there is to say of an end."""
+    """How an attempt ended, for the records, the job's Comment and Slurm."""
 
     exit_code: int
-    """Of the job."""
+    """Exit code of the job."""
     stop: StopReason | None
     attempt: AttemptDir | None
     start: AttemptStart | None
@@ -45,13 +44,13 @@ class AttemptResult:
 
     @property
     def is_final(self) -> bool:
-        """Whether this word alone keeps the job from being restarted in vain."""
+        """Whether a restart cannot help: if this report is lost, the hook may restart the job."""
         category = self.attribution.category
-        return category is not Category.COMPLETED and not recoverable(category)
+        return category is not Category.COMPLETED and not is_recoverable(category)
 
     @property
     def self_report(self) -> Mapping[str, Any]:
-        """The digest's values."""
+        """Values for the supervisor's fields of the comment record."""
         end, attribution = self.end, self.attribution
         nodes = format_hostlist(attribution.names) if attribution.names else ""
         return {
@@ -67,48 +66,48 @@ class AttemptResult:
 
 def attempt_result(
     plan: RunPlan,
-    prepared: Prepared,
-    ending: TrainerEnd,
+    prepared: PreparedAttempt,
+    trainer_end: TrainerEnd,
     *,
     step: int | None,
     now: float,
     job_ids: Mapping[str, Sequence[str]] | None = None,
 ) -> AttemptResult:
-    """The end of an attempt.
+    """Return the result of an attempt whose trainer was started.
 
     Args:
         plan: the phase.
         prepared: the attempt.
-        ending: how its trainer ended.
-        step: the newest complete checkpoint of the run; None: there is none.
+        trainer_end: how its trainer ended.
+        step: step of the newest complete checkpoint of the run; None: there is none.
         now: epoch seconds.
-        job_ids: the CSX cluster's jobs, by `compile` and `execute`.
+        job_ids: ids of the CSX cluster's jobs, by `compile` and `execute`.
     """
-    start, attribution = prepared.start, attribute_trainer_end(ending)
+    start, attribution = prepared.start, attribute_trainer_end(trainer_end)
     cause, ids = attribution.root_cause, job_ids or {}
     end = AttemptEnd(
         attempt=start.attempt,
         at=now,
         category=attribution.category.value,
         rule=attribution.rule,
-        reason=explain(ending, attribution),
+        reason=explain(trainer_end, attribution),
         confidence=attribution.confidence.value,
-        exit_code=ending.exit_code,
-        signal=ending.signal,
+        exit_code=trainer_end.exit_code,
+        signal=trainer_end.signal,
         root_cause=None
         if cause is None
         else RootCauseLine(line=cause.line, text=cause.text, file=str(prepared.attempt.output)),
         root=None if cause is None else fingerprint(cause.text),
         blamed_nodes=attribution.names,
         step=step,
-        progress=_progress(plan, start, step),
-        recoverable=recoverable(attribution.category),
+        progress=_made_progress(plan, start, step),
+        recoverable=is_recoverable(attribution.category),
         compile_job_ids=tuple(ids.get("compile", ())),
         execute_job_ids=tuple(ids.get("execute", ())),
     )
     return AttemptResult(
-        exit_code=ending.job_exit_code,
-        stop=ending.stop,
+        exit_code=trainer_end.job_exit_code,
+        stop=trainer_end.stop,
         attempt=prepared.attempt,
         start=start,
         end=end,
@@ -116,16 +115,27 @@ def attempt_result(
     )
 
 
-def _progress(plan: RunPlan, start: AttemptStart, step: int | None) -> bool:
+def is_recoverable(category: Category) -> bool:
+    """Return whether a restart can help."""
+    return TREATMENTS[category].restart is not Restart.NO
+
+
+def _made_progress(plan: RunPlan, start: AttemptStart, step: int | None) -> bool:
     if plan.mode.is_evaluation or start.from_step is None:
         return False
     return step is not None and step > start.from_step
 
 
-def failed_to_prepare(
+def preparation_failure(
     failure: Exception | StopReason, attempt: AttemptDir | None, *, now: float
 ) -> AttemptResult:
-    """The end of an attempt whose trainer was never started."""
+    """Return the result of an attempt whose trainer was not started.
+
+    Args:
+        failure: what prevented the start.
+        attempt: its directory; None: it was not created.
+        now: epoch seconds.
+    """
     category, exit_code = _attribute_failure(failure)
     certain = category is not Category.UNKNOWN
     attribution = Attribution(
@@ -138,11 +148,11 @@ def failed_to_prepare(
         at=now,
         category=category.value,
         rule=attribution.rule,
-        reason=f"the trainer was not started: {_describe(failure)}",
+        reason=f"the trainer was not started: {_format_failure(failure)}",
         confidence=attribution.confidence.value,
         exit_code=exit_code,
         progress=False,
-        recoverable=recoverable(category),
+        recoverable=is_recoverable(category),
     )
     return AttemptResult(
         exit_code=exit_code,
@@ -154,7 +164,7 @@ def failed_to_prepare(
     )
 
 
-def _describe(failure: Exception | StopReason) -> str:
+def _format_failure(failure: Exception | StopReason) -> str:
     if isinstance(failure, StopReason):
         return failure.value
     return f"{failure}" if isinstance(failure, CsxError | OSError) else repr(failure)
@@ -171,7 +181,7 @@ def _attribute_failure(failure: Exception | StopReason) -> tuple[Category, int]:
         case OSError():
             return Category.STORAGE_IO, EXIT_IO_ERROR
         case CsxError():
-            # The plan, the config or the checkpoint it names: a person has to act.
+            # The plan, the config or the checkpoint that it names: the user must correct it.
             return Category.CONFIG, failure.exit_code
         case _:
             return Category.UNKNOWN, EXIT_INTERNAL

@@ -1,7 +1,7 @@
-"""Put on record how attempts ended whose supervisor had no time to say so.
+"""Write the end records of attempts whose supervisor was killed before it could.
 
-The next attempt does it at its start, and `csx-restart status` and `explain` do it for the owner,
-from Slurm's facts, where there was no next attempt.
+The next attempt does it at its start. If there is none, `csx-restart status` and `explain` do it
+for the owner of the run, from Slurm's facts.
 """
 
 import time
@@ -18,9 +18,9 @@ from slurm_restart.trainer.attempt_records import AttemptEnd, to_json
 from slurm_restart.trainer.plan import RunPlan
 from slurm_restart.trainer.rundir import AttemptDir, RunDir
 
-RULE = "supervisor.silent"
-_SILENT = "ended without a word"
-# What a final state says of an attempt whose own supervisor said nothing.
+RULE = "supervisor.no_exit_record"
+_NO_EXIT_RECORD = "no exit record was written"
+# The category for a final state of Slurm, where there is no other evidence.
 _STATES: dict[JobState, Category] = {
     JobState.COMPLETED: Category.COMPLETED,
     JobState.CANCELLED: Category.CANCELLED,
@@ -35,55 +35,60 @@ _STATES: dict[JobState, Category] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Backfill:
-    """What was put on record; lines of run.log."""
+    """What was written: end records, and the line about the end of the job in run.log."""
 
     ends: tuple[AttemptEnd, ...] = ()
-    final: str | None = None
+    job_end: str | None = None
 
     @property
     def changed(self) -> bool:
-        """Whether anything was."""
-        return bool(self.ends) or self.final is not None
+        """Whether anything was written."""
+        return bool(self.ends) or self.job_end is not None
 
 
 def backfill(run_dir: RunDir, job: Job | None, *, now: float | None = None) -> Backfill:
-    """Record the ends that nobody recorded, and the job's final state in run.log.
+    """Write missing end records, and the job's final state in run.log.
 
     Args:
         run_dir: the phase's directory.
-        job: what Slurm shows of its job now; None: not known, and then the newest attempt is left
-            alone, as it may be running.
-        now: epoch seconds.
+        job: what Slurm shows of the job now; None: not known; the newest attempt is then skipped,
+            as it may be running.
+        now: epoch seconds; None: the current time.
 
     Raises:
         StateError: the plan cannot be read.
-        OSError: nothing can be written there (another user's run).
+        OSError: the directory cannot be written (another user's run).
     """
     at = time.time() if now is None else now
     plan = RunPlan.load(run_dir.plan)
     attempts = run_dir.attempts()
-    ours = job if job is not None and _is_of(job, plan, attempts) else None
-    over = attempts if ours is not None and _is_over(ours) else attempts[:-1]
-    ends = _record(run_dir, over, newest=attempts[-1:], job=ours, at=at)
-    final = _final(run_dir, ours, at) if ours is not None else None
-    if ends or final:
+    own = job if job is not None and _belongs_to(job, plan, attempts) else None
+    ended = attempts if own is not None and _has_ended(own) else attempts[:-1]
+    ends = _record(run_dir, ended, newest=attempts[-1:], job=own, at=at)
+    job_end = _record_job_end(run_dir, own, at) if own is not None else None
+    if ends or job_end:
         summary.write(plan, run_dir, at=at)
-    return Backfill(ends=ends, final=final)
+    return Backfill(ends=ends, job_end=job_end)
 
 
 def backfill_earlier(run_dir: RunDir, *, before: int, now: float) -> tuple[AttemptEnd, ...]:
-    """Record the unrecorded ends of the attempts before one that has just begun.
+    """Write missing end records of the attempts before the one that has just begun.
+
+    Args:
+        run_dir: the phase's directory.
+        before: number of the attempt that has begun.
+        now: epoch seconds.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: a record cannot be written.
     """
-    earlier = tuple(one for one in run_dir.attempts() if one.number < before)
+    earlier = tuple(attempt for attempt in run_dir.attempts() if attempt.number < before)
     return _record(run_dir, earlier, newest=(), job=None, at=now)
 
 
-def _is_of(job: Job, plan: RunPlan, attempts: tuple[AttemptDir, ...]) -> bool:
-    """Whether the job is this run's: ids are reused after a controller has lost its state."""
-    starts = [start for one in attempts if (start := one.start()) is not None]
+def _belongs_to(job: Job, plan: RunPlan, attempts: tuple[AttemptDir, ...]) -> bool:
+    """Return whether the job is this run's: slurmctld reuses job ids after a loss of state."""
+    starts = [start for attempt in attempts if (start := attempt.start()) is not None]
     if starts and starts[-1].job_id != job.job_id:
         return False
     try:
@@ -92,8 +97,8 @@ def _is_of(job: Job, plan: RunPlan, attempts: tuple[AttemptDir, ...]) -> bool:
         return plan.policy is None
 
 
-def _is_over(job: Job) -> bool:
-    """Whether the newest attempt has ended: the job is over, or waits to start again."""
+def _has_ended(job: Job) -> bool:
+    """Return whether the newest attempt has ended: the job is final or pending again."""
     return (
         not job.completing
         and job.state is not None
@@ -110,13 +115,13 @@ def _record(
     at: float,
 ) -> tuple[AttemptEnd, ...]:
     ends = []
-    by_number = {one.number: one for one in run_dir.attempts()}
+    by_number = {attempt.number: attempt for attempt in run_dir.attempts()}
     for attempt in attempts:
         if attempt.end() is not None:
             continue
         facts = job if attempt in newest else None
         following = by_number.get(attempt.number + 1)
-        end = _end(attempt, facts, at, found=_found(following))
+        end = _derive_end(attempt, facts, at, found=_resumed_step(following))
         write_atomic(attempt.end_file, to_json(end))
         ends.append(end)
         name = runlog.run_name(attempt.number)
@@ -125,26 +130,28 @@ def _record(
     return tuple(ends)
 
 
-def _found(following: AttemptDir | None) -> int | None:
-    """The step of the newest complete checkpoint that the attempt after this one found."""
+def _resumed_step(following: AttemptDir | None) -> int | None:
+    """Return the step from which the next attempt resumed."""
     start = following.start() if following is not None else None
     return start.from_step if start is not None and start.resumed else None
 
 
-def _end(attempt: AttemptDir, job: Job | None, at: float, *, found: int | None) -> AttemptEnd:
-    """The end of an attempt that had no time to say it; nor to note its last checkpoint."""
+def _derive_end(
+    attempt: AttemptDir, job: Job | None, at: float, *, found: int | None
+) -> AttemptEnd:
+    """Return the end record of an attempt, whose newest checkpoint may not be on record either."""
     start = attempt.start()
     began = None if start is None else start.from_step
-    saved = [one.step for one in attempt.saved()]
-    steps = [*saved, *(one for one in (began, found) if one is not None)]
+    saved = [checkpoint.step for checkpoint in attempt.saved()]
+    steps = [*saved, *(step for step in (began, found) if step is not None)]
     advanced = began is not None and max(steps) > began
-    category, why = _cause(job)
+    category, reason = _derive_cause(job)
     return AttemptEnd(
         attempt=attempt.number,
-        at=(job.end_time if job is not None else None) or _last_sign(attempt) or at,
+        at=(job.end_time if job is not None else None) or _last_activity(attempt) or at,
         category=category.value,
         rule=RULE,
-        reason=f"{_SILENT}: {why}",
+        reason=f"{_NO_EXIT_RECORD}: {reason}",
         confidence="guess" if category is Category.UNKNOWN else "certain",
         exit_code=job.exit_code if job is not None and not job.signal else None,
         signal=job.signal or None if job is not None else None,
@@ -155,22 +162,22 @@ def _end(attempt: AttemptDir, job: Job | None, at: float, *, found: int | None) 
     )
 
 
-def _cause(job: Job | None) -> tuple[Category, str]:
+def _derive_cause(job: Job | None) -> tuple[Category, str]:
     if job is None or job.state is None or not job.state.is_final:
-        told = _announcement(job.admin_comment) if job is not None else None
-        return Category.UNKNOWN, told or "the supervisor was killed, or its node was lost"
+        hook_reason = _hook_reason(job.admin_comment) if job is not None else None
+        return Category.UNKNOWN, hook_reason or "the supervisor was killed, or its node was lost"
     category = _STATES.get(job.state, Category.UNKNOWN)
     return category, f"Slurm: {job.state.value}, {job.reason}, {job.exit_code}:{job.signal}"
 
 
-def _announcement(admin_comment: str) -> str | None:
-    """What the hook wrote when it requeued the job."""
-    found = admin_comment.rpartition(ADMIN_PREFIX)
-    return found[2].strip() if found[1] else None
+def _hook_reason(admin_comment: str) -> str | None:
+    """Return the text that the hook wrote to AdminComment when it requeued the job."""
+    _, prefix, text = admin_comment.rpartition(ADMIN_PREFIX)
+    return text.strip() if prefix else None
 
 
-def _last_sign(attempt: AttemptDir) -> float | None:
-    """When the attempt was last heard of: its output's last change."""
+def _last_activity(attempt: AttemptDir) -> float | None:
+    """Return when the output, else the start record or directory, was changed (epoch seconds)."""
     for path in (attempt.output, attempt.start_file, attempt.path):
         try:
             return path.stat().st_mtime
@@ -179,16 +186,16 @@ def _last_sign(attempt: AttemptDir) -> float | None:
     return None
 
 
-def _final(run_dir: RunDir, job: Job, at: float) -> str | None:
-    """Say in run.log, once, that the run is over."""
+def _record_job_end(run_dir: RunDir, job: Job, at: float) -> str | None:
+    """Add a line about the job's end to run.log, unless it is already there; return its text."""
     if job.state is None or not job.state.is_final or job.completing:
         return None
     text = f"job {job.job_id} has ended: {job.state.value}, {job.reason}"
     try:
-        said = f" {text}" in run_dir.log.read_text(encoding="utf-8", errors="replace")
+        recorded = f" {text}" in run_dir.log.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
-        said = False
-    if said:
+        recorded = False
+    if recorded:
         return None
     runlog.append(run_dir.log, runlog.line(runlog.MAIN, text, at=at))
     return text

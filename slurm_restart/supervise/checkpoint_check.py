@@ -1,4 +1,4 @@
-"""Have checkpoints checked in a short-lived process, whatever becomes of that process."""
+"""Check checkpoints in a short-lived process, so that a crash of HDF5 does no harm."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,36 +8,40 @@ from slurm_restart.trainer.checkpoint_probe import SECONDS, Probe, Soundness, fr
 _MODULE = "slurm_restart.trainer.checkpoint_probe"
 TIMEOUT: float = SECONDS
 _MAX_PATHS = 200
-"""Paths of one command line; with more unusable ones in a row, something else is wrong."""
+"""Paths in one command line; more unusable checkpoints in a row have another reason."""
 
 
 def check(paths: Sequence[str], *, first: bool) -> tuple[Probe, ...]:
-    """Check `.mdl` files in order; `first`: stop at the first complete one.
+    """Check `.mdl` files and return the results in the order of the paths.
+
+    Args:
+        paths: files to check.
+        first: stop at the first complete file.
 
     Raises:
         TimeoutError: the file system does not answer.
     """
-    left = list(paths[:_MAX_PATHS])
+    remaining = list(paths[:_MAX_PATHS])
     found: list[Probe] = []
-    while left:
-        done = run_module(_MODULE, [*(["--first"] if first else []), *left], timeout=TIMEOUT)
-        results = list(_read(done.stdout))
+    while remaining:
+        done = run_module(_MODULE, [*(["--first"] if first else []), *remaining], timeout=TIMEOUT)
+        results = list(_parse_results(done.stdout))
         found += results
-        left = left[len(results) :]
+        remaining = remaining[len(results) :]
         if first and found and found[-1].soundness is Soundness.COMPLETE:
             break
-        if left:
-            # HDF5 may crash on damaged files, which is no proof that it is the file's fault.
-            last = done.stderr.strip().rpartition("\n")[2]
-            reason = f"the check died: exit code {done.code} {last}".strip()
-            path = left.pop(0)
+        if remaining:
+            # HDF5 may crash on a damaged file, but a crash is no proof that the file is damaged.
+            last_line = done.stderr.strip().rpartition("\n")[2]
+            reason = f"the check died: exit code {done.code} {last_line}".strip()
+            path = remaining.pop(0)
             found.append(Probe(path=path, soundness=Soundness.UNREADABLE, reason=reason))
     return tuple(found)
 
 
-def _read(answer: str) -> Iterator[Probe]:
-    """The results up to a line that was cut off, or that is not the check's own."""
-    for line in answer.splitlines():
+def _parse_results(output: str) -> Iterator[Probe]:
+    """Yield the results up to the first line that is cut off or not written by the check."""
+    for line in output.splitlines():
         try:
             yield from_json(line)
         except (ValueError, KeyError, TypeError):
@@ -45,9 +49,9 @@ def _read(answer: str) -> Iterator[Probe]:
 
 
 def first_complete(paths: Sequence[str]) -> tuple[Probe, ...]:
-    """Check until one is complete.
+    """Check files in order and stop at the first complete one.
 
     Raises:
-        TimeoutError: as `check`.
+        TimeoutError: the file system does not answer.
     """
     return check(paths, first=True)

@@ -1,4 +1,4 @@
-"""Watches for new complete checkpoints: the only thing that counts as progress."""
+"""Detect new complete checkpoints while the trainer runs; only these count as progress."""
 
 import os
 import threading
@@ -12,93 +12,106 @@ from slurm_restart.trainer.checkpoints import Checkpoint, Mark, complete_by_name
 from slurm_restart.trainer.plan import CheckpointFormat, CheckpointLayout
 
 INTERVAL = 2.0
+"""Seconds between two scans."""
 RESCAN = 30.0
-"""Seconds after which the directory is read although its time of change is the same: a network
-file system may show an old one, and a marker inside a checkpoint does not change it."""
+"""Seconds after which the directory is read even if its modification time is unchanged: a network
+file system may show an old time, and a marker inside a checkpoint does not change it."""
 
 
 class CheckpointMonitor:
-    """What has appeared since the attempt started.
+    """Finds the complete checkpoints that have appeared since the attempt started.
 
     Args:
-        rule: where checkpoints are and when they are complete.
-        known: checkpoints that were there at the start, with their marks.
-        clock: epoch seconds.
+        layout: where checkpoints are and when they are complete.
+        known: marks of the checkpoints that existed at the start, by name.
+        clock: returns epoch seconds.
         probe: the check of `.mdl` files.
     """
 
     def __init__(
         self,
-        rule: CheckpointLayout,
+        layout: CheckpointLayout,
         known: Mapping[str, Mark],
         *,
         clock: Callable[[], float] = time.time,
         probe: Callable[[Sequence[str]], Sequence[Probe]] = lambda paths: check(paths, first=False),
     ) -> None:
-        self._rule = rule
-        self._seen = dict(known)
+        self._layout = layout
+        self._known = dict(known)
         self._clock = clock
         self._probe = probe
-        self._directory_mark: object = None
+        self._directory_mtime: int | None = None
         self._read_at = float("-inf")
         self._saved: set[str] = set()
-        self._refused: dict[str, Mark] = {}
-        """New ones that were not complete when they were last looked at."""
+        self._incomplete: dict[str, Mark] = {}
+        """New checkpoints that were not complete at the last scan."""
 
-    def look(self, *, thoroughly: bool = False) -> tuple[Saved, ...]:
-        """New complete checkpoints, in the order of their steps.
+    def scan(self, *, full: bool = False) -> tuple[Saved, ...]:
+        """Return the new complete checkpoints in the order of their steps.
 
         Args:
-            thoroughly: read the directory even where it looks unchanged.
+            full: read the directory even if its modification time is unchanged.
 
         Raises:
-            OSError: the file system does not let us.
+            OSError: the directory or a checkpoint cannot be read.
         """
-        mark = self._mark()
-        stale = thoroughly or time.monotonic() - self._read_at >= RESCAN
-        by_marker = self._rule.complete is not None and self._refused
-        if mark == self._directory_mark and not (stale or by_marker):
+        mtime = self._read_directory_mtime()
+        rescan = full or time.monotonic() - self._read_at >= RESCAN
+        by_marker = self._layout.complete is not None and self._incomplete
+        if mtime == self._directory_mtime and not (rescan or by_marker):
             return ()
-        found = find(self._rule)
-        self._directory_mark = mark
-        if stale:
+        found = find(self._layout)
+        self._directory_mtime = mtime
+        if rescan:
             self._read_at = time.monotonic()
-        return self._complete([one for one in reversed(found) if self._is_new(one, stale=stale)])
+        return self._select_complete(
+            [
+                checkpoint
+                for checkpoint in reversed(found)
+                if self._is_new(checkpoint, rescan=rescan)
+            ]
+        )
 
-    def _is_new(self, one: Checkpoint, *, stale: bool) -> bool:
-        if one.name in self._saved or self._seen.get(one.name) == one.mark:
+    def _is_new(self, checkpoint: Checkpoint, *, rescan: bool) -> bool:
+        name = checkpoint.name
+        if name in self._saved or self._known.get(name) == checkpoint.mark:
             return False
-        # Opening a file is dear: a broken one is looked at again only now and then.
-        cheap = self._rule.format is not CheckpointFormat.MDL
-        return stale or cheap or self._refused.get(one.name) != one.mark
+        # Opening an HDF5 file is expensive: a broken one is checked again only at a rescan.
+        cheap = self._layout.format is not CheckpointFormat.MDL
+        return rescan or cheap or self._incomplete.get(name) != checkpoint.mark
 
-    def _mark(self) -> object:
+    def _read_directory_mtime(self) -> int | None:
+        """Return the directory's modification time in nanoseconds, or None if it is absent."""
         try:
-            return os.stat(self._rule.directory).st_mtime_ns  # noqa: PTH116 - called every 2 s
+            return os.stat(self._layout.directory).st_mtime_ns  # noqa: PTH116 - called every 2 s
         except FileNotFoundError:
             return None
 
-    def _complete(self, new: Sequence[Checkpoint]) -> tuple[Saved, ...]:
+    def _select_complete(self, new: Sequence[Checkpoint]) -> tuple[Saved, ...]:
         if not new:
             return ()
-        if self._rule.format is CheckpointFormat.MDL:
-            steps = self._sound([one.path for one in new])
+        if self._layout.format is CheckpointFormat.MDL:
+            steps = self._probe_steps([checkpoint.path for checkpoint in new])
         else:
-            steps = {one.path: one.step for one in new if complete_by_name(self._rule, one.path)}
+            steps = {
+                checkpoint.path: checkpoint.step
+                for checkpoint in new
+                if complete_by_name(self._layout, checkpoint.path)
+            }
         saved = []
-        for one in new:
-            if one.path not in steps:
-                self._refused[one.name] = one.mark
+        for checkpoint in new:
+            path, name = checkpoint.path, checkpoint.name
+            if path not in steps:
+                self._incomplete[name] = checkpoint.mark
                 continue
-            self._refused.pop(one.name, None)
-            self._saved.add(one.name)
-            step = steps[one.path]
-            saved.append(
-                Saved(at=self._clock(), step=one.step if step is None else step, path=one.path)
-            )
+            self._incomplete.pop(name, None)
+            self._saved.add(name)
+            step = checkpoint.step if (stored := steps[path]) is None else stored
+            saved.append(Saved(at=self._clock(), step=step, path=path))
         return tuple(saved)
 
-    def _sound(self, paths: Sequence[str]) -> dict[str, int | None]:
+    def _probe_steps(self, paths: Sequence[str]) -> dict[str, int | None]:
+        """Return the step stored in each complete file, by path."""
         return {
             result.path: result.step
             for result in self._probe(paths)
@@ -107,46 +120,46 @@ class CheckpointMonitor:
 
 
 class CheckpointMonitorThread(threading.Thread):
-    """Looks every few seconds, in a thread of its own: a file system may hang.
+    """Scans for checkpoints every few seconds in its own thread, as a file system may hang.
 
     Args:
-        watch: what looks.
+        monitor: performs the scans.
         report: called with each new complete checkpoint.
-        tell: called with a message when looking fails.
+        warn: called with a message when a scan fails.
     """
 
     def __init__(
         self,
-        watch: CheckpointMonitor,
+        monitor: CheckpointMonitor,
         report: Callable[[Saved], None],
-        tell: Callable[[str], None],
+        warn: Callable[[str], None],
     ) -> None:
-        super().__init__(name="progress", daemon=True)
-        self._watch = watch
+        super().__init__(name="checkpoint-monitor", daemon=True)
+        self._monitor = monitor
         self._report = report
-        self._tell = tell
+        self._warn = warn
         self._finish = threading.Event()
         self._failing = False
 
     def finish(self, timeout: float) -> bool:
-        """Look one last time; whether that was done within `timeout` seconds."""
+        """Run a final full scan; return whether it finished within `timeout` seconds."""
         self._finish.set()
         self.join(timeout)
         return not self.is_alive()
 
     def run(self) -> None:
-        """Look until told to finish."""
+        """Scan until `finish` is called."""
         while not self._finish.wait(INTERVAL):
-            self._look(thoroughly=False)
-        self._look(thoroughly=True)
+            self._scan(full=False)
+        self._scan(full=True)
 
-    def _look(self, *, thoroughly: bool) -> None:
+    def _scan(self, *, full: bool) -> None:
         try:
-            for saved in self._watch.look(thoroughly=thoroughly):
+            for saved in self._monitor.scan(full=full):
                 self._report(saved)
         except OSError as error:
             if not self._failing:
-                self._tell(f"checkpoints cannot be looked for: {error}")
+                self._warn(f"checkpoints cannot be listed or checked: {error}")
             self._failing = True
         else:
             self._failing = False

@@ -1,4 +1,4 @@
-"""Short-lived processes for what would cost the supervisor memory, or hang with a file system."""
+"""Run modules in short-lived processes: the supervisor stays small, and a hang has a deadline."""
 
 import errno
 import os
@@ -10,7 +10,7 @@ import slurm_restart
 from slurm_restart.errors import SlurmError, SlurmUnavailableError
 from slurm_restart.slurm.process import Completed, run
 
-# Found again wherever the package is: `-I` looks only where the interpreter's own packages are.
+# `-I` leaves out PYTHONPATH and the working directory, so the package's directory is passed.
 _ROOT = str(Path(slurm_restart.__file__).parents[1])
 _CODE = """
 import sys
@@ -30,11 +30,11 @@ def run_module(
     Args:
         module: its full name.
         args: its command line.
-        timeout: seconds.
-        text: its input.
+        timeout: in seconds.
+        text: its standard input.
 
     Raises:
-        TimeoutError: it did not answer, which is most often a file system that hangs.
+        TimeoutError: it did not end in time; usually a file system hangs.
         OSError: it could not be started.
     """
     code = _CODE.format(module=module)
@@ -45,5 +45,5 @@ def run_module(
         what = module.rpartition(".")[2]
         raise TimeoutError(f"{what}: no answer within {timeout:g} s: {' '.join(args)}") from None
     except SlurmError as error:
-        # The door to other programs knows them as Slurm's; what fails here is this node.
+        # `slurm.process.run` raises SlurmError for any failure; this is a failure of the node.
         raise OSError(errno.EAGAIN, str(error)) from error

@@ -1,4 +1,4 @@
-"""Keeps the digest in the job's Comment current, at its own pace and never in anybody's way."""
+"""Write this attempt's self-report to the comment record in the job's Comment."""
 
 import threading
 import time
@@ -13,20 +13,20 @@ from slurm_restart.errors import CommentRecordError, SlurmError, SlurmUnavailabl
 from slurm_restart.slurm.interface import Slurm
 
 MAX_COMMENT = 1024
-"""What a Comment holds in all releases."""
+"""Bytes of a Comment that all releases of Slurm accept."""
 INTERVAL = 30.0
 """Seconds between two updates while the attempt runs."""
 RETRY = 5.0
-LAST_RETRY = 1.0
-SAVED = 6.0
-"""Seconds after which slurmctld has a Comment on its disk.
+FINAL_RETRY = 1.0
+STATE_SAVE_TIME = 6.0
+"""Seconds after which slurmctld has written a Comment to its state directory.
 
-It saves up to 5 s after a change (SAVE_MAX_WAIT in slurmctld/state_save.c) and forgets what it had
-not saved when it is killed.
+It saves up to 5 s after a change (SAVE_MAX_WAIT in slurmctld/state_save.c); if it is killed, it
+loses what was not saved.
 """
 _MAX_REFUSED = 2
-"""Refusals after which the last word is given up: Slurm is ending the job already."""
-_OWN = frozenset(
+"""Refusals after which the final update is given up: Slurm is already ending the job."""
+_OWN_FIELDS = frozenset(
     "attempt submit restarts from_step step ended exit cause rule root nodes".split()  # noqa: SIM905
 )
 """Fields that the supervisor writes; the others are policy, which people may change."""
@@ -35,40 +35,38 @@ _OWN = frozenset(
 class _Outcome(Enum):
     FAILED = "failed"
     WRITTEN = "written"
-    KNOWN = "known"
-    """The Comment says so already."""
+    UNCHANGED = "unchanged"
+    """The Comment already has the wanted content."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SelfReport:
-    """What this attempt has to say: values of the digest's own fields."""
+    """What this attempt reports: values for the supervisor's own fields of the comment record."""
 
     values: dict[str, Any]
 
-    def comment(self, present: str, fallback: CommentRecord | None) -> str:
-        """The Comment that is to be.
-
-        People win: the policy in the present digest and the text behind it stay as they are.
+    def merge_into(self, present: str, fallback: CommentRecord | None) -> str:
+        """Return the new Comment; the present policy and the user's own text are kept.
 
         Args:
-            present: the Comment as it is.
-            fallback: the digest at submission, for a Comment whose digest was lost.
+            present: the job's Comment now.
+            fallback: the comment record at submission, used if `present` has no valid one.
 
         Raises:
-            SlurmError: there is no digest to go by.
+            SlurmError: there is no comment record at all.
         """
-        base = _parsed(present) or fallback
+        base = _parse_or_none(present) or fallback
         if base is None:
-            raise SlurmError("it holds no digest of this plugin's")
+            raise SlurmError("it holds no comment record of this plugin")
         cleared: dict[str, Any] = {
-            one.name: one.default for one in fields(base) if one.name in _OWN
+            field.name: field.default for field in fields(base) if field.name in _OWN_FIELDS
         }
         comment_record = replace(base, **(cleared | self.values))
         text = job_comment.format_comment(comment_record, job_comment.split_user_comment(present))
         return text.encode()[:MAX_COMMENT].decode(errors="ignore")
 
 
-def _parsed(comment: str) -> CommentRecord | None:
+def _parse_or_none(comment: str) -> CommentRecord | None:
     try:
         return job_comment.parse_comment(comment)
     except CommentRecordError:
@@ -76,13 +74,13 @@ def _parsed(comment: str) -> CommentRecord | None:
 
 
 class CommentWriter(threading.Thread):
-    """Writes the word of one attempt.
+    """Writes the self-report of one attempt in its own thread, as Slurm may not answer.
 
     Args:
         slurm: the cluster.
         job_id: this job.
-        fallback: the digest at submission.
-        tell: called with a message for Slurm's log.
+        fallback: the comment record at submission.
+        warn: called with a message for Slurm's log.
         interval: seconds between two updates.
     """
 
@@ -92,89 +90,89 @@ class CommentWriter(threading.Thread):
         job_id: int,
         *,
         fallback: CommentRecord | None,
-        tell: Callable[[str], None],
+        warn: Callable[[str], None],
         interval: float = INTERVAL,
     ) -> None:
-        super().__init__(name="comment", daemon=True)
+        super().__init__(name="comment-writer", daemon=True)
         self._slurm = slurm
         self._job_id = job_id
         self._fallback = fallback
-        self._tell = tell
+        self._warn = warn
         self._interval = interval
         self._changed = threading.Condition()
-        self._word = SelfReport(values={})
+        self._report = SelfReport(values={})
         self._dirty = False
-        self._last = False
+        self._final = False
         self._durable = False
         self._refused = 0
         self._failing = False
         self._submit_time: int | None = None
 
-    def say(self, **values: Any) -> None:
-        """Change what is to be said; it is written when its time has come."""
+    def update(self, **values: Any) -> None:
+        """Change fields of the self-report; the thread writes them at its next update."""
         with self._changed:
-            self._word = SelfReport(values=self._word.values | values)
+            self._report = SelfReport(values=self._report.values | values)
             self._dirty = True
             self._changed.notify()
 
     def finish(self, timeout: float, *, durable: bool = False, **values: Any) -> bool:
-        """Say the last word at once; whether it was written within `timeout` seconds.
+        """Flush the final update; return whether it was written within `timeout` seconds.
 
         Args:
             timeout: in seconds.
-            durable: stay until slurmctld cannot forget it any more, and say it again if it has.
-            values: fields of the digest.
+            durable: wait until slurmctld has saved it, and write it again if slurmctld lost it.
+            values: fields of the comment record.
         """
         with self._changed:
-            self._last, self._durable = True, durable
-        self.say(**values)
+            self._final, self._durable = True, durable
+        self.update(**values)
         self.join(timeout)
         return not self.is_alive() and not self._dirty
 
     def run(self) -> None:
-        """Write until the last word is written, or can never be."""
+        """Write updates until the final one is written or was refused too often."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._dirty)
-                self._dirty, self_report, last = False, self._word, self._last
-            outcome = self._write(self_report)
+                self._dirty, report, final = False, self._report, self._final
+            outcome = self._write(report)
             if outcome is _Outcome.FAILED:
                 with self._changed:
                     self._dirty = True
-            if last and (self._is_done(outcome) or self._refused >= _MAX_REFUSED):
+            if final and (self._is_complete(outcome) or self._refused >= _MAX_REFUSED):
                 return
-            if last and outcome is _Outcome.WRITTEN:
-                time.sleep(SAVED)
+            if final and outcome is _Outcome.WRITTEN:
+                time.sleep(STATE_SAVE_TIME)
                 self._dirty = True
             else:
-                self._rest(RETRY if outcome is _Outcome.FAILED else self._interval)
+                self._pause(RETRY if outcome is _Outcome.FAILED else self._interval)
 
-    def _is_done(self, outcome: _Outcome) -> bool:
-        """Whether the last word needs no more looking after."""
-        return outcome is _Outcome.KNOWN or (outcome is _Outcome.WRITTEN and not self._durable)
+    def _is_complete(self, outcome: _Outcome) -> bool:
+        """Return whether the final update needs no further check."""
+        return outcome is _Outcome.UNCHANGED or (outcome is _Outcome.WRITTEN and not self._durable)
 
-    def _rest(self, seconds: float) -> None:
-        """Wait before the next update; for the last word not long."""
+    def _pause(self, seconds: float) -> None:
+        """Wait before the next update; a final update shortens or ends the wait."""
         with self._changed:
-            if self._last:
-                self._changed.wait(min(seconds, LAST_RETRY))
+            if self._final:
+                self._changed.wait(min(seconds, FINAL_RETRY))
             else:
-                self._changed.wait_for(lambda: self._last, timeout=seconds)
+                self._changed.wait_for(lambda: self._final, timeout=seconds)
 
-    def _write(self, self_report: SelfReport) -> _Outcome:
+    def _write(self, report: SelfReport) -> _Outcome:
         try:
             job = self._slurm.job(self._job_id)
-            # Asked once: a requeue gives the job another one while this attempt still dies.
+            # Read only once: a requeue changes it while this attempt is still ending.
             self._submit_time = self._submit_time or job.submit_time
-            named = SelfReport(values=self_report.values | {"submit": self._submit_time})
-            comment = named.comment(job.comment, self._fallback)
+            identified = SelfReport(values=report.values | {"submit": self._submit_time})
+            comment = identified.merge_into(job.comment, self._fallback)
             if comment != job.comment:
                 self._slurm.update(self._job_id, {"Comment": comment})
         except SlurmError as error:
             self._refused += not isinstance(error, SlurmUnavailableError)
             if not self._failing:
-                self._tell(f"the job's Comment cannot be written now: {error}")
+                self._warn(f"the job's Comment cannot be written now: {error}")
             self._failing = True
             return _Outcome.FAILED
         self._failing, self._refused = False, 0
-        return _Outcome.KNOWN if comment == job.comment else _Outcome.WRITTEN
+        return _Outcome.UNCHANGED if comment == job.comment else _Outcome.WRITTEN

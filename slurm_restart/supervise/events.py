@@ -1,4 +1,4 @@
-"""What happens to the supervisor, as values in one queue."""
+"""Events that the supervisor's main thread handles, and the queue that they arrive in."""
 
 import json
 import queue
@@ -6,29 +6,29 @@ import socket
 import threading
 from dataclasses import dataclass
 
-from slurm_restart.supervise.prepare_attempt import Prepared
+from slurm_restart.supervise.prepare_attempt import PreparedAttempt
 from slurm_restart.trainer.plan import RunPlan
 
 
 @dataclass(frozen=True, slots=True)
 class SignalReceived:
-    """A signal came."""
+    """The supervisor has received a signal."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True)
 class PlanLoaded:
-    """The plan was read."""
+    """The run's plan has been read."""
 
     plan: RunPlan
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptPrepared:
-    """The attempt is prepared."""
+    """The trainer can be started."""
 
-    prepared: Prepared
+    prepared: PreparedAttempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,26 +40,27 @@ class PreparationFailed:
 
 @dataclass(frozen=True, slots=True)
 class TrainerStarted:
-    """The guardian has started the trainer."""
+    """The reaper has started the trainer."""
 
     pid: int
 
 
 @dataclass(frozen=True, slots=True)
 class TrainerEnded:
-    """The trainer has ended; `status` as waitpid tells it."""
+    """The trainer has ended."""
 
     status: int
+    """Wait status as waitpid(2) returns it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Superseded:
-    """Another attempt of this run has begun elsewhere."""
+    """Another attempt of this run has begun on another node."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReaperExited:
-    """The guardian has ended, most often because nothing is left to guard."""
+    """The reaper has ended, usually because no process is left below it."""
 
 
 Event = (
@@ -76,16 +77,21 @@ Events = queue.SimpleQueue[Event]
 """Its `put` may be called in a signal handler."""
 
 
-class Listener(threading.Thread):
-    """Turns what the guardian says into events."""
+class ReaperListener(threading.Thread):
+    """Turns the reaper's messages into events.
+
+    Args:
+        channel: the supervisor's end of the socket pair.
+        events: where the events are put.
+    """
 
     def __init__(self, channel: socket.socket, events: Events) -> None:
-        super().__init__(name="listener", daemon=True)
+        super().__init__(name="reaper-listener", daemon=True)
         self._channel = channel
         self._events = events
 
     def run(self) -> None:
-        """Listen until the guardian is gone."""
+        """Read messages until the reaper closes the channel."""
         try:
             for line in self._channel.makefile("rb", buffering=4096):
                 message = json.loads(line)
@@ -94,5 +100,5 @@ class Listener(threading.Thread):
                 else:
                     self._events.put(TrainerEnded(message["ended"]))
         except OSError:
-            pass  # reset by a guardian that was killed: the same as its end of file
+            pass  # ECONNRESET: the reaper was killed, which is treated like its end of file
         self._events.put(ReaperExited())

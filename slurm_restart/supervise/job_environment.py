@@ -1,4 +1,4 @@
-"""What Slurm tells a job in its environment, as far as the supervisor needs it."""
+"""The job's allocation as Slurm describes it in the environment."""
 
 import os
 import re
@@ -20,14 +20,14 @@ class JobEnvironment:
 
     @classmethod
     def read(cls, env: Mapping[str, str] = os.environ) -> "JobEnvironment":
-        """Read the variables; what is odd counts as absent, as a run must not fail of it."""
+        """Read Slurm's variables. An invalid value counts as absent, so that the run can start."""
         try:
             nodes = expand(env.get("SLURM_JOB_NODELIST", ""))
         except SlurmError:
             nodes = ()
         return cls(
             job_id=_number(env.get("SLURM_JOB_ID")),
-            # Unset in the first run.
+            # Slurm does not set it before the first restart.
             restarts=_number(env.get("SLURM_RESTART_COUNT")) or 0,
             nodes=nodes,
             num_nodes=_number(env.get("SLURM_JOB_NUM_NODES")) or len(nodes) or None,

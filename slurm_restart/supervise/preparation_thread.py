@@ -1,4 +1,4 @@
-"""Preparation in a thread, as it reads and writes file systems that may hang."""
+"""Prepare the attempt in a thread, as the file systems that it uses may hang."""
 
 import threading
 import time
@@ -10,8 +10,14 @@ from slurm_restart.trainer.plan import RunPlan
 from slurm_restart.trainer.rundir import AttemptDir, RunDir
 
 
-class Preparation(threading.Thread):
-    """Reads the plan and prepares the attempt; says so as events."""
+class PreparationThread(threading.Thread):
+    """Loads the plan and prepares the attempt.
+
+    Args:
+        run_dir: the phase's directory.
+        job: the allocation.
+        events: receives `PlanLoaded` and `AttemptPrepared`, or `PreparationFailed`.
+    """
 
     def __init__(self, run_dir: RunDir, job: JobEnvironment, events: Events) -> None:
         super().__init__(name="preparation", daemon=True)
@@ -19,17 +25,17 @@ class Preparation(threading.Thread):
         self._job = job
         self._events = events
         self.attempt: AttemptDir | None = None
-        """Its directory, once that is made."""
+        """The attempt's directory once it has been created."""
 
     def run(self) -> None:
-        """Prepare."""
+        """Prepare the attempt and put the result into the queue."""
         try:
             self._prepare()
-        except Exception as error:  # noqa: BLE001 - else nobody would hear of it, and all would wait
+        except Exception as error:  # noqa: BLE001 - else the main thread would wait until its timeout
             self._events.put(PreparationFailed(error))
 
     def _prepare(self) -> None:
-        # A file system that is not there on this node is not the same as a plan that is wrong.
+        # An absent file system raises OSError here; `load` would report an invalid plan.
         self._run_dir.plan.stat()
         plan = RunPlan.load(self._run_dir.plan)
         self._events.put(PlanLoaded(plan))

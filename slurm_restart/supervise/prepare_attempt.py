@@ -1,4 +1,4 @@
-"""Prepare an attempt: its directory, the checkpoint it starts from, and its config."""
+"""Prepare an attempt: select its checkpoint, write its config and record its start."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from slurm_restart.supervise.checkpoint_check import first_complete
 from slurm_restart.supervise.checkpoint_selection import Prober, StartPoint, choose_start, set_aside
 from slurm_restart.supervise.job_environment import JobEnvironment
-from slurm_restart.supervise.reaper import Command
-from slurm_restart.supervise.render_config import Rendering, render
+from slurm_restart.supervise.reaper import TrainerCommand
+from slurm_restart.supervise.render_config import RenderRequest, render
 from slurm_restart.trainer.atomic_file import write_atomic
 from slurm_restart.trainer.attempt_records import AttemptStart, to_json
 from slurm_restart.trainer.checkpoint_probe import Probe
@@ -18,21 +18,22 @@ from slurm_restart.trainer.rundir import AttemptDir, RunDir
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Prepared:
-    """An attempt that is ready to start. `command` is None where the run is done already."""
+class PreparedAttempt:
+    """An attempt that is ready to start. `command` is None if the last step is already reached."""
 
     attempt: AttemptDir
     start: AttemptStart
-    command: Command | None
-    passed_over: tuple[Probe, ...]
+    command: TrainerCommand | None
+    rejected: tuple[Probe, ...]
     """Newer checkpoints that cannot be used."""
     set_aside: tuple[Probe, ...]
+    """Those of them that were renamed."""
     present: Mapping[str, Mark]
-    """All checkpoints that are there now, complete or not."""
+    """Marks of all checkpoints that exist now, complete or not, by name."""
 
     @property
     def done(self) -> bool:
-        """Whether the last step is reached already."""
+        """Whether the last step is already reached."""
         return self.command is None
 
 
@@ -44,22 +45,30 @@ def prepare(
     *,
     clock: Callable[[], float],
     probe: Prober = first_complete,
-) -> Prepared:
-    """Put into an attempt's new directory all that the trainer needs.
+) -> PreparedAttempt:
+    """Write the files that the trainer needs into the attempt's new directory.
+
+    Args:
+        plan: the phase.
+        run_dir: the phase's directory.
+        attempt: the new attempt's directory.
+        job: the allocation.
+        clock: returns epoch seconds.
+        probe: the check of `.mdl` files.
 
     Raises:
         OSError: a file system cannot be used (ENOSPC: it is full; ETIMEDOUT: it hangs).
         ConfigError: the config cannot be rendered.
-        CheckpointError: the checkpoint that the config names is certainly not usable.
+        CheckpointError: the checkpoint that the config names is certainly broken.
     """
-    earlier = [one for one in run_dir.attempts() if one.number < attempt.number]
-    # An attempt without this record never came as far as starting a trainer.
-    base = next((start for one in earlier if (start := one.start()) is not None), None)
+    earlier = [other for other in run_dir.attempts() if other.number < attempt.number]
+    # An attempt without start record has never started a trainer.
+    base = next((start for other in earlier if (start := other.start()) is not None), None)
     before = None if base is None else base.before
-    resume = choose_start(plan, before, probe)
-    aside = set_aside(resume, before)
-    present = {one.name: one.mark for one in find(plan.checkpoint)}
-    first_step = (resume.step or 0) if base is None else base.first_step
+    start_point = choose_start(plan, before, probe)
+    renamed = set_aside(start_point, before)
+    present = {checkpoint.name: checkpoint.mark for checkpoint in find(plan.checkpoint)}
+    first_step = (start_point.step or 0) if base is None else base.first_step
     start = AttemptStart(
         attempt=attempt.number,
         at=clock(),
@@ -67,23 +76,23 @@ def prepare(
         restarts=job.restarts,
         nodes=job.nodes,
         num_csx=_num_csx(plan, job),
-        checkpoint=resume.checkpoint,
-        from_step=_from_step(plan, resume),
-        resumed=resume.resumed,
+        checkpoint=start_point.checkpoint,
+        from_step=_from_step(plan, start_point),
+        resumed=start_point.resumed,
         first_step=first_step,
         last_step=None if plan.mode.is_evaluation else plan.loop.last_step(first_step),
         before=present if base is None else {},
     )
     done = start.last_step is not None and (start.from_step or 0) >= start.last_step
     if not done:
-        render(_rendering(plan, run_dir, attempt, start))
+        render(_render_request(plan, run_dir, attempt, start))
     write_atomic(attempt.start_file, to_json(start))
-    return Prepared(
+    return PreparedAttempt(
         attempt=attempt,
         start=start,
         command=None if done else _command(plan, run_dir, attempt, start, job),
-        passed_over=resume.passed_over,
-        set_aside=aside,
+        rejected=start_point.rejected,
+        set_aside=renamed,
         present=present,
     )
 
@@ -93,15 +102,15 @@ def _num_csx(plan: RunPlan, job: JobEnvironment) -> int:
     return min(granted * plan.csx_per_node, plan.num_csx)
 
 
-def _from_step(plan: RunPlan, resume: StartPoint) -> int | None:
-    # A checkpoint that does not tell its step is older than any that the attempt writes.
-    return None if plan.mode.is_evaluation else resume.step or 0
+def _from_step(plan: RunPlan, start_point: StartPoint) -> int | None:
+    # A checkpoint without a known step counts as step 0: any later one is progress.
+    return None if plan.mode.is_evaluation else start_point.step or 0
 
 
-def _rendering(
+def _render_request(
     plan: RunPlan, run_dir: RunDir, attempt: AttemptDir, start: AttemptStart
-) -> Rendering:
-    return Rendering(
+) -> RenderRequest:
+    return RenderRequest(
         source=str(run_dir.params),
         target=str(attempt.params),
         phase=plan.phase,
@@ -118,7 +127,7 @@ def _rendering(
 
 def _command(
     plan: RunPlan, run_dir: RunDir, attempt: AttemptDir, start: AttemptStart, job: JobEnvironment
-) -> Command:
+) -> TrainerCommand:
     launch = Launch(
         config=str(attempt.params),
         checkpoint=start.checkpoint,
@@ -128,7 +137,7 @@ def _command(
         run_dir=str(run_dir.path),
         attempt=attempt.number,
     )
-    return Command(
+    return TrainerCommand(
         text=launch.command(plan.command, plan.arguments),
         directory=plan.work_dir,
         variables=dict(launch.environment()),

@@ -1,14 +1,15 @@
-"""The guardian: a small process between supervisor and trainer that leaves no orphan behind.
+"""The reaper: a small process between supervisor and trainer that leaves no orphan process.
 
-The trainer's descendants may have sessions and process groups of their own, and the supervisor may
-be killed at any moment. The guardian is their reaper (PR_SET_CHILD_SUBREAPER), so that whatever the
-trainer starts stays below it, and it ends all of it when the supervisor's end of the channel
-closes. Killed itself, it takes the trainer along (PR_SET_PDEATHSIG), and the supervisor, which is a
-reaper too, ends the rest.
+The trainer's descendants may have their own sessions and process groups, and the supervisor may
+be killed at any moment. The reaper is a subreaper (PR_SET_CHILD_SUBREAPER), so every process that
+the trainer starts stays below it, and it ends all of them when the supervisor's end of the channel
+closes. If the reaper itself is killed, the kernel kills the trainer (PR_SET_PDEATHSIG), and the
+supervisor, which is a subreaper too, ends the rest.
 
-It is forked before the supervisor has threads, and knows nothing but this protocol of JSON lines.
-Down: `{"launch": {…}}`, `{"signal": N}` to the trainer's group, `{"end": N, …}` to all below.
-Up: `{"started": PID}`, `{"ended": WAIT_STATUS}`, and end of file once nothing is left.
+It is forked before the supervisor has threads. Its protocol is JSON lines over a socket pair.
+Requests: `{"launch": {…}}`, `{"signal": N}` to the trainer's process group, `{"end": N, …}` to all
+processes below it. Replies: `{"started": PID}`, `{"ended": WAIT_STATUS}`, and end of file once no
+process is left.
 """
 
 import contextlib
@@ -27,17 +28,18 @@ from slurm_restart.supervise import processes
 
 SHELL = "/bin/sh"
 ORPHAN_GRACE = 0.5
-"""Seconds between TERM and KILL where the supervisor is gone: the next attempt may start soon."""
+"""Seconds between TERM and KILL after the supervisor was lost: the next attempt may start soon."""
 _IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-_CANNOT_START = 127
-_SOON, _LATER = 20, 1000
-_STUBBORN = 2.0
-"""Seconds after which what is still there hangs in the kernel."""
+_EXIT_CANNOT_START = 127
+_KILL_POLL_FAST, _KILL_POLL_SLOW = 20, 1000
+"""Milliseconds between two rounds of SIGKILL."""
+_FAST_POLL_TIME = 2.0
+"""Seconds of fast polling; a process that is left after it hangs in the kernel."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Command:
-    """What is started: a shell command, its working directory, variables beside the job's own."""
+class TrainerCommand:
+    """How to start the trainer: shell command, working directory, additional variables."""
 
     text: str
     directory: str
@@ -46,60 +48,62 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Reaper:
-    """The supervisor's end of the channel."""
+    """The supervisor's handle of the reaper process."""
 
     pid: int
     channel: socket.socket
     output: int
-    """Where the trainer's output can be read."""
+    """File descriptor from which the trainer's output is read."""
 
-    def launch(self, command: Command) -> None:
+    def launch(self, command: TrainerCommand) -> None:
         """Start the trainer."""
         self._send({"launch": asdict(command)})
 
     def signal(self, number: int) -> None:
-        """Send a signal to the trainer's process group, if the trainer still runs."""
+        """Send a signal to the trainer's process group if the trainer still runs."""
         self._send({"signal": number})
 
     def end(self, number: int, *, already_signalled: int | None = None) -> None:
-        """Send a signal to everything below the guardian; SIGKILL until nothing is left.
+        """Send a signal to all processes below the reaper; repeat SIGKILL until none is left.
 
-        `told_group` is a process group that has had the signal, as `signal_descendants` takes it.
+        Args:
+            number: the signal.
+            already_signalled: a process group that has had it; see `signal_descendants`.
         """
-        self._send({"end": number, "told_group": already_signalled})
+        self._send({"end": number, "already_signalled": already_signalled})
 
-    def dismiss(self) -> None:
-        """Close the channel: whatever is still there is ended."""
+    def close(self) -> None:
+        """Close the channel; the reaper then ends all processes that are left."""
         self.channel.close()
 
     def _send(self, message: Mapping[str, Any]) -> None:
-        # A guardian that is gone is noticed at the other direction's end of file.
+        # If the reaper is gone, `ReaperListener` reports it.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.channel.sendall(json.dumps(message).encode() + b"\n")
 
 
 def start() -> Reaper:
-    """Fork the guardian. The calling process becomes a reaper, and may have no threads yet."""
-    ours, theirs = socket.socketpair()
+    """Fork the reaper and make the calling process, which must have no threads, a subreaper."""
+    own_end, reaper_end = socket.socketpair()
     reading, writing = os.pipe()
-    processes.become_subreaper()
+    processes.set_subreaper()
     pid = os.fork()
     if pid == 0:
-        ours.close()
+        own_end.close()
         os.close(reading)
-        _run(_ReaperProcess(theirs, writing))
-    theirs.close()
+        _run(_ReaperProcess(reaper_end, writing))
+    reaper_end.close()
     os.close(writing)
-    return Reaper(pid, ours, reading)
+    return Reaper(pid, own_end, reading)
 
 
-def _run(guard: "_ReaperProcess") -> NoReturn:
+def _run(process: "_ReaperProcess") -> NoReturn:
     code = 1
     try:
-        guard.serve()
+        process.serve()
         code = 0
     finally:
-        # Nothing of the supervisor's, such as its buffers, is to be written a second time.
+        # Skip the exit handlers: they would flush copies of the supervisor's buffers.
         os._exit(code)
 
 
@@ -114,62 +118,65 @@ class _ReaperProcess:
         self._kill_at: float | None = None
 
     def serve(self) -> None:
-        """Do as told until nothing is left to guard."""
+        """Handle requests until no process is left."""
         os.setsid()
         for number in _IGNORED:
             signal.signal(number, signal.SIG_IGN)
-        processes.become_subreaper()
-        waking, woken = os.pipe()
-        os.set_blocking(woken, False)
-        signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+        processes.set_subreaper()
+        wakeup_read, wakeup_write = os.pipe()
+        os.set_blocking(wakeup_write, False)
+        signal.set_wakeup_fd(wakeup_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         poll = select.poll()
-        poll.register(waking, select.POLLIN)
+        poll.register(wakeup_read, select.POLLIN)
         poll.register(self._channel, select.POLLIN)
         while True:
             for handle, _ in poll.poll(self._timeout()):
-                if handle == waking:
-                    os.read(waking, 4096)
-                elif not self._listen():
+                if handle == wakeup_read:
+                    os.read(wakeup_read, 4096)
+                elif not self._receive():
                     poll.unregister(self._channel)
-                    self._lose_supervisor()
+                    self._handle_supervisor_loss()
             if self._kill_at is not None and time.monotonic() >= self._kill_at:
                 processes.signal_descendants(os.getpid(), signal.SIGKILL)
             if not self._reap() and (self._launched or self._orphaned):
                 return
 
     def _timeout(self) -> float | None:
-        """Milliseconds; while killing, what is born meanwhile is looked for often at first."""
+        """Return the time to the next round of SIGKILL in milliseconds; None: none is due."""
         if self._kill_at is None:
             return None
         left = self._kill_at - time.monotonic()
-        return left * 1000 if left > 0 else (_SOON if left > -_STUBBORN else _LATER)
+        if left > 0:
+            return left * 1000
+        # Processes may be forked while others are killed.
+        return _KILL_POLL_FAST if left > -_FAST_POLL_TIME else _KILL_POLL_SLOW
 
-    def _listen(self) -> bool:
-        """Take messages; whether the supervisor is still there."""
+    def _receive(self) -> bool:
+        """Handle the requests that have arrived; return False at the end of file."""
         try:
             data = self._channel.recv(1 << 16)
         except ConnectionResetError:
             data = b""
         *lines, self._received = (self._received + data).split(b"\n")
         for line in lines:
-            self._obey(json.loads(line))
+            self._handle(json.loads(line))
         return bool(data)
 
-    def _obey(self, message: Mapping[str, Any]) -> None:
+    def _handle(self, message: Mapping[str, Any]) -> None:
         if "launch" in message:
-            self._launch(Command(**message["launch"]))
+            self._launch(TrainerCommand(**message["launch"]))
         elif "signal" in message and self._trainer is not None:
             processes.signal_group(self._trainer, message["signal"])
         elif "end" in message:
-            self._end(message["end"], already_signalled=message["told_group"])
+            self._end(message["end"], already_signalled=message["already_signalled"])
 
     def _end(self, number: int, *, already_signalled: int | None = None) -> None:
         processes.signal_descendants(os.getpid(), number, already_signalled=already_signalled)
         if number == signal.SIGKILL:
             self._kill_at = time.monotonic()
 
-    def _lose_supervisor(self) -> None:
+    def _handle_supervisor_loss(self) -> None:
         self._orphaned = True
         if self._reap():
             with contextlib.suppress(OSError):
@@ -180,27 +187,27 @@ class _ReaperProcess:
         self._end(signal.SIGTERM)
         self._kill_at = time.monotonic() + ORPHAN_GRACE
 
-    def _launch(self, command: Command) -> None:
+    def _launch(self, command: TrainerCommand) -> None:
         reaper = os.getpid()
         self._launched = True
         try:
             pid = os.fork()
         except OSError as error:
-            os.write(self._output, _cannot_start(error))
+            os.write(self._output, _format_start_error(error))
             os.close(self._output)
-            self._tell({"ended": _CANNOT_START << 8})
+            self._reply({"ended": _EXIT_CANNOT_START << 8})
             return
         if pid == 0:
-            _become_trainer(command, self._output, reaper)
-        # Done on both sides, as either may be first.
+            _exec_trainer(command, self._output, reaper)
+        # Set in parent and child, as either may run first.
         with contextlib.suppress(OSError):
             os.setpgid(pid, pid)
         self._trainer = pid
         os.close(self._output)
-        self._tell({"started": pid})
+        self._reply({"started": pid})
 
     def _reap(self) -> bool:
-        """Collect what has ended; whether anything is left."""
+        """Reap ended children; return whether any child is left."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -210,19 +217,19 @@ class _ReaperProcess:
                 return True
             if pid == self._trainer:
                 self._trainer = None
-                self._tell({"ended": status})
+                self._reply({"ended": status})
 
-    def _tell(self, message: Mapping[str, Any]) -> None:
+    def _reply(self, message: Mapping[str, Any]) -> None:
         with contextlib.suppress(OSError):
             self._channel.sendall(json.dumps(message).encode() + b"\n")
 
 
-def _cannot_start(error: OSError) -> bytes:
+def _format_start_error(error: OSError) -> bytes:
     return f"csx-restart: the trainer cannot be started: {error}\n".encode("utf-8", "replace")
 
 
-def _become_trainer(command: Command, output: int, reaper: int) -> NoReturn:
-    """In the child: everything that the trainer is to have, and then the shell."""
+def _exec_trainer(command: TrainerCommand, output: int, reaper: int) -> NoReturn:
+    """In the forked child: set up the trainer's process and execute the shell."""
     try:
         processes.die_with_parent(reaper)
         os.setpgid(0, 0)
@@ -235,10 +242,10 @@ def _become_trainer(command: Command, output: int, reaper: int) -> NoReturn:
         os.dup2(null, 0)
         os.chdir(command.directory)
         os.environ.update(command.variables)
-        # The command is a shell's text, written by the user, as in a batch script.
+        # The user wrote the command for a shell, as in a batch script.
         os.execve(SHELL, [SHELL, "-c", command.text], os.environ)  # noqa: S606
     except OSError as error:
         with contextlib.suppress(OSError):
-            os.write(2, _cannot_start(error))
+            os.write(2, _format_start_error(error))
     finally:
-        os._exit(_CANNOT_START)
+        os._exit(_EXIT_CANNOT_START)

@@ -1,7 +1,7 @@
-"""Writes run.log, summary.json and the attempt's records, in a thread of its own.
+"""Write run.log, summary.json and the attempt's records in a separate thread.
 
-A disk that is full, a directory that is gone, or a file system that hangs costs the training
-nothing: what cannot be written is told in Slurm's log.
+A full disk, a removed directory or a hanging file system does not disturb the training: what
+cannot be written is reported in Slurm's log.
 """
 
 import queue
@@ -14,8 +14,8 @@ from slurm_restart.errors import CsxError
 from slurm_restart.slurm.hostlist import format_hostlist
 from slurm_restart.supervise.attempt_result import AttemptResult
 from slurm_restart.supervise.backfill import backfill_earlier
-from slurm_restart.supervise.prepare_attempt import Prepared
-from slurm_restart.supervise.trainer_end import expected_decision, format_decision
+from slurm_restart.supervise.expected_decision import expected_decision, format_decision
+from slurm_restart.supervise.prepare_attempt import PreparedAttempt
 from slurm_restart.trainer import runlog, summary
 from slurm_restart.trainer.atomic_file import write_atomic
 from slurm_restart.trainer.attempt_records import Saved, to_json, to_line
@@ -24,141 +24,141 @@ from slurm_restart.trainer.rundir import AttemptDir, RunDir
 
 
 class Recorder(threading.Thread):
-    """What is to be on record, written in the order in which it was said.
+    """Writes records in the order in which they were requested.
 
     Args:
         run_dir: the phase's directory.
-        tell: called with a message when something cannot be written.
-        clock: epoch seconds.
+        warn: called with each line for Slurm's log, also when a file cannot be written.
+        clock: returns epoch seconds.
     """
 
     def __init__(
-        self, run_dir: RunDir, tell: Callable[[str], None], clock: Callable[[], float]
+        self, run_dir: RunDir, warn: Callable[[str], None], clock: Callable[[], float]
     ) -> None:
         super().__init__(name="recorder", daemon=True)
         self._run_dir = run_dir
-        self._tell = tell
+        self._warn = warn
         self._clock = clock
-        self._work: queue.SimpleQueue[tuple[str, Callable[[], None]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[str, Callable[[], None]] | None] = queue.SimpleQueue()
         self._failing: set[str] = set()
 
     def log(self, name: str, message: str, *, level: str = "INFO") -> None:
-        """Add a line to run.log, and say it in Slurm's log as well."""
+        """Add a line to run.log and to Slurm's log."""
         line = runlog.line(name, message, at=self._clock(), level=level)
-        self._tell(f"[{name}] {message}")
-        self._do("run.log", lambda: runlog.append(self._run_dir.log, line))
+        self._warn(f"[{name}] {message}")
+        self._enqueue("run.log", lambda: runlog.append(self._run_dir.log, line))
 
-    def begun(self, plan: RunPlan, prepared: Prepared) -> None:
-        """Record an attempt's start, and what is not known of those before it."""
+    def record_start(self, plan: RunPlan, prepared: PreparedAttempt) -> None:
+        """Record the attempt's start, and the ends of earlier attempts that have no end record."""
         start = prepared.start
         name = runlog.run_name(start.attempt)
         job = "" if start.job_id is None else f"job {start.job_id}, "
         phase = f"phase {plan.phase + 1} of {plan.phases}"
         self.log(runlog.MAIN, f"{job}{phase}, attempt {start.attempt}")
-        self._do("attempts", lambda: self._settle(start.attempt))
-        for one in prepared.passed_over:
-            aside = ", set aside" if one in prepared.set_aside else ""
-            message = f"checkpoint {one.path} is not used: {one.reason}{aside}"
+        self._enqueue("attempts", lambda: self._backfill(start.attempt))
+        for rejected in prepared.rejected:
+            renamed = ", set aside" if rejected in prepared.set_aside else ""
+            message = f"checkpoint {rejected.path} is not used: {rejected.reason}{renamed}"
             self.log(name, message, level="WARNING")
-        self.log(name, _start_line(plan, prepared))
+        self.log(name, _format_start(plan, prepared))
         self.summarize(plan)
 
-    def saved(self, attempt: AttemptDir, saved: Saved) -> None:
+    def record_checkpoint(self, attempt: AttemptDir, saved: Saved) -> None:
         """Record a new checkpoint."""
         line = to_line(saved)
-        self._do("progress.jsonl", lambda: runlog.append(attempt.progress_file, line))
+        self._enqueue("progress.jsonl", lambda: runlog.append(attempt.progress_file, line))
         name = saved.path.rpartition("/")[2]
         self.log(runlog.run_name(attempt.number), f"checkpoint at step {saved.step}: {name}")
 
-    def ended(self, plan: RunPlan | None, conclusion: AttemptResult) -> None:
-        """Record how an attempt ended, and what is expected to be done about it."""
-        self._do("end.json", lambda: self._end(plan, conclusion))
+    def record_end(self, plan: RunPlan | None, result: AttemptResult) -> None:
+        """Record how the attempt ended and the decision that the supervisor expects."""
+        self._enqueue("end.json", lambda: self._write_end(plan, result))
         if plan is not None:
             self.summarize(plan)
 
-    def _settle(self, attempt: int) -> None:
+    def _backfill(self, attempt: int) -> None:
         for end in backfill_earlier(self._run_dir, before=attempt, now=self._clock()):
-            self._tell(f"[{runlog.run_name(end.attempt)}] {end.reason}")
+            self._warn(f"[{runlog.run_name(end.attempt)}] {end.reason}")
 
-    def _end(self, plan: RunPlan | None, conclusion: AttemptResult) -> None:
-        attempt, end = conclusion.attempt, conclusion.end
-        expected = self._expected(plan, conclusion)
+    def _write_end(self, plan: RunPlan | None, result: AttemptResult) -> None:
+        attempt, end = result.attempt, result.end
+        expected = self._format_expected(plan, result)
         name = runlog.MAIN if attempt is None else runlog.run_name(attempt.number)
         level = "INFO" if end.category == Category.COMPLETED.value else "ERROR"
-        how = f": {end.reason}" if end.reason else ""
-        self.log(name, f"ended as {end.category} at step {end.step}{how}", level=level)
+        reason = f": {end.reason}" if end.reason else ""
+        self.log(name, f"ended as {end.category} at step {end.step}{reason}", level=level)
         self.log(runlog.MAIN, f"expected decision: {expected}")
         if attempt is not None:
             write_atomic(attempt.end_file, to_json(replace(end, expected_decision=expected)))
 
-    def _expected(self, plan: RunPlan | None, conclusion: AttemptResult) -> str:
+    def _format_expected(self, plan: RunPlan | None, result: AttemptResult) -> str:
         comment_record = plan.comment_record if plan is not None else None
         if comment_record is None:
             return "none, as this job does not restart" if plan else "not known"
-        if conclusion.start is None:
+        if result.start is None:
             return "not known, as nothing was started"
         earlier = [
             (start, end)
-            for one in self._run_dir.attempts()
-            if one.number < conclusion.start.attempt
-            and (start := one.start()) is not None
-            and (end := one.end()) is not None
+            for other in self._run_dir.attempts()
+            if other.number < result.start.attempt
+            and (start := other.start()) is not None
+            and (end := other.end()) is not None
         ]
         return format_decision(
             expected_decision(
                 comment_record,
                 earlier,
-                conclusion.start,
-                conclusion.attribution,
-                step=conclusion.end.step,
-                root=conclusion.end.root,
-                now=conclusion.end.at,
+                result.start,
+                result.attribution,
+                step=result.end.step,
+                root=result.end.root,
+                now=result.end.at,
             )
         )
 
     def summarize(self, plan: RunPlan) -> None:
-        """Write summary.json anew."""
+        """Replace summary.json."""
 
         def write() -> None:
-            aside = summary.write(plan, self._run_dir, at=self._clock())
-            if aside is not None:
-                self.log(runlog.MAIN, f"summary.json was damaged: kept as {aside.name}")
+            damaged = summary.write(plan, self._run_dir, at=self._clock())
+            if damaged is not None:
+                self.log(runlog.MAIN, f"summary.json was damaged: kept as {damaged.name}")
 
-        self._do("summary.json", write)
+        self._enqueue("summary.json", write)
 
     def finish(self, timeout: float) -> bool:
-        """Write what is left; whether that was done within `timeout` seconds."""
-        self._work.put(None)
+        """Write what is queued; return whether that was done within `timeout` seconds."""
+        self._queue.put(None)
         self.join(timeout)
         return not self.is_alive()
 
     def run(self) -> None:
-        """Write until told to finish, and then what writing itself had to say."""
-        while (work := self._work.get()) is not None:
-            self._try(*work)
-        while not self._work.empty():
-            if (work := self._work.get()) is not None:
-                self._try(*work)
+        """Write until `finish` is called, then the lines that these writes have added."""
+        while (work := self._queue.get()) is not None:
+            self._attempt_write(*work)
+        while not self._queue.empty():
+            if (work := self._queue.get()) is not None:
+                self._attempt_write(*work)
 
-    def _try(self, name: str, write: Callable[[], None]) -> None:
+    def _attempt_write(self, name: str, write: Callable[[], None]) -> None:
         try:
             write()
         except (OSError, CsxError) as error:
             if name not in self._failing:
-                self._tell(f"{self._run_dir.path / name} cannot be written: {error}")
+                self._warn(f"{self._run_dir.path / name} cannot be written: {error}")
             self._failing.add(name)
         else:
             self._failing.discard(name)
 
-    def _do(self, name: str, write: Callable[[], None]) -> None:
-        self._work.put((name, write))
+    def _enqueue(self, name: str, write: Callable[[], None]) -> None:
+        self._queue.put((name, write))
 
 
-def _start_line(plan: RunPlan, prepared: Prepared) -> str:
+def _format_start(plan: RunPlan, prepared: PreparedAttempt) -> str:
     start = prepared.start
     if prepared.done:
         return f"step {start.from_step} is the last one ({start.last_step}): nothing is left to do"
-    where = "from scratch" if start.checkpoint is None else f"from {start.checkpoint}"
+    origin = "from scratch" if start.checkpoint is None else f"from {start.checkpoint}"
     at = "" if start.from_step is None else f", step {start.from_step}"
     nodes = f" on {format_hostlist(start.nodes)}" if start.nodes else ""
-    return f"{plan.mode.value} {where}{at}, num_csx {start.num_csx}{nodes}"
+    return f"{plan.mode.value} {origin}{at}, num_csx {start.num_csx}{nodes}"

@@ -1,4 +1,4 @@
-"""Render an attempt's config in a short-lived process, which takes YAML's memory with it."""
+"""Render an attempt's config in a short-lived process, so that the supervisor loads no YAML."""
 
 import json
 import sys
@@ -14,8 +14,11 @@ TIMEOUT = 120.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Rendering:
-    """One rendering; `phase` counts where the source has several. The rest as `for_attempt`."""
+class RenderRequest:
+    """Arguments of the child; `phase` is used if the source has several phases.
+
+    The other fields are arguments of `trainer.config.for_attempt`.
+    """
 
     source: str
     target: str
@@ -30,64 +33,64 @@ class Rendering:
     max_restarts: int | None
 
 
-def render(rendering: Rendering) -> None:
-    """Write the attempt's config.
+def render(request: RenderRequest) -> None:
+    """Write the attempt's config in a child process.
 
     Raises:
         ConfigError: the source is not a trainer config.
-        OSError: it cannot be read or written (ENOSPC: no space), or the file system hangs.
+        OSError: a file cannot be read or written (ENOSPC: no space), or the file system hangs.
     """
-    done = run_module(__name__, timeout=TIMEOUT, text=json.dumps(asdict(rendering)))
+    done = run_module(__name__, timeout=TIMEOUT, text=json.dumps(asdict(request)))
     if done.code == 0:
         return
     try:
         answer = json.loads(done.stdout)
     except ValueError:
-        last = done.stderr.strip().rpartition("\n")[2]
-        raise ConfigError(rendering.source, [f"{rendering.source}: {last}"]) from None
+        last_line = done.stderr.strip().rpartition("\n")[2]
+        raise ConfigError(request.source, [f"{request.source}: {last_line}"]) from None
     if "errno" in answer:
         raise OSError(answer["errno"], answer["message"], answer["path"])
-    raise ConfigError(rendering.source, answer["problems"])
+    raise ConfigError(request.source, answer["problems"])
 
 
 def main() -> None:
-    """Read the rendering from stdin; print what went wrong as JSON and exit 1."""
+    """Read a request from stdin; on a failure print it as JSON and exit 1."""
     from slurm_restart.trainer import config  # noqa: PLC0415 - YAML is loaded in the child only
 
-    it = Rendering(**json.load(sys.stdin))
+    request = RenderRequest(**json.load(sys.stdin))
     try:
-        text = _text(config, it)
-        write_atomic(Path(it.target), text.encode())
+        text = _render_text(config, request)
+        write_atomic(Path(request.target), text.encode())
     except ConfigError as error:
         _fail(problems=list(error.problems))
     except CsxError as error:
         _fail(problems=[str(error)])
     except OSError as error:
-        _fail(errno=error.errno, message=error.strerror, path=str(error.filename or it.target))
+        _fail(errno=error.errno, message=error.strerror, path=str(error.filename or request.target))
 
 
-def _text(config: Any, it: Rendering) -> str:
-    phases = config.phases(config.load(Path(it.source)))
-    phase = phases[it.phase] if len(phases) > 1 else phases[0]
-    given = config.for_attempt(
+def _render_text(config: Any, request: RenderRequest) -> str:
+    phases = config.phases(config.load(Path(request.source)))
+    phase = phases[request.phase] if len(phases) > 1 else phases[0]
+    params = config.for_attempt(
         phase,
-        model_dir=it.model_dir,
-        ckpt_path=it.ckpt_path,
-        num_csx=it.num_csx,
-        full_num_csx=it.full_num_csx,
-        training=it.training,
-        resumed=it.resumed,
-        last_step=it.last_step,
-        max_restarts=it.max_restarts,
+        model_dir=request.model_dir,
+        ckpt_path=request.ckpt_path,
+        num_csx=request.num_csx,
+        full_num_csx=request.full_num_csx,
+        training=request.training,
+        resumed=request.resumed,
+        last_step=request.last_step,
+        max_restarts=request.max_restarts,
     )
-    if it.training and it.ckpt_path is None:
-        # There is nothing to load; the trainer's own index may still name what was set aside.
-        init = given["trainer"]["init"]
+    if request.training and request.ckpt_path is None:
+        # The trainer's own index of checkpoints may still name one that was set aside.
+        init = params["trainer"]["init"]
         init["checkpoint"] = {**(init.get("checkpoint") or {}), "autoload_last_checkpoint": False}
-    text: str = config.dump(given)
+    text: str = config.dump(params)
     return text
 
 
 def _fail(**answer: Any) -> None:
-    print(json.dumps(answer))  # noqa: T201 - the answer
+    print(json.dumps(answer))  # noqa: T201 - read by the parent
     sys.exit(1)

@@ -1,7 +1,7 @@
-"""Notices that another attempt of the run has begun, so that no two trainers write at once.
+"""Detect that another attempt of the run has begun, so that no two trainers write at once.
 
-A node that Slurm has given up may still be alive and reach the file system. The job runs again
-elsewhere, and what is still running here has to end.
+A node that Slurm has marked down may still be running and reach the file system. The job runs
+again on other nodes then, and the processes here must end.
 """
 
 import os
@@ -11,30 +11,31 @@ from slurm_restart.supervise.events import Events, Superseded
 from slurm_restart.trainer.rundir import AttemptDir
 
 INTERVAL = 5.0
+"""Seconds between two checks."""
 
 
 class SupersedeMonitor(threading.Thread):
-    """Looks for the directory of the next attempt.
+    """Checks for the directory of the next attempt.
 
     Args:
-        attempt: this one.
-        events: where it is told.
+        attempt: the directory of this attempt.
+        events: receives `Superseded` at most once.
     """
 
     def __init__(self, attempt: AttemptDir, events: Events) -> None:
-        super().__init__(name="fence", daemon=True)
+        super().__init__(name="supersede-monitor", daemon=True)
         self._next = attempt.path.with_name(str(attempt.number + 1))
         self._events = events
-        self._over = threading.Event()
+        self._stopped = threading.Event()
 
     def stop(self) -> None:
-        """Look no more."""
-        self._over.set()
+        """End the checks."""
+        self._stopped.set()
 
     def run(self) -> None:
-        """Look until it is there."""
-        while not self._over.wait(INTERVAL):
-            # An error says nothing, and a directory that is removed is not another attempt.
+        """Check until the directory exists or `stop` is called."""
+        while not self._stopped.wait(INTERVAL):
+            # On an error, or if this attempt's directory was removed, isdir returns False.
             if os.path.isdir(self._next):  # noqa: PTH112 - called every few seconds for days
                 self._events.put(Superseded())
                 return

@@ -1,7 +1,7 @@
-"""The supervisor of one attempt: start the trainer, watch it, say what happened.
+"""The supervisor of one attempt: start the trainer, monitor it, record how it ended.
 
-Everything that may hang or fail (file systems, Slurm) is done in threads, so that the main thread
-is always free for signals and deadlines.
+Operations that may hang (on file systems or Slurm) run in threads, so that the main thread can
+always handle signals and deadlines.
 """
 
 import errno
@@ -23,22 +23,26 @@ from slurm_restart.logs.scanner import SMALL, LogScanner, make_matcher
 from slurm_restart.slurm.commands import Commands
 from slurm_restart.slurm.interface import Slurm
 from slurm_restart.supervise import processes
-from slurm_restart.supervise.attempt_result import AttemptResult, attempt_result, failed_to_prepare
+from slurm_restart.supervise.attempt_result import (
+    AttemptResult,
+    attempt_result,
+    preparation_failure,
+)
 from slurm_restart.supervise.checkpoint_monitor import CheckpointMonitor, CheckpointMonitorThread
 from slurm_restart.supervise.comment_writer import CommentWriter
 from slurm_restart.supervise.events import (
     AttemptPrepared,
     Events,
-    Listener,
     PlanLoaded,
     PreparationFailed,
     ReaperExited,
+    ReaperListener,
     SignalReceived,
 )
 from slurm_restart.supervise.job_environment import JobEnvironment
 from slurm_restart.supervise.output_tee import OutputTee, Sink
-from slurm_restart.supervise.preparation_thread import Preparation
-from slurm_restart.supervise.prepare_attempt import Prepared
+from slurm_restart.supervise.preparation_thread import PreparationThread
+from slurm_restart.supervise.prepare_attempt import PreparedAttempt
 from slurm_restart.supervise.reaper import Reaper
 from slurm_restart.supervise.recorder import Recorder
 from slurm_restart.supervise.supersede_monitor import SupersedeMonitor
@@ -55,30 +59,33 @@ from slurm_restart.trainer.rundir import RunDir
 from slurm_restart.trainer.runlog import MAIN
 
 PREPARE_TIMEOUT = 300.0
-"""Seconds for all of the preparation; a file server that fails over takes minutes."""
+"""Seconds for the whole preparation; a file server that fails over takes minutes."""
 OUTPUT_TIMEOUT = 5.0
+"""Seconds to copy the rest of the output."""
 FINAL_CHECK_TIMEOUT = 15.0
+"""Seconds for the last check for new checkpoints."""
 FINAL_UPDATE_TIMEOUT = 20.0
+"""Seconds each for the final update of the Comment and of the records."""
 HURRIED_TIMEOUT = 4.0
-"""Seconds for each of the above where Slurm is about to kill this process."""
+"""Seconds instead of each of the three above if Slurm is about to kill this process."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SupervisorContext:
-    """What the supervisor works with; tests put others in their place."""
+    """The job and the cluster that the supervisor works with."""
 
     job: JobEnvironment
     slurm: Callable[[RunPlan | None], Slurm]
-    """The cluster; the plan says how it was reached at submission."""
+    """Returns the cluster; the plan holds how it was reached at submission."""
 
 
 def job_context() -> SupervisorContext:
-    """Those of the job that this process runs in."""
+    """Return the context of the job that this process runs in."""
     return SupervisorContext(job=JobEnvironment.read(), slurm=_slurm)
 
 
 def _slurm(plan: RunPlan | None) -> Slurm:
-    import shutil  # noqa: PLC0415 - for this question only
+    import shutil  # noqa: PLC0415 - used once
 
     if plan is None or shutil.which("scontrol") is not None:
         return Commands()
@@ -86,8 +93,8 @@ def _slurm(plan: RunPlan | None) -> Slurm:
     return Commands(bin_dir=plan.slurm.bin_dir, slurm_conf=conf)
 
 
-def tell(message: str) -> None:
-    """Say something in Slurm's log, in one piece."""
+def log_to_slurm(message: str) -> None:
+    """Write a line to Slurm's log with one system call."""
     with suppress(OSError):
         os.write(2, f"csx-restart: {message}\n".encode("utf-8", "replace"))
 
@@ -97,60 +104,60 @@ class Supervisor:
 
     Args:
         run_dir: absolute path of the run directory.
-        guardian: what will hold the trainer.
-        around: Slurm and the job.
+        reaper: the process that will start the trainer.
+        context: the job and the cluster.
     """
 
     def __init__(self, run_dir: Path, reaper: Reaper, context: SupervisorContext) -> None:
         self._run_dir = RunDir(run_dir)
-        self._guardian = reaper
-        self._around = context
+        self._reaper = reaper
+        self._context = context
         self._events: Events = queue.SimpleQueue()
-        self._recorder = Recorder(self._run_dir, tell, time.time)
+        self._recorder = Recorder(self._run_dir, log_to_slurm, time.time)
         self._comment: CommentWriter | None = None
         self._plan: RunPlan | None = None
         self._step: int | None = None
-        """The newest complete checkpoint's step."""
+        """Step of the newest complete checkpoint."""
 
     def run(self) -> int:
-        """Supervise; returns the exit code of the job."""
-        self._listen_to_signals()
-        Listener(self._guardian.channel, self._events).start()
+        """Supervise the attempt and return the exit code of the job."""
+        self._install_signal_handlers()
+        ReaperListener(self._reaper.channel, self._events).start()
         self._recorder.start()
-        preparation = Preparation(self._run_dir, self._around.job, self._events)
+        preparation = PreparationThread(self._run_dir, self._context.job, self._events)
         preparation.start()
-        # While the preparation waits for others.
+        # Done while the preparation waits for file systems and child processes.
         rules = read_rule_sources(files_of(self._run_dir.rules))
         for problem in rules.problems:
             self._recorder.log(MAIN, f"rule left out: {problem}", level="WARNING")
         scanner = LogScanner(make_matcher(rules.rules, SMALL))
         ready = self._await_preparation()
-        if isinstance(ready, Prepared):
-            conclusion = self._attempt(ready, scanner)
+        if isinstance(ready, PreparedAttempt):
+            result = self._attempt(ready, scanner)
         else:
-            conclusion = failed_to_prepare(ready, preparation.attempt, now=time.time())
-        self._record(conclusion, hurried=conclusion.stop is StopReason.TERMINATED)
-        self._guardian.dismiss()
-        # Checks and commands that nobody waits for any more; the guardian ends by itself.
-        processes.signal_descendants(os.getpid(), signal.SIGKILL, but_group=self._guardian.pid)
-        return conclusion.exit_code
+            result = preparation_failure(ready, preparation.attempt, now=time.time())
+        self._record(result, hurried=result.stop is StopReason.TERMINATED)
+        self._reaper.close()
+        # Kill checks and commands that hang; the reaper ends by itself.
+        processes.signal_descendants(os.getpid(), signal.SIGKILL, excluded_group=self._reaper.pid)
+        return result.exit_code
 
     # --- before the trainer ----------------------------------------------------------------------
 
-    def _listen_to_signals(self) -> None:
-        def note(number: int, _frame: object) -> None:
+    def _install_signal_handlers(self) -> None:
+        def enqueue(number: int, _frame: object) -> None:
             self._events.put(SignalReceived(number))
 
         for number in SIGNAL_RESPONSES:
-            signal.signal(number, note)
-        # A reader of Slurm's log that goes away must not take the training with it.
+            signal.signal(number, enqueue)
+        # If the reader of Slurm's log goes away, the training continues.
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
-    def _await_preparation(self) -> Prepared | Exception | StopReason:
-        until = time.monotonic() + PREPARE_TIMEOUT
+    def _await_preparation(self) -> PreparedAttempt | Exception | StopReason:
+        deadline = time.monotonic() + PREPARE_TIMEOUT
         while True:
             try:
-                event = self._events.get(timeout=max(0.0, until - time.monotonic()))
+                event = self._events.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
                 reason = f"no answer within {PREPARE_TIMEOUT:g} s"
                 return OSError(errno.ETIMEDOUT, reason, str(self._run_dir.path))
@@ -160,7 +167,7 @@ class Supervisor:
                 case PreparationFailed(error):
                     return error
                 case ReaperExited():
-                    return RuntimeError("the guardian process is gone")
+                    return RuntimeError("the reaper process was killed")
                 case PlanLoaded(plan):
                     self._plan = plan
                     self._start_comment()
@@ -168,126 +175,137 @@ class Supervisor:
                     return stop
 
     def _start_comment(self) -> None:
-        """Let the job's Comment be kept; an unmanaged job has no digest there."""
-        plan, job_id = self._plan, self._around.job.job_id
+        """Start the comment writer; an unmanaged job has no comment record."""
+        plan, job_id = self._plan, self._context.job.job_id
         if job_id is None or (plan is not None and plan.comment_record is None):
             return
         self._comment = CommentWriter(
-            self._around.slurm(plan),
+            self._context.slurm(plan),
             job_id,
             fallback=plan.comment_record if plan else None,
-            tell=tell,
+            warn=log_to_slurm,
         )
         self._comment.start()
 
     # --- the trainer -----------------------------------------------------------------------------
 
-    def _attempt(self, prepared: Prepared, scanner: LogScanner) -> AttemptResult:
+    def _attempt(self, prepared: PreparedAttempt, scanner: LogScanner) -> AttemptResult:
         plan, start = self._plan, prepared.start
-        assert plan is not None  # noqa: S101 - Planned comes before Ready
+        assert plan is not None  # noqa: S101 - PlanLoaded precedes AttemptPrepared
         self._step = start.from_step if start.checkpoint is not None else None
-        self._say(
+        self._update_comment(
             attempt=start.attempt,
             restarts=start.restarts,
             from_step=start.from_step,
             step=self._step,
         )
-        self._recorder.begun(plan, prepared)
+        self._recorder.record_start(plan, prepared)
         if prepared.command is None:
             return attempt_result(
                 plan, prepared, _nothing_to_do(), step=self._step, now=time.time()
             )
-        output = self._output(prepared, scanner)
-        progress = self._progress(plan, prepared)
-        fence = SupersedeMonitor(prepared.attempt, self._events)
-        for thread in (output, progress, fence):
+        output = self._output_tee(prepared, scanner)
+        checkpoints = self._checkpoint_monitor(plan, prepared)
+        supersede_monitor = SupersedeMonitor(prepared.attempt, self._events)
+        for thread in (output, checkpoints, supersede_monitor):
             thread.start()
-        before: list[tuple[tuple[Finding, ...], float]] = []
-        watch = TrainerProcess(
-            self._guardian,
+        before_stop: list[tuple[tuple[Finding, ...], float]] = []
+        trainer = TrainerProcess(
+            self._reaper,
             self._events,
             grace_periods(plan.signal_lead),
-            stopping=lambda: before.append((output.findings(), time.monotonic() - output.last)),
+            before_stop=lambda: before_stop.append(
+                (output.findings(), time.monotonic() - output.last_output_at)
+            ),
         )
-        watched = watch.run(prepared.command)
-        fence.stop()
-        hurried = watched.stop is StopReason.TERMINATED
+        trainer_exit = trainer.run(prepared.command)
+        supersede_monitor.stop()
+        hurried = trainer_exit.stop is StopReason.TERMINATED
         output.join(HURRIED_TIMEOUT if hurried else OUTPUT_TIMEOUT)
-        if not progress.finish(HURRIED_TIMEOUT if hurried else FINAL_CHECK_TIMEOUT):
-            tell("the checkpoint directory does not answer: the newest step may not be known")
-        # What the trainer prints while it is ended says nothing of a cause.
-        findings, silence = before[0] if before else (output.findings(), 0.0)
-        ending = self._ending(watched, prepared, findings, silence)
+        if not checkpoints.finish(HURRIED_TIMEOUT if hurried else FINAL_CHECK_TIMEOUT):
+            log_to_slurm(
+                "the checkpoint directory does not answer: the newest step may not be known"
+            )
+        # What the trainer prints after it was asked to end is no evidence of a cause.
+        findings, quiet_time = before_stop[0] if before_stop else (output.findings(), 0.0)
+        trainer_end = self._trainer_end(trainer_exit, prepared, findings, quiet_time)
         return attempt_result(
             plan,
             prepared,
-            ending,
+            trainer_end,
             step=self._step,
             now=time.time(),
             job_ids=output.job_ids,
         )
 
-    def _output(self, prepared: Prepared, scanner: LogScanner) -> OutputTee:
+    def _output_tee(self, prepared: PreparedAttempt, scanner: LogScanner) -> OutputTee:
         name = str(prepared.attempt.output)
         handle: int | None = None
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             handle = os.open(name, flags, 0o644)
         except OSError as error:
-            tell(f"{name}: cannot be written: {error.strerror}")
-        sinks = (Sink("Slurm's log", sys.stdout.fileno(), tell), Sink(name, handle, tell))
-        return OutputTee(self._guardian.output, sinks, scanner, tell)
+            log_to_slurm(f"{name}: cannot be written: {error.strerror}")
+        sinks = (
+            Sink("Slurm's log", sys.stdout.fileno(), log_to_slurm),
+            Sink(name, handle, log_to_slurm),
+        )
+        return OutputTee(self._reaper.output, sinks, scanner, log_to_slurm)
 
-    def _progress(self, plan: RunPlan, prepared: Prepared) -> CheckpointMonitorThread:
+    def _checkpoint_monitor(
+        self, plan: RunPlan, prepared: PreparedAttempt
+    ) -> CheckpointMonitorThread:
         def report(saved: Saved) -> None:
             if plan.mode.is_evaluation:
-                return  # somebody else's: an evaluation writes none
+                return  # an evaluation writes none; another run did
             self._step = max(saved.step, self._step or 0)
-            self._recorder.saved(prepared.attempt, saved)
-            self._say(step=self._step)
+            self._recorder.record_checkpoint(prepared.attempt, saved)
+            self._update_comment(step=self._step)
 
-        watch = CheckpointMonitor(plan.checkpoint, prepared.present)
-        return CheckpointMonitorThread(watch, report, tell)
+        monitor = CheckpointMonitor(plan.checkpoint, prepared.present)
+        return CheckpointMonitorThread(monitor, report, log_to_slurm)
 
-    def _ending(
+    def _trainer_end(
         self,
-        watched: TrainerExit,
-        prepared: Prepared,
+        trainer_exit: TrainerExit,
+        prepared: PreparedAttempt,
         findings: tuple[Finding, ...],
-        silence: float,
+        quiet_time: float,
     ) -> TrainerEnd:
         last = prepared.start.last_step
         return TrainerEnd(
-            exit_code=watched.exit_code,
-            signal=watched.signal,
-            stop=watched.stop,
+            exit_code=trainer_exit.exit_code,
+            signal=trainer_exit.signal,
+            stop=trainer_exit.stop,
             findings=findings,
-            silence=silence,
+            quiet_time=quiet_time,
             last_step_reached=last is not None and (self._step or 0) >= last,
         )
 
     # --- after the trainer -----------------------------------------------------------------------
 
-    def _record(self, conclusion: AttemptResult, *, hurried: bool) -> None:
+    def _record(self, result: AttemptResult, *, hurried: bool) -> None:
         timeout = HURRIED_TIMEOUT if hurried else FINAL_UPDATE_TIMEOUT
-        self._recorder.ended(self._plan, conclusion)
-        if conclusion.stop is StopReason.SUPERSEDED:
-            # The Comment is the other attempt's.
+        self._recorder.record_end(self._plan, result)
+        if result.stop is StopReason.SUPERSEDED:
+            # The other attempt writes the Comment now.
             self._comment = None
         elif self._comment is None and self._plan is None:
-            # Not even the plan could be read: the digest at submission is still in the Comment.
+            # The plan could not be read, but the Comment still holds the record at submission.
             self._start_comment()
-        durable = conclusion.is_final and not hurried
+        durable = result.is_final and not hurried
         if self._comment is not None and not self._comment.finish(
-            timeout, durable=durable, **conclusion.self_report
+            timeout, durable=durable, **result.self_report
         ):
-            tell("the end could not be written to the job's Comment")
+            log_to_slurm("the end could not be written to the job's Comment")
         if not self._recorder.finish(timeout):
-            tell(f"{self._run_dir.path}: does not answer: the end may not be on record there")
+            log_to_slurm(
+                f"{self._run_dir.path}: does not answer: the end may not be on record there"
+            )
 
-    def _say(self, **values: Any) -> None:
+    def _update_comment(self, **values: Any) -> None:
         if self._comment is not None:
-            self._comment.say(**values)
+            self._comment.update(**values)
 
 
 def _nothing_to_do() -> TrainerEnd:

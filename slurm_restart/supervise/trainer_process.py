@@ -1,4 +1,4 @@
-"""The watch over one trainer, from its start until nothing of it is left."""
+"""Start one trainer and follow it until none of its processes is left."""
 
 import os
 import queue
@@ -19,33 +19,35 @@ from slurm_restart.supervise.events import (
     TrainerEnded,
     TrainerStarted,
 )
-from slurm_restart.supervise.reaper import Command
+from slurm_restart.supervise.reaper import TrainerCommand
 from slurm_restart.supervise.trainer_end import StopReason
 
 LEFTOVER_GRACE = 3.0
-"""Seconds that what the trainer left behind has after TERM."""
+"""Seconds between TERM and KILL for processes that are left after the trainer's own end."""
 KILL_TIMEOUT = 5.0
-"""Seconds after KILL in which everything has to be gone; what hangs in the kernel is left."""
+"""Seconds to wait after KILL; a process that is left then hangs in the kernel."""
 TERMINATE_GRACE = 20.0
-"""Seconds that the trainer has after Slurm's TERM: its KILL follows after KillWait (default 30)."""
+"""Seconds between TERM and KILL: Slurm's own KILL follows after KillWait (default 30)."""
 LATE_SIGNAL = 0.3
-_ENDS_OF_TERM = frozenset({0, signal.SIGTERM, (128 + signal.SIGTERM) << 8})
-"""Wait statuses of a trainer that was told to end: success, the signal, a shell's word for it."""
+"""Seconds to wait for Slurm's signal to this process after the trainer has ended."""
+_STATUSES_AFTER_TERM = frozenset({0, signal.SIGTERM, (128 + signal.SIGTERM) << 8})
+"""Wait statuses that TERM may lead to: exit code 0, killed by TERM, exit code 143 of a shell."""
 TIME_LIMIT_GRACE = 90.0
+"""Largest number of seconds between TERM and KILL ahead of the time limit."""
 TIME_LIMIT_RESERVE = 30.0
-"""Seconds before the time limit that stay for recording the end."""
+"""Seconds before the time limit that are reserved for recording the end."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignalResponse:
-    """What is done about a signal: what the trainer gets, and whether that is to be its end."""
+    """The signal to forward, and the stop reason if the trainer has to end."""
 
     forward: int
     stop: StopReason | None
 
 
-# Slurm sends USR1 ahead of the time limit (--signal=B:USR1@…), and TERM before it kills. CONT and
-# TSTP do to supervisor and trainer what they do to every process, as Slurm sends them to all.
+# Slurm sends USR1 ahead of the time limit (--signal=B:USR1@…), and TERM ahead of KILL. CONT and
+# TSTP need no handler, as Slurm sends them to all processes of the job.
 SIGNAL_RESPONSES: dict[int, SignalResponse] = {
     signal.SIGUSR1: SignalResponse(signal.SIGTERM, StopReason.TIME_LIMIT),
     signal.SIGTERM: SignalResponse(signal.SIGTERM, StopReason.TERMINATED),
@@ -56,7 +58,11 @@ SIGNAL_RESPONSES: dict[int, SignalResponse] = {
 
 
 def grace_periods(signal_lead: int) -> dict[StopReason, float]:
-    """Seconds between TERM and KILL; `signal_lead`: seconds between USR1 and the time limit."""
+    """Return the seconds between TERM and KILL by stop reason.
+
+    Args:
+        signal_lead: seconds between USR1 and the time limit.
+    """
     lead = max(signal_lead - TIME_LIMIT_RESERVE, signal_lead / 2)
     return {
         StopReason.TIME_LIMIT: min(TIME_LIMIT_GRACE, lead),
@@ -65,21 +71,24 @@ def grace_periods(signal_lead: int) -> dict[StopReason, float]:
 
 
 class ProcessControl(Protocol):
-    """The guardian, as far as the watch needs it."""
+    """The part of `Reaper` that `TrainerProcess` uses."""
 
-    def launch(self, command: Command) -> None:
+    def launch(self, command: TrainerCommand) -> None:
         """Start the trainer."""
 
     def signal(self, number: int) -> None:
         """Send a signal to the trainer's process group."""
 
     def end(self, number: int, *, already_signalled: int | None = None) -> None:
-        """Send a signal to everything below the guardian; `told_group` has had it already."""
+        """Send a signal to all processes below the reaper."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainerExit:
-    """How it ended: `exit_code` is None where a signal ended the trainer, or nobody knows."""
+    """How the trainer process ended.
+
+    `exit_code` is None if a signal ended it. If its status is unknown, `signal` is SIGKILL.
+    """
 
     exit_code: int | None
     signal: int | None
@@ -87,13 +96,13 @@ class TrainerExit:
 
 
 class TrainerProcess:
-    """Watches one trainer.
+    """Controls one trainer.
 
     Args:
-        guardian: what holds it.
-        events: signals and the guardian's words.
-        graces: seconds between TERM and KILL.
-        stopping: called once, before the trainer is told to end.
+        reaper: starts and signals its processes.
+        events: signals received, and the reaper's messages.
+        grace_periods: seconds between TERM and KILL by stop reason.
+        before_stop: called once, before the first signal that asks the trainer to end.
     """
 
     def __init__(
@@ -101,22 +110,22 @@ class TrainerProcess:
         reaper: ProcessControl,
         events: Events,
         grace_periods: Mapping[StopReason, float],
-        stopping: Callable[[], None] = lambda: None,
+        before_stop: Callable[[], None] = lambda: None,
     ) -> None:
-        self._guardian = reaper
-        self._stopping = stopping
+        self._reaper = reaper
+        self._before_stop = before_stop
         self._events = events
-        self._graces = grace_periods
+        self._grace_periods = grace_periods
         self._pid: int | None = None
         self._status: int | None = None
-        self._told_group: int | None = None
+        self._signalled_group: int | None = None
         self._stop: StopReason | None = None
         self._kill_at: float | None = None
         self._give_up_at: float | None = None
 
-    def run(self, command: Command) -> TrainerExit:
-        """Start the trainer and return when nothing of it is left."""
-        self._guardian.launch(command)
+    def run(self, command: TrainerCommand) -> TrainerExit:
+        """Start the trainer and return when none of its processes is left."""
+        self._reaper.launch(command)
         while True:
             event = self._next()
             if event is None and not self._kill():
@@ -125,13 +134,14 @@ class TrainerProcess:
                 break
             self._handle(event)
         if self._status is None and self._pid is not None:
-            # The guardian was killed, and its trainer with it. The rest is this process's now.
-            self._status = _end_adopted(self._pid)
+            # The reaper was killed, and the kernel killed the trainer. The trainer's other
+            # processes are now children of this process.
+            self._status = _kill_adopted(self._pid)
         self._await_late_signal()
         return self._result()
 
     def _next(self) -> Event | None:
-        """The next event; None: a deadline has passed."""
+        """Return the next event, or None once the deadline for TERM or KILL has passed."""
         deadline = self._kill_at if self._give_up_at is None else self._give_up_at
         try:
             if deadline is None:
@@ -148,43 +158,43 @@ class TrainerProcess:
                 self._status = status
                 self._end_leftovers()
             case SignalReceived(number):
-                self._react(SIGNAL_RESPONSES[number])
+                self._respond(SIGNAL_RESPONSES[number])
             case Superseded():
-                # Two that write the same checkpoints are worse than one that is cut short.
+                # Two trainers that write the same checkpoints do more damage than a KILL.
                 self._stop = StopReason.SUPERSEDED
                 self._kill()
 
     def _end_leftovers(self) -> None:
-        """End what the trainer left behind: data loaders, services, the clients of its steps."""
+        """End processes that are left after the trainer: data loaders, services, srun clients."""
         if self._stop is None:
-            self._guardian.end(signal.SIGTERM)
+            self._reaper.end(signal.SIGTERM)
             self._kill_at = time.monotonic() + LEFTOVER_GRACE
         else:
-            # Its group has been told already, and may still be saving: a shell is gone at once
-            # while the program that it ran takes its time.
-            self._guardian.end(signal.SIGTERM, already_signalled=self._told_group)
+            # Its process group has had TERM and may still be saving: a shell ends at once, the
+            # program that it ran may need its grace period.
+            self._reaper.end(signal.SIGTERM, already_signalled=self._signalled_group)
 
-    def _react(self, reaction: SignalResponse) -> None:
-        if reaction.stop is not None and self._stop is None:
-            self._stopping()
+    def _respond(self, response: SignalResponse) -> None:
+        if response.stop is not None and self._stop is None:
+            self._before_stop()
         if self._status is None:
-            self._guardian.signal(reaction.forward)
-            if reaction.forward == signal.SIGTERM:
-                self._told_group = self._pid
-        if reaction.stop is None:
+            self._reaper.signal(response.forward)
+            if response.forward == signal.SIGTERM:
+                self._signalled_group = self._pid
+        if response.stop is None:
             return
-        until = time.monotonic() + self._graces[reaction.stop]
-        if self._status is None or self._status in _ENDS_OF_TERM:
+        until = time.monotonic() + self._grace_periods[response.stop]
+        if self._status is None or self._status in _STATUSES_AFTER_TERM:
             # The first reason counts: Slurm's TERM at the time limit comes after its warning.
-            self._stop = self._stop or reaction.stop
+            self._stop = self._stop or response.stop
         self._kill_at = until if self._kill_at is None else min(until, self._kill_at)
 
     def _await_late_signal(self) -> None:
-        """Learn that Slurm told the job to end, if that is why the trainer has ended.
+        """Wait briefly for Slurm's signal if the trainer's status is one that TERM leads to.
 
-        Slurm tells all processes of a job, one after the other, and this one may be the last.
+        Slurm signals the processes of a job one after the other, and this one may be the last.
         """
-        if self._stop is not None or self._status not in _ENDS_OF_TERM:
+        if self._stop is not None or self._status not in _STATUSES_AFTER_TERM:
             return
         until = time.monotonic() + LATE_SIGNAL
         with suppress(queue.Empty):
@@ -194,10 +204,10 @@ class TrainerProcess:
                     self._stop = SIGNAL_RESPONSES[event.number].stop
 
     def _kill(self) -> bool:
-        """Kill everything; False: that was done, and something is still there."""
+        """Send KILL to all processes; return False if that was already done."""
         if self._give_up_at is not None:
             return False
-        self._guardian.end(signal.SIGKILL)
+        self._reaper.end(signal.SIGKILL)
         self._give_up_at = time.monotonic() + KILL_TIMEOUT
         return True
 
@@ -210,8 +220,8 @@ class TrainerProcess:
         return TrainerExit(exit_code=code, signal=None, stop=self._stop)
 
 
-def _end_adopted(pid: int) -> int | None:
-    """End the orphans of a guardian that was killed; the trainer's wait status."""
+def _kill_adopted(pid: int) -> int | None:
+    """Kill the processes left by a killed reaper; return the trainer's wait status, if known."""
     processes.signal_descendants(os.getpid(), signal.SIGKILL)
     until = time.monotonic() + KILL_TIMEOUT
     with suppress(ChildProcessError):

@@ -122,7 +122,7 @@ def test_the_supervisor_is_killed(cluster: ManagedCluster) -> None:
     assert cluster.await_end(job_id) == "COMPLETED"
     first, second = cluster.summary()["runs"]
     assert first["settled_afterwards"] is True
-    assert first["failure_reason"].startswith("ended without a word")
+    assert first["failure_reason"].startswith("no exit record was written")
     assert second["status"] == "success"
     assert "[run_0]" in (cluster.run_dir() / "run.log").read_text()
 

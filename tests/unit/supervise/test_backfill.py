@@ -56,7 +56,7 @@ def test_a_new_attempt_settles_those_before_it(run):
     assert run.dir.attempts()[0].end().reason == "own"
     assert run.dir.attempts()[3].end() is None
     assert backfill_earlier(run.dir, before=3, now=3000.0) == ()
-    assert run.log().count("ended without a word") == 2
+    assert run.log().count("no exit record was written") == 2
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_final_end_is_settled_from_slurms_facts(run, job, state, category, sta
     assert [one.category for one in done.ends] == [category]
     (entry,) = run.summary()["runs"]
     assert (entry["status"], entry["settled_afterwards"]) == (status, True)
-    assert done.final == f"job 7 has ended: {state.value}, Why"
+    assert done.job_end == f"job 7 has ended: {state.value}, Why"
     assert run.log().count("[main]") == 1
     assert not backfill(run.dir, over, now=3001.0).changed
     assert run.log().count("[main]") == 1
@@ -116,7 +116,7 @@ def test_what_the_hook_announced_is_the_reason(run, job):
         job, state=JobState.PENDING, admin_comment="own text csx-restart: restart 1/2, csx3 down"
     )
     (end,) = backfill(run.dir, told, now=3000.0).ends
-    assert end.reason == "ended without a word: restart 1/2, csx3 down"
+    assert end.reason == "no exit record was written: restart 1/2, csx3 down"
 
 
 @pytest.mark.parametrize(

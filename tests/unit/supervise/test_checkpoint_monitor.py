@@ -59,13 +59,13 @@ def test_each_new_one_is_told_once_in_order(run, prober):
     put(run, 5)
     known = {one.name: one.mark for one in find(run.plan.checkpoint)}
     watch = CheckpointMonitor(run.plan.checkpoint, known, clock=lambda: 1.0, probe=prober)
-    assert watch.look() == ()
+    assert watch.scan() == ()
     put(run, 20)
     put(run, 10)
-    assert steps(watch.look()) == [10, 20]
-    assert watch.look(thoroughly=True) == ()
+    assert steps(watch.scan()) == [10, 20]
+    assert watch.scan(full=True) == ()
     put(run, 30)
-    assert steps(watch.look()) == [30]
+    assert steps(watch.scan()) == [30]
     assert prober.asked == ["checkpoint_10.mdl", "checkpoint_20.mdl", "checkpoint_30.mdl"]
 
 
@@ -74,31 +74,31 @@ def test_a_known_one_that_is_written_anew_is_new(run, prober):
     known = {one.name: one.mark for one in find(run.plan.checkpoint)}
     watch = CheckpointMonitor(run.plan.checkpoint, known, probe=prober)
     put(run, 5, "good again")
-    assert steps(watch.look()) == [5]
+    assert steps(watch.scan()) == [5]
 
 
 def test_an_unchanged_directory_is_not_read(run, watch, monkeypatch):
     put(run, 10)
-    assert steps(watch.look()) == [10]
+    assert steps(watch.scan()) == [10]
     monkeypatch.setattr(checkpoint_monitor, "find", lambda _: pytest.fail("read"))
-    assert watch.look() == ()
+    assert watch.scan() == ()
 
 
 def test_a_broken_one_is_not_opened_again_and_again(run, watch, prober):
     put(run, 10, "bad")
-    assert watch.look() == ()
+    assert watch.scan() == ()
     for step in (20, 30):
         put(run, step)
-        assert steps(watch.look()) == [step]
+        assert steps(watch.scan()) == [step]
     assert prober.asked.count("checkpoint_10.mdl") == 1
     put(run, 10, "good now")
-    assert steps(watch.look()) == [10]
+    assert steps(watch.scan()) == [10]
 
 
 def test_the_last_look_leaves_nothing_out(run, watch, prober):
     put(run, 10, "bad")
-    watch.look()
-    watch.look(thoroughly=True)
+    watch.scan()
+    watch.scan(full=True)
     assert prober.asked.count("checkpoint_10.mdl") == 2
 
 
@@ -111,11 +111,11 @@ def test_a_marker_inside_completes_a_checkpoint(run):
     )
     watch = CheckpointMonitor(rule, {}, probe=lambda _: pytest.fail("opened"))
     (run.model / "step-10").mkdir()
-    assert watch.look() == ()
+    assert watch.scan() == ()
     (run.model / "step-10" / "DONE").touch()
-    assert steps(watch.look()) == [10]
+    assert steps(watch.scan()) == [10]
     (run.model / "step-10" / "more").touch()
-    assert watch.look(thoroughly=True) == ()
+    assert watch.scan(full=True) == ()
 
 
 def test_the_thread_looks_at_the_very_end_and_survives_errors(run, watch, monkeypatch, waits):
@@ -123,14 +123,14 @@ def test_the_thread_looks_at_the_very_end_and_survives_errors(run, watch, monkey
     told, saved = [], []
     thread = CheckpointMonitorThread(watch, saved.append, told.append)
     fails = [OSError(5, "Input/output error", "/m")] * 3
-    real = CheckpointMonitor.look
+    real = CheckpointMonitor.scan
 
-    def look(self, *, thoroughly=False):
+    def look(self, *, full=False):
         if fails:
             raise fails.pop()
-        return real(self, thoroughly=thoroughly)
+        return real(self, full=full)
 
-    monkeypatch.setattr(CheckpointMonitor, "look", look)
+    monkeypatch.setattr(CheckpointMonitor, "scan", look)
     thread.start()
     waits(lambda: not fails, "the errors")
     put(run, 10)

@@ -96,7 +96,7 @@ def test_the_one_before_a_bad_one_is_used(run):
     check = prober(broken={"checkpoint_40.mdl"}, unreadable={"checkpoint_30.mdl"})
     resume = choose_start(run.plan, before, check)
     assert (name(resume), resume.step) == ("checkpoint_20.mdl", 20)
-    assert [one.path.rpartition("/")[2] for one in resume.passed_over] == [
+    assert [one.path.rpartition("/")[2] for one in resume.rejected] == [
         "checkpoint_40.mdl",
         "checkpoint_30.mdl",
     ]
@@ -167,7 +167,7 @@ def test_only_what_is_certainly_broken_and_the_phases_is_set_aside(run):
     )
     resume = choose_start(run.plan, before, check)
     assert resume.checkpoint is None
-    assert len(resume.passed_over) == 3
+    assert len(resume.rejected) == 3
     (aside,) = set_aside(resume, before)
     assert aside.path.endswith("checkpoint_30.mdl")
     assert (run.model / "checkpoint_30.mdl.unusable-2").read_text() == "30"

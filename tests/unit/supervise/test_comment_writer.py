@@ -44,7 +44,7 @@ def told():
 @pytest.fixture
 def writer(told):
     def make(slurm, *, interval=30.0, fallback=BASE):
-        made = CommentWriter(slurm, 7, fallback=fallback, tell=told.append, interval=interval)
+        made = CommentWriter(slurm, 7, fallback=fallback, warn=told.append, interval=interval)
         made.start()
         return made
 
@@ -54,12 +54,12 @@ def writer(told):
 def test_the_first_word_is_written_at_once_and_the_last_too(writer, waits, told):
     slurm = FakeSlurm()
     keeper = writer(slurm)
-    keeper.say(attempt=1, restarts=1, from_step=20, step=20)
+    keeper.update(attempt=1, restarts=1, from_step=20, step=20)
     waits(lambda: slurm.written, "the first word")
     said = parse_comment(slurm.written[0])
     assert (said.attempt, said.restarts, said.from_step, said.submit) == (1, 1, 20, 1000)
     # Less than 30 s later nothing is written, but the last word is.
-    keeper.say(step=30)
+    keeper.update(step=30)
     assert keeper.finish(5, ended=True, exit=1, cause=Category.UNKNOWN)
     assert len(slurm.written) == 2
     said = parse_comment(slurm.written[1])
@@ -72,7 +72,7 @@ def test_updates_in_between_are_gathered(writer, waits):
     slurm = FakeSlurm()
     keeper = writer(slurm, interval=0.2)
     for step in range(10, 200):
-        keeper.say(attempt=0, step=step)
+        keeper.update(attempt=0, step=step)
     waits(lambda: slurm.written and parse_comment(slurm.written[-1]).step == 199, "the newest step")
     assert len(slurm.written) <= 3
 
@@ -91,20 +91,20 @@ def test_updates_in_between_are_gathered(writer, waits):
     ],
 )
 def test_people_win(present, expected):
-    text = SelfReport(values={"attempt": 1, "step": 5}).comment(present, BASE)
+    text = SelfReport(values={"attempt": 1, "step": 5}).merge_into(present, BASE)
     said = parse_comment(text)
     assert (said.max_restarts, split_user_comment(text)) == expected
     assert (said.attempt, said.step, said.ended, said.exit, said.root) == (1, 5, False, None, None)
 
 
 def test_a_long_text_of_the_user_is_cut_and_never_the_digest():
-    text = SelfReport(values={"attempt": 1}).comment("ü" * 1000, BASE)
+    text = SelfReport(values={"attempt": 1}).merge_into("ü" * 1000, BASE)
     assert len(text.encode()) <= comment_writer.MAX_COMMENT
     assert parse_comment(text).attempt == 1
 
 
 def test_slurm_that_does_not_answer_is_asked_again(writer, monkeypatch, told):
-    monkeypatch.setattr(comment_writer, "LAST_RETRY", 0.01)
+    monkeypatch.setattr(comment_writer, "FINAL_RETRY", 0.01)
     slurm = FakeSlurm(failures=[SlurmUnavailableError("no answer")] * 6)
     keeper = writer(slurm)
     assert keeper.finish(5, ended=True, exit=0)
@@ -128,7 +128,7 @@ def test_a_word_that_slurmctld_forgot_is_said_again_until_it_is_kept(writer, mon
 
 
 def test_slurm_that_refuses_is_given_up_soon(writer, monkeypatch):
-    monkeypatch.setattr(comment_writer, "LAST_RETRY", 0.01)
+    monkeypatch.setattr(comment_writer, "FINAL_RETRY", 0.01)
     slurm = FakeSlurm(failures=[SlurmError("Job has already finished")] * 100)
     assert not writer(slurm).finish(5, ended=True)
     assert len(slurm.failures) == 100 - comment_writer._MAX_REFUSED
@@ -143,8 +143,8 @@ def test_slurm_that_hangs_is_not_waited_for(writer, waits):
 
 
 def test_without_any_digest_nothing_is_written(writer, told, monkeypatch):
-    monkeypatch.setattr(comment_writer, "LAST_RETRY", 0.01)
+    monkeypatch.setattr(comment_writer, "FINAL_RETRY", 0.01)
     slurm = FakeSlurm(text="mine")
     assert not writer(slurm, fallback=None).finish(5, ended=True)
     assert slurm.written == []
-    assert "it holds no digest" in told[0]
+    assert "it holds no comment record" in told[0]

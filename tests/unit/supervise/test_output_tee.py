@@ -94,7 +94,7 @@ def test_a_scanner_that_fails_is_left_out(tmp_path, told):
     data = b"x" * 200_000
     copy(data, [Sink("log", opened(tmp_path / "log"), told.append)], Bad(), told)
     assert (tmp_path / "log").read_bytes() == data
-    assert told == ["the output is not read any more: ValueError: odd"]
+    assert told == ["the output is not scanned any more: ValueError: odd"]
 
 
 def test_the_cluster_jobs_that_the_output_names(told):

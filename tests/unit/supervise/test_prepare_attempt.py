@@ -7,7 +7,7 @@ from slurm_restart.core.job_comment import Mode
 from slurm_restart.errors import ConfigError
 from slurm_restart.supervise.job_environment import JobEnvironment
 from slurm_restart.supervise.prepare_attempt import prepare
-from slurm_restart.supervise.render_config import Rendering, render
+from slurm_restart.supervise.render_config import RenderRequest, render
 from slurm_restart.trainer.plan import LoopFacts
 
 JOB = JobEnvironment(job_id=7, restarts=2, nodes=("csx1",), num_nodes=1)
@@ -123,7 +123,7 @@ def test_the_jobs_environment(env, expected):
 
 
 def rendering(run, **values):
-    return Rendering(
+    return RenderRequest(
         **{
             "source": str(run.dir.params),
             "target": str(run.dir.path / "out.yaml"),

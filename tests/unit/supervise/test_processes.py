@@ -48,7 +48,7 @@ def test_a_group_that_was_told_is_told_again_only_where_it_cannot_have_heard(sta
     other = start(HANDLES.replace("None", "exit(3)"), group=0)
     left_out = start(group=0)
     processes.signal_descendants(
-        os.getpid(), signal.SIGTERM, already_signalled=first.pid, but_group=left_out.pid
+        os.getpid(), signal.SIGTERM, already_signalled=first.pid, excluded_group=left_out.pid
     )
     assert unheard.wait(10) == -signal.SIGTERM
     assert other.wait(10) == 3
@@ -56,5 +56,5 @@ def test_a_group_that_was_told_is_told_again_only_where_it_cannot_have_heard(sta
     assert left_out.poll() is None
 
 
-def test_what_is_gone_is_passed_over():
+def test_what_is_gone_is_rejected():
     processes.signal_group(2**22 + 1, signal.SIGTERM)

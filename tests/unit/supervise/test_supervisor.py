@@ -80,8 +80,8 @@ def test_what_the_trainer_leaves_behind_is_ended(run):
     assert time.monotonic() - begun < 10
 
 
-@pytest.mark.parametrize("victim", ["supervisor", "guardian"])
-def test_no_orphan_survives_a_kill_of_supervisor_or_guardian(run, waits, victim):
+@pytest.mark.parametrize("victim", ["supervisor", "reaper"])
+def test_no_orphan_survives_a_kill_of_supervisor_or_reaper(run, waits, victim):
     process = run.start(f"sleep 300 & {DAEMON} exec sleep 301")
     waits((Path(run.plan.work_dir) / "daemon.pid").exists, "the daemon")
     assert len(run.alive()) >= 5
@@ -108,11 +108,11 @@ def test_a_supervisor_that_is_killed_is_settled_by_the_next_attempt(run, waits):
     assert run.run("true").returncode == 0
     first, second = run.summary()["runs"]
     assert first["status"] == "failed"
-    assert first["failure_reason"].startswith("ended without a word")
+    assert first["failure_reason"].startswith("no exit record was written")
     assert first["settled_afterwards"] is True
     assert second["status"] == "success"
     assert "[run_0] " in run.log()
-    assert "ended without a word" in run.log()
+    assert "no exit record was written" in run.log()
 
 
 # --- signals ---------------------------------------------------------------------------------
@@ -411,7 +411,7 @@ def test_slurms_log_that_nobody_reads_any_more(run):
 
 
 def test_memory_between_checks(run):
-    """At most 30 MB resident, of which the guardian shares most with the supervisor."""
+    """At most 30 MB resident, of which the reaper shares most with the supervisor."""
     process = run.start_ready("echo ready; exec sleep 300")
 
     def resident(pid, name):

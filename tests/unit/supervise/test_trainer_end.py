@@ -7,13 +7,13 @@ from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.finding import Finding, Role
 from slurm_restart.core.history import Action
 from slurm_restart.errors import ConfigError, StateError
-from slurm_restart.supervise.attempt_result import attempt_result, failed_to_prepare
-from slurm_restart.supervise.prepare_attempt import Prepared
+from slurm_restart.supervise.attempt_result import attempt_result, preparation_failure
+from slurm_restart.supervise.expected_decision import expected_decision
+from slurm_restart.supervise.prepare_attempt import PreparedAttempt
 from slurm_restart.supervise.trainer_end import (
     StopReason,
     TrainerEnd,
     attribute_trainer_end,
-    expected_decision,
     explain,
     fingerprint,
 )
@@ -34,14 +34,14 @@ NODE = Finding(
 )
 
 
-def ending(code=1, *, number=None, stop=None, findings=(), reached=False, silence=0.0):
+def ending(code=1, *, number=None, stop=None, findings=(), reached=False, quiet_time=0.0):
     return TrainerEnd(
         exit_code=None if number else code,
         signal=number,
         stop=stop,
         findings=tuple(findings),
         last_step_reached=reached,
-        silence=silence,
+        quiet_time=quiet_time,
     )
 
 
@@ -63,7 +63,7 @@ def ending(code=1, *, number=None, stop=None, findings=(), reached=False, silenc
             "timeout",
             "supervisor.time_limit",
         ),
-        (ending(stop=StopReason.TIME_LIMIT, silence=4000.0), 1, "hang", "supervisor.silent"),
+        (ending(stop=StopReason.TIME_LIMIT, quiet_time=4000.0), 1, "hang", "supervisor.no_output"),
         # Told to end: 0 is no success.
         (
             ending(1, stop=StopReason.TERMINATED, findings=[NAN]),
@@ -164,8 +164,8 @@ def test_the_decision_that_is_expected(run, earlier, now, action, reason):
 @pytest.fixture
 def prepared(tmp_path):
     attempt = AttemptDir(tmp_path / "0", 0)
-    return Prepared(
-        attempt=attempt, start=start(0), command=None, passed_over=(), set_aside=(), present={}
+    return PreparedAttempt(
+        attempt=attempt, start=start(0), command=None, rejected=(), set_aside=(), present={}
     )
 
 
@@ -212,7 +212,7 @@ def test_many_named_nodes_are_too_many_for_the_digest(run, prepared):
     ],
 )
 def test_what_keeps_the_trainer_from_starting(failure, exit_code, category):
-    it = failed_to_prepare(failure, None, now=5.0)
+    it = preparation_failure(failure, None, now=5.0)
     assert (it.exit_code, it.self_report["exit"], it.self_report["cause"]) == (
         exit_code,
         exit_code,

@@ -1,4 +1,4 @@
-"""The watch with a guardian that only notes what it is told."""
+"""The watch with a reaper that only notes what it is told."""
 
 import queue
 import signal
@@ -14,15 +14,15 @@ from slurm_restart.supervise.events import (
     TrainerEnded,
     TrainerStarted,
 )
-from slurm_restart.supervise.reaper import Command
+from slurm_restart.supervise.reaper import TrainerCommand
 from slurm_restart.supervise.trainer_end import StopReason
 from slurm_restart.supervise.trainer_process import TrainerExit, TrainerProcess, grace_periods
 
-COMMAND = Command(text="true", directory="/", variables={})
+COMMAND = TrainerCommand(text="true", directory="/", variables={})
 PID = 2**22 + 1  # above the kernel's largest
 
 
-class Guardian:
+class FakeReaper:
     """Answers KILL with the end of everything, unless something hangs."""
 
     def __init__(self, events, *, hangs=False, ends_on_term=False):
@@ -54,8 +54,8 @@ def events():
 
 
 def watch(events, *given, grace=0.05, **kind):
-    """Watch with these events to come; what came of it, and what the guardian was told."""
-    reaper = Guardian(events, **kind)
+    """Watch with these events to come; what came of it, and what the reaper was told."""
+    reaper = FakeReaper(events, **kind)
     it = TrainerProcess(reaper, events, dict.fromkeys(StopReason, grace))
     reaper.running = not any(isinstance(event, TrainerEnded) for event in given)
     timer = threading.Timer(0.05, lambda: [events.put(event) for event in given])
@@ -138,7 +138,7 @@ def test_what_hangs_in_the_kernel_is_left(events, monkeypatch):
     assert result == TrainerExit(exit_code=None, signal=signal.SIGKILL, stop=StopReason.TERMINATED)
 
 
-def test_a_guardian_that_is_gone(events):
+def test_a_reaper_that_is_gone(events):
     result, _ = watch(events, ReaperExited())
     assert result == TrainerExit(exit_code=None, signal=signal.SIGKILL, stop=None)
 

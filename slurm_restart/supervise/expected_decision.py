@@ -1,0 +1,86 @@
+"""Compute the decision that the supervisor expects of the hook, for run.log and `end.json`."""
+
+from collections.abc import Iterable
+
+from slurm_restart.core.attribution import Attribution
+from slurm_restart.core.category import Category
+from slurm_restart.core.decision import Decision, Progress, Situation, decide
+from slurm_restart.core.history import Action, EndEvent, replay
+from slurm_restart.core.job_comment import CommentRecord
+from slurm_restart.core.policy import SitePolicy, policy_for
+from slurm_restart.trainer.attempt_records import AttemptEnd, AttemptStart
+
+
+def expected_decision(
+    comment_record: CommentRecord,
+    earlier: Iterable[tuple[AttemptStart, AttemptEnd]],
+    start: AttemptStart,
+    attribution: Attribution,
+    *,
+    step: int | None,
+    root: str | None,
+    now: float,
+) -> Decision:
+    """Return the decision that the hook takes if Slurm adds no facts of its own.
+
+    Args:
+        comment_record: policy of the run.
+        earlier: records of the earlier attempts, in their order.
+        start: start record of this attempt.
+        attribution: cause of this attempt's end.
+        step: the newest complete checkpoint of the run.
+        root: fingerprint of the root cause line.
+        now: epoch seconds.
+    """
+    history = replay(_end_event(other, end) for other, end in earlier)
+    made = start.from_step is not None and step is not None and step > start.from_step
+    return decide(
+        Situation(
+            attribution=Attribution(
+                category=attribution.category,
+                rule=attribution.rule,
+                confidence=attribution.confidence,
+                root_hash=root,
+            ),
+            progress=Progress(
+                made=made, attempt=start.attempt, from_step=start.from_step, step=step
+            ),
+            policy=policy_for(comment_record, SitePolicy()),
+            history=history,
+            restarts=start.restarts,
+            run_time=int(now - start.at),
+        )
+    )
+
+
+def _end_event(start: AttemptStart, end: AttemptEnd) -> EndEvent:
+    """Return the journal's event for an end record; a later attempt shows that it was requeued."""
+    return EndEvent(
+        at=int(end.at),
+        # It only has to differ between attempts; the real one is not on record.
+        submit_time=start.attempt,
+        restarts=start.restarts,
+        requeued=False,
+        category=category_of(end),
+        rule=end.rule,
+        action=Action.REQUEUE,
+        reason=end.reason,
+        attempt=start.attempt,
+        progress=end.progress,
+        from_step=start.from_step,
+        step=end.step,
+        root=end.root,
+    )
+
+
+def category_of(end: AttemptEnd) -> Category:
+    """Return the category of a record; one that this release does not know counts as unknown."""
+    try:
+        return Category(end.category)
+    except ValueError:
+        return Category.UNKNOWN
+
+
+def format_decision(decision: Decision) -> str:
+    """Return the decision in one line."""
+    return f"{decision.action.value} ({decision.reason})"
