@@ -15,9 +15,8 @@ from slurm_restart import __version__
 from slurm_restart.cli import common
 from slurm_restart.errors import SlurmError
 from slurm_restart.submit import format_plan, submit
-from slurm_restart.submit.argv import CommandLine, parse
+from slurm_restart.submit.argv import CommandLine, OptionTable, parse
 from slurm_restart.submit.job_plan import SubmitContext
-from slurm_restart.submit.options import OptionTable
 from slurm_restart.submit.prepare import prepare
 from slurm_restart.submit.submission import Submission, slurm_access
 from slurm_restart.trainer.plan import SlurmAccess
@@ -74,7 +73,7 @@ class _OwnOptions:
 
     @classmethod
     def of(cls, line: CommandLine) -> "_OwnOptions":
-        names = {use.option.name for use in line.uses}
+        names = {given.option.name for given in line.options}
         return cls(
             dry_run="dry-run" in names,
             test_only="test-only" in names,
@@ -101,7 +100,7 @@ def command(arguments: Sequence[str]) -> None:
     layers = file_layers(os.environ)
     table = OptionTable(combine(layers)[0].site_options)
     line = parse(arguments, table)
-    names = {use.option.name for use in line.uses}
+    names = {given.option.name for given in line.options}
     if names & {"help", "usage"}:
         click.echo(HELP, nl=False)
         return
@@ -161,12 +160,12 @@ def _carry_out(submission: Submission, asked: _OwnOptions, access: SlurmAccess) 
     for wait in submit.check_phases(submission, slurm):
         if not asked.quiet:
             click.echo(f"{NAME}: warning: {wait}", err=True)
-    done = submit.submit(submission, slurm, now=datetime.now, told=_teller(asked))
+    done = submit.submit(submission, slurm, now=datetime.now, report=_teller(asked))
     if asked.json:
         click.echo(format_plan.result_json(submission, done))
 
 
-def _teller(asked: _OwnOptions) -> Callable[[submit.Submitted], Any]:
+def _teller(asked: _OwnOptions) -> Callable[[submit.SubmittedPhase], Any]:
     if asked.json:
         return lambda _: None
     if asked.parsable:

@@ -1,1 +1,1 @@
-"""`csx-sbatch`: from a trainer config to submitted jobs."""
+"""`csx-sbatch`: submit the jobs of a trainer config."""

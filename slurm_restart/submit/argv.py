@@ -1,11 +1,11 @@
-"""Reads a command line the way sbatch does: getopt_long's rules over the table of options."""
+"""Parse a command line as sbatch does: getopt_long's rules and the table of options."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from slurm_restart.errors import UsageError
-from slurm_restart.submit.option import Argument, Option
-from slurm_restart.submit.options import OptionTable
+from slurm_restart.submit.option import Argument, Option, OptionHandling
+from slurm_restart.submit.option_rows import OWN, SBATCH
 from slurm_restart.trainer.config_checker import nearest
 from slurm_restart.trainer.settings import Given
 
@@ -15,39 +15,66 @@ _HETEROGENEOUS = (
 )
 
 
+class OptionTable:
+    """All options by long and short name: sbatch's (22.05 to 26.05), csx-sbatch's, the site's."""
+
+    def __init__(self, site_options: Sequence[str] = ()) -> None:
+        """`site_options`: names of SPANK options; `name=` takes an argument, `name` may."""
+        rows = (*map(_site_option, site_options), *OWN, *SBATCH)
+        self.by_name: dict[str, Option] = {option.name: option for option in rows}
+        self.by_short: dict[str, Option] = {row.short: row for row in rows if row.short}
+
+    def named(self, text: str) -> tuple[Option, ...]:
+        """Return the options that a long name or a beginning of it matches, as getopt_long(3)."""
+        if text in self.by_name:
+            return (self.by_name[text],)
+        return tuple(option for name, option in self.by_name.items() if name.startswith(text))
+
+
+def _site_option(text: str) -> Option:
+    argument = Argument.REQUIRED if text.endswith("=") else Argument.OPTIONAL
+    return Option(
+        name=text.removesuffix("="),
+        short=None,
+        argument=argument,
+        handling=OptionHandling.PASSED,
+        note="an option of this site",
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class GivenOption:
-    """An option that a person gave. `value` is None for an option without one."""
+    """An option that the user gave. `value` is None for an option without a value."""
 
     option: Option
     value: str | None
     origin: str
-    """How it was given, for messages: `--nodes`, `SBATCH_PARTITION`, `trainer.yaml:3: …`."""
+    """Where it was given, for messages: `--nodes`, `SBATCH_PARTITION`, `trainer.yaml:3: …`."""
     count: int = 1
-    """How often, for -v."""
+    """How often it was given, for -v."""
 
     @property
     def argument(self) -> str:
-        """As one argument for sbatch."""
+        """The option as one argument for sbatch."""
         return f"--{self.option.name}" + ("" if self.value is None else f"={self.value}")
 
 
 @dataclass
 class CommandLine:
-    """What was given: options, the trainer's config, and what stands behind `--`."""
+    """The parts of a command line: options, the trainer's config, and the arguments after `--`."""
 
-    uses: list[GivenOption] = field(default_factory=list)
+    options: list[GivenOption] = field(default_factory=list)
     operands: list[str] = field(default_factory=list)
     trainer_arguments: tuple[str, ...] = ()
 
 
 def parse(arguments: Sequence[str], table: OptionTable) -> CommandLine:
-    """Read a command line.
+    """Parse a command line.
 
-    Options may stand on both sides of the config. Whatever follows `--` is the trainer's.
+    Options may precede and follow the config. Arguments after `--` are the trainer's.
 
     Raises:
-        UsageError: an unknown or ambiguous option, a missing or superfluous argument.
+        UsageError: an unknown or ambiguous option, a missing or unexpected argument.
     """
     line = CommandLine()
     rest = list(arguments)
@@ -59,9 +86,9 @@ def parse(arguments: Sequence[str], table: OptionTable) -> CommandLine:
         if word == ":":
             raise UsageError(_HETEROGENEOUS)
         if word.startswith("--"):
-            line.uses.append(_long(word, rest, table))
+            line.options.append(_long(word, rest, table))
         elif word.startswith("-") and word != "-":
-            line.uses += _short(word, rest, table)
+            line.options += _short(word, rest, table)
         else:
             line.operands.append(word)
     return line
@@ -92,31 +119,31 @@ def _unknown(name: str, found: Sequence[Option], table: OptionTable) -> str:
     near = nearest(name, table.by_name)
     hint = f"did you mean --{near}? " if near else ""
     return (
-        f"--{name}: sbatch has no such option; {hint}(an option of the trainer goes behind --, "
-        "one of a site's plugin into site_options of site.toml)"
+        f"--{name}: sbatch has no such option; {hint}(put options of the trainer after --, and "
+        "options of a site's plugin into site_options of site.toml)"
     )
 
 
 def _short(word: str, rest: list[str], table: OptionTable) -> list[GivenOption]:
-    """A group such as `-vN4`: flags, and at its end perhaps an option with its argument."""
-    uses: list[GivenOption] = []
+    """Parse a group such as `-vN4`: flags, optionally followed by an option with its argument."""
+    options: list[GivenOption] = []
     for index, letter in enumerate(word[1:], start=1):
         origin = f"-{letter}"
         option = table.by_short.get(letter)
         if option is None:
             raise UsageError(
-                f"{origin}: sbatch has no such option (an option of the trainer goes behind --)"
+                f"{origin}: sbatch has no such option (put options of the trainer after --)"
             )
         origin = f"-{letter} (--{option.name})"
         if option.argument is Argument.NONE:
-            uses.append(GivenOption(option=option, value=None, origin=origin))
+            options.append(GivenOption(option=option, value=None, origin=origin))
             continue
         value: str | None = word[index + 1 :] or None
         if value is None and option.argument is Argument.REQUIRED:
             value = _next(origin, rest)
-        uses.append(GivenOption(option=option, value=value, origin=origin))
+        options.append(GivenOption(option=option, value=value, origin=origin))
         break
-    return uses
+    return options
 
 
 def _next(origin: str, rest: list[str]) -> str:
@@ -126,19 +153,19 @@ def _next(origin: str, rest: list[str]) -> str:
 
 
 def from_environment(environ: Mapping[str, str], table: OptionTable) -> list[GivenOption]:
-    """The options that variables such as SBATCH_PARTITION stand for."""
-    uses = []
+    """Return the options that variables such as SBATCH_PARTITION set."""
+    options = []
     for option in table.by_name.values():
         for variable in option.variables:
             value = environ.get(variable)
-            # SLURM_HINT and SLURM_CLUSTERS give way to SBATCH_…, which sbatch reads after them.
-            if value is not None and (use := _from_variable(option, variable, value)) is not None:
-                uses.append(use)
-    return uses
+            # SBATCH_… overrides SLURM_HINT and SLURM_CLUSTERS, because sbatch reads it after them.
+            if value is not None and (given := _from_variable(option, variable, value)) is not None:
+                options.append(given)
+    return options
 
 
 def _from_variable(option: Option, variable: str, value: str) -> GivenOption | None:
-    """As sbatch reads it: a flag is set by an empty text, `yes` or a number but 0."""
+    """Read a variable as sbatch does: empty text, `yes` or a number other than 0 set a flag."""
     if option.argument is Argument.NONE or (option.name == "requeue" and value != "expedite"):
         if value and value.lower() != "yes" and not (value.isdigit() and int(value)):
             return None
@@ -151,39 +178,39 @@ def _from_variable(option: Option, variable: str, value: str) -> GivenOption | N
 def from_settings(
     sbatch: Mapping[str, Given], table: OptionTable
 ) -> tuple[list[GivenOption], list[str]]:
-    """The options of settings files, and every problem with them."""
-    uses: list[GivenOption] = []
+    """Return the options of settings files, and all problems with them."""
+    options: list[GivenOption] = []
     problems: list[str] = []
-    for name, given in sbatch.items():
+    for name, setting in sbatch.items():
         option = table.by_name.get(name)
         if option is None:
             near = nearest(name, table.by_name)
             expected = f"--{near}" if near else "an option of sbatch by its long name"
-            problems.append(f"{given.origin}: expected {expected}, got {name!r}")
-        elif isinstance(given.value, str) and option.argument is Argument.NONE:
-            problems.append(f"{given.origin}: expected true or false, got {given.value!r}")
-        elif given.value is True and option.argument is Argument.REQUIRED:
-            problems.append(f"{given.origin}: expected a value, got true")
+            problems.append(f"{setting.origin}: expected {expected}, got {name!r}")
+        elif isinstance(setting.value, str) and option.argument is Argument.NONE:
+            problems.append(f"{setting.origin}: expected true or false, got {setting.value!r}")
+        elif setting.value is True and option.argument is Argument.REQUIRED:
+            problems.append(f"{setting.origin}: expected a value, got true")
         else:
-            value = given.value if isinstance(given.value, str) else None
-            uses.append(GivenOption(option=option, value=value, origin=given.origin))
-    return uses, problems
+            value = setting.value if isinstance(setting.value, str) else None
+            options.append(GivenOption(option=option, value=value, origin=setting.origin))
+    return options, problems
 
 
 def layered(layers: Sequence[Sequence[GivenOption]]) -> dict[str, GivenOption]:
-    """One use for each option, the later layer over the earlier; they keep their order.
+    """Return the options by name; a later layer overrides an earlier one. The order is kept.
 
-    Options of one layer that exclude each other all stay: sbatch has a message for that.
+    Options of one layer that exclude each other are all kept: sbatch reports that.
     """
     result: dict[str, GivenOption] = {}
-    for uses in layers:
-        here = {use.option.name for use in uses}
-        for use in uses:
-            before = result.pop(use.option.name, None)
-            for other in use.option.excludes:
-                if other not in here:
+    for layer in layers:
+        names = {given.option.name for given in layer}
+        for given in layer:
+            before = result.pop(given.option.name, None)
+            for other in given.option.excludes:
+                if other not in names:
                     result.pop(other, None)
-            repeated = before is not None and use.option.name == "verbose"
+            repeated = before is not None and given.option.name == "verbose"
             count = before.count + 1 if before is not None and repeated else 1
-            result[use.option.name] = replace(use, count=count)
+            result[given.option.name] = replace(given, count=count)
     return result

@@ -1,4 +1,4 @@
-"""Run directories: made only once everything has been checked, and taken back as a whole."""
+"""Make run directories after all checks, and remove them all if the submission fails."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ _MAX_PATH = 4096 - 128
 
 
 def directory_problem(path: Path) -> str | None:
-    """Why a directory cannot be used or made; None: it can. Nothing is touched."""
+    """Return why a directory cannot be used or made; None: it can. Nothing is changed."""
     if len(os.fsencode(path)) > _MAX_PATH:
         return f"expected a path of at most {_MAX_PATH} bytes, got {len(os.fsencode(path))}"
     if any(len(os.fsencode(part)) > _MAX_NAME for part in path.parts):
@@ -41,7 +41,7 @@ class RunDirectories:
     made: list[Path] = field(default_factory=list)
 
     def make(self, model_dir: Path, now: datetime) -> Path:
-        """Make `<model_dir>/<YYYYmmdd_HHMMSS>_restartable`; a second that is taken: the next free.
+        """Make `<model_dir>/<YYYYmmdd_HHMMSS>_restartable`; if it exists, use the next free second.
 
         Raises:
             StateError: it cannot be made.
@@ -71,12 +71,12 @@ class RunDirectories:
             try:
                 path.mkdir()
             except FileExistsError:
-                # Somebody else's submission was faster; it is not ours to take back.
+                # Another submission made it at the same time; do not remove it.
                 continue
             self.made.append(path)
 
     def remove(self, kept: set[Path]) -> None:
-        """Take back what was made but the kept run directories; what others use stays."""
+        """Remove what was made except the kept run directories and what others use."""
         for path in reversed(self.made):
             if path in kept:
                 continue
@@ -86,5 +86,5 @@ class RunDirectories:
                 try:
                     path.rmdir()
                 except OSError:
-                    # Not empty any more: somebody uses it.
+                    # Not empty: somebody else uses it.
                     continue

@@ -1,4 +1,4 @@
-"""What csx-sbatch prints: plans and results, for people and as JSON."""
+"""Format what csx-sbatch prints: plans and results, as text and as JSON."""
 
 import json
 import shlex
@@ -8,13 +8,13 @@ from enum import Enum
 from typing import Any
 
 from slurm_restart.submit.submission import PhaseJob, Submission
-from slurm_restart.submit.submit import Submitted, preview_run_dir
+from slurm_restart.submit.submit import SubmittedPhase, preview_run_dir
 
 PREVIOUS = "<job id of the phase before>"
 
 
 def plan_text(submission: Submission) -> str:
-    """The plan and the script of every phase, for --dry-run."""
+    """Return the plan and the script of every phase as text, for --dry-run."""
     return "\n".join(_phase_text(job) for job in submission.jobs)
 
 
@@ -39,7 +39,7 @@ def _preview(job: PhaseJob) -> tuple[str, ...]:
 
 
 def plan_json(submission: Submission) -> str:
-    """The same as JSON."""
+    """Return the plan and the script of every phase as JSON."""
     phases = [
         _phase(job) | {"sbatch": list(_preview(job)), "script": job.script(preview_run_dir(job))}
         for job in submission.jobs
@@ -48,7 +48,7 @@ def plan_json(submission: Submission) -> str:
 
 
 def test_json(submission: Submission, answers: Sequence[str]) -> str:
-    """Slurm's answers to --test-only."""
+    """Return Slurm's answers to --test-only as JSON."""
     phases = [
         _phase(job) | {"answer": answer}
         for job, answer in zip(submission.jobs, answers, strict=True)
@@ -56,8 +56,8 @@ def test_json(submission: Submission, answers: Sequence[str]) -> str:
     return _json(submission, phases)
 
 
-def result_json(submission: Submission, done: Sequence[Submitted]) -> str:
-    """The jobs in the queue."""
+def result_json(submission: Submission, done: Sequence[SubmittedPhase]) -> str:
+    """Return the submitted jobs as JSON."""
     phases = [
         _phase(item.job) | {"job_id": item.job_id, "run_dir": str(item.run_dir)} for item in done
     ]
@@ -81,4 +81,4 @@ def _json(submission: Submission, phases: Sequence[dict[str, Any]]) -> str:
 def _plain(value: object) -> object:
     if isinstance(value, Enum):
         return value.value
-    raise TypeError(f"not for JSON: {value!r}")
+    raise TypeError(f"cannot be written as JSON: {value!r}")

@@ -1,4 +1,4 @@
-"""How a batch script finds this Python and this package again, whatever the job's environment."""
+"""Build the command that runs this Python and this package in any job environment."""
 
 import subprocess
 import sys
@@ -15,10 +15,10 @@ _BOOTSTRAP = (
 
 
 def supervisor_command(run_dir: str) -> tuple[str, ...]:
-    """The command that supervises the run in a directory (absolute).
+    """Return the command that supervises the run in a directory (absolute path).
 
-    `-I` shuts out PYTHONPATH, PYTHONHOME, the current directory and the user's site-packages. A
-    package that only those would find is named by its path.
+    `-I` ignores PYTHONPATH, PYTHONHOME, the current directory and the user's site-packages. A
+    package that is found only through these is given by its path.
     """
     run = ("run", "--run-dir", run_dir)
     if _is_installed():
@@ -31,7 +31,7 @@ def _package() -> Path:
 
 
 def _is_installed() -> bool:
-    """Whether an isolated interpreter imports the very package that is running now."""
+    """Return whether an isolated interpreter imports the package that is running now."""
     done = subprocess.run(
         [sys.executable, "-I", "-c", _PROBE],
         capture_output=True,

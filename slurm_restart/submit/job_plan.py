@@ -1,4 +1,4 @@
-"""From one phase of a config to the plan of its job."""
+"""Plan the job of one phase of a config."""
 
 import re
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True, kw_only=True)
 class SubmitContext:
-    """What a submission takes from the process: passed in, so that tests choose it."""
+    """What a submission reads from its process; an argument, so that tests can choose it."""
 
     environ: Mapping[str, str]
     cwd: Path
@@ -36,12 +36,12 @@ class SubmitContext:
 
 @dataclass(frozen=True, kw_only=True)
 class SubmissionRequest:
-    """What was asked for, over all phases."""
+    """What the user requested, for all phases."""
 
     document: Document
     mode: Mode
     settings: Settings
-    uses: Mapping[str, GivenOption]
+    options: Mapping[str, GivenOption]
     num_csx: int | None
     arguments: tuple[str, ...]
     work_dir: Path
@@ -50,67 +50,69 @@ class SubmissionRequest:
 
     @property
     def rule_files(self) -> tuple[Path, ...]:
-        """The run's own rules over log lines."""
+        """Paths of the run's own rules over log lines."""
         base = Path(self.document.path).parent
         return tuple(base / name for name in self.settings.rules)
 
 
-def value_of(uses: Mapping[str, GivenOption], name: str) -> str | None:
-    """The value of an option; None where it is not given, or has none."""
-    return uses[name].value if name in uses else None
+def value_of(options: Mapping[str, GivenOption], name: str) -> str | None:
+    """Return the value of an option; None if it is not given or has no value."""
+    return options[name].value if name in options else None
 
 
-def plan_job(order: SubmissionRequest, phase: Phase, context: SubmitContext) -> PhaseJob:
-    """The job of a phase. What is wrong with it is found elsewhere."""
-    settings = order.settings
-    nodes = value_of(order.uses, "nodes") or ""
+def plan_job(request: SubmissionRequest, phase: Phase, context: SubmitContext) -> PhaseJob:
+    """Return the job of a phase. `prepare` checks it."""
+    settings = request.settings
+    nodes = value_of(request.options, "nodes") or ""
     # On other backends num_csx is the number of nodes itself.
     per_node = settings.csx_per_node if phase.backend is Backend.CSX else 1
     size = size_of(
         phase,
-        asked_csx=order.num_csx,
-        asked_nodes=int(nodes) if re.fullmatch(r"[1-9][0-9]{0,5}", nodes, re.ASCII) else None,
+        requested_csx=request.num_csx,
+        requested_nodes=int(nodes) if re.fullmatch(r"[1-9][0-9]{0,5}", nodes, re.ASCII) else None,
         csx_per_node=per_node,
     )
-    whole = not isinstance(order.document.data["trainer"], list)
+    whole = not isinstance(request.document.data["trainer"], list)
     return PhaseJob(
-        plan=_plan(order, phase, size, context),
+        plan=_plan(request, phase, size, context),
         size=size,
-        name=_CONTROL.sub("_", Path(order.document.path).stem),
-        uses=order.uses,
+        name=_CONTROL.sub("_", Path(request.document.path).stem),
+        options=request.options,
         setup=settings.setup,
-        rules=order.rule_files,
+        rules=request.rule_files,
         config=phase.config,
-        config_text=order.document.text if whole else None,
+        config_text=request.document.text if whole else None,
     )
 
 
-def _plan(order: SubmissionRequest, phase: Phase, size: JobSize, context: SubmitContext) -> RunPlan:
-    settings = order.settings
-    model_dir = order.work_dir / phase.model_dir
-    initial = None if phase.ckpt_path is None else str(order.work_dir / phase.ckpt_path)
+def _plan(
+    request: SubmissionRequest, phase: Phase, size: JobSize, context: SubmitContext
+) -> RunPlan:
+    settings = request.settings
+    model_dir = request.work_dir / phase.model_dir
+    initial = None if phase.ckpt_path is None else str(request.work_dir / phase.ckpt_path)
     return RunPlan(
-        run=order.run,
+        run=request.run,
         phase=phase.index,
-        phases=order.phases,
-        mode=order.mode,
+        phases=request.phases,
+        mode=request.mode,
         num_nodes=size.num_nodes,
         min_nodes=size.min_nodes,
         num_csx=size.num_csx,
         csx_per_node=size.csx_per_node,
         policy=_policy(phase, settings),
-        command=settings.command or default_command(order.mode),
-        arguments=order.arguments,
+        command=settings.command or default_command(request.mode),
+        arguments=request.arguments,
         model_dir=str(model_dir),
-        work_dir=str(order.work_dir),
-        config_path=str(context.cwd / order.document.path),
-        checkpoint=_checkpoint_rule(order, phase, model_dir),
+        work_dir=str(request.work_dir),
+        config_path=str(context.cwd / request.document.path),
+        checkpoint=_checkpoint_rule(request, phase, model_dir),
         checkpoint_steps=phase.checkpoint_steps,
         initial_checkpoint=initial,
         autoload_last_checkpoint=phase.autoload_last_checkpoint,
         loop=phase.loop,
-        user_comment=value_of(order.uses, "comment") or "",
-        signal_lead=signal_lead(order.uses),
+        user_comment=value_of(request.options, "comment") or "",
+        signal_lead=signal_lead(request.options),
         slurm=context.slurm,
     )
 
@@ -127,15 +129,15 @@ def _policy(phase: Phase, settings: Settings) -> RestartPolicy | None:
     )
 
 
-def _checkpoint_rule(order: SubmissionRequest, phase: Phase, model_dir: Path) -> CheckpointLayout:
-    settings = order.settings
+def _checkpoint_rule(request: SubmissionRequest, phase: Phase, model_dir: Path) -> CheckpointLayout:
+    settings = request.settings
     directory = model_dir
     if settings.checkpoint_directory is not None:
         named = settings.checkpoint_directory.replace("{model_dir}", str(model_dir))
-        directory = order.work_dir / named
+        directory = request.work_dir / named
     elif phase.checkpoint_root is not None:
-        directory = order.work_dir / phase.checkpoint_root
-    # A step that is saved again gets the time behind its number.
+        directory = request.work_dir / phase.checkpoint_root
+    # If a step is saved again, the time follows its number.
     before, _, after = phase.checkpoint_name.partition("{step}")
     step = r"(?P<step>\d+)(?P<stamp>_\d{8}_\d{6})?"
     own = settings.checkpoint_pattern is None and settings.checkpoint_complete is None

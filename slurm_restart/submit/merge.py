@@ -1,4 +1,4 @@
-"""From the options that a person gave to those that sbatch gets for a phase."""
+"""Combine the user's options with those that csx-sbatch sets, for one phase."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ from slurm_restart.submit.argv import GivenOption
 from slurm_restart.submit.option import COMMENT_LIMIT, OptionHandling
 
 SIGNAL_LEAD = 120
-"""Seconds before the time limit at which the supervisor is told, unless --signal says another."""
+"""Default number of seconds between the warning signal and the time limit; --signal sets it."""
 _SIGNAL = re.compile(
     r"(?:(?P<flags>R?B?R?):)?(?:SIG)?(?P<name>\w+)(?:@(?P<lead>\d{1,5}))?", re.IGNORECASE
 )
@@ -21,14 +21,14 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True, kw_only=True)
 class JobFacts:
-    """What the merging of options has to know of the job."""
+    """The facts about a job that merging options needs."""
 
     nodes: int
     can_shrink: bool
     comment_record: CommentRecord | None
     """None: the config has no autorestart."""
     name: str
-    """The job's name where none is given."""
+    """The job's name if none is given."""
     first: bool = True
     after: str | None = None
     """Job id of the phase before; None: this is the first, or there is no id yet."""
@@ -39,51 +39,51 @@ class JobFacts:
         return self.comment_record is not None
 
 
-class Refusal(Exception):  # noqa: N818 - an answer to a person, collected where it is caught
-    """Why an option cannot be had."""
+class RefusedOptionError(Exception):
+    """Why an option cannot be used; collected into one message for the user."""
 
 
 def sbatch_arguments(
-    uses: Mapping[str, GivenOption], job: JobFacts
+    options: Mapping[str, GivenOption], job: JobFacts
 ) -> tuple[tuple[str, ...], list[str]]:
-    """The arguments for sbatch before the script, and what has to be refused, as whole lines."""
+    """Return sbatch's arguments before the script, and a line for each refused option."""
     arguments: list[str] = []
     problems: list[str] = []
-    for use in uses.values():
+    for given in options.values():
         try:
-            arguments += _merged(use, job)
-        except Refusal as refusal:
-            problems.append(f"{use.origin}: {refusal}")
-    arguments += _own(uses, job)
+            arguments += _merged(given, job)
+        except RefusedOptionError as error:
+            problems.append(f"{given.origin}: {error}")
+    arguments += _own(options, job)
     return tuple(arguments), problems
 
 
-def _merged(use: GivenOption, job: JobFacts) -> list[str]:
-    option = use.option
-    if use.value is not None and "\0" in use.value:
-        raise Refusal("expected text without NUL characters")
+def _merged(given: GivenOption, job: JobFacts) -> list[str]:
+    option = given.option
+    if given.value is not None and "\0" in given.value:
+        raise RefusedOptionError("expected text without NUL characters")
     match option.handling:
         case OptionHandling.PASSED:
-            return [use.argument] * use.count
-        case OptionHandling.FIXED_SIZE if not job.can_shrink:
-            return [use.argument]
+            return [given.argument] * given.count
+        case OptionHandling.PASSED_IF_FIXED_SIZE if not job.can_shrink:
+            return [given.argument]
         case OptionHandling.MERGED:
-            return _MERGES[option.name](use, job)
-        case OptionHandling.ANSWERED if use.origin.startswith("-"):
+            return _MERGES[option.name](given, job)
+        case OptionHandling.HANDLED_HERE if given.origin.startswith("-"):
             return []
-        case OptionHandling.ANSWERED:
-            raise Refusal("refused here: give it on the command line")
+        case OptionHandling.HANDLED_HERE:
+            raise RefusedOptionError("refused here: give it on the command line")
         case _:
-            raise Refusal(f"refused: {option.note}")
+            raise RefusedOptionError(f"refused: {option.note}")
 
 
-def _own(uses: Mapping[str, GivenOption], job: JobFacts) -> list[str]:
-    """What csx-sbatch asks for itself. sbatch takes the last of two equal options."""
-    own = [f"--nodes={job.nodes}", "--exclusive", "--open-mode=append", _signal_argument(uses)]
-    if "job-name" not in uses:
+def _own(options: Mapping[str, GivenOption], job: JobFacts) -> list[str]:
+    """Return the options that csx-sbatch sets. sbatch uses the last of two equal options."""
+    own = [f"--nodes={job.nodes}", "--exclusive", "--open-mode=append", _signal_argument(options)]
+    if "job-name" not in options:
         own.append(f"--job-name={job.name}")
     if job.comment_record is not None:
-        comment = uses["comment"].value if "comment" in uses else ""
+        comment = options["comment"].value if "comment" in options else ""
         own += ["--requeue", f"--comment={format_comment(job.comment_record, comment or '')}"]
     if not job.first:
         own.append("--kill-on-invalid-dep=yes")
@@ -92,103 +92,105 @@ def _own(uses: Mapping[str, GivenOption], job: JobFacts) -> list[str]:
     return own
 
 
-def signal_lead(uses: Mapping[str, GivenOption]) -> int:
-    """Seconds before the time limit at which the supervisor is told."""
-    use = uses.get("signal")
-    match = _SIGNAL.fullmatch(use.value or "") if use is not None else None
+def signal_lead(options: Mapping[str, GivenOption]) -> int:
+    """Return the seconds between the warning signal and the time limit."""
+    given = options.get("signal")
+    match = _SIGNAL.fullmatch(given.value or "") if given is not None else None
     return SIGNAL_LEAD if match is None else int(match["lead"] or 60)
 
 
-def _signal_argument(uses: Mapping[str, GivenOption]) -> str:
-    use = uses.get("signal")
-    match = _SIGNAL.fullmatch(use.value or "") if use is not None else None
+def _signal_argument(options: Mapping[str, GivenOption]) -> str:
+    given = options.get("signal")
+    match = _SIGNAL.fullmatch(given.value or "") if given is not None else None
     overlap = "R" if match is not None and "R" in (match["flags"] or "").upper() else ""
-    return f"--signal={overlap}B:USR1@{signal_lead(uses)}"
+    return f"--signal={overlap}B:USR1@{signal_lead(options)}"
 
 
 # --- One function for each merged option: the arguments that it adds to those of `_own` ----------
 
 
-def _signal(use: GivenOption, _job: JobFacts) -> list[str]:
-    match = _SIGNAL.fullmatch(use.value or "")
+def _signal(given: GivenOption, _job: JobFacts) -> list[str]:
+    match = _SIGNAL.fullmatch(given.value or "")
     if match is None or int(match["lead"] or 60) not in range(1, _MAX_LEAD + 1):
-        raise Refusal(f"expected B:USR1@SECONDS, got {use.value!r}")
+        raise RefusedOptionError(f"expected B:USR1@SECONDS, got {given.value!r}")
     if match["name"].upper() not in _USR1 or (
         match["flags"] is not None and "B" not in match["flags"].upper()
     ):
-        raise Refusal(f"refused: {use.option.note}")
+        raise RefusedOptionError(f"refused: {given.option.note}")
     return []
 
 
-def _comment(use: GivenOption, job: JobFacts) -> list[str]:
-    text = use.value or ""
+def _comment(given: GivenOption, job: JobFacts) -> list[str]:
+    text = given.value or ""
     size = len(text.encode(errors="surrogateescape"))
     if size > COMMENT_LIMIT:
-        raise Refusal(f"expected at most {COMMENT_LIMIT} bytes, got {size}: shorten it")
+        raise RefusedOptionError(f"expected at most {COMMENT_LIMIT} bytes, got {size}: shorten it")
     if _CONTROL.search(text):
-        raise Refusal("expected text without control characters and newlines")
+        raise RefusedOptionError("expected text without control characters and newlines")
     if is_managed(text):
-        raise Refusal("expected a comment of your own, got one that looks like a digest")
-    return [] if job.managed else [use.argument]
+        raise RefusedOptionError(
+            "expected a comment of your own, got one that begins like a comment record"
+        )
+    return [] if job.managed else [given.argument]
 
 
-def _nodes(use: GivenOption, job: JobFacts) -> list[str]:
-    low, _, high = (use.value or "").partition("-")
+def _nodes(given: GivenOption, job: JobFacts) -> list[str]:
+    low, _, high = (given.value or "").partition("-")
     if not low.isdigit() or (high and high != low):
-        raise Refusal(f"expected one number of nodes, got {use.value!r}")
+        raise RefusedOptionError(f"expected one number of nodes, got {given.value!r}")
     if int(low) != job.nodes:
-        raise Refusal(
+        raise RefusedOptionError(
             f"expected {job.nodes}, got {low}: the number of nodes follows from num_csx "
             "(--num-csx, trainer.init.backend.cluster_config.num_csx)"
         )
     return []
 
 
-def _first_only(use: GivenOption, job: JobFacts) -> list[str]:
-    return [use.argument] if job.first else []
+def _first_only(given: GivenOption, job: JobFacts) -> list[str]:
+    return [given.argument] if job.first else []
 
 
-def _constraint(use: GivenOption, job: JobFacts) -> list[str]:
-    if job.can_shrink and _COUNTED_NODES.search(use.value or ""):
-        raise Refusal(
+def _constraint(given: GivenOption, job: JobFacts) -> list[str]:
+    if job.can_shrink and _COUNTED_NODES.search(given.value or ""):
+        raise RefusedOptionError(
             "refused with node counts (`*N`), which fewer nodes cannot satisfy: set min_num_csx "
             "to num_csx"
         )
-    return [use.argument]
+    return [given.argument]
 
 
-def _exclusive(use: GivenOption, _job: JobFacts) -> list[str]:
-    if use.value is not None:
-        raise Refusal(f"expected no value, got {use.value!r}: {use.option.note}")
+def _exclusive(given: GivenOption, _job: JobFacts) -> list[str]:
+    if given.value is not None:
+        raise RefusedOptionError(f"expected no value, got {given.value!r}: {given.option.note}")
     return []
 
 
-def _no_kill(use: GivenOption, _job: JobFacts) -> list[str]:
-    if use.value not in ("off", "no"):
-        raise Refusal(use.option.note)
+def _no_kill(given: GivenOption, _job: JobFacts) -> list[str]:
+    if given.value not in ("off", "no"):
+        raise RefusedOptionError(given.option.note)
     return []
 
 
-def _open_mode(use: GivenOption, _job: JobFacts) -> list[str]:
-    if (use.value or "").lower() not in ("a", "append"):
-        raise Refusal(f"expected append, got {use.value!r}: {use.option.note}")
+def _open_mode(given: GivenOption, _job: JobFacts) -> list[str]:
+    if (given.value or "").lower() not in ("a", "append"):
+        raise RefusedOptionError(f"expected append, got {given.value!r}: {given.option.note}")
     return []
 
 
-def _requeue(use: GivenOption, job: JobFacts) -> list[str]:
-    if use.value is not None:
-        raise Refusal(f"expected no value, got {use.value!r}: {use.option.note}")
-    return [] if job.managed else [use.argument]
+def _requeue(given: GivenOption, job: JobFacts) -> list[str]:
+    if given.value is not None:
+        raise RefusedOptionError(f"expected no value, got {given.value!r}: {given.option.note}")
+    return [] if job.managed else [given.argument]
 
 
-def _no_requeue(use: GivenOption, job: JobFacts) -> list[str]:
+def _no_requeue(given: GivenOption, job: JobFacts) -> list[str]:
     if job.managed:
-        raise Refusal(use.option.note)
-    return [use.argument]
+        raise RefusedOptionError(given.option.note)
+    return [given.argument]
 
 
-def _as_given(use: GivenOption, _job: JobFacts) -> list[str]:
-    return [use.argument]
+def _as_given(given: GivenOption, _job: JobFacts) -> list[str]:
+    return [given.argument]
 
 
 _MERGES: dict[str, Callable[[GivenOption, JobFacts], list[str]]] = {

@@ -1,4 +1,4 @@
-"""What a person should know of a submission that is all right."""
+"""Warnings and notes about a valid submission."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,35 +10,35 @@ from slurm_restart.trainer.settings import Settings
 from slurm_restart.trainer.yaml_lines import Document
 
 
-def warnings(order: SubmissionRequest, phases: Sequence[Phase]) -> Iterator[str]:
-    """What is allowed in a training run and still likely not meant, with its line in the file."""
+def warnings(request: SubmissionRequest, phases: Sequence[Phase]) -> Iterator[str]:
+    """Yield a warning for each setting that is valid but probably a mistake, with its line."""
     for phase in phases:
         if phase.autorestart is not None:
-            yield from _restart_warnings(order.document, phase, order.settings)
-        # A later phase, or a job that waits for another, may find what is not there yet.
-        early = phase.index == 0 and "dependency" not in order.uses
-        if early and phase.ckpt_path and not (order.work_dir / phase.ckpt_path).exists():
+            yield from _restart_warnings(request.document, phase, request.settings)
+        # The file may be written before a later phase, or a job with a dependency, starts.
+        early = phase.index == 0 and "dependency" not in request.options
+        if early and phase.ckpt_path and not (request.work_dir / phase.ckpt_path).exists():
             keys = (*phase.keys[:-1], "fit", "ckpt_path")
-            yield order.document.problem(keys, f"{phase.ckpt_path!r} does not exist now")
+            yield request.document.problem(keys, f"{phase.ckpt_path!r} does not exist now")
 
 
 def _restart_warnings(document: Document, phase: Phase, settings: Settings) -> Iterator[str]:
     if not phase.checkpoint_steps and settings.checkpoint_pattern is None:
         yield document.problem(
             (*phase.keys, "checkpoint", "steps"),
-            "not set, so that no checkpoint is written on the way: every restart begins where "
+            "not set, so no checkpoint is written during training: every restart begins where "
             "the first attempt began and counts as one without progress",
         )
     if phase.loop.unknown_epochs and phase.loop.max_steps is None:
         yield document.problem(
             (*phase.keys, "loop", "num_epochs"),
-            "its length in steps is not known: a restart trains so many epochs from its "
-            "checkpoint on, more than asked for; give max_steps, or steps_per_epoch too",
+            "its length in steps is not known: a restart trains this many epochs after "
+            "its checkpoint, more than requested; give max_steps, or steps_per_epoch too",
         )
 
 
 def notes(jobs: Sequence[PhaseJob]) -> Iterator[str]:
-    """What each phase will be."""
+    """Yield a line about the size and the restarts of each phase."""
     for job in jobs:
         plan = job.plan
         phase = f"phase {plan.phase + 1} of {plan.phases}: " if plan.phases > 1 else ""

@@ -1,4 +1,4 @@
-"""One option of sbatch, and what becomes of it."""
+"""One option of sbatch, and how csx-sbatch handles it."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -7,7 +7,7 @@ COMMENT_LIMIT = 400
 
 
 class Argument(Enum):
-    """Whether an option takes one, in getopt's words."""
+    """Whether an option takes an argument, in getopt's terms."""
 
     NONE = "no argument"
     REQUIRED = "required"
@@ -15,22 +15,22 @@ class Argument(Enum):
 
 
 class OptionHandling(Enum):
-    """What csx-sbatch does with an option that a person gives."""
+    """What csx-sbatch does with an option that the user gives."""
 
     PASSED = "passed"
-    """To sbatch, as it is, for every phase."""
+    """Passed to sbatch unchanged, for every phase."""
     MERGED = "merged"
-    """Brought together with what csx-sbatch itself asks for."""
-    FIXED_SIZE = "passed if the size is fixed"
-    """Passed where min_num_csx equals num_csx; refused where the run may shrink."""
+    """Combined with the options that csx-sbatch itself sets."""
+    PASSED_IF_FIXED_SIZE = "passed if the size is fixed"
+    """Passed if min_num_csx equals num_csx; refused if the run may shrink."""
     REFUSED = "refused"
-    ANSWERED = "answered"
-    """By csx-sbatch itself."""
+    HANDLED_HERE = "handled by csx-sbatch"
+    """Not passed to sbatch."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Option:
-    """One row. `note`: the reason and the way out, or how it is merged."""
+    """One row. `note`: why it is refused and what to do instead, or how it is merged."""
 
     name: str
     short: str | None
@@ -38,6 +38,6 @@ class Option:
     handling: OptionHandling
     note: str = ""
     variables: tuple[str, ...] = ()
-    """Environment variables that stand for the option."""
+    """Environment variables that set the option."""
     excludes: tuple[str, ...] = ()
-    """Options that this one takes the place of when it comes from a later layer."""
+    """Options that this one replaces if it is given in a later layer."""

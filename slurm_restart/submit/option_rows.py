@@ -1,11 +1,11 @@
-"""The rows of the table of options, in the order of sbatch's manual."""
+"""The table of sbatch's options, in the order of its manual page."""
 
 from slurm_restart.submit.option import COMMENT_LIMIT, Argument, Option, OptionHandling
 
 _NO, _REQUIRED, _OPTIONAL = Argument.NONE, Argument.REQUIRED, Argument.OPTIONAL
 _SRUN = "put it on the srun of `command`"
 _TASKS = (
-    "a number of tasks stays behind when a restart has fewer nodes, and breaks every step: "
+    "a number of tasks stays the same when a restart has fewer nodes, and breaks every step: "
     f"{_SRUN} (a launch without it has one task a node)"
 )
 _GEOMETRY = (
@@ -24,7 +24,7 @@ _FEDERATION = (
 _CONTAINER = (
     f"the supervisor runs outside the container: {_SRUN}, or use the container's own launcher there"
 )
-_OTHER_USER = "run directories belong to who submits: run csx-sbatch as that user"
+_OTHER_USER = "run directories belong to the submitting user: run csx-sbatch as that user"
 
 
 def _row(
@@ -36,7 +36,7 @@ def _row(
     env: str = "",
     excludes: str = "",
 ) -> Option:
-    """A row from short forms: `account A`, variables and options separated by blanks."""
+    """Return a row from short forms: `account A`, variables and options separated by blanks."""
     name, _, short = names.partition(" ")
     return Option(
         name=name,
@@ -54,22 +54,22 @@ def _refused(names: str, note: str, argument: Argument = _REQUIRED, *, env: str 
 
 
 def _fixed(names: str, note: str, argument: Argument = _REQUIRED, *, env: str = "") -> Option:
-    return _row(names, argument, OptionHandling.FIXED_SIZE, note, env=env)
+    return _row(names, argument, OptionHandling.PASSED_IF_FIXED_SIZE, note, env=env)
 
 
 def _merged(names: str, note: str, argument: Argument = _REQUIRED, *, env: str = "") -> Option:
     return _row(names, argument, OptionHandling.MERGED, note, env=env)
 
 
-def _answered(names: str, note: str, argument: Argument = _NO) -> Option:
-    return _row(names, argument, OptionHandling.ANSWERED, note)
+def _own(names: str, note: str, argument: Argument = _NO) -> Option:
+    return _row(names, argument, OptionHandling.HANDLED_HERE, note)
 
 
 OWN: tuple[Option, ...] = (
-    _answered("mode", "fit, train_and_eval, validate or validate_all; fit unless given", _REQUIRED),
-    _answered("num-csx", "CSX systems of a full-size attempt, instead of the config's", _REQUIRED),
-    _answered("dry-run", "prints the plan and the scripts, and changes nothing"),
-    _answered("json", "prints the result as JSON"),
+    _own("mode", "fit, train_and_eval, validate or validate_all; fit unless given", _REQUIRED),
+    _own("num-csx", "CSX systems of a full-size attempt, instead of the config's", _REQUIRED),
+    _own("dry-run", "prints the plan and the scripts, and changes nothing"),
+    _own("json", "prints the result as JSON"),
 )
 
 SBATCH: tuple[Option, ...] = (
@@ -91,7 +91,7 @@ SBATCH: tuple[Option, ...] = (
     _refused("clusters M", _FEDERATION, env="SBATCH_CLUSTERS SLURM_CLUSTERS"),
     _merged(
         "comment",
-        f"follows the digest that the restart logic reads; at most {COMMENT_LIMIT} bytes, no "
+        f"appended to the comment record that restarts need; at most {COMMENT_LIMIT} bytes, no "
         "control characters",
     ),
     _fixed("consolidate-segments", _SEGMENTS, _NO, env="SBATCH_CONSOLIDATE_SEGMENTS"),
@@ -112,7 +112,7 @@ SBATCH: tuple[Option, ...] = (
     _row("cpus-per-gpu", env="SBATCH_CPUS_PER_GPU", excludes="cpus-per-task"),
     _row(
         "cpus-per-task c",
-        handling=OptionHandling.FIXED_SIZE,
+        handling=OptionHandling.PASSED_IF_FIXED_SIZE,
         note=_GEOMETRY,
         excludes="cpus-per-gpu",
     ),
@@ -157,7 +157,7 @@ SBATCH: tuple[Option, ...] = (
     _refused("gpus-per-task", _TASKS, env="SBATCH_GPUS_PER_TASK"),
     _row("gres", env="SBATCH_GRES"),
     _row("gres-flags", env="SBATCH_GRES_FLAGS"),
-    _answered("help h", "prints this command's help"),
+    _own("help h", "prints this command's help"),
     _fixed("hint", _GEOMETRY, env="SLURM_HINT SBATCH_HINT"),
     _merged("hold H", "the first phase is held; the later ones wait for it anyway", _NO),
     _row("ignore-pbs", _NO, env="SBATCH_IGNORE_PBS"),
@@ -219,7 +219,7 @@ SBATCH: tuple[Option, ...] = (
     _row("output o", env="SBATCH_OUTPUT"),
     _row("overcommit O", _NO, env="SBATCH_OVERCOMMIT"),
     _refused("oversubscribe s", "the nodes are allocated whole (--exclusive)", _NO),
-    _answered("parsable", "prints one job id a line, and nothing else"),
+    _own("parsable", "prints one job id a line, and nothing else"),
     _row("partition p", env="SBATCH_PARTITION"),
     _row("power", env="SBATCH_POWER"),
     _row("prefer"),
@@ -244,8 +244,8 @@ SBATCH: tuple[Option, ...] = (
     _fixed("segment", _SEGMENTS, env="SBATCH_SEGMENT_SIZE"),
     _merged(
         "signal",
-        "B:USR1@120 tells the supervisor that the time limit is near; another time is taken over "
-        "(B:USR1@300), another signal or receiver refused, as Slurm sends one only",
+        "B:USR1@120 warns the supervisor of the time limit; another time is accepted "
+        "(B:USR1@300), another signal or receiver refused, because Slurm sends only one",
         env="SBATCH_SIGNAL",
     ),
     _fixed("sockets-per-node", _GEOMETRY),
@@ -254,7 +254,7 @@ SBATCH: tuple[Option, ...] = (
     _row("stepmgr", _NO),
     _row("switches"),
     _refused("tasks-per-node", _TASKS),
-    _answered("test-only", "asks sbatch --test-only for every phase, and creates nothing"),
+    _own("test-only", "asks sbatch --test-only for every phase, and creates nothing"),
     _row("thread-spec", env="SBATCH_THREAD_SPEC"),
     _fixed("threads-per-core", _GEOMETRY, env="SBATCH_THREADS_PER_CORE"),
     _row("time t", env="SBATCH_TIMELIMIT"),
@@ -263,13 +263,13 @@ SBATCH: tuple[Option, ...] = (
     _row("tres-bind", env="SBATCH_TRES_BIND"),
     _refused("tres-per-task", _TASKS, env="SBATCH_TRES_PER_TASK"),
     _refused("uid", _OTHER_USER),
-    _answered("usage", "prints this command's help"),
+    _own("usage", "prints this command's help"),
     _row("use-min-nodes", _NO, env="SBATCH_USE_MIN_NODES"),
     _row("verbose v", _NO, env="SBATCH_DEBUG"),
-    _answered("version V", "prints the version of this command"),
+    _own("version V", "prints the version of this command"),
     _refused(
         "wait W",
-        "it would wait for the first phase before the next one is submitted: watch the run with "
+        "it would wait for the first phase before the next one is submitted: follow the run with "
         "csx-restart status",
         _NO,
         env="SBATCH_WAIT",
@@ -288,4 +288,4 @@ LEFT_TO_SBATCH: dict[str, str] = {
     "SLURM_STEP_KILLED_MSG_NODE_ID": "messages of steps",
     "SLURM_UMASK": "permissions of the output file",
 }
-"""Variables that sbatch reads and that stand for no option, or for half of one."""
+"""Variables that sbatch reads and that set no option, or half of one."""

@@ -10,31 +10,31 @@ _HEAD = """\
 # Options of sbatch
 
 What `csx-sbatch` does with every option of sbatch from Slurm 22.05 to 26.05, and with the
-environment variables that stand for them. This page is printed from the table in the code
+environment variables that set them. This page is printed from the table in the code
 (`slurm_restart/submit/option_rows.py`) by `python -m slurm_restart.submit.reference`.
 
-- *passed*: sbatch gets it as it is, for every phase.
-- *merged*: brought together with what restarting needs.
-- *passed if the size is fixed*: passed where `min_num_csx` equals `num_csx` (or the config has no
-  autorestart), refused where a restart may have fewer nodes.
-- *refused*: with this reason, and this way out.
-- *answered*: by `csx-sbatch` itself, on the command line only.
+- *passed*: passed to sbatch unchanged, for every phase.
+- *merged*: combined with what restarting needs.
+- *passed if the size is fixed*: passed if `min_num_csx` equals `num_csx` (or the config has no
+  autorestart), refused if a restart may have fewer nodes.
+- *refused*: for this reason, with this alternative.
+- *handled by csx-sbatch*: not passed to sbatch, and accepted on the command line only.
 
-Options are written as for sbatch: `--name=value` or `--name value`, short ones, and any beginning
-of a long name that is nobody else's. An option that sbatch does not have is an error; options of a
+Options are written as for sbatch: `--name=value` or `--name value`, short ones, and any unambiguous
+beginning of a long name. An option that sbatch does not have is an error; options of a
 site's SPANK plugins are declared in `site_options` of the settings (see
 [configuration](configuration.md)). Options reach sbatch as arguments, never as `#SBATCH` lines.
 """
 _VARIABLES = """
 ## Variables left to sbatch
 
-A variable that stands for an option in the table counts as that option, over the settings files
-and under the command line. These others are read by sbatch itself:
+A variable of the table counts as its option; it overrides the settings files, and the command line
+overrides it. These others are read by sbatch itself:
 """
 
 
 def reference() -> str:
-    """The whole page."""
+    """Return the whole page."""
     parts = [
         _HEAD,
         "\n## Options of csx-sbatch\n",
@@ -49,7 +49,7 @@ def reference() -> str:
 
 
 def _table(options: Sequence[Option]) -> str:
-    head = "| option | variables | becomes | note |\n|---|---|---|---|"
+    head = "| option | variables | handling | note |\n|---|---|---|---|"
     return "\n".join([head, *map(_line, options)])
 
 

@@ -1,4 +1,4 @@
-"""Renders the batch script. Whatever goes into the template comes out as quoted words."""
+"""Render the batch script. All values in the template are quoted for the shell."""
 
 import re
 import shlex
@@ -19,20 +19,20 @@ _SYNTAX_TIMEOUT = 20.0
 
 
 class TemplateError(CsxError):
-    """The site's template, or the one installed, cannot be used."""
+    """The site's template, or the installed one, cannot be used."""
 
 
 class ShellLine(str):
-    """A line that is code by intention: the only text that a template puts out unquoted."""
+    """A line of shell code: the only text that a template prints without quotes."""
 
     __slots__ = ()
 
 
 def quote(text: str) -> str:
-    """A word for any POSIX shell.
+    """Quote a text as one word for any POSIX shell.
 
-    sbatch takes a carriage return before a newline for a file from DOS and refuses the script, so
-    none stands there as it is.
+    sbatch refuses a script with a carriage return before a newline as a DOS file, so a carriage
+    return is written as an expression.
     """
     carriage_return = "\"$(printf '\\015')\""
     return carriage_return.join(shlex.quote(part) for part in text.split("\r"))
@@ -41,7 +41,7 @@ def quote(text: str) -> str:
 def _finalize(value: Any) -> str:
     match value:
         case ShellLine() | jinja2.Undefined():
-            # Of what is undefined there is no text: it raises.
+            # str() of an undefined value raises.
             return str(value)
         case str() | Path():
             return quote(str(value))
@@ -56,7 +56,7 @@ def _finalize(value: Any) -> str:
 
 
 def template_directories() -> tuple[Path, ...]:
-    """Where templates are looked for: the site's, the installed ones, those of a checkout."""
+    """Return the directories of templates: the site's, the installed ones, those of a checkout."""
     package = Path(slurm_restart.__file__).parent
     return (SITE_TEMPLATES, package / "share" / "templates", package.parent / "templates")
 
@@ -67,15 +67,15 @@ def render(
     setup: Sequence[str] = (),
     directories: Sequence[Path] | None = None,
 ) -> str:
-    """The batch script.
+    """Return the batch script.
 
     Args:
         supervisor: the command that the script becomes, absolute, with its arguments.
-        setup: shell lines, as the person wrote them.
-        directories: where the template is looked for, the first one wins.
+        setup: shell lines, as the user wrote them.
+        directories: directories to search for the template; the first match wins.
 
     Raises:
-        TemplateError: no template, or one that does not fit.
+        TemplateError: no template was found, or it cannot be rendered.
     """
     places = template_directories() if directories is None else directories
     environment = jinja2.Environment(
@@ -98,10 +98,10 @@ def render(
 
 
 def syntax_problem(setup: Sequence[str]) -> str | None:
-    """What the shell has against the setup lines by themselves; None: nothing.
+    """Return the shell's syntax error in the setup lines alone; None: no error.
 
-    The braces are those of the template, so that a line which would swallow what follows (an open
-    quote, a here-document without its end, a backslash at the end) is found.
+    The braces are those of the template, so that a line that would extend into the next ones (an
+    open quote, a here-document without its end, a backslash at the end) is found.
     """
     script = "\n".join(["{", *setup, "}", ""])
     done = subprocess.run(
@@ -114,6 +114,6 @@ def syntax_problem(setup: Sequence[str]) -> str | None:
     messages = done.stderr.decode(errors="replace").strip().splitlines()
     if not messages:
         return None
-    # The brace in front is not among the person's lines.
+    # The line of the opening brace does not count.
     number = re.compile(r"(?<=line )\d+")
     return number.sub(lambda match: str(int(match[0]) - 1), messages[0].removeprefix(f"{_SHELL}: "))

@@ -1,4 +1,4 @@
-"""How many CSX systems and nodes a phase has."""
+"""The number of CSX systems and nodes of a phase."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from slurm_restart.trainer.phases import Phase
 
 @dataclass(frozen=True, kw_only=True)
 class JobSize:
-    """A full-size attempt, and the smallest."""
+    """The size of a full-size attempt and of the smallest one."""
 
     num_csx: int
     num_nodes: int
@@ -22,19 +22,19 @@ class JobSize:
 
 
 def size_of(
-    phase: Phase, *, asked_csx: int | None, asked_nodes: int | None, csx_per_node: int
+    phase: Phase, *, requested_csx: int | None, requested_nodes: int | None, csx_per_node: int
 ) -> JobSize:
-    """The size of a phase.
+    """Return the size of a phase.
 
     Args:
-        phase: its num_csx counts unless another is asked for.
-        asked_csx: --num-csx.
-        asked_nodes: --nodes, which counts where nothing else gives a number of systems.
-        csx_per_node: systems that one node stands for; the last node may have fewer.
+        phase: its num_csx is used unless another number is requested.
+        requested_csx: --num-csx.
+        requested_nodes: --nodes, used if nothing else gives a number of systems.
+        csx_per_node: systems of one node; the last node may have fewer.
     """
-    num_csx = asked_csx or phase.num_csx
+    num_csx = requested_csx or phase.num_csx
     if num_csx is None:
-        num_csx = 1 if asked_nodes is None else min(asked_nodes, MAX_NODES) * csx_per_node
+        num_csx = 1 if requested_nodes is None else min(requested_nodes, MAX_NODES) * csx_per_node
     least = phase.autorestart.min_num_csx if phase.autorestart is not None else num_csx
     return JobSize(
         num_csx=num_csx,

@@ -1,4 +1,4 @@
-"""A submission as it was planned: what each job will be, before anything has been done."""
+"""A planned submission: each job with its options, script and files."""
 
 import shutil
 from collections.abc import Mapping
@@ -17,27 +17,27 @@ from slurm_restart.trainer.plan import RunPlan, SlurmAccess
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseJob:
-    """One phase: a job to be, with its run directory to be."""
+    """One phase: the job and the content of its run directory."""
 
     plan: RunPlan
     size: JobSize
     name: str
-    """The job's name where none is given."""
-    uses: Mapping[str, GivenOption]
+    """The job's name if none is given."""
+    options: Mapping[str, GivenOption]
     setup: tuple[str, ...]
     rules: tuple[Path, ...]
-    """Files of rules over log lines, the nearest first; they are copied."""
+    """Files of rules over log lines, highest precedence first; they are copied."""
     config: Mapping[str, Any]
     config_text: str | None
-    """The file as it stands, where the phase is the whole of it; None: `config` is written."""
+    """The text of the config file if it has one phase only; None: `config` is written."""
 
     @property
     def params(self) -> str:
-        """The text of params.yaml."""
+        """Text of params.yaml."""
         return dump(self.config) if self.config_text is None else self.config_text
 
     def facts(self, after: str | None = None) -> JobFacts:
-        """What the options are merged with; `after`: job id of the phase before."""
+        """Return the facts for merging options; `after`: job id of the phase before."""
         return JobFacts(
             nodes=self.plan.num_nodes,
             can_shrink=self.size.can_shrink,
@@ -48,11 +48,11 @@ class PhaseJob:
         )
 
     def arguments(self, after: str | None = None) -> tuple[str, ...]:
-        """The arguments for sbatch, which have been checked."""
-        return sbatch_arguments(self.uses, self.facts(after))[0]
+        """Return the arguments for sbatch; they have been checked."""
+        return sbatch_arguments(self.options, self.facts(after))[0]
 
     def script(self, run_dir: Path) -> str:
-        """The batch script for a run directory.
+        """Return the batch script for a run directory.
 
         Raises:
             TemplateError: as `render`.
@@ -62,7 +62,7 @@ class PhaseJob:
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """All phases, in their order. Warnings and notes are whole lines for a person."""
+    """All phases in order. Warnings and notes are whole lines for the user."""
 
     jobs: tuple[PhaseJob, ...]
     warnings: tuple[str, ...] = ()
@@ -70,7 +70,7 @@ class Submission:
 
 
 def slurm_access(environ: Mapping[str, str]) -> SlurmAccess | None:
-    """Where Slurm's commands are; None: no sbatch in PATH."""
+    """Return where Slurm's commands are; None: no sbatch in PATH."""
     sbatch = shutil.which("sbatch", path=environ.get("PATH"))
     if sbatch is None:
         return None

@@ -1,4 +1,4 @@
-"""Carries out a submission: test every phase, make the directories, submit, or take all back."""
+"""Submit all phases: test each, make directories, submit; undo everything after a failure."""
 
 import os
 import tempfile
@@ -25,25 +25,25 @@ from slurm_restart.trainer.rundir import RunDir
 
 SCRIPT = "job.sh"
 UNKNOWN_RUN_DIR = "YYYYmmdd_HHMMSS_restartable"
-# Answers of --test-only for what sbatch itself takes: such a job waits.
+# Answers of --test-only for a job that sbatch accepts: the job waits.
 _WAITS = ("Requested node configuration is not available", "Requested nodes are busy")
 
 
-class _PerhapsSubmittedError(SlurmUnavailableError):
-    """Nobody can say whether the job is in the queue: its run directory has to stay."""
+class _UnknownSubmissionError(SlurmUnavailableError):
+    """It is not known whether the job is in the queue, so its run directory must stay."""
 
     def __init__(self, error: SlurmUnavailableError, run_dir: Path) -> None:
         self.run_dir = run_dir
         super().__init__(
-            f"{error}\nthe job may be in the queue all the same: look with squeue --me, then "
-            f"remove {run_dir} or leave it to the job",
+            f"{error}\nthe job may be in the queue nevertheless: check with squeue --me; "
+            f"if it is not, remove {run_dir}",
             stderr=error.stderr,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Submitted:
-    """A phase that is in the queue."""
+class SubmittedPhase:
+    """A submitted phase."""
 
     job: PhaseJob
     job_id: str
@@ -51,26 +51,26 @@ class Submitted:
 
 
 def test_phases(submission: Submission, slurm: Slurm) -> list[str]:
-    """Ask Slurm of every phase whether it would take it; returns its answers.
+    """Test every phase with sbatch --test-only; return the answers.
 
     Nothing is created but a temporary script, and nothing is submitted.
 
     Raises:
-        SlurmError: what Slurm refuses, and for which phase.
+        SlurmError: Slurm refuses a phase; the message names it.
     """
-    return [_ask(job, slurm) for job in submission.jobs]
+    return [_test_only(job, slurm) for job in submission.jobs]
 
 
 def check_phases(submission: Submission, slurm: Slurm) -> list[str]:
-    """See that Slurm takes every phase; returns what makes phases wait for other nodes.
+    """Check that Slurm accepts every phase; return why a phase cannot start with today's nodes.
 
     Raises:
-        SlurmError: what Slurm refuses, and for which phase.
+        SlurmError: Slurm refuses a phase; the message names it.
     """
     waits = []
     for job in submission.jobs:
         try:
-            _ask(job, slurm)
+            _test_only(job, slurm)
         except SlurmUnavailableError:
             raise
         except SlurmError as error:
@@ -80,7 +80,7 @@ def check_phases(submission: Submission, slurm: Slurm) -> list[str]:
     return waits
 
 
-def _ask(job: PhaseJob, slurm: Slurm) -> str:
+def _test_only(job: PhaseJob, slurm: Slurm) -> str:
     with tempfile.TemporaryDirectory(prefix="csx-sbatch-") as directory:
         script = Path(directory) / SCRIPT
         script.write_bytes(os.fsencode(job.script(preview_run_dir(job))))
@@ -91,7 +91,7 @@ def _ask(job: PhaseJob, slurm: Slurm) -> str:
 
 
 def preview_run_dir(job: PhaseJob) -> Path:
-    """The run directory as it is named before it has been made."""
+    """Return a placeholder for the run directory before it is made."""
     return Path(job.plan.model_dir) / UNKNOWN_RUN_DIR
 
 
@@ -100,33 +100,33 @@ def submit(
     slurm: Slurm,
     *,
     now: Callable[[], datetime],
-    told: Callable[[Submitted], None],
-) -> list[Submitted]:
+    report: Callable[[SubmittedPhase], None],
+) -> list[SubmittedPhase]:
     """Submit every phase, each after the one before it.
 
     Args:
         submission: the phases, checked.
         slurm: the cluster.
         now: the local time.
-        told: called for each phase that is in the queue, once all are.
+        report: called for each phase after all phases have been submitted.
 
     Raises:
-        SlurmError: a phase was refused. No job and no directory of the submission is left, unless
-            the message says so.
+        SlurmError: a phase was refused. No job and no directory of the submission remains unless
+            the message names it.
         StateError: a run directory cannot be written; the same holds.
     """
     directories = RunDirectories()
-    done: list[Submitted] = []
+    done: list[SubmittedPhase] = []
     try:
         for job in submission.jobs:
             done.append(_submit_one(job, slurm, directories, now, done[-1] if done else None))
     except BaseException as error:
-        # Whatever ended it, ^C too: half a submission would train half a run.
+        # After any error, ^C included: half a submission would train half a run.
         left = _cancel(done, slurm)
         if not isinstance(error, CsxError):
-            _cancel_unheard(submission, slurm)
+            _cancel_unreported(submission, slurm)
         kept = {item.run_dir for item in left}
-        if isinstance(error, _PerhapsSubmittedError):
+        if isinstance(error, _UnknownSubmissionError):
             kept.add(error.run_dir)
         directories.remove(kept)
         if left and isinstance(error, CsxError):
@@ -134,12 +134,12 @@ def submit(
             raise SlurmError(f"{error}\nstill in the queue: scancel {jobs}") from error
         raise
     for item in done:
-        told(item)
+        report(item)
     return done
 
 
 def _copy_rules(rules: Sequence[Path], directory: Path) -> None:
-    """Keep the run's rules as they are now, in their order."""
+    """Copy the run's rules in their order, so that later edits do not affect the run."""
     for number, path in enumerate(rules):
         directory.mkdir(exist_ok=True)
         write_atomic(directory / f"{number:02}-{path.stem}.yaml", path.read_bytes())
@@ -150,8 +150,8 @@ def _submit_one(
     slurm: Slurm,
     directories: RunDirectories,
     now: Callable[[], datetime],
-    before: Submitted | None,
-) -> Submitted:
+    before: SubmittedPhase | None,
+) -> SubmittedPhase:
     run_dir = directories.make(Path(job.plan.model_dir), now())
     try:
         files = RunDir(run_dir)
@@ -165,29 +165,29 @@ def _submit_one(
     try:
         job_id = slurm.submit(str(run_dir / SCRIPT), job.arguments(after))
     except SlurmUnavailableError as error:
-        job_id = _find(job, slurm, run_dir, error)
+        job_id = _find_job_id(job, slurm, run_dir, error)
     except SlurmError as error:
         raise _with_phase(error, job) from error
     _log(run_dir, now(), f"Submitted batch job {job_id}, phase {job.plan.phase + 1} of "
          f"{job.plan.phases}, {job.plan.num_nodes} nodes, run {job.plan.run}")  # fmt: skip
-    return Submitted(job=job, job_id=job_id, run_dir=run_dir)
+    return SubmittedPhase(job=job, job_id=job_id, run_dir=run_dir)
 
 
-def _find(job: PhaseJob, slurm: Slurm, run_dir: Path, error: SlurmUnavailableError) -> str:
-    """The id of a job whose submission got no answer, by the run id in its Comment.
+def _find_job_id(job: PhaseJob, slurm: Slurm, run_dir: Path, error: SlurmUnavailableError) -> str:
+    """Return the id of a job whose submission got no answer, by the run id in its Comment.
 
     Raises:
-        SlurmError: the job is not in the queue, or whether it is cannot be told.
+        SlurmError: the job is not in the queue, or it is not known whether it is.
     """
     try:
         jobs = slurm.jobs(uid=os.getuid())
     except SlurmError:
-        raise _PerhapsSubmittedError(error, run_dir) from error
+        raise _UnknownSubmissionError(error, run_dir) from error
     for candidate in jobs:
         if _is_phase(candidate.comment, job.plan.comment_record):
             return str(candidate.job_id)
     if job.plan.comment_record is None:
-        raise _PerhapsSubmittedError(error, run_dir) from error
+        raise _UnknownSubmissionError(error, run_dir) from error
     raise _with_phase(error, job) from error
 
 
@@ -202,14 +202,14 @@ def _is_phase(comment: str, comment_record: CommentRecord | None) -> bool:
 
 
 def _log(run_dir: Path, now: datetime, message: str) -> None:
-    """The first line of run.log. The job is in the queue: a full disk must not undo that."""
+    """Write the first line of run.log. Errors are ignored, because the job is in the queue."""
     with suppress(OSError):
         text = runlog.line(runlog.MAIN, message, at=now.timestamp())
         runlog.append(RunDir(run_dir).log, text)
 
 
-def _cancel(done: Iterable[Submitted], slurm: Slurm) -> list[Submitted]:
-    """Cancel jobs, the last first, so that none starts because another ended; what is left."""
+def _cancel(done: Iterable[SubmittedPhase], slurm: Slurm) -> list[SubmittedPhase]:
+    """Cancel jobs, the last first, because the end of one may start the next; return the rest."""
     left = []
     for item in reversed(list(done)):
         try:
@@ -219,8 +219,8 @@ def _cancel(done: Iterable[Submitted], slurm: Slurm) -> list[Submitted]:
     return left
 
 
-def _cancel_unheard(submission: Submission, slurm: Slurm) -> None:
-    """Cancel a job whose submission was interrupted after Slurm had taken it."""
+def _cancel_unreported(submission: Submission, slurm: Slurm) -> None:
+    """Cancel a job whose submission was interrupted after Slurm had accepted it."""
     with suppress(SlurmError):
         for candidate in slurm.jobs(uid=os.getuid()):
             if any(
@@ -230,6 +230,6 @@ def _cancel_unheard(submission: Submission, slurm: Slurm) -> None:
 
 
 def _with_phase(error: SlurmError, job: PhaseJob) -> SlurmError:
-    """Slurm's answer, with the phase that it is about."""
+    """Return the error with its phase in the message."""
     phase = f"phase {job.plan.phase + 1}: " if job.plan.phases > 1 else ""
     return type(error)(f"{phase}{error}", stderr=error.stderr)

@@ -235,7 +235,7 @@ def test_sbatch_takes_what_the_table_passes(cluster: ManagedCluster, name: str) 
     assert option.handling in {
         OptionHandling.PASSED,
         OptionHandling.MERGED,
-        OptionHandling.FIXED_SIZE,
+        OptionHandling.PASSED_IF_FIXED_SIZE,
     }
     assert option.argument is not Argument.NONE or name in FLAGS
     fixed = ONE_PHASE.replace("max_num_restarts: 3", "max_num_restarts: 3, min_num_csx: 2")

@@ -3,9 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from slurm_restart.submit.argv import parse
+from slurm_restart.submit.argv import OptionTable, parse
 from slurm_restart.submit.job_plan import SubmitContext
-from slurm_restart.submit.options import OptionTable
 from slurm_restart.submit.prepare import prepare
 from slurm_restart.trainer.plan import SlurmAccess
 
@@ -47,7 +46,7 @@ def submission(tmp_path):
             environ=env or {}, cwd=Path(tmp_path), slurm=SlurmAccess(bin_dir="/usr/bin")
         )
         line = parse(["trainer.yaml", *arguments], table)
-        # The name as a person gives it, relative to where he is.
+        # The path as a user gives it, relative to the current directory.
         return prepare(line, table, files, context)
 
     return make

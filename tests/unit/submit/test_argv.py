@@ -1,8 +1,7 @@
 import pytest
 
 from slurm_restart.errors import UsageError
-from slurm_restart.submit.argv import from_environment, from_settings, layered, parse
-from slurm_restart.submit.options import OptionTable
+from slurm_restart.submit.argv import OptionTable, from_environment, from_settings, layered, parse
 from slurm_restart.trainer.settings import Given
 
 TABLE = OptionTable(["container-image=", "container-mounts"])
@@ -10,7 +9,7 @@ TABLE = OptionTable(["container-image=", "container-mounts"])
 
 def given(*arguments):
     line = parse(arguments, TABLE)
-    return [(use.option.name, use.value) for use in line.uses]
+    return [(given.option.name, given.value) for given in line.options]
 
 
 @pytest.mark.parametrize(
@@ -44,7 +43,7 @@ def test_options_are_read_as_sbatch_reads_them(arguments, expected):
 
 def test_options_stand_on_both_sides_and_the_trainers_behind_two_dashes():
     line = parse(["-p", "a", "t.yaml", "--hold", "--", "--x", "-N", "--"], TABLE)
-    assert [use.option.name for use in line.uses] == ["partition", "hold"]
+    assert [given.option.name for given in line.options] == ["partition", "hold"]
     assert line.operands == ["t.yaml"]
     assert line.trainer_arguments == ("--x", "-N", "--")
 
@@ -53,7 +52,7 @@ def test_options_stand_on_both_sides_and_the_trainers_behind_two_dashes():
     ("arguments", "message"),
     [
         (["--partiton=x"], "--partiton: sbatch has no such option; did you mean --partition?"),
-        (["--zzzzz"], "--zzzzz: sbatch has no such option; (an option of the trainer goes behind"),
+        (["--zzzzz"], "--zzzzz: sbatch has no such option; (put options of the trainer after"),
         (["-z"], "-z: sbatch has no such option"),
         (["--ntasks-per-=1"], "--ntasks-per-: expected one option, got the beginning of several:"),
         (["--=x"], "sbatch has no such option"),
@@ -88,12 +87,12 @@ def test_what_sbatch_would_not_take_is_refused(arguments, message):
     ],
 )
 def test_variables_stand_for_options(environ, expected):
-    uses = from_environment(environ, TABLE)
-    assert [(use.option.name, use.value, use.origin) for use in uses] == expected
+    options = from_environment(environ, TABLE)
+    assert [(given.option.name, given.value, given.origin) for given in options] == expected
 
 
 def test_settings_give_options():
-    uses, problems = from_settings(
+    options, problems = from_settings(
         {
             "partition": Given(value="gpu", origin="f:1: p"),
             "hold": Given(value=True, origin="f:2: h"),
@@ -102,7 +101,7 @@ def test_settings_give_options():
         TABLE,
     )
     assert problems == []
-    assert [use.argument for use in uses] == ["--partition=gpu", "--hold", "--nice"]
+    assert [given.argument for given in options] == ["--partition=gpu", "--hold", "--nice"]
     assert from_settings(
         {
             "partiton": Given(value="gpu", origin="f:1: a"),
@@ -123,8 +122,8 @@ def test_settings_give_options():
 
 
 def arguments(*layers):
-    uses = layered([parse(layer, TABLE).uses for layer in layers])
-    return [use.argument for use in uses.values()]
+    options = layered([parse(layer, TABLE).options for layer in layers])
+    return [given.argument for given in options.values()]
 
 
 def test_the_later_layer_wins():
@@ -133,5 +132,5 @@ def test_the_later_layer_wins():
     assert arguments(["--requeue"], ["--no-requeue"]) == ["--no-requeue"]
     # Within one layer sbatch has the word.
     assert arguments(["--mem=1", "--mem-per-cpu=2"]) == ["--mem=1", "--mem-per-cpu=2"]
-    uses = layered([parse(["-v"], TABLE).uses, parse(["-vv"], TABLE).uses])
-    assert uses["verbose"].count == 3
+    options = layered([parse(["-v"], TABLE).options, parse(["-vv"], TABLE).options])
+    assert options["verbose"].count == 3

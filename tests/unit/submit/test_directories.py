@@ -47,7 +47,7 @@ def test_what_others_use_or_is_kept_stays(tmp_path):
     assert names(used.parent) == ["theirs"]
 
 
-def test_a_directory_that_cannot_be_made_is_told(tmp_path):
+def test_a_directory_that_cannot_be_made_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StateError, match="cannot make a run directory"):
         RunDirectories().make(tmp_path / "file" / "m", NOW)

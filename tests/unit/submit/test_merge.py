@@ -1,11 +1,10 @@
 import pytest
 
 from slurm_restart.core.job_comment import CommentRecord, parse_comment
-from slurm_restart.submit.argv import layered, parse
+from slurm_restart.submit.argv import OptionTable, layered, parse
 from slurm_restart.submit.merge import JobFacts, sbatch_arguments, signal_lead
 from slurm_restart.submit.option import OptionHandling
 from slurm_restart.submit.option_rows import SBATCH
-from slurm_restart.submit.options import OptionTable
 
 TABLE = OptionTable()
 DIGEST = CommentRecord(run="0" * 16, max_restarts=3, num_nodes=4, min_nodes=2)
@@ -16,8 +15,8 @@ NAME = "--job-name=trainer"
 
 def merged(*arguments, **facts):
     defaults = {"nodes": 4, "can_shrink": True, "comment_record": DIGEST, "name": "trainer"}
-    uses = layered([parse(arguments, TABLE).uses])
-    return sbatch_arguments(uses, JobFacts(**(defaults | facts)))
+    options = layered([parse(arguments, TABLE).options])
+    return sbatch_arguments(options, JobFacts(**(defaults | facts)))
 
 
 def refusal(*arguments, **facts):
@@ -52,7 +51,7 @@ def test_options_are_passed_as_they_are():
     [row for row in SBATCH if row.handling is OptionHandling.REFUSED],
     ids=lambda row: row.name,
 )
-def test_what_is_refused_says_why_and_what_to_do(option):
+def test_a_refusal_has_a_reason_and_an_alternative(option):
     value = [] if option.argument.name == "NONE" else ["1"]
     problem = refusal(f"--{option.name}", *value)
     assert problem == f"--{option.name}: refused: {option.note}"
@@ -61,7 +60,7 @@ def test_what_is_refused_says_why_and_what_to_do(option):
 
 @pytest.mark.parametrize(
     "option",
-    [row for row in SBATCH if row.handling is OptionHandling.FIXED_SIZE],
+    [row for row in SBATCH if row.handling is OptionHandling.PASSED_IF_FIXED_SIZE],
     ids=lambda row: row.name,
 )
 def test_what_cannot_shrink_is_for_runs_of_one_size(option):
@@ -86,14 +85,14 @@ def test_the_signal_is_the_supervisors_and_its_time_the_persons(arguments, lead,
     result, problems = merged(*arguments)
     assert problems == []
     assert [text for text in result if text.startswith("--signal")] == [argument]
-    assert signal_lead(layered([parse(arguments, TABLE).uses])) == lead
+    assert signal_lead(layered([parse(arguments, TABLE).options])) == lead
 
 
 @pytest.mark.parametrize(
     ("argument", "problem"),
     [
-        ("--signal=USR2@60", "--signal: refused: B:USR1@120 tells"),
-        ("--signal=R:USR1@60", "--signal: refused: B:USR1@120 tells"),
+        ("--signal=USR2@60", "--signal: refused: B:USR1@120 warns"),
+        ("--signal=R:USR1@60", "--signal: refused: B:USR1@120 warns"),
         ("--signal=B:USR1@", "--signal: expected B:USR1@SECONDS, got 'B:USR1@'"),
         ("--signal=B:USR1@0", "--signal: expected B:USR1@SECONDS, got 'B:USR1@0'"),
         ("--signal=B:USR1@70000", "--signal: expected B:USR1@SECONDS, got 'B:USR1@70000'"),
@@ -120,11 +119,11 @@ def test_what_contradicts_is_refused(argument, problem):
     "argument",
     ["--nodes=4", "--nodes=4-4", "--exclusive", "--no-kill=off", "--open-mode=a", "--requeue"],
 )
-def test_what_says_the_same_adds_nothing(argument):
+def test_an_option_that_is_set_anyway_adds_nothing(argument):
     assert merged(argument) == ((*OWN, NAME, *MANAGED), [])
 
 
-def test_the_comment_follows_the_digest():
+def test_the_comment_follows_the_record():
     text = "ü" * 200
     (comment,) = [a for a in merged(f"--comment={text}")[0] if a.startswith("--comment=")]
     assert comment == f"{MANAGED[1]} {text}"

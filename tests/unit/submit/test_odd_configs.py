@@ -1,4 +1,4 @@
-"""Whatever stands in a config, the answer is a submission or an error that is told."""
+"""Any config leads to a submission or to an error message."""
 
 import contextlib
 from pathlib import Path
@@ -9,9 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from slurm_restart.errors import ConfigError, UsageError
-from slurm_restart.submit.argv import parse
+from slurm_restart.submit.argv import OptionTable, parse
 from slurm_restart.submit.job_plan import SubmitContext
-from slurm_restart.submit.options import OptionTable
 from slurm_restart.submit.prepare import prepare
 from slurm_restart.submit.submit import preview_run_dir
 from slurm_restart.trainer.plan import SlurmAccess

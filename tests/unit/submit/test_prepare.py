@@ -5,9 +5,8 @@ import pytest
 
 from slurm_restart.core.job_comment import Mode
 from slurm_restart.errors import ConfigError, UsageError
-from slurm_restart.submit.argv import parse
+from slurm_restart.submit.argv import OptionTable, parse
 from slurm_restart.submit.job_plan import SubmitContext
-from slurm_restart.submit.options import OptionTable
 from slurm_restart.submit.prepare import prepare
 from slurm_restart.trainer.plan import CheckpointFormat, LoopFacts, RestartPolicy, SlurmAccess
 
@@ -47,7 +46,7 @@ def test_phases_are_jobs_with_configs_of_their_own(submission):
     assert "phase=1" in " ".join(second.arguments())
 
 
-def test_everything_the_settings_say(submission, tmp_path):
+def test_all_settings(submission, tmp_path):
     block = """\
 slurm:
   sbatch: {partition: csx, time: 1:00:00}
@@ -119,7 +118,7 @@ def test_modes(submission, mode):
     assert result.jobs[0].plan.command == f"cszoo {command} {{config}}"
 
 
-def test_without_autorestart_it_says_so(submission):
+def test_without_autorestart_there_is_a_note(submission):
     config = CONFIG.replace("    autorestart: {max_num_restarts: 3, min_num_csx: 2}\n", "")
     result = submission(config=config)
     assert result.jobs[0].plan.policy is None
@@ -160,7 +159,7 @@ def problems(submission, *arguments, **options):
     return list(caught.value.problems)
 
 
-def test_every_problem_is_told_at_once_and_nothing_is_made(submission, tmp_path):
+def test_all_problems_are_reported_at_once_and_nothing_is_made(submission, tmp_path):
     config = CONFIG.replace("max_num_restarts: 3", "max_num_restarts: -1")
     config = f'slurm: {{sbatch: {{nodelist: a}}, setup: ["\'"]}}\n{config}'
     found = problems(

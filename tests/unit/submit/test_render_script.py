@@ -186,6 +186,6 @@ def test_a_template_that_does_not_fit_is_refused(tmp_path, text, problem):
     assert problem in str(caught.value)
 
 
-def test_a_missing_template_is_told():
+def test_a_missing_template_is_reported():
     with pytest.raises(TemplateError, match=r"sbatch\.sh\.j2: not found in /nowhere"):
         render(supervisor=("/x",), directories=[Path("/nowhere")])

@@ -67,9 +67,9 @@ def comment_of(options):
 
 
 def submit(submission, slurm):
-    told = []
-    done = submission_module.submit(submission, slurm, now=lambda: NOW, told=told.append)
-    assert told == done
+    reported = []
+    done = submission_module.submit(submission, slurm, now=lambda: NOW, report=reported.append)
+    assert reported == done
     return done
 
 
@@ -119,7 +119,7 @@ def test_half_a_submission_is_taken_back(submission, tmp_path, error):
     assert [path.name for path in tmp_path.iterdir()] == ["trainer.yaml"]
 
 
-def test_what_cannot_be_cancelled_is_told_and_keeps_its_directory(submission, tmp_path):
+def test_what_cannot_be_cancelled_is_named_and_keeps_its_directory(submission, tmp_path):
     slurm = FakeSlurm({2: SlurmError("sbatch: no")})
 
     def deaf(_):
@@ -145,10 +145,10 @@ def test_a_job_that_is_not_in_the_queue_leaves_nothing(submission, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["trainer.yaml"]
 
 
-def test_where_nobody_can_tell_the_directory_stays(submission, tmp_path):
+def test_the_directory_stays_if_the_submission_is_unknown(submission, tmp_path):
     slurm = FakeSlurm({1: SlurmUnavailableError("sbatch: timed out")})
     slurm.deaf = True
-    with pytest.raises(SlurmUnavailableError, match="may be in the queue all the same"):
+    with pytest.raises(SlurmUnavailableError, match="may be in the queue nevertheless"):
         submit(submission(), slurm)
     (run_dir,) = (tmp_path / "out").iterdir()
     assert (run_dir / "plan.json").exists()

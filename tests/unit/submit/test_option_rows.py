@@ -1,8 +1,8 @@
 from pathlib import Path
 
+from slurm_restart.submit.argv import OptionTable
 from slurm_restart.submit.option import Argument, OptionHandling
 from slurm_restart.submit.option_rows import LEFT_TO_SBATCH, OWN, SBATCH
-from slurm_restart.submit.options import OptionTable
 from slurm_restart.submit.reference import reference
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "sbatch-options.md"
@@ -23,7 +23,7 @@ def test_names_are_unique_and_in_order():
     assert len(variables) == len(set(variables))
 
 
-def test_what_is_not_just_passed_says_why():
+def test_options_that_are_not_passed_have_a_note():
     for option in (*OWN, *SBATCH):
         assert option.note or option.handling is OptionHandling.PASSED, option.name
 
