@@ -13,8 +13,8 @@ from contrib.docs_words import ACTIONS, RULES, STOPS
 from slurm_restart import errors
 from slurm_restart.cli import restart, sbatch
 from slurm_restart.core import decision
-from slurm_restart.core.attribute_end import end_rules
-from slurm_restart.core.category import SLURMS_OWN, TREATMENTS, Category, Treatment
+from slurm_restart.core.attribute_end import SELF_REPORT_RULES, end_rules
+from slurm_restart.core.category import SLURM_ONLY, Category
 from slurm_restart.core.finding import Role
 from slurm_restart.core.history import Action
 from slurm_restart.logs.rule import LogRule
@@ -48,36 +48,33 @@ def cell(text: str) -> str:
 def categories() -> str:
     """What each category means for a restart."""
 
-    def row(category: Category, treatment: Treatment) -> tuple[str, ...]:
-        counts = "if no progress" if treatment.counts else "never"
-        restarts = treatment.restart.value
+    def row(category: Category) -> tuple[str, ...]:
+        counts = "if no progress" if category.counts else "never"
+        restarts = category.restart.value
         return (
             f"`{category.value}`",
-            treatment.meaning,
+            category.meaning,
             restarts,
             NONE if restarts == "no" else counts,
-            NONE if restarts == "no" else treatment.nodes.value,
+            NONE if restarts == "no" else category.nodes.value,
         )
 
-    rows = (row(category, TREATMENTS[category]) for category in Category)
+    rows = (row(category) for category in Category)
     return table(("category", "meaning", "restart?", "counts?", "excluded nodes"), rows)
 
 
 def only_slurm() -> str:
     """The categories that no job can give itself."""
-    names = sorted(f"`{category.value}`" for category in SLURMS_OWN)
+    names = sorted(f"`{category.value}`" for category in SLURM_ONLY)
     return f"{', '.join(names)}\n"
 
 
 def classification() -> str:
     """The rules that give an end its category, in order."""
-    seen: dict[str, int] = {}
     rows = []
     for number, (rule, category, confidence) in enumerate(end_rules(), 1):
-        seen[rule] = seen.get(rule, 0) + 1
-        when = RULES[f"{rule}#{seen[rule]}" if f"{rule}#{seen[rule]}" in RULES else rule]
-        name = "the job's own" if rule in {"job.word", "job.fatal"} else f"`{category.value}`"
-        rows.append((str(number), f"`{rule}`", when, name, confidence.value))
+        name = "as reported" if rule in SELF_REPORT_RULES else f"`{category.value}`"
+        rows.append((str(number), f"`{rule}`", RULES[rule], name, confidence.value))
     return table(("", "rule", "when", "category", "confidence"), rows)
 
 

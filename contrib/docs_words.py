@@ -1,4 +1,4 @@
-"""What the tables of docs/explanation/decisions.md say beside what the code itself holds.
+"""Texts of the tables in docs/explanation/decisions.md that the code itself does not hold.
 
 A key that the code no longer has, or has anew, fails contrib/docs and tests/unit/test_docs.py.
 """
@@ -11,12 +11,12 @@ RULES = {
     "pending again, when such a reason only says why it waits",
     "slurm.reservation": "the job's reservation was deleted",
     "slurm.preempted": "state PREEMPTED, or Slurm shows a PreemptTime",
-    "job.completed_word": "the supervisor saw the trainer finish, and the exit code is 0 or Slurm "
-    "has requeued the job since",
+    "job.reported_completed": "the supervisor saw the trainer finish, and the exit code is 0 "
+    "or Slurm has requeued the job since",
     "slurm.node_fail": "Slurm gave up a node: state NODE_FAIL, reason NodeDown, or (before 24.11) "
     "a restart count that only a node failure leaves behind",
-    "job.word#1": "Slurm has requeued the job, and the supervisor had seen the trainer end by "
-    "itself with a known cause",
+    "job.reported_before_requeue": "Slurm has requeued the job, and the supervisor had seen the "
+    "trainer end by itself with a known cause",
     "slurm.boot_fail": "state BOOT_FAIL",
     "slurm.stepd_lost": "Slurm has requeued the job, with wait status 1: the batch step's "
     "slurmstepd is gone",
@@ -26,7 +26,7 @@ RULES = {
     "slurm.cancelled": "state CANCELLED",
     "slurm.oom": "state OUT_OF_MEMORY, or reason OutOfMemory",
     "slurm.completed": "state COMPLETED",
-    "slurm.ended_silently": "exit code 0, and the supervisor did not say that the run has "
+    "slurm.no_report": "exit code 0, and the supervisor did not report that the run has "
     "finished: before 24.11 this is how a cancelled job looks while COMPLETING",
     "job.time_limit": "the supervisor ended the trainer because the time limit was near, and the "
     "attempt did run that long",
@@ -34,9 +34,11 @@ RULES = {
     "mends (a run that has finished and fails all the same is none: its next attempt ends as "
     "success at once)",
     "slurm.node_down": "a node of the job is down, whatever else happened",
-    "job.word#2": "the supervisor's judgement of exit status and log is any other known cause",
+    "job.reported": "the supervisor's judgement of exit status and log is any other known cause",
     "signal.crash": "the batch script or the trainer died of SIGILL, SIGABRT, SIGBUS, SIGFPE or "
     "SIGSEGV",
+    "exit.not_run": "exit code 126 or 127 without a report of the supervisor: the shell found no "
+    "such command, or could not run it",
     "exit.nonzero": "an exit code or a signal, and nothing else is known",
     "unlisted": "anything else",
 }

@@ -12,6 +12,7 @@ from slurm_restart.cli.classify_output import Classified, format_classified
 from slurm_restart.core.attribute_log import ExitFacts, attribute_log
 from slurm_restart.core.hostlist import expand
 from slurm_restart.core.job import JobFlag, JobState
+from slurm_restart.core.slurm_state import STATE_BY_NAME
 from slurm_restart.errors import SlurmError, UsageError
 from slurm_restart.logs.log_files import FileScan, find_logs, scan_files, scan_stream
 from slurm_restart.logs.rule_sources import read_rule_sources
@@ -34,7 +35,6 @@ _SHORT = {
     "TO": "TIMEOUT",
 }
 """squeue's and sacct's short forms (job_state_codes)."""
-_STATES = sorted({*_SHORT.values(), *(one.value for kind in (JobState, JobFlag) for one in kind)})
 _FILE = click.Path(path_type=Path, allow_dash=True)
 
 
@@ -96,7 +96,7 @@ def _given(state: str | None, code: str | None, nodes: str | None) -> ExitFacts:
     )
 
 
-def _state(text: str) -> str:
+def _state(text: str) -> JobState | JobFlag:
     """A state as squeue, sacct or scontrol print it: `CANCELLED by 1000`, `CANCELLED+`, `CA`.
 
     Raises:
@@ -104,9 +104,11 @@ def _state(text: str) -> str:
     """
     name = text.strip().upper().split(" ")[0].split("+")[0].split(",")[0]
     name = _SHORT.get(name, name)
-    if name not in _STATES:
-        raise UsageError(f"--state: expected one of {', '.join(_STATES)}, got {text!r}")
-    return name
+    if name not in STATE_BY_NAME:
+        raise UsageError(
+            f"--state: expected one of {', '.join(sorted(STATE_BY_NAME))}, got {text!r}"
+        )
+    return STATE_BY_NAME[name]
 
 
 def _exit_code(text: str | None) -> tuple[int | None, int]:
@@ -140,7 +142,7 @@ def _facts_from_slurm(
     job = slurm_here().job(job_id)
     facts = replace(given, nodes=given.nodes or job.nodes)
     if job.state is not None and job.state.is_final:
-        facts = replace(facts, state=given.state or job.state.value)
+        facts = replace(facts, state=given.state or job.state)
         if given.exit_code is None:
             facts = replace(facts, exit_code=job.exit_code, signal=job.signal)
     if files or not job.std_out:

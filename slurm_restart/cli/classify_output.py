@@ -9,7 +9,7 @@ from typing import Any
 
 from slurm_restart.core.attribute_log import ExitFacts
 from slurm_restart.core.attribution import Attribution
-from slurm_restart.core.category import TREATMENTS, Confidence, Nodes, Restart
+from slurm_restart.core.category import Confidence, Nodes, Restart
 from slurm_restart.core.finding import Finding, Role
 from slurm_restart.logs.excerpt import excerpt
 from slurm_restart.logs.lines import readable
@@ -58,9 +58,9 @@ class Classified:
         root = it.root_cause
         return {
             "category": it.category.value,
-            "meaning": TREATMENTS[it.category].meaning,
+            "meaning": it.category.meaning,
             "recoverable": it.recoverable,
-            "restart": TREATMENTS[it.category].restart.value,
+            "restart": it.category.restart.value,
             "counts": it.counts,
             "confidence": it.confidence.value,
             "rule": it.rule,
@@ -94,9 +94,8 @@ def _secondary(finding: Finding) -> dict[str, Any]:
 def format_classified(result: Classified) -> str:
     """For people."""
     it = result.attribution
-    treatment = TREATMENTS[it.category]
     lines = [
-        *_row("category", f"{it.category.value}: {treatment.meaning}"),
+        *_row("category", f"{it.category.value}: {it.category.meaning}"),
         *_row("what to do", _what_to_do(result)),
         *_row("confidence", _CONFIDENCE[it.confidence]),
         *_row("rule", it.rule + (f": {result.rule.meaning}" if result.rule else "")),
@@ -121,13 +120,12 @@ def _row(label: str, text: str) -> list[str]:
 
 def _what_to_do(result: Classified) -> str:
     it = result.attribution
-    treatment = TREATMENTS[it.category]
-    text = _RESTART[treatment.restart]
+    text = _RESTART[it.category.restart]
     if it.category.value == "completed":
         text = "nothing"
-    elif treatment.restart is not Restart.NO and not it.counts:
+    elif it.recoverable and not it.counts:
         text += " (not counted)"
-    if it.blamed and treatment.nodes is not Nodes.NONE:
+    if it.blamed and it.category.nodes is not Nodes.NONE:
         text += " without " + ", ".join(blame.node for blame in it.blamed)
     return f"{text}. {result.remedy}" if result.remedy else text
 
@@ -192,7 +190,7 @@ def _aside(it: Attribution, *, several: bool) -> list[str]:
 
 def _sources(result: Classified) -> list[str]:
     facts = result.facts
-    said = [f"state {facts.state}"] if facts.state else []
+    said = [f"state {facts.state.value}"] if facts.state else []
     if facts.exit_code is not None:
         said.append(f"exit code {facts.exit_code}:{facts.signal}")
     if facts.nodes:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from slurm_restart.core.category import TREATMENTS
+from slurm_restart.core.category import Category
 from slurm_restart.errors import UsageError
 from slurm_restart.logs.lint import lint
 from slurm_restart.logs.rule import LogRule
@@ -46,7 +46,7 @@ def list_rules(
 ) -> None:
     """List the rules in the order in which they are tried."""
     known = read_rule_sources(extra).rules
-    if category and category not in {one.value for one in TREATMENTS}:
+    if category and category not in {one.value for one in Category}:
         raise UsageError(f"--category: no category {category!r}: {_categories()}")
     chosen = [
         rule
@@ -132,7 +132,7 @@ def check(paths: tuple[Path, ...], as_json: bool) -> None:  # noqa: FBT001 - a f
 
 
 def _categories() -> str:
-    return ", ".join(sorted(category.value for category in TREATMENTS))
+    return ", ".join(sorted(category.value for category in Category))
 
 
 def _data(rule: LogRule) -> dict[str, Any]:

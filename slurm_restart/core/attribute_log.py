@@ -1,16 +1,37 @@
-"""Why a program ended, from its log and whatever is known of its exit."""
+"""Attribute the end of a program to a cause, from its log and what is known of its exit."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from slurm_restart.core.attribution import Attribution, Blame, RootCause
-from slurm_restart.core.category import TREATMENTS, Category, Confidence, Nodes, Restart
-from slurm_restart.core.finding import Finding, Naming, Role
-from slurm_restart.core.job import CRASH_SIGNALS
-from slurm_restart.core.root_cause import choose, in_order, is_sure
+from slurm_restart.core.attribution import Attribution, RootCause
+from slurm_restart.core.category import Category, Confidence
+from slurm_restart.core.finding import Finding, Role
+from slurm_restart.core.job import JobFlag, JobState
+from slurm_restart.core.log_blame import HARDWARE, blame_nodes
+from slurm_restart.core.root_cause import find_root_cause, is_sure, sort_findings
+from slurm_restart.core.slurm_state import NONZERO, STATE_CAUSES, Cause, exit_cause
 
-NOT_RUN = frozenset({126, 127})
-"""Exit codes of a shell that found no such command, or could not run it (POSIX, 2.8.2)."""
+HANG_SECONDS = 3600.0
+"""Seconds without output before the time limit that count as a hang.
+
+Longer than any training step or checkpoint takes.
+"""
+
+_EXIT_ZERO = Cause("exit.zero", Category.COMPLETED, Confidence.CERTAIN)
+_NO_OUTPUT = Cause("log.no_output", Category.HANG, Confidence.LIKELY)
+_NOTHING_KNOWN = Cause("nothing.known", Category.UNKNOWN, Confidence.GUESS)
+_EXTERNAL = frozenset(
+    {Category.TIMEOUT, Category.CANCELLED, Category.PREEMPTION, Category.REQUEUED}
+)
+"""Ends that are imposed on a program from outside."""
+_ALSO_ENDS_HUNG_JOBS = frozenset({Category.TIMEOUT, Category.CANCELLED, Category.REQUEUED})
+"""Ends imposed on a program that hangs after an error as well as on one that runs."""
+_IN_LOG: dict[Category, frozenset[Category]] = {
+    Category.COMPLETED: frozenset(),
+    Category.HARDWARE_NODE: HARDWARE,
+    Category.REQUEUED: frozenset({Category.PREEMPTION}),
+}
+"""Categories of the lines that confirm, and may refine, Slurm's state; others: the same one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,215 +39,122 @@ class ExitFacts:
     """What is known of an end besides the log.
 
     Args:
-        state: Slurm's state of the job, in its spelling; None where there was no Slurm.
+        state: Slurm's base state or state flag of the job; None where there was no Slurm.
         exit_code: None where it is not known.
         signal: the signal that ended the job, or 0.
         nodes: those of the job; empty: not known.
         down: those that Slurm shows down.
+        seconds_without_output: time between the last output and the end; 0: not known.
     """
 
-    state: str | None = None
+    state: JobState | JobFlag | None = None
     exit_code: int | None = None
     signal: int = 0
     nodes: tuple[str, ...] = ()
     down: tuple[str, ...] = ()
-
-    @property
-    def crashed(self) -> bool:
-        """Whether a signal that a program brings upon itself ended it."""
-        return self.signal in CRASH_SIGNALS or (self.exit_code or 0) - 128 in CRASH_SIGNALS
+    seconds_without_output: float = 0.0
 
 
-_BY_STATE = {
-    "COMPLETED": Category.COMPLETED,
-    "CANCELLED": Category.CANCELLED,
-    "DEADLINE": Category.DEADLINE,
-    "TIMEOUT": Category.TIMEOUT,
-    "PREEMPTED": Category.PREEMPTION,
-    "REQUEUED": Category.PREEMPTION,
-    "REQUEUE_HOLD": Category.HELD,
-    "OUT_OF_MEMORY": Category.OOM_HOST,
-    "NODE_FAIL": Category.HARDWARE_NODE,
-    "BOOT_FAIL": Category.HARDWARE_NODE,
-}
-_HARDWARE = frozenset({Category.HARDWARE_NODE, Category.HARDWARE_ACCELERATOR})
-_ORDERS = frozenset({Category.TIMEOUT, Category.CANCELLED, Category.PREEMPTION})
-"""What somebody else does to a job."""
-_LATE = frozenset({Category.TIMEOUT, Category.CANCELLED})
-"""What ends a job that hangs as well as one that runs."""
+def attribute_log(facts: ExitFacts, findings: Iterable[Finding]) -> Attribution:
+    """Attribute one end.
 
-
-def attribute_log(facts: ExitFacts, findings: Sequence[Finding]) -> Attribution:
-    """Judge one end.
-
-    Slurm's state stands above the text, except where a fatal error came first and the program did
-    not get any further; exit status 0 is completed whatever the text says.
+    Slurm's state stands above the text, except where a fatal error came first and the program made
+    no progress after it. Exit status 0 is completed whatever the text says.
     """
-    judged = _by_state(facts, findings) or _by_text(facts, findings)
-    root = judged.root
-    blamed, reported = _names(judged, facts, findings)
+    ordered = sort_findings(findings)
+    candidate = find_root_cause(ordered)
+    by_state = _attribute_by_state(facts, ordered, candidate)
+    cause, root = by_state or _attribute_by_text(facts, candidate)
+    blamed, reported = (
+        ((), ())
+        if cause.confidence is Confidence.GUESS
+        else blame_nodes(cause.category, root, ordered, job_nodes=facts.nodes, down=facts.down)
+    )
     return Attribution(
-        category=judged.category,
-        rule=judged.rule,
-        confidence=judged.confidence,
+        category=cause.category,
+        rule=cause.rule,
+        confidence=cause.confidence,
         blamed=blamed,
         reported=reported,
         root_cause=None
         if root is None
         else RootCause(line=root.line, text=root.text, file=root.file or None),
-        secondary=tuple(one for one in in_order(findings) if root is None or one.line != root.line),
+        secondary=tuple(
+            finding for finding in ordered if root is None or not _same_line(finding, root)
+        ),
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Judged:
-    """What it was, and what says so."""
-
-    category: Category
-    rule: str
-    confidence: Confidence
-    root: Finding | None = None
+def _cause_of(finding: Finding) -> Cause:
+    return Cause(finding.rule, finding.category, finding.confidence)
 
 
-def _by_state(facts: ExitFacts, findings: Sequence[Finding]) -> _Judged | None:
-    """What Slurm's state says, where it says why."""
-    category = _BY_STATE.get(facts.state or "")
+def _same_line(first: Finding, second: Finding) -> bool:
+    return (first.file, first.line) == (second.file, second.line)
+
+
+def _attribute_by_state(
+    facts: ExitFacts, ordered: Sequence[Finding], candidate: Finding | None
+) -> tuple[Cause, Finding | None] | None:
+    """Return the cause that Slurm's state gives and the line that confirms it, or None."""
     if facts.state is None and (facts.exit_code, facts.signal) == (0, 0):
-        return _Judged(category=Category.COMPLETED, rule="exit.zero", confidence=Confidence.CERTAIN)
-    if category is None:
+        return _EXIT_ZERO, None
+    cause = None if facts.state is None else STATE_CAUSES.get(facts.state)
+    if cause is None:
         return None
-    error = _before(category, findings) if category in _LATE else None
-    if error is not None:
-        return _of(error)
-    line = _said(category, findings)
-    if category is Category.HARDWARE_NODE and line is not None:
-        category = line.category
-    return _Judged(
-        category=category,
-        rule=f"slurm.{(facts.state or '').lower()}",
-        confidence=Confidence.CERTAIN,
-        root=line,
-    )
+    if candidate is not None and _stopped_before(cause.category, ordered, candidate):
+        return _cause_of(candidate), candidate
+    if cause.category is Category.TIMEOUT and facts.seconds_without_output >= HANG_SECONDS:
+        return _NO_OUTPUT, None
+    line = _confirming_line(cause.category, ordered)
+    if line is not None:
+        cause = Cause(cause.rule, line.category, cause.confidence)
+    return cause, line
 
 
-def _before(category: Category, findings: Sequence[Finding]) -> Finding | None:
-    """The error that had stopped the program before Slurm did, if there is one."""
-    error = choose(findings)
-    if error is None or not is_sure(error) or error.went_on or error.category in _ORDERS:
-        return None
+def _stopped_before(category: Category, ordered: Sequence[Finding], error: Finding) -> bool:
+    """Return whether an error had stopped the program before Slurm ended the job."""
+    if category not in _ALSO_ENDS_HUNG_JOBS or error.category in _EXTERNAL:
+        return False
+    if not is_sure(error) or error.went_on:
+        return False
     if error.category is Category.DEPENDENCY_SERVICE:
-        # A tracker or a hub may fail and training go on.
-        return None
-    known = in_order(findings)
-    ends = [n for n, one in enumerate(known) if one.category is category]
-    return error if not ends or known.index(error) < ends[0] else None
+        # A tracker or a hub may fail while training continues.
+        return False
+    for finding in ordered:
+        if _same_line(finding, error):
+            return True
+        if finding.category is category:
+            return False
+    return False
 
 
-def _said(category: Category, findings: Sequence[Finding]) -> Finding | None:
-    """The line that says what Slurm's state says."""
-    if category is Category.COMPLETED:
-        return None
-    wanted = _HARDWARE if category is Category.HARDWARE_NODE else {category}
+def _confirming_line(category: Category, ordered: Sequence[Finding]) -> Finding | None:
+    """Return the line that tells the same as Slurm's state, or more precisely."""
+    wanted = _IN_LOG.get(category, frozenset({category}))
     lines = [
-        one
-        for one in in_order(findings)
-        if one.category in wanted and one.role in (Role.ROOT, Role.CASCADE)
+        finding
+        for finding in ordered
+        if finding.category in wanted and finding.role in (Role.ROOT, Role.CASCADE)
     ]
-    # Slurm gives up a node whose accelerator has failed, too.
-    last = Category.HARDWARE_NODE
-    return min(
-        lines, key=lambda one: (not is_sure(one), one.category is last, not one.nodes), default=None
-    )
+
+    # Slurm sets a node down whose accelerator has failed, too.
+    def weakness(line: Finding) -> tuple[bool, bool, bool]:
+        return not is_sure(line), line.category is Category.HARDWARE_NODE, not line.nodes
+
+    return min(lines, key=weakness, default=None)
 
 
-def _of(finding: Finding) -> _Judged:
-    return _Judged(
-        category=finding.category,
-        rule=finding.rule,
-        confidence=finding.confidence,
-        root=finding,
-    )
-
-
-def _by_text(facts: ExitFacts, findings: Sequence[Finding]) -> _Judged:
-    """What the log says, and the exit status where the log knows nothing."""
-    root = choose(findings)
-    if root is not None and root.role is Role.ROOT and root.confidence is not Confidence.GUESS:
-        return _of(root)
-    if facts.crashed:
-        return _Judged(
-            category=Category.SOFTWARE_CRASH,
-            rule="signal.crash",
-            confidence=Confidence.LIKELY,
-            root=root,
-        )
-    if facts.exit_code in NOT_RUN:
-        return _Judged(
-            category=Category.CONFIG, rule="exit.not_run", confidence=Confidence.LIKELY, root=root
-        )
-    if root is None:
-        known = bool(facts.exit_code or facts.signal)
-        rule = "exit.nonzero" if known or facts.state else "nothing.known"
-        return _Judged(category=Category.UNKNOWN, rule=rule, confidence=Confidence.GUESS)
+def _attribute_by_text(facts: ExitFacts, candidate: Finding | None) -> tuple[Cause, Finding | None]:
+    """Return what the log says, or what the exit status says where the log knows nothing."""
+    guess = candidate is None or candidate.confidence is Confidence.GUESS
+    if candidate is not None and candidate.role is Role.ROOT and not guess:
+        return _cause_of(candidate), candidate
+    by_exit = exit_cause(facts.exit_code, facts.signal)
+    if by_exit is not None and by_exit is not NONZERO:
+        return by_exit, candidate
+    if candidate is None:
+        return NONZERO if by_exit is not None or facts.state else _NOTHING_KNOWN, None
     # A guess never stops a run.
-    fatal = TREATMENTS[root.category].restart is Restart.NO
-    return _Judged(
-        category=Category.UNKNOWN if fatal else root.category,
-        rule=root.rule,
-        confidence=Confidence.GUESS,
-        root=root,
-    )
-
-
-def _names(
-    judged: _Judged, facts: ExitFacts, findings: Sequence[Finding]
-) -> tuple[tuple[Blame, ...], tuple[str, ...]]:
-    """(nodes that evidence names, other names that the evidence gives)."""
-    if TREATMENTS[judged.category].nodes is Nodes.NONE or judged.confidence is Confidence.GUESS:
-        return (), ()
-    alike = _HARDWARE if judged.category in _HARDWARE else {judged.category}
-    evidence = [one for one in in_order(findings) if is_sure(one) and one.category in alike]
-    hosts = _hosts(findings)
-    named = [
-        (one, Blame(node=name, evidence=one.text))
-        for one in evidence
-        if _names_a_culprit(one, facts, hosts)
-        for name in one.nodes
-    ]
-    if not named and judged.category in _HARDWARE and judged.root is not None:
-        named = _only_host(judged.root, hosts)
-    blamed: dict[str, Blame] = {}
-    reported: dict[str, None] = {}
-    for one, blame in named:
-        if one.naming is Naming.SYSTEM or (facts.nodes and blame.node not in facts.nodes):
-            reported[blame.node] = None
-        else:
-            blamed.setdefault(blame.node, blame)
-    return tuple(blamed.values()), tuple(reported)
-
-
-def _hosts(findings: Sequence[Finding]) -> dict[str, Finding]:
-    """Where processes ended of themselves, each with the line that says so; deaths first."""
-    hosts: dict[str, Finding] = {}
-    for one in sorted(findings, key=lambda one: one.role is not Role.ROOT):
-        if one.naming is Naming.HOST:
-            for name in one.nodes:
-                hosts.setdefault(name, one)
-    return hosts
-
-
-def _only_host(root: Finding, hosts: dict[str, Finding]) -> list[tuple[Finding, Blame]]:
-    """The node on which a faulty device must be, as processes died nowhere else."""
-    if len(hosts) != 1:
-        return []
-    [(name, death)] = hosts.items()
-    if death is root or death.role is not Role.ROOT:
-        return []
-    return [(death, Blame(node=name, evidence=f"{root.text}; {death.text}"))]
-
-
-def _names_a_culprit(one: Finding, facts: ExitFacts, hosts: dict[str, Finding]) -> bool:
-    if one.naming is Naming.PEER:
-        died = {name for name, death in hosts.items() if death.role is Role.ROOT}
-        return any(name in facts.down or name in died for name in one.nodes)
-    return one.naming is not Naming.HOST
+    category = candidate.category if candidate.category.recoverable else Category.UNKNOWN
+    return Cause(candidate.rule, category, Confidence.GUESS), candidate

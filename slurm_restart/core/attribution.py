@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from slurm_restart.core.category import TREATMENTS, Category, Confidence, Restart
+from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.finding import Finding
 
 
@@ -49,9 +49,9 @@ class Attribution:
     @property
     def recoverable(self) -> bool:
         """Whether a restart can help at all."""
-        return TREATMENTS[self.category].restart is not Restart.NO
+        return self.category.recoverable
 
     @property
     def counts(self) -> bool:
         """Whether a restart uses up the budget if the attempt made no progress."""
-        return TREATMENTS[self.category].counts
+        return self.category.counts

@@ -1,11 +1,31 @@
-"""Why an attempt ended: the closed set of categories, and what each means for a restart."""
+"""The closed set of causes of an end, and what each means for a restart."""
 
 from dataclasses import dataclass
 from enum import Enum
 
 
+class Restart(Enum):
+    """Whether a restart can help."""
+
+    YES = "yes"
+    NO = "no"
+    ONCE_PER_STEP = "once for the same step"
+    UNTIL_REPEATED = "until the same line repeats at the same step"
+
+
+class Nodes(Enum):
+    """Which nodes the restart excludes; every excluded node needs evidence that names it."""
+
+    NONE = "no"
+    NAMED = "the named ones"
+    CULPRIT = "only if a culprit is named"
+
+
 class Category(Enum):
-    """The cause of an end. The values are the names that users, rules and scripts see."""
+    """The cause of an end. The values are the names used in rules, records and output.
+
+    The properties are the category's row in `_TREATMENTS`.
+    """
 
     COMPLETED = "completed"
     CANCELLED = "cancelled"
@@ -38,30 +58,35 @@ class Category(Enum):
     UNKNOWN = "unknown"
     UNLISTED = "unlisted"
 
+    @property
+    def restart(self) -> Restart:
+        """Whether a restart can help."""
+        return _TREATMENTS[self].restart
 
-class Restart(Enum):
-    """Whether a restart can help."""
+    @property
+    def recoverable(self) -> bool:
+        """Whether a restart can help at all, under whatever condition."""
+        return self.restart is not Restart.NO
 
-    YES = "yes"
-    NO = "no"
-    ONCE_PER_STEP = "once for the same step"
-    UNTIL_REPEATED = "until the same line repeats at the same step"
+    @property
+    def counts(self) -> bool:
+        """Whether a restart uses up the budget if the attempt made no progress."""
+        return _TREATMENTS[self].counts
 
+    @property
+    def nodes(self) -> Nodes:
+        """Which nodes the restart excludes."""
+        return _TREATMENTS[self].nodes
 
-class Nodes(Enum):
-    """Which nodes the restart leaves out; a name always needs evidence of its own."""
-
-    NONE = "no"
-    NAMED = "the named ones"
-    CULPRIT = "only if a culprit is named"
+    @property
+    def meaning(self) -> str:
+        """The cause in plain words, as a clause without a full stop."""
+        return _TREATMENTS[self].meaning
 
 
 @dataclass(frozen=True, kw_only=True)
-class Treatment:
-    """One row of the restart policy.
-
-    `counts`: a restart for this reason uses up the budget if the attempt made no progress.
-    """
+class _Treatment:
+    """One row of the restart policy; see the properties of `Category`."""
 
     restart: Restart
     counts: bool
@@ -69,8 +94,8 @@ class Treatment:
     meaning: str
 
 
-def _no(meaning: str) -> Treatment:
-    return Treatment(restart=Restart.NO, counts=False, nodes=Nodes.NONE, meaning=meaning)
+def _no(meaning: str) -> _Treatment:
+    return _Treatment(restart=Restart.NO, counts=False, nodes=Nodes.NONE, meaning=meaning)
 
 
 def _yes(
@@ -79,11 +104,11 @@ def _yes(
     nodes: Nodes = Nodes.CULPRIT,
     counts: bool = True,
     restart: Restart = Restart.YES,
-) -> Treatment:
-    return Treatment(restart=restart, counts=counts, nodes=nodes, meaning=meaning)
+) -> _Treatment:
+    return _Treatment(restart=restart, counts=counts, nodes=nodes, meaning=meaning)
 
 
-TREATMENTS: dict[Category, Treatment] = {
+_TREATMENTS: dict[Category, _Treatment] = {
     Category.COMPLETED: _no("the run has finished"),
     Category.CANCELLED: _no("a person cancelled the job"),
     Category.DEADLINE: _no("the job's deadline has passed"),
@@ -129,7 +154,7 @@ TREATMENTS: dict[Category, Treatment] = {
     Category.UNLISTED: _no("an end without a rule of its own gets no action"),
 }
 
-SLURMS_OWN = frozenset(
+SLURM_ONLY = frozenset(
     {
         Category.HELD,
         Category.PREEMPTION,
@@ -139,14 +164,14 @@ SLURMS_OWN = frozenset(
         Category.UNLISTED,
     }
 )
-"""Only Slurm can know these, so a job's own word for them is not believed.
+"""Categories that only Slurm can establish; a self-report that gives one is read as unknown.
 
-They escape the counters and the cap, or let a held job go, which no user may bring about.
+They bypass the counters and the cap, or release a held job, which no user may bring about.
 """
 
 
 class Confidence(Enum):
-    """How sure a classification is; a guess never blames and never stops a run."""
+    """How sure an attribution is; a guess never blames a node and never stops a run."""
 
     CERTAIN = "certain"
     LIKELY = "likely"

@@ -1,10 +1,10 @@
-"""The one function that decides what is done about an end."""
+"""Decide what is done about an end."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from slurm_restart.core.attribution import Attribution
-from slurm_restart.core.category import TREATMENTS, Category, Restart
+from slurm_restart.core.category import Category, Restart
 from slurm_restart.core.history import Action, EndEvent, History, Streak, streak
 from slurm_restart.core.policy import Policy
 
@@ -21,7 +21,7 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Situation:
-    """Everything that a decision rests on."""
+    """Everything that a decision depends on."""
 
     attribution: Attribution
     progress: Progress
@@ -30,12 +30,12 @@ class Situation:
     restarts: int
     """Slurm's own restart count, which no user can forge."""
     requeueable: bool = True
-    """Slurm's Requeue= of the job, which a person may have taken away."""
+    """Slurm's Requeue= of the job, which a person may have turned off."""
     run_time: int | None = None
 
     @property
     def streak(self) -> Streak:
-        """Failures in a row with this end; restarts before it."""
+        """Failures in a row with this end; restarts before situation."""
         before = streak(self.history.ends, next_from_step=self.progress.from_step)
         if self.made:
             return Streak(failures=0, restarts=0)
@@ -44,19 +44,19 @@ class Situation:
 
     @property
     def made(self) -> bool | None:
-        """Progress of the attempt; an evaluation has none by its nature."""
+        """Whether the attempt made progress; None: not known. An evaluation never makes any."""
         return False if self.policy.evaluation else self.progress.made
 
     @property
     def total(self) -> int:
-        """Restarts so far that count against the cap, by Slurm's count or our own."""
+        """Restarts so far that count against the cap: the larger of Slurm's count and our own."""
         before = self.restarts - self.attribution.requeued
         return max(self.history.total_restarts(), before - self.history.uncounted_restarts())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What is done about an end, and why. The counters are final."""
+    """What is done about an end, and why. The counters include this end."""
 
     action: Action
     rule: str
@@ -69,63 +69,77 @@ class Decision:
     """The next end without progress is final."""
 
 
-def _treatment(it: Situation) -> Restart:
-    return TREATMENTS[it.attribution.category].restart
-
-
-def _repeats(it: Situation, same: Callable[[EndEvent], bool]) -> int:
-    """Ends in a row before this one, back to the last progress, for which `same` holds."""
+def _repeats(situation: Situation, same: Callable[[EndEvent], bool]) -> int:
+    """Count the ends before this one, back to the last progress, for which `same` holds."""
     count = 0
-    for end in reversed(it.history.ends):
-        if end.progress or (it.progress.step is not None and end.step != it.progress.step):
+    for end in reversed(situation.history.ends):
+        if end.progress or (
+            situation.progress.step is not None and end.step != situation.progress.step
+        ):
             break
         count += same(end)
     return count
 
 
-def _oom_again(it: Situation) -> bool:
-    # Without a word on progress nobody knows whether it is the same step.
-    if it.attribution.category is not Category.OOM_HOST or it.made is not False:
+def _oom_again(situation: Situation) -> bool:
+    # Without a report on progress it is not known whether this is the same step.
+    if situation.attribution.category is not Category.OOM_HOST or situation.made is not False:
         return False
-    return _repeats(it, lambda end: end.category is Category.OOM_HOST) >= 1
+    return _repeats(situation, lambda end: end.category is Category.OOM_HOST) >= 1
 
 
-def _repeated(it: Situation) -> bool:
-    limit, root = it.policy.stop_on_repeat, it.attribution.root_hash
-    if _treatment(it) is not Restart.UNTIL_REPEATED or limit == 0 or root is None or it.made:
+def _repeated(situation: Situation) -> bool:
+    limit, root = situation.policy.stop_on_repeat, situation.attribution.root_hash
+    if (
+        situation.attribution.category.restart is not Restart.UNTIL_REPEATED
+        or limit == 0
+        or root is None
+        or situation.made
+    ):
         return False
-    category = it.attribution.category
-    return 1 + _repeats(it, lambda end: (end.category, end.root) == (category, root)) >= limit
-
-
-def _budget_used(it: Situation) -> bool:
-    # A termination that never counts goes on whatever the counters say.
-    return it.attribution.counts and it.streak.failures > it.policy.max_restarts
-
-
-def _capped(it: Situation) -> bool:
-    return it.attribution.counts and it.total >= it.policy.site.max_total_restarts
-
-
-def _why_no(it: Situation) -> str:
-    return TREATMENTS[it.attribution.category].meaning
-
-
-def _why_budget(it: Situation) -> str:
-    at = "" if it.progress.step is None else f" beyond step {it.progress.step}"
+    category = situation.attribution.category
     return (
-        f"{it.streak.failures} ends in a row without progress{at}, "
-        f"max_num_restarts is {it.policy.max_restarts}"
+        1 + _repeats(situation, lambda end: (end.category, end.root) == (category, root)) >= limit
     )
 
 
-def _why_repeated(it: Situation) -> str:
-    return f"the same root cause at the same step {it.policy.stop_on_repeat} times"
+def _budget_used(situation: Situation) -> bool:
+    # An end that never counts is restarted whatever the counters are.
+    return (
+        situation.attribution.counts and situation.streak.failures > situation.policy.max_restarts
+    )
+
+
+def _capped(situation: Situation) -> bool:
+    return (
+        situation.attribution.counts and situation.total >= situation.policy.site.max_total_restarts
+    )
+
+
+def _why_no(situation: Situation) -> str:
+    return situation.attribution.category.meaning
+
+
+def _why_capped(situation: Situation) -> str:
+    limit = situation.policy.site.max_total_restarts
+    return f"{situation.total} restarts in all, the site allows {limit}"
+
+
+def _why_budget(situation: Situation) -> str:
+    at = "" if situation.progress.step is None else f" beyond step {situation.progress.step}"
+    return (
+        f"{situation.streak.failures} ends in a row without progress{at}, "
+        f"max_num_restarts is {situation.policy.max_restarts}"
+    )
+
+
+def _why_repeated(situation: Situation) -> str:
+    return f"the same root cause at the same step {situation.policy.stop_on_repeat} times"
 
 
 @dataclass(frozen=True)
 class _StopRule:
-    """One row: the first that matches a situation ends the run."""
+    """One row of the table of stops: ends the run in a situation for which `when` holds."""
 
     id: str
     when: Callable[[Situation], bool]
@@ -134,18 +148,16 @@ class _StopRule:
 
 # First match wins; no match restarts.
 _STOP_RULES: tuple[_StopRule, ...] = (
-    _StopRule("not-recoverable", lambda it: _treatment(it) is Restart.NO, _why_no),
+    _StopRule("not-recoverable", lambda situation: not situation.attribution.recoverable, _why_no),
     _StopRule(
         "requeue-disabled",
-        lambda it: not it.requeueable and not it.attribution.requeued,
+        lambda situation: not situation.requeueable and not situation.attribution.requeued,
         lambda _: "the job's Requeue flag is off",
     ),
     _StopRule(
         "total-cap",
         _capped,
-        lambda it: (
-            f"{it.total} restarts in all, the site allows {it.policy.site.max_total_restarts}"
-        ),
+        _why_capped,
     ),
     _StopRule("oom-repeated", _oom_again, lambda _: "out of memory again at the same step"),
     _StopRule("repeated", _repeated, _why_repeated),
@@ -154,65 +166,68 @@ _STOP_RULES: tuple[_StopRule, ...] = (
 
 
 def stop_rules() -> tuple[str, ...]:
-    """The ids of the rules that end a run, in order; for the documentation."""
+    """Return the ids of the rules that end a run, in order, for the documentation."""
     return tuple(stop.id for stop in _STOP_RULES)
 
 
-def _restart_action(it: Situation) -> Action:
-    if it.attribution.category is Category.PROLOG_FAILED:
+def _restart_action(situation: Situation) -> Action:
+    if situation.attribution.category is Category.PROLOG_FAILED:
         return Action.RELEASE
-    return Action.ADJUST if it.attribution.requeued else Action.REQUEUE
+    return Action.ADJUST if situation.attribution.requeued else Action.REQUEUE
 
 
 _HELD = frozenset({Category.HELD, Category.RESERVATION_ENDED})
-"""The job waits for a person: Slurm holds it, too, when its reservation is deleted."""
+"""The job waits for a person: Slurm holds situation, too, when its reservation is deleted."""
 
 
-def _stop_action(it: Situation) -> Action:
-    # What waits for a person is his; what Slurm has requeued otherwise has to be taken back.
-    attribution = it.attribution
+def _stop_action(situation: Situation) -> Action:
+    # A job that waits for a person is left to that person; one that Slurm has requeued for another
+    # reason has to be cancelled.
+    attribution = situation.attribution
     if attribution.category in _HELD or not (attribution.requeued or attribution.stale_running):
         return Action.LEAVE
     if attribution.category is Category.COMPLETED:
-        # The attempt runs once more: it ends as success at once, and dependents live.
+        # The attempt runs once more: it ends as success at once, and its dependents are kept.
         return Action.REQUEUE if attribution.stale_running else Action.ADJUST
     return Action.CANCEL
 
 
-def _counted_as(it: Situation) -> str:
-    if not it.attribution.counts:
+def _counted_as(situation: Situation) -> str:
+    if not situation.attribution.counts:
         return "not counted"
-    if it.made:
+    if situation.made:
         return "after progress"
-    if it.made is None:
+    if situation.made is None:
         return "progress not known"
-    return f"restart {it.streak.failures}/{it.policy.max_restarts} without progress"
+    return f"restart {situation.streak.failures}/{situation.policy.max_restarts} without progress"
 
 
-def _delay(it: Situation) -> int:
-    return it.policy.delay(it.streak.restarts, progress=it.made is True, run_time=it.run_time)
+def _delay(situation: Situation) -> int:
+    return situation.policy.delay(
+        situation.streak.restarts, progress=situation.made is True, run_time=situation.run_time
+    )
 
 
-def decide(it: Situation) -> Decision:
-    """Decide about one end. Total: for every situation there is an action and a reason."""
-    failures, total = it.streak.failures, it.total
-    stop = next((stop for stop in _STOP_RULES if stop.when(it)), None)
+def decide(situation: Situation) -> Decision:
+    """Decide about one end. Every situation has an action and a reason."""
+    failures, total = situation.streak.failures, situation.total
+    stop = next((stop for stop in _STOP_RULES if stop.when(situation)), None)
     if stop is not None:
         return Decision(
-            action=_stop_action(it),
+            action=_stop_action(situation),
             rule=stop.id,
-            reason=stop.reason(it),
+            reason=stop.reason(situation),
             failures=failures,
             total=total,
         )
-    counts = it.attribution.counts
-    spent = it.made is not None and failures >= it.policy.max_restarts
+    counts = situation.attribution.counts
+    spent = situation.made is not None and failures >= situation.policy.max_restarts
     return Decision(
-        action=_restart_action(it),
+        action=_restart_action(situation),
         rule="restart",
-        reason=f"{it.attribution.category.value}: {_counted_as(it)}",
+        reason=f"{situation.attribution.category.value}: {_counted_as(situation)}",
         failures=failures,
         total=total + counts,
-        delay=_delay(it) if counts else 0,
-        last_chance=counts and (spent or total + 1 >= it.policy.site.max_total_restarts),
+        delay=_delay(situation) if counts else 0,
+        last_chance=counts and (spent or total + 1 >= situation.policy.site.max_total_restarts),
     )

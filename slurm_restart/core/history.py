@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import NamedTuple
 
-from slurm_restart.core.category import TREATMENTS, Category
+from slurm_restart.core.category import Category
 
 
 class Action(Enum):
@@ -235,11 +235,11 @@ class History:
 
     def total_restarts(self) -> int:
         """Restarts on record that count against the cap: preemptions and the like do not."""
-        return sum(end.action.restarts and TREATMENTS[end.category].counts for end in self.ends)
+        return sum(end.action.restarts and end.category.counts for end in self.ends)
 
     def uncounted_restarts(self) -> int:
         """Restarts on record for reasons that never count."""
-        return sum(end.action.restarts and not TREATMENTS[end.category].counts for end in self.ends)
+        return sum(end.action.restarts and not end.category.counts for end in self.ends)
 
 
 def replay(events: Iterable[Event], history: History | None = None) -> History:
@@ -320,7 +320,7 @@ def streak(ends: Iterable[EndEvent], *, next_from_step: int | None) -> Streak:
         progress = end.progress
         if progress is None and next_start is not None and end.from_step is not None:
             progress = next_start > end.from_step
-        counts = TREATMENTS[end.category].counts
+        counts = end.category.counts
         if progress:
             failures, restarts = 0, int(counts)
         elif counts:

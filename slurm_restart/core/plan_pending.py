@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from slurm_restart.core.attribution import Blame
-from slurm_restart.core.category import TREATMENTS, Nodes
+from slurm_restart.core.category import Nodes
 from slurm_restart.core.history import (
     AppliedEvent,
     EndEvent,
@@ -138,7 +138,7 @@ def _exclusion_changes(case: PendingCase, last: EndEvent, policy: Policy) -> tup
 
 def _found_down(case: PendingCase, last: EndEvent) -> Iterable[Blame]:
     """Return the nodes of the last attempt that Slurm has found down after its end."""
-    if TREATMENTS[last.category].nodes is Nodes.NONE:
+    if last.category.nodes is Nodes.NONE:
         return
     known = {exclusion.node for exclusion in case.history.exclusions}
     readmitted_since = case.history.readmitted_since(last.at)

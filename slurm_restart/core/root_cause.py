@@ -1,4 +1,4 @@
-"""Which of a log's findings is the root cause."""
+"""Sort a log's findings and choose the root cause among them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -7,15 +7,15 @@ from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.finding import Finding, Role
 
 SURVIVED = 1000
-"""Lines of a program that goes on after which an error is no more than a guess.
+"""Lines of further progress after which an error is no more than a guess.
 
 A dying Python program prints its traceback first and then what it had buffered, 8 KiB a rank.
 """
 
-MESSAGE = 12
+MAX_MESSAGE_LINES = 12
 """Lines that the message of an exception may have."""
 
-# A process or a node died: the others, who lose it, may well print their complaint first.
+# A process or a node died: its peers, which lose it, may print their complaint first.
 DEATHS = frozenset(
     {
         Category.SOFTWARE_CRASH,
@@ -28,7 +28,7 @@ COMPLAINTS = frozenset({Category.NETWORK_FABRIC, Category.NETWORK_RENDEZVOUS, Ca
 
 
 def is_sure(finding: Finding) -> bool:
-    """Whether a finding is a root candidate on which a decision may rest."""
+    """Return whether a finding is a root candidate on which a decision may rest."""
     return (
         finding.role is Role.ROOT
         and finding.confidence is not Confidence.GUESS
@@ -36,73 +36,78 @@ def is_sure(finding: Finding) -> bool:
     )
 
 
-def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Findings by time where every candidate for the cause tells it, by position otherwise.
+def sort_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Sort by time where every sure candidate for the cause has one, by position otherwise.
 
-    Half of the times are worth nothing: there is no telling where the others belong.
+    If only some candidates have a time, the place of the others in time is not known.
     """
-    known = sorted(findings, key=lambda one: (one.file, one.line))
-    sure = [one for one in known if is_sure(one)]
-    if sure and all(one.at is not None for one in sure):
-        known.sort(key=lambda one: one.at if one.at is not None else float("inf"))
-    return tuple(known)
+    ordered = sorted(findings, key=lambda finding: (finding.file, finding.line))
+    sure = [finding for finding in ordered if is_sure(finding)]
+    if sure and all(finding.at is not None for finding in sure):
+        ordered.sort(key=lambda finding: finding.at if finding.at is not None else float("inf"))
+    return tuple(ordered)
 
 
-def choose(findings: Iterable[Finding]) -> Finding | None:
-    """The root cause among findings, or None.
+def find_root_cause(ordered: Sequence[Finding]) -> Finding | None:
+    """Return the root cause among sorted findings, or None.
 
-    The first root candidate wins, one that is no guess before a guess. The death of a process or a
-    node comes before its peers' complaints, wherever it was printed; and an error after which the
-    program went on gives way to one after which it did not. A consequence is only ever a guess,
-    and only where there is no candidate at all.
+    The first root candidate wins, a sure one before a guess. The death of a process or a node
+    precedes its peers' complaints, wherever it was printed; an error after which the program made
+    progress gives way to one after which it did not. A consequence is only ever a guess, and only
+    where there is no candidate at all. The confidence of the result is that of its role as cause.
     """
-    known = in_order(findings)
-    roots = [finding for finding in known if finding.role is Role.ROOT]
+    roots = [finding for finding in ordered if finding.role is Role.ROOT]
     sure = [finding for finding in roots if is_sure(finding)]
-    fresh = [finding for finding in roots if not finding.went_on]
+    final = [finding for finding in roots if not finding.went_on]
     if sure:
-        first = _first(sure)
-        return _raised_before(first, fresh) or first
-    cascades = [finding for finding in known if finding.role is Role.CASCADE]
-    guess = next(iter([*fresh, *roots, *cascades]), None)
-    return None if guess is None else _weighed(guess)
+        first = _first_sure(sure)
+        return _exception_before(first, final) or first
+    cascades = [finding for finding in ordered if finding.role is Role.CASCADE]
+    guess = next(iter([*final, *roots, *cascades]), None)
+    return None if guess is None else _as_guess(guess)
 
 
-def _raised_before(complaint: Finding, fresh: Sequence[Finding]) -> Finding | None:
-    """The exception with which a rank ended before the others missed it, though nobody knows it."""
-    if complaint.category not in COMPLAINTS or complaint not in fresh:
+def _exception_before(complaint: Finding, final: Sequence[Finding]) -> Finding | None:
+    """Return the unclassified exception that ended a rank before its peers complained, or None."""
+    if complaint.category not in COMPLAINTS or complaint not in final:
         return None
-    earlier = fresh[: fresh.index(complaint)]
-    raised = next((one for one in earlier if _ended(one, complaint)), None)
-    return None if raised is None else _weighed(raised)
+    earlier = final[: final.index(complaint)]
+    raised = next((error for error in earlier if _ended_rank(error, complaint)), None)
+    return None if raised is None else _as_guess(raised)
 
 
-def _ended(one: Finding, complaint: Finding) -> bool:
-    """Whether a program ended of something else than the complaint; its message has many lines."""
-    of_its_message = one.rank == complaint.rank and complaint.line - one.line <= MESSAGE
-    return one.raised and one.category not in COMPLAINTS and not of_its_message
+def _ended_rank(error: Finding, complaint: Finding) -> bool:
+    """Return whether an exception ended a rank, and the complaint is no part of its message."""
+    same_message = error.rank == complaint.rank and complaint.line - error.line <= MAX_MESSAGE_LINES
+    return error.raised and error.category not in COMPLAINTS and not same_message
 
 
-def _weighed(guess: Finding) -> Finding:
-    """A finding that is a guess, or more than that at the start of a program."""
-    # Where nothing better is known, what failed before any progress fails always.
-    early = guess.at_start if guess.role is Role.ROOT and not guess.went_on else None
-    return replace(guess, confidence=early or Confidence.GUESS)
+def _as_guess(finding: Finding) -> Finding:
+    """Return a finding as a guess, or with more confidence at the start of a program."""
+    # Where nothing explains it better, what failed before any progress always fails.
+    early = finding.at_start if finding.role is Role.ROOT and not finding.went_on else None
+    return replace(finding, confidence=early or Confidence.GUESS)
 
 
-def _first(sure: Sequence[Finding]) -> Finding:
+def _first_sure(sure: Sequence[Finding]) -> Finding:
     first = sure[0]
     if first.category in COMPLAINTS:
-        return next((one for one in sure if one.category in DEATHS), first)
+        return next((finding for finding in sure if finding.category in DEATHS), first)
     if first.went_on and first.category not in DEATHS:
-        # A program that has died of it may still print steps that it had buffered; but then
-        # nothing is left of it that could fail in another way.
-        others = (one for one in sure if not one.went_on and one.category not in COMPLAINTS)
+        # A program that dies of this error may still print steps that it had buffered; but then
+        # nothing of it is left that could fail in another way.
+        others = (
+            finding
+            for finding in sure
+            if not finding.went_on and finding.category not in COMPLAINTS
+        )
         other = next(others, first)
-        # The same from another rank: the first had it first, and the others got on a little.
+        # The same error from another rank: the first one is the cause, its peers made a few steps.
         return first if other.category is first.category else other
     if first.category in DEATHS:
-        # The system says so for certain after the program has noticed.
-        alike = (one for one in sure if one.category is first.category)
-        return next((one for one in alike if one.confidence is Confidence.CERTAIN), first)
+        # The system's own line about a death comes after the program's.
+        alike = (finding for finding in sure if finding.category is first.category)
+        return next(
+            (finding for finding in alike if finding.confidence is Confidence.CERTAIN), first
+        )
     return first

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slurm_restart.core.attribution import Attribution
-from slurm_restart.core.category import TREATMENTS, Category, Confidence, Restart
+from slurm_restart.core.category import Category, Confidence
 from slurm_restart.errors import CsxError
 from slurm_restart.slurm.hostlist import format_hostlist
 from slurm_restart.supervise.prepare_attempt import PreparedAttempt
@@ -46,7 +46,7 @@ class AttemptResult:
     def is_final(self) -> bool:
         """Whether a restart cannot help: if this report is lost, the hook may restart the job."""
         category = self.attribution.category
-        return category is not Category.COMPLETED and not is_recoverable(category)
+        return category is not Category.COMPLETED and not category.recoverable
 
     @property
     def self_report(self) -> Mapping[str, Any]:
@@ -101,7 +101,7 @@ def attempt_result(
         blamed_nodes=attribution.names,
         step=step,
         progress=_made_progress(plan, start, step),
-        recoverable=is_recoverable(attribution.category),
+        recoverable=attribution.recoverable,
         compile_job_ids=tuple(ids.get("compile", ())),
         execute_job_ids=tuple(ids.get("execute", ())),
     )
@@ -113,11 +113,6 @@ def attempt_result(
         end=end,
         attribution=attribution,
     )
-
-
-def is_recoverable(category: Category) -> bool:
-    """Return whether a restart can help."""
-    return TREATMENTS[category].restart is not Restart.NO
 
 
 def _made_progress(plan: RunPlan, start: AttemptStart, step: int | None) -> bool:
@@ -152,7 +147,7 @@ def preparation_failure(
         confidence=attribution.confidence.value,
         exit_code=exit_code,
         progress=False,
-        recoverable=is_recoverable(category),
+        recoverable=category.recoverable,
     )
     return AttemptResult(
         exit_code=exit_code,

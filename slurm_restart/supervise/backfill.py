@@ -8,9 +8,10 @@ import time
 from dataclasses import dataclass
 
 from slurm_restart.core import job_comment
-from slurm_restart.core.category import TREATMENTS, Category, Restart
+from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.operations import ADMIN_PREFIX
+from slurm_restart.core.slurm_state import STATE_CAUSES, Cause, exit_cause
 from slurm_restart.errors import CommentRecordError
 from slurm_restart.trainer import runlog, summary
 from slurm_restart.trainer.atomic_file import write_atomic
@@ -18,19 +19,8 @@ from slurm_restart.trainer.attempt_records import AttemptEnd, to_json
 from slurm_restart.trainer.plan import RunPlan
 from slurm_restart.trainer.rundir import AttemptDir, RunDir
 
-RULE = "supervisor.no_exit_record"
+_UNKNOWN = Cause("supervisor.no_exit_record", Category.UNKNOWN, Confidence.GUESS)
 _NO_EXIT_RECORD = "no exit record was written"
-# The category for a final state of Slurm, where there is no other evidence.
-_STATES: dict[JobState, Category] = {
-    JobState.COMPLETED: Category.COMPLETED,
-    JobState.CANCELLED: Category.CANCELLED,
-    JobState.TIMEOUT: Category.TIMEOUT,
-    JobState.NODE_FAIL: Category.HARDWARE_NODE,
-    JobState.BOOT_FAIL: Category.HARDWARE_NODE,
-    JobState.PREEMPTED: Category.PREEMPTION,
-    JobState.DEADLINE: Category.DEADLINE,
-    JobState.OUT_OF_MEMORY: Category.OOM_HOST,
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,29 +135,29 @@ def _derive_end(
     saved = [checkpoint.step for checkpoint in attempt.saved()]
     steps = [*saved, *(step for step in (began, found) if step is not None)]
     advanced = began is not None and max(steps) > began
-    category, reason = _derive_cause(job)
+    cause, reason = _derive_cause(job)
     return AttemptEnd(
         attempt=attempt.number,
         at=(job.end_time if job is not None else None) or _last_activity(attempt) or at,
-        category=category.value,
-        rule=RULE,
+        category=cause.category.value,
+        rule=cause.rule,
         reason=f"{_NO_EXIT_RECORD}: {reason}",
-        confidence="guess" if category is Category.UNKNOWN else "certain",
+        confidence=cause.confidence.value,
         exit_code=job.exit_code if job is not None and not job.signal else None,
         signal=job.signal or None if job is not None else None,
         step=max(steps, default=None),
         progress=advanced if advanced or (began is not None and found is not None) else None,
-        recoverable=TREATMENTS[category].restart is not Restart.NO,
+        recoverable=cause.category.recoverable,
         settled=True,
     )
 
 
-def _derive_cause(job: Job | None) -> tuple[Category, str]:
+def _derive_cause(job: Job | None) -> tuple[Cause, str]:
     if job is None or job.state is None or not job.state.is_final:
         hook_reason = _hook_reason(job.admin_comment) if job is not None else None
-        return Category.UNKNOWN, hook_reason or "the supervisor was killed, or its node was lost"
-    category = _STATES.get(job.state, Category.UNKNOWN)
-    return category, f"Slurm: {job.state.value}, {job.reason}, {job.exit_code}:{job.signal}"
+        return _UNKNOWN, hook_reason or "the supervisor was killed, or its node was lost"
+    cause = STATE_CAUSES.get(job.state) or exit_cause(job.exit_code, job.signal) or _UNKNOWN
+    return cause, f"Slurm: {job.state.value}, {job.reason}, {job.exit_code}:{job.signal}"
 
 
 def _hook_reason(admin_comment: str) -> str | None:

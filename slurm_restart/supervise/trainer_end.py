@@ -7,15 +7,13 @@ from enum import Enum
 
 from slurm_restart.core.attribute_log import ExitFacts, attribute_log
 from slurm_restart.core.attribution import Attribution
-from slurm_restart.core.category import TREATMENTS, Category, Confidence
+from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.finding import Finding
+from slurm_restart.core.job import JobState
 from slurm_restart.logs.lines import split_label
 
 SIGTERM = 15
 MAX_EXIT_CODE = 255
-HANG_TIME = 3600.0
-"""Seconds without output before the time limit that count as a hang: longer than any step or
-checkpoint takes."""
 # Parts that differ each time one error is printed: addresses, CSX cluster jobs, process ids.
 _VARYING = re.compile(r"0x[0-9a-fA-F]+|wsjob-[\w-]+|\bpid[= :]*\d+", re.ASCII)
 
@@ -65,13 +63,10 @@ def attribute_trainer_end(end: TrainerEnd) -> Attribution:
     if end.stop is StopReason.TIME_LIMIT:
         # If an error was printed and the trainer then hung until the time limit, the error is the
         # cause.
-        cause = attribute_log(ExitFacts(state="TIMEOUT"), end.findings)
+        facts = ExitFacts(state=JobState.TIMEOUT, seconds_without_output=end.quiet_time)
+        cause = attribute_log(facts, end.findings)
         if cause.category is not Category.TIMEOUT:
             return cause
-        if end.quiet_time >= HANG_TIME:
-            return Attribution(
-                category=Category.HANG, rule="supervisor.no_output", confidence=Confidence.LIKELY
-            )
     timeout = end.stop is StopReason.TIME_LIMIT
     return Attribution(
         category=Category.TIMEOUT if timeout else Category.UNKNOWN,
@@ -88,7 +83,7 @@ def explain(end: TrainerEnd, attribution: Attribution) -> str:
     status = f"exit code {end.exit_code}" if end.signal is None else f"signal {end.signal}"
     if end.stop is not None and end.job_exit_code != 0:
         return f"{end.stop.value} ({status})"
-    meaning = f"{category.value}: {TREATMENTS[category].meaning} ({status})"
+    meaning = f"{category.value}: {category.meaning} ({status})"
     cause = attribution.root_cause
     return meaning if cause is None else f"{meaning}: {cause.text}"
 

@@ -5,9 +5,10 @@ import pytest
 from slurm_restart.core.attribute_log import ExitFacts, attribute_log
 from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.finding import Finding, Naming, Role
+from slurm_restart.core.job import JobFlag, JobState
 
 CASCADE, ROOT, GUESS = Role.CASCADE, Role.ROOT, Confidence.GUESS
-FAILED = ExitFacts(state="FAILED", exit_code=1)
+FAILED = ExitFacts(state=JobState.FAILED, exit_code=1)
 
 
 def finding(category: Category, role: Role = ROOT, line: int = 3, **changes: Any) -> Finding:
@@ -33,22 +34,23 @@ def blamed(facts: ExitFacts, *findings: Finding) -> list[str]:
 
 def test_exit_code_0_is_completed_whatever_the_log_says() -> None:
     assert category(ExitFacts(exit_code=0), CODE, XID) is Category.COMPLETED
-    assert category(ExitFacts(state="COMPLETED", exit_code=0), CODE) is Category.COMPLETED
+    assert category(ExitFacts(state=JobState.COMPLETED, exit_code=0), CODE) is Category.COMPLETED
 
 
 @pytest.mark.parametrize(
     ("state", "expected"),
     [
-        ("CANCELLED", Category.CANCELLED),
-        ("TIMEOUT", Category.TIMEOUT),
-        ("PREEMPTED", Category.PREEMPTION),
-        ("REQUEUED", Category.PREEMPTION),
-        ("OUT_OF_MEMORY", Category.OOM_HOST),
-        ("NODE_FAIL", Category.HARDWARE_NODE),
-        ("DEADLINE", Category.DEADLINE),
+        (JobState.CANCELLED, Category.CANCELLED),
+        (JobState.TIMEOUT, Category.TIMEOUT),
+        (JobState.PREEMPTED, Category.PREEMPTION),
+        (JobState.OUT_OF_MEMORY, Category.OOM_HOST),
+        (JobState.NODE_FAIL, Category.HARDWARE_NODE),
+        (JobState.DEADLINE, Category.DEADLINE),
     ],
 )
-def test_slurms_state_stands_above_what_came_later(state: str, expected: Category) -> None:
+def test_slurms_state_stands_above_what_came_later(
+    state: JobState | JobFlag, expected: Category
+) -> None:
     late = finding(Category.CODE, line=99)
     said = finding(expected, line=2)
     verdict = attribute_log(ExitFacts(state=state, exit_code=1), [said, late])
@@ -58,8 +60,10 @@ def test_slurms_state_stands_above_what_came_later(state: str, expected: Categor
     assert category(ExitFacts(state=state)) is expected
 
 
-@pytest.mark.parametrize("state", ["TIMEOUT", "CANCELLED"])
-def test_an_error_that_had_stopped_the_program_before_is_the_cause(state: str) -> None:
+@pytest.mark.parametrize("state", [JobState.TIMEOUT, JobState.CANCELLED, JobFlag.REQUEUED])
+def test_an_error_that_had_stopped_the_program_before_is_the_cause(
+    state: JobState | JobFlag,
+) -> None:
     assert category(ExitFacts(state=state), CODE, TIME_LIMIT) is Category.CODE
     caught = finding(Category.CODE, went_on=1)
     assert category(ExitFacts(state=state), caught) is not Category.CODE
@@ -71,10 +75,38 @@ def test_an_error_that_had_stopped_the_program_before_is_the_cause(state: str) -
 
 def test_a_node_given_up_for_its_accelerator_is_a_fault_of_the_accelerator() -> None:
     verdict = attribute_log(
-        ExitFacts(state="NODE_FAIL"), [finding(Category.HARDWARE_NODE, line=1), XID]
+        ExitFacts(state=JobState.NODE_FAIL), [finding(Category.HARDWARE_NODE, line=1), XID]
     )
     assert verdict.category is Category.HARDWARE_ACCELERATOR
     assert [blame.node for blame in verdict.blamed] == ["csx3"]
+
+
+def test_a_requeue_is_refined_by_a_line_about_preemption_only() -> None:
+    facts = ExitFacts(state=JobFlag.REQUEUED)
+    assert category(facts) is Category.REQUEUED
+    assert category(facts, finding(Category.PREEMPTION)) is Category.PREEMPTION
+    assert category(facts, finding(Category.NETWORK_FABRIC, CASCADE)) is Category.REQUEUED
+
+
+def test_an_exception_before_a_complaint_is_the_cause_of_a_timeout() -> None:
+    raised = finding(Category.CODE, confidence=GUESS, at_start=Confidence.LIKELY, raised=True)
+    late = finding(Category.HANG, line=90, rank="[rank0]:")
+    limit = finding(Category.TIMEOUT, CASCADE, line=99)
+    assert category(ExitFacts(state=JobState.TIMEOUT), raised, late, limit) is Category.CODE
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(3599.0, "timeout"), (3600.0, "hang")])
+def test_an_hour_without_output_before_the_time_limit_is_a_hang(
+    seconds: float, expected: str
+) -> None:
+    facts = ExitFacts(state=JobState.TIMEOUT, seconds_without_output=seconds)
+    assert attribute_log(facts, []).category.value == expected
+    assert category(facts, CODE) is Category.CODE
+
+
+def test_secondary_findings_are_told_apart_by_file_and_line() -> None:
+    root, other = finding(Category.CODE, file="a"), finding(Category.CODE, file="b")
+    assert attribute_log(FAILED, [other, root]).secondary == (other,)
 
 
 def test_a_guess_neither_stops_nor_blames() -> None:
@@ -101,7 +133,7 @@ def test_a_signal_of_the_programs_own_is_a_crash_unless_the_log_knows_better() -
     for facts in (
         ExitFacts(signal=11),
         ExitFacts(exit_code=139),
-        ExitFacts(state="FAILED", exit_code=134),
+        ExitFacts(state=JobState.FAILED, exit_code=134),
     ):
         assert category(facts) is Category.SOFTWARE_CRASH
         assert category(facts, unknown) is Category.SOFTWARE_CRASH
@@ -111,7 +143,7 @@ def test_a_signal_of_the_programs_own_is_a_crash_unless_the_log_knows_better() -
 
 def test_a_command_that_is_not_there_is_a_matter_of_configuration() -> None:
     for code in (126, 127):
-        assert category(ExitFacts(state="FAILED", exit_code=code)) is Category.CONFIG
+        assert category(ExitFacts(state=JobState.FAILED, exit_code=code)) is Category.CONFIG
         assert (
             category(ExitFacts(exit_code=code), finding(Category.STORAGE_IO)) is Category.STORAGE_IO
         )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from slurm_restart.core.category import SLURMS_OWN, TREATMENTS, Category, Nodes, Restart
+from slurm_restart.core.category import SLURM_ONLY, Category, Nodes, Restart
 
 # restart, counts if no progress, excluded nodes: the design's table, by hand.
 NO = (Restart.NO, False, Nodes.NONE)
@@ -44,18 +44,17 @@ ROWS = {
 }
 
 
-def test_every_category_has_a_row_here_and_there() -> None:
+def test_every_category_has_a_row() -> None:
     assert {category.value for category in Category} == set(ROWS)
-    assert set(TREATMENTS) == set(Category)
 
 
 @pytest.mark.parametrize("category", Category, ids=lambda one: one.value)
 def test_the_row_of_a_category(category: Category) -> None:
-    row = TREATMENTS[category]
-    assert (row.restart, row.counts, row.nodes) == ROWS[category.value]
-    assert row.meaning
+    assert (category.restart, category.counts, category.nodes) == ROWS[category.value]
+    assert category.meaning
+    assert category.recoverable is (category.restart is not Restart.NO)
 
 
 def test_nothing_that_escapes_the_counters_is_taken_from_a_job() -> None:
     escaping = {name for name, row in ROWS.items() if row[0] is not Restart.NO and not row[1]}
-    assert escaping <= {category.value for category in SLURMS_OWN}
+    assert escaping <= {category.value for category in SLURM_ONLY}

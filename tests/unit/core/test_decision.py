@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurm_restart.core.category import TREATMENTS, Category
+from slurm_restart.core.category import Category
 from slurm_restart.core.decision import Decision, Progress, decide
 from slurm_restart.core.history import Action, History
 from slurm_restart.core.job_comment import Mode
@@ -295,5 +295,5 @@ def test_there_is_always_an_answer(
     assert isinstance(decision, Decision)
     assert decision.reason
     assert decision.rule
-    if not TREATMENTS[category].counts and category in NEVER and not (requeued or stale_running):
+    if not category.counts and category in NEVER and not (requeued or stale_running):
         assert decision.action is Action.LEAVE

@@ -1,3 +1,4 @@
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -7,7 +8,12 @@ from hypothesis import strategies as st
 
 from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.finding import Finding, Role
-from slurm_restart.core.root_cause import SURVIVED, choose, in_order
+from slurm_restart.core.root_cause import SURVIVED, find_root_cause, sort_findings
+
+
+def choose(findings: Iterable[Finding]) -> Finding | None:
+    return find_root_cause(sort_findings(findings))
+
 
 GUESS, LIKELY = Confidence.GUESS, Confidence.LIKELY
 
@@ -110,16 +116,16 @@ def test_of_a_death_the_line_that_is_certain_is_shown() -> None:
 def test_candidates_are_ordered_by_time_where_all_of_them_tell_it() -> None:
     late = finding(Category.CODE, line=1, at=20.0)
     early = finding(Category.STORAGE_IO, line=9, at=10.0)
-    assert in_order([late, early]) == (early, late)
+    assert sort_findings([late, early]) == (early, late)
     assert choose([late, early]) is early
     untimed = finding(Category.AUTH, line=5)
-    assert in_order([late, early, untimed]) == (late, untimed, early)
+    assert sort_findings([late, early, untimed]) == (late, untimed, early)
 
 
 def test_times_of_consequences_do_not_count() -> None:
     root = finding(Category.CODE, line=1)
     cascade = finding(Category.UNKNOWN, Role.CASCADE, line=2, at=5.0)
-    assert in_order([cascade, root]) == (root, cascade)
+    assert sort_findings([cascade, root]) == (root, cascade)
 
 
 def test_cascades_alone_are_a_guess() -> None:

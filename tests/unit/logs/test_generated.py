@@ -14,6 +14,7 @@ from slurm_restart.core.category import Category
 from slurm_restart.core.finding import Finding
 from slurm_restart.core.job import JobEnd, JobState
 from slurm_restart.core.job_comment import CommentRecord
+from slurm_restart.core.slurm_state import STATE_BY_NAME
 from slurm_restart.logs.rules import load_rules
 from slurm_restart.logs.scanner import LogScanner, make_matcher
 from tests.data.generate import CASES as MADE
@@ -41,7 +42,8 @@ def findings(case: dict[str, Any]) -> tuple[Finding, ...]:
 def judge(case: dict[str, Any], *, state: str | None = None) -> Attribution:
     """What `csx-restart classify` says."""
     code, signal = map(int, case["exit_code"].split(":"))
-    facts = ExitFacts(state=state or case["state"], exit_code=code, signal=signal, nodes=NODES)
+    shown = STATE_BY_NAME[state or case["state"]]
+    facts = ExitFacts(state=shown, exit_code=code, signal=signal, nodes=NODES)
     return attribute_log(facts, findings(case))
 
 

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from slurm_restart.core.attribute_log import ExitFacts, attribute_log
 from slurm_restart.core.attribution import Attribution
 from slurm_restart.core.category import Category
+from slurm_restart.core.job import JobState
 from slurm_restart.logs.rules import load_rules
 from slurm_restart.logs.scanner import LogScanner, make_matcher
 
 ENGINE = make_matcher(load_rules(site=None))
-FAILED = ExitFacts(state="FAILED", exit_code=1)
+FAILED = ExitFacts(state=JobState.FAILED, exit_code=1)
 
 ROOTS = {
     "MemoryError": Category.OOM_HOST,
@@ -107,7 +108,7 @@ def test_ordinary_output_around_a_root_changes_nothing(
 @settings(max_examples=100, deadline=None)
 def test_noise_is_no_cause_and_exit_0_is_completed(lines: list[str]) -> None:
     assert judge(*lines).root_cause is None
-    done = judge(*lines, facts=ExitFacts(state="COMPLETED", exit_code=0))
+    done = judge(*lines, facts=ExitFacts(state=JobState.COMPLETED, exit_code=0))
     assert done.category is Category.COMPLETED
 
 

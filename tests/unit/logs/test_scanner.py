@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.finding import Finding, Role
-from slurm_restart.core.root_cause import choose
+from slurm_restart.core.root_cause import find_root_cause, sort_findings
 from slurm_restart.logs.finding_collector import (
     KEEP_FIRST,
     KEEP_LAST,
@@ -107,7 +107,7 @@ def test_of_a_chain_of_exceptions_the_first_is_the_cause() -> None:
 
 def test_a_chain_that_begins_with_nothing_known_is_explained_by_what_follows() -> None:
     log = trace("RuntimeError: stop") + DURING + trace("MemoryError")
-    chosen = choose(scan(log))
+    chosen = find_root_cause(sort_findings(scan(log)))
     assert chosen is not None
     assert chosen.rule == "host.out_of_memory"
 

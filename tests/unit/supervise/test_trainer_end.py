@@ -63,7 +63,7 @@ def ending(code=1, *, number=None, stop=None, findings=(), reached=False, quiet_
             "timeout",
             "supervisor.time_limit",
         ),
-        (ending(stop=StopReason.TIME_LIMIT, quiet_time=4000.0), 1, "hang", "supervisor.no_output"),
+        (ending(stop=StopReason.TIME_LIMIT, quiet_time=4000.0), 1, "hang", "log.no_output"),
         # Told to end: 0 is no success.
         (
             ending(1, stop=StopReason.TERMINATED, findings=[NAN]),

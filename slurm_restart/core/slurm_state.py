@@ -1,0 +1,69 @@
+"""The one table from Slurm's account of an end to a cause, for the hook, supervisor and CLI.
+
+Consumers: `core/attribute_end` (hook and reconciler), `supervise/backfill` (the supervisor and
+`csx-restart status`) and `core/attribute_log` (`csx-restart classify`).
+"""
+
+from dataclasses import dataclass
+
+from slurm_restart.core.category import Category, Confidence
+from slurm_restart.core.job import CRASH_SIGNALS, JobFlag, JobState
+
+NOT_RUN = frozenset({126, 127})
+"""Exit codes of a shell that found no such command, or could not run it (POSIX, 2.8.2)."""
+
+
+@dataclass(frozen=True)
+class Cause:
+    """A cause with the rule that gives it."""
+
+    rule: str
+    category: Category
+    confidence: Confidence
+
+
+def _certain(rule: str, category: Category) -> Cause:
+    return Cause(rule, category, Confidence.CERTAIN)
+
+
+STATE_CAUSES: dict[JobState | JobFlag, Cause] = {
+    JobFlag.REQUEUE_HOLD: _certain("slurm.requeue_hold", Category.HELD),
+    JobFlag.RESV_DEL_HOLD: _certain("slurm.reservation", Category.RESERVATION_ENDED),
+    JobFlag.REQUEUED: _certain("slurm.requeued", Category.REQUEUED),
+    JobState.DEADLINE: _certain("slurm.deadline", Category.DEADLINE),
+    JobState.PREEMPTED: _certain("slurm.preempted", Category.PREEMPTION),
+    JobState.NODE_FAIL: _certain("slurm.node_fail", Category.HARDWARE_NODE),
+    JobState.BOOT_FAIL: _certain("slurm.boot_fail", Category.HARDWARE_NODE),
+    JobState.TIMEOUT: _certain("slurm.time_limit", Category.TIMEOUT),
+    JobState.CANCELLED: _certain("slurm.cancelled", Category.CANCELLED),
+    JobState.OUT_OF_MEMORY: _certain("slurm.oom", Category.OOM_HOST),
+    JobState.COMPLETED: _certain("slurm.completed", Category.COMPLETED),
+}
+"""The cause of an end by its base state or state flag. FAILED has none: the exit status decides.
+
+A PENDING job has none either: only the flag tells that Slurm or a person requeued it.
+"""
+
+STATE_BY_NAME: dict[str, JobState | JobFlag] = {
+    state.value: state for kind in (JobState, JobFlag) for state in kind
+}
+"""Base states and state flags by the name that Slurm prints."""
+
+CRASH = Cause("signal.crash", Category.SOFTWARE_CRASH, Confidence.LIKELY)
+COMMAND_NOT_RUN = Cause("exit.not_run", Category.CONFIG, Confidence.LIKELY)
+NONZERO = Cause("exit.nonzero", Category.UNKNOWN, Confidence.GUESS)
+
+
+def exit_cause(exit_code: int | None, signal: int) -> Cause | None:
+    """Return the cause that an exit status alone gives; None for 0:0 or an unknown status.
+
+    Args:
+        exit_code: the exit code; 128 + N counts as signal N; None: not known.
+        signal: the signal that ended the program, or 0.
+    """
+    code = exit_code or 0
+    if signal in CRASH_SIGNALS or code - 128 in CRASH_SIGNALS:
+        return CRASH
+    if code in NOT_RUN and not signal:
+        return COMMAND_NOT_RUN
+    return NONZERO if code or signal else None
