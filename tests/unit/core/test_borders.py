@@ -13,7 +13,7 @@ from slurm_restart.core.operations import Verb
 from slurm_restart.core.plan_end import plan_end, readmit_events
 from slurm_restart.core.plan_pending import PendingCase, plan_pending
 from slurm_restart.core.policy import SitePolicy
-from slurm_restart.core.root_cause import MESSAGE, SURVIVED, choose
+from slurm_restart.core.root_cause import MAX_MESSAGE_LINES, SURVIVED, find_root_cause
 from tests.unit.core import facts
 from tests.unit.core.facts import SUBMITTED
 
@@ -103,18 +103,19 @@ def finding(category: Category, line: int, *, went_on: int = 0, **more: object) 
     ("lines", "confidence"), [(SURVIVED, Confidence.LIKELY), (SURVIVED + 1, Confidence.GUESS)]
 )
 def test_an_error_counts_up_to_so_many_lines_after_it(lines: int, confidence: Confidence) -> None:
-    chosen = choose([finding(Category.CODE, 1, went_on=lines)])
+    chosen = find_root_cause([finding(Category.CODE, 1, went_on=lines)])
     assert chosen is not None
     assert chosen.confidence is confidence
 
 
 @pytest.mark.parametrize(
-    ("distance", "category"), [(MESSAGE, Category.HANG), (MESSAGE + 1, Category.CODE)]
+    ("distance", "category"),
+    [(MAX_MESSAGE_LINES, Category.HANG), (MAX_MESSAGE_LINES + 1, Category.CODE)],
 )
 def test_a_complaint_in_the_message_of_an_exception_is_not_a_second_one(
     distance: int, category: Category
 ) -> None:
     raised = replace(finding(Category.CODE, 1, raised=True), confidence=Confidence.GUESS)
-    chosen = choose([raised, finding(Category.HANG, 1 + distance)])
+    chosen = find_root_cause([raised, finding(Category.HANG, 1 + distance)])
     assert chosen is not None
     assert chosen.category is category
