@@ -110,8 +110,9 @@ def _collect(
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """Kill the child's process group if the child still runs, and close the pipes."""
-    if child.poll() is None:
+    """Kill the process group of a child whose end was not awaited, and close the pipes."""
+    # Not poll(): until the child is reaped, its id is that of the group and of nothing else.
+    if child.returncode is None:
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
         with suppress(subprocess.TimeoutExpired):

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from slurm_restart.core.job_comment import MAX_NODES, Mode
 from slurm_restart.errors import ConfigError, UsageError
-from slurm_restart.logs.rules import read_file
 from slurm_restart.submit.argv import (
     CommandLine,
     OptionTable,
@@ -164,6 +163,10 @@ def _setup_problems(settings: Settings) -> list[str]:
 
 def _rules_problems(settings: Settings, files: Sequence[Path]) -> list[str]:
     """Return the problems in the run's own rules, each with its place in the file."""
+    if not files:
+        return []
+    from slurm_restart.logs.rules import read_file  # noqa: PLC0415 - slow to import, rarely needed
+
     problems = [problem for path in files for problem in read_file(path)[1]]
     return [f"{settings.rules_origin}: {problem}" for problem in problems]
 

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 import slurm_restart
 from slurm_restart.errors import CsxError
 
@@ -39,6 +37,8 @@ def quote(text: str) -> str:
 
 
 def _finalize(value: Any) -> str:
+    import jinja2  # noqa: PLC0415 - as in `render`
+
     match value:
         case ShellLine() | jinja2.Undefined():
             # str() of an undefined value raises.
@@ -77,6 +77,8 @@ def render(
     Raises:
         TemplateError: no template was found, or it cannot be rendered.
     """
+    import jinja2  # noqa: PLC0415 - slow to import; --help and errors in the config need none
+
     places = template_directories() if directories is None else directories
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(places),

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from slurm_restart.core.job import JobState
 from slurm_restart.errors import JobNotFoundError, SlurmError, SlurmUnavailableError
+from slurm_restart.slurm import client
 from slurm_restart.slurm.commands import Commands
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -57,7 +59,7 @@ class FakeSlurm:
         return [json.loads(line) for line in (self.directory / "calls").read_text().splitlines()]
 
     def commands(
-        self, timeout: float = 20, report: Callable[[str], None] | None = None
+        self, timeout: float = 120, report: Callable[[str], None] | None = None
     ) -> Commands:
         return Commands(self.directory, "/etc/slurm.conf", timeout, report=report)
 
@@ -133,13 +135,32 @@ def test_a_transient_error_is_tried_again(fake: FakeSlurm) -> None:
     assert len(fake.calls) == 5
 
 
-def test_until_the_deadline(fake: FakeSlurm) -> None:
+@pytest.mark.parametrize(("pause", "tries"), [(250.0, 3), (599.9, 2), (600.0, 2)])
+def test_a_transient_error_is_tried_again_until_the_deadline(
+    fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch, pause: float, tries: int
+) -> None:
+    clock = [0.0]
+
+    def sleep(_: float) -> None:
+        clock[0] += pause
+
+    monkeypatch.setattr(client, "time", SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep))
     fake.answer({"scontrol update": [BUSY], "scontrol hold": [RESET]})
     with pytest.raises(SlurmError, match="DB index") as caught:
-        fake.commands(timeout=1).update(7, {"Comment": "x"})
+        fake.commands(timeout=600).update(7, {"Comment": "x"})
     assert not isinstance(caught.value, SlurmUnavailableError)
-    with pytest.raises(SlurmUnavailableError):
-        fake.commands(timeout=1).hold(7)
+    assert len(fake.calls) <= tries
+    clock[0] = 0.0
+    with pytest.raises(SlurmUnavailableError, match="hold job 7: Connection reset by peer"):
+        fake.commands(timeout=600).hold(7)
+
+
+def test_pauses_grow_up_to_a_second(fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(client, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=pauses.append))
+    fake.answer({"scontrol hold": [*[RESET] * 6, (0, "", "")]})
+    fake.commands().hold(7)
+    assert pauses == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
 
 
 def test_a_refusal_is_not_tried_again(fake: FakeSlurm) -> None:
