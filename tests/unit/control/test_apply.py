@@ -1,5 +1,6 @@
 """The intent is on disk before Slurm is asked, and nothing follows a requeue that was refused."""
 
+import fcntl
 from collections.abc import Iterator
 
 import pytest
@@ -66,6 +67,23 @@ def test_the_intent_is_on_disk_before_slurm_is_asked(
     assert '"event":"intend"' in on_disk[0]
     assert '"requeue","update\\tStartTime=now+30"' in on_disk[0]
     assert '"event":"outcome"' not in on_disk[1]
+
+
+def test_no_other_process_reads_or_writes_the_journal_meanwhile(
+    slurm: FakeSlurm, journal: Journal
+) -> None:
+    refused: list[bool] = []
+
+    def try_lock(_request: Request) -> None:
+        with journal.path.open() as other:
+            try:
+                fcntl.flock(other, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                refused.append(True)
+
+    slurm.on_request = try_lock
+    apply_operations(slurm, journal, batch(REQUEUE))
+    assert refused == [True]
 
 
 @pytest.mark.parametrize("call", ["write", "fsync"])

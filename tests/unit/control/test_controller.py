@@ -20,7 +20,7 @@ def test_the_commands_are_the_sites(tmp_path: Path) -> None:
 
 
 def test_a_command_has_the_sites_time_limit(tmp_path: Path) -> None:
-    stub(tmp_path / "bin", "scontrol", "exec sleep 600")
+    stub(tmp_path / "bin", "scontrol", "exec sleep 20")
     site = Site(slurm_bin=tmp_path / "bin", limits=HookLimits(command_timeout=0.1))
     assert commands_for(site).ping() is False
 

@@ -65,13 +65,13 @@ def test_slurm_does_not_answer(tmp_path: Path) -> None:
 def test_slurm_hangs(tmp_path: Path) -> None:
     settings = "[hook]\ncommand_timeout = 0.3\n"
     assert "nothing done: SlurmUnavailable" in hook(
-        tmp_path, squeue="exec sleep 600", settings=settings
+        tmp_path, squeue="exec sleep 20", settings=settings
     )
 
 
 def test_the_hook_ends_at_its_deadline(tmp_path: Path) -> None:
     assert "nothing done: HookTimeout" in hook(
-        tmp_path, squeue="exec sleep 600", settings="[hook]\ndeadline = 0.5\n"
+        tmp_path, squeue="exec sleep 20", settings="[hook]\ndeadline = 0.5\n"
     )
 
 
