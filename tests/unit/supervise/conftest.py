@@ -32,6 +32,34 @@ trainer:
     autorestart: {max_num_restarts: 2}
   fit: {train_dataloader: {batch_size: 4}}
 """
+DEADLINE = 240.0
+"""Seconds after which a test gives up; only there to end a hang."""
+# Timeouts of the supervisor may not expire before what a test waits for has happened.
+UNLIMITED = {
+    "supervise.checkpoint_check.TIMEOUT": DEADLINE,
+    "supervise.supervisor.FINAL_CHECK_TIMEOUT": DEADLINE,
+    "supervise.supervisor.FINAL_UPDATE_TIMEOUT": DEADLINE,
+    "supervise.supervisor.HURRIED_TIMEOUT": DEADLINE,
+    "supervise.supervisor.OUTPUT_TIMEOUT": DEADLINE,
+    "supervise.trainer_process.KILL_TIMEOUT": DEADLINE,
+    "supervise.trainer_process.TERMINATE_GRACE": DEADLINE,
+}
+# Patches after the reaper was forked, as the supervisor loads its modules only then. pytest may
+# have been started with SIGQUIT ignored, as a shell does for `command &`.
+SUPERVISOR = """
+import importlib, signal
+from slurm_restart.cli.restart import main
+from slurm_restart.supervise import reaper
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+start = reaper.start
+def start_and_patch():
+    handle = start()
+    for module, name, value in {patches}:
+        setattr(importlib.import_module(module), name, value)
+    return handle
+reaper.start = start_and_patch
+main()
+"""
 # A private mark in the environment of everything that a test starts.
 MARK = "CSX_TEST_MARK"
 
@@ -67,7 +95,7 @@ class Run:
     mark: str
     plan: RunPlan
     started: list[subprocess.Popen] = field(default_factory=list)
-    patched: dict[str, object] = field(default_factory=dict)
+    patched: dict[str, object] = field(default_factory=lambda: dict(UNLIMITED))
     """Constants of the package for the supervisors that are started, by `supervise.MODULE.NAME`."""
 
     @property
@@ -83,12 +111,12 @@ class Run:
     def args(self) -> list[str]:
         """The supervisor's command line, with its constants as `patched`."""
         patches = [
-            f"import slurm_restart.{module} as m; m.{name} = {value}"
+            (f"slurm_restart.{module}", name, value)
             for (module, _, name), value in (
-                (k.rpartition("."), v) for k, v in self.patched.items()
+                (key.rpartition("."), value) for key, value in self.patched.items()
             )
         ]
-        code = "; ".join([*patches, "from slurm_restart.cli.restart import main", "main()"])
+        code = SUPERVISOR.format(patches=patches)
         return [sys.executable, "-I", "-c", code, "run", "--run-dir", str(self.dir.path)]
 
     def start(self, command: str, **env: str) -> subprocess.Popen:
@@ -106,6 +134,15 @@ class Run:
         self.started.append(process)
         return process
 
+    def processes(self) -> dict[int, str]:
+        """Processes below the supervisor and the reaper that still run."""
+        return {pid: line for pid, line in self.alive().items() if "--run-dir" not in line}
+
+    def assert_nothing_left(self) -> None:
+        """After the supervisor's end: its processes are gone, and the reaper ends by itself."""
+        assert self.processes() == {}
+        await_(lambda: self.alive() == {}, "the end of the reaper")
+
     def start_ready(self, command: str) -> subprocess.Popen:
         """The same, and wait until its output says `ready`."""
         process = self.start(command)
@@ -116,7 +153,7 @@ class Run:
     def run(self, command: str, **env: str) -> subprocess.CompletedProcess:
         """Run a supervisor with this command as its trainer until its end."""
         process = self.start(command, **env)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=DEADLINE)
         assert "Traceback" not in err, err
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
@@ -150,7 +187,7 @@ class Run:
         return self.dir.log.read_text()
 
 
-def await_(condition, what: str, *, timeout: float = 20) -> None:
+def await_(condition, what: str, *, timeout: float = DEADLINE) -> None:
     """Return once the condition holds."""
     deadline = time.monotonic() + timeout
     while not condition():

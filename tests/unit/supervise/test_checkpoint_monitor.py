@@ -29,6 +29,11 @@ class Prober:
         ]
 
 
+@pytest.fixture(autouse=True)
+def _no_rescan_by_the_clock(monkeypatch):
+    monkeypatch.setattr(checkpoint_monitor, "RESCAN", float("inf"))
+
+
 @pytest.fixture
 def prober():
     return Prober()
@@ -134,7 +139,7 @@ def test_the_thread_looks_at_the_very_end_and_survives_errors(run, watch, monkey
     thread.start()
     waits(lambda: not fails, "the errors")
     put(run, 10)
-    assert thread.finish(10)
+    assert thread.finish(240)
     assert steps(saved) == [10]
     assert len(told) == 1
     assert "Input/output error" in told[0]

@@ -1,3 +1,4 @@
+import threading
 from dataclasses import replace
 
 import pytest
@@ -14,6 +15,7 @@ from slurm_restart.errors import SlurmError, SlurmUnavailableError
 from slurm_restart.supervise import comment_writer
 from slurm_restart.supervise.comment_writer import CommentWriter, SelfReport
 
+DEADLINE = 240.0
 BASE = CommentRecord(run="0123456789abcdef", max_restarts=2, num_nodes=4, min_nodes=1)
 
 
@@ -43,7 +45,7 @@ def told():
 
 @pytest.fixture
 def writer(told):
-    def make(slurm, *, interval=30.0, fallback=BASE):
+    def make(slurm, *, interval=DEADLINE, fallback=BASE):
         made = CommentWriter(slurm, 7, fallback=fallback, warn=told.append, interval=interval)
         made.start()
         return made
@@ -58,9 +60,9 @@ def test_the_first_word_is_written_at_once_and_the_last_too(writer, waits, told)
     waits(lambda: slurm.written, "the first word")
     said = parse_comment(slurm.written[0])
     assert (said.attempt, said.restarts, said.from_step, said.submit) == (1, 1, 20, 1000)
-    # Less than 30 s later nothing is written, but the last word is.
+    # Within the interval nothing is written but the final update.
     keeper.update(step=30)
-    assert keeper.finish(5, ended=True, exit=1, cause=Category.UNKNOWN)
+    assert keeper.finish(DEADLINE, ended=True, exit=1, cause=Category.UNKNOWN)
     assert len(slurm.written) == 2
     said = parse_comment(slurm.written[1])
     assert (said.step, said.ended, said.exit, said.cause) == (30, True, 1, Category.UNKNOWN)
@@ -69,12 +71,25 @@ def test_the_first_word_is_written_at_once_and_the_last_too(writer, waits, told)
 
 
 def test_updates_in_between_are_gathered(writer, waits):
-    slurm = FakeSlurm()
-    keeper = writer(slurm, interval=0.2)
-    for step in range(10, 200):
-        keeper.update(attempt=0, step=step)
+    class Slow(FakeSlurm):
+        """Does not answer its first update until `answer` is set."""
+
+        asked, answer = threading.Event(), threading.Event()
+
+        def update(self, job_id, fields):
+            self.asked.set()
+            assert self.answer.wait(DEADLINE)
+            super().update(job_id, fields)
+
+    slurm = Slow()
+    keeper = writer(slurm, interval=0.0)
+    keeper.update(attempt=0, step=10)
+    assert slurm.asked.wait(DEADLINE)
+    for step in range(11, 200):
+        keeper.update(step=step)
+    slurm.answer.set()
     waits(lambda: slurm.written and parse_comment(slurm.written[-1]).step == 199, "the newest step")
-    assert len(slurm.written) <= 3
+    assert [parse_comment(text).step for text in slurm.written] == [10, 199]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +122,7 @@ def test_slurm_that_does_not_answer_is_asked_again(writer, monkeypatch, told):
     monkeypatch.setattr(comment_writer, "FINAL_RETRY", 0.01)
     slurm = FakeSlurm(failures=[SlurmUnavailableError("no answer")] * 6)
     keeper = writer(slurm)
-    assert keeper.finish(5, ended=True, exit=0)
+    assert keeper.finish(DEADLINE, ended=True, exit=0)
     assert parse_comment(slurm.written[0]).ended
     assert told == ["the job's Comment cannot be written now: no answer"]
 
@@ -122,7 +137,7 @@ def test_a_word_that_slurmctld_forgot_is_said_again_until_it_is_kept(writer, mon
             forgets.shown = before
 
     monkeypatch.setattr(comment_writer.time, "sleep", saved)
-    assert writer(forgets).finish(5, durable=True, ended=True, exit=1, cause=Category.CONFIG)
+    assert writer(forgets).finish(DEADLINE, durable=True, ended=True, exit=1, cause=Category.CONFIG)
     assert len(forgets.written) == 3
     assert parse_comment(forgets.shown.comment).cause is Category.CONFIG
 
@@ -130,7 +145,7 @@ def test_a_word_that_slurmctld_forgot_is_said_again_until_it_is_kept(writer, mon
 def test_slurm_that_refuses_is_given_up_soon(writer, monkeypatch):
     monkeypatch.setattr(comment_writer, "FINAL_RETRY", 0.01)
     slurm = FakeSlurm(failures=[SlurmError("Job has already finished")] * 100)
-    assert not writer(slurm).finish(5, ended=True)
+    assert not writer(slurm).finish(DEADLINE, ended=True)
     assert len(slurm.failures) == 100 - comment_writer._MAX_REFUSED
 
 
@@ -145,6 +160,6 @@ def test_slurm_that_hangs_is_not_waited_for(writer, waits):
 def test_without_any_digest_nothing_is_written(writer, told, monkeypatch):
     monkeypatch.setattr(comment_writer, "FINAL_RETRY", 0.01)
     slurm = FakeSlurm(text="mine")
-    assert not writer(slurm, fallback=None).finish(5, ended=True)
+    assert not writer(slurm, fallback=None).finish(DEADLINE, ended=True)
     assert slurm.written == []
     assert "it holds no comment record" in told[0]

@@ -31,7 +31,7 @@ def copy(data, sinks, scanner, told):
     for start in range(0, len(data), 1000):
         os.write(writing, data[start : start + 1000])
     os.close(writing)
-    thread.join(20)
+    thread.join(240)
     assert not thread.is_alive()
     return thread
 

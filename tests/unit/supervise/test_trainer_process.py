@@ -2,7 +2,6 @@
 
 import queue
 import signal
-import threading
 
 import pytest
 
@@ -25,14 +24,16 @@ PID = 2**22 + 1  # above the kernel's largest
 class FakeReaper:
     """Answers KILL with the end of everything, unless something hangs."""
 
-    def __init__(self, events, *, hangs=False, ends_on_term=False):
-        self.events, self.hangs, self.ends_on_term = events, hangs, ends_on_term
+    def __init__(self, events, given, *, hangs=False, ends_on_term=False):
+        self.events, self.given = events, given
+        self.hangs, self.ends_on_term = hangs, ends_on_term
         self.told = []
-        self.running = True
+        self.running = not any(isinstance(event, TrainerEnded) for event in given)
 
     def launch(self, command):
         self.told.append(command.text)
-        self.events.put(TrainerStarted(PID))
+        for event in (TrainerStarted(PID), *self.given):
+            self.events.put(event)
 
     def signal(self, number):
         self.told.append(("group", number))
@@ -55,14 +56,9 @@ def events():
 
 def watch(events, *given, grace=0.05, **kind):
     """Watch with these events to come; what came of it, and what the reaper was told."""
-    reaper = FakeReaper(events, **kind)
+    reaper = FakeReaper(events, given, **kind)
     it = TrainerProcess(reaper, events, dict.fromkeys(StopReason, grace))
-    reaper.running = not any(isinstance(event, TrainerEnded) for event in given)
-    timer = threading.Timer(0.05, lambda: [events.put(event) for event in given])
-    timer.start()
-    result = it.run(COMMAND)
-    timer.join()
-    return result, reaper.told
+    return it.run(COMMAND), reaper.told
 
 
 def test_an_end_of_its_own(events):
@@ -100,7 +96,7 @@ def test_a_signal_that_is_only_passed_on(events):
 
 
 def test_an_end_in_time_needs_no_kill(events):
-    result, told = watch(events, SignalReceived(signal.SIGUSR1), grace=30, ends_on_term=True)
+    result, told = watch(events, SignalReceived(signal.SIGUSR1), grace=600, ends_on_term=True)
     assert result == TrainerExit(exit_code=None, signal=15, stop=StopReason.TIME_LIMIT)
     # The group that was told already is not told twice.
     assert told == ["true", ("group", 15), ("all", 15, PID)]
@@ -114,7 +110,7 @@ def test_the_first_reason_counts_and_the_shorter_grace(events):
 
 
 def test_another_attempt_has_begun(events):
-    result, told = watch(events, Superseded(), grace=30)
+    result, told = watch(events, Superseded(), grace=600)
     assert result.stop is StopReason.SUPERSEDED
     assert told == ["true", ("all", signal.SIGKILL, None), ("all", signal.SIGTERM, None)]
 
