@@ -52,10 +52,14 @@ from slurm_restart.cli.restart import main
 from slurm_restart.supervise import reaper
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 start = reaper.start
+for module, name, value in {patches}:
+    if module == reaper.__name__:
+        setattr(reaper, name, value)
 def start_and_patch():
     handle = start()
     for module, name, value in {patches}:
         setattr(importlib.import_module(module), name, value)
+    exec({setup!r}, {{}})
     return handle
 reaper.start = start_and_patch
 main()
@@ -97,6 +101,8 @@ class Run:
     started: list[subprocess.Popen] = field(default_factory=list)
     patched: dict[str, object] = field(default_factory=lambda: dict(UNLIMITED))
     """Constants of the package for the supervisors that are started, by `supervise.MODULE.NAME`."""
+    setup: str = ""
+    """Code that the supervisors execute after the reaper was forked."""
 
     @property
     def dir(self) -> RunDir:
@@ -116,7 +122,7 @@ class Run:
                 (key.rpartition("."), value) for key, value in self.patched.items()
             )
         ]
-        code = SUPERVISOR.format(patches=patches)
+        code = SUPERVISOR.format(patches=patches, setup=self.setup)
         return [sys.executable, "-I", "-c", code, "run", "--run-dir", str(self.dir.path)]
 
     def start(self, command: str, **env: str) -> subprocess.Popen:

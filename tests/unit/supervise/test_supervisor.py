@@ -1,5 +1,6 @@
 """Whole supervisors with real trainers, and every death that can be died on one machine."""
 
+import json
 import os
 import shutil
 import signal
@@ -10,10 +11,18 @@ from pathlib import Path
 
 import pytest
 
+from slurm_restart.core.category import Category
+from slurm_restart.core.job_comment import parse_comment
+
 from .conftest import DEADLINE
 
 # A grandchild in a session of its own, as a data loader or a service of the trainer may have.
 DAEMON = "setsid sh -c 'echo $$ > daemon.pid; trap \"\" TERM; while :; do sleep 1; done' &"
+
+
+def reaper_of(process):
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return int(children[0])
 
 
 def test_the_exit_code_and_the_output_are_passed_on(run):
@@ -88,8 +97,7 @@ def test_no_orphan_survives_a_kill_of_supervisor_or_reaper(run, waits, victim):
     if victim == "supervisor":
         process.kill()
     else:
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        os.kill(int(children[0]), signal.SIGKILL)
+        os.kill(reaper_of(process), signal.SIGKILL)
     waits(lambda: run.alive() == {}, f"nothing left of {list(run.alive().values())}")
     code = process.wait(DEADLINE)
     if victim == "supervisor":
@@ -98,6 +106,34 @@ def test_no_orphan_survives_a_kill_of_supervisor_or_reaper(run, waits, victim):
     else:
         assert code == 128 + signal.SIGKILL
         assert run.end_of(0)["signal"] == signal.SIGKILL
+
+
+def test_the_trainer_dies_with_supervisor_and_reaper(run, waits):
+    """Nobody is left who could end it, so that the kernel has to."""
+    process = run.start_ready("echo ready; exec sleep 300")
+    reaper = reaper_of(process)
+    os.kill(reaper, signal.SIGSTOP)
+    process.kill()
+    process.wait(DEADLINE)
+    os.kill(reaper, signal.SIGKILL)
+    waits(lambda: run.alive() == {}, "the trainer's end")
+
+
+def test_the_reaper_has_a_session_of_its_own(run):
+    """A signal to the supervisor's process group must not reach it."""
+    process = run.start_ready("echo ready; exec sleep 300")
+    reaper = reaper_of(process)
+    assert os.getsid(reaper) == reaper
+    assert os.getsid(process.pid) != reaper
+
+
+def test_the_trainer_of_a_killed_supervisor_may_end_by_itself(run, waits):
+    run.patched["supervise.reaper.ORPHAN_GRACE"] = DEADLINE
+    saved = Path(run.plan.work_dir) / "saved"
+    process = run.start_ready("trap 'touch saved; exit 0' TERM; echo ready; sleep 300 & wait")
+    process.kill()
+    waits(lambda: run.alive() == {}, "the trainer's end")
+    assert saved.exists()
 
 
 def test_a_supervisor_that_is_killed_is_settled_by_the_next_attempt(run, waits):
@@ -261,7 +297,54 @@ def test_a_truncated_checkpoint_that_the_config_names_ends_the_run(run, checkpoi
     assert "ckpt_path of the config cannot be used" in run.end_of(0)["reason"]
 
 
-# --- bad surroundings ------------------------------------------------------------------------
+# --- the job's Comment -----------------------------------------------------------------------
+
+FAKE_SLURM = """
+import json
+from slurm_restart.core.job import Job, JobState
+from slurm_restart.supervise import supervisor
+class FakeSlurm:
+    comment = ""
+    def job(self, job_id):
+        return Job(
+            job_id=job_id, uid=1, state=JobState.RUNNING, comment=self.comment, submit_time=1000
+        )
+    def update(self, job_id, fields):
+        self.comment = fields["Comment"]
+        with open({path!r}, "a") as stream:
+            stream.write(json.dumps(self.comment) + chr(10))
+supervisor._slurm = lambda plan: FakeSlurm()
+"""
+
+
+@pytest.fixture
+def comments(run, tmp_path):
+    """The comment records that the supervisors have written."""
+    path = tmp_path / "comments"
+    run.setup = FAKE_SLURM.format(path=str(path))
+    path.touch()
+    return lambda: [parse_comment(json.loads(line)) for line in path.read_text().splitlines()]
+
+
+def test_the_final_update_of_the_comment_is_flushed(run, comments):
+    assert run.run("exit 3", SLURM_JOB_ID="7").returncode == 3
+    record = comments()[-1]
+    assert (record.attempt, record.submit, record.ended, record.exit) == (0, 1000, True, 3)
+    assert record.cause is Category.UNKNOWN
+
+
+def test_a_superseded_attempt_leaves_the_comment_to_the_other(run, comments):
+    run.patched["supervise.supersede_monitor.INTERVAL"] = 0.1
+    process = run.start(
+        f"mkdir '{run.dir.path}/attempts/1'; exec sleep 300",
+        SLURM_JOB_ID="7",
+    )
+    assert process.wait(DEADLINE) == 128 + signal.SIGKILL
+    assert run.end_of(0)["rule"] == "supervisor.superseded"
+    assert not any(record.ended for record in comments())
+
+
+# --- unusable environment ------------------------------------------------------------------------
 
 
 def test_the_run_directory_is_not_there(run):
@@ -433,7 +516,6 @@ def test_memory_between_checks(run):
     assert idle.stdout.readline() == "ready\n"
     empty = resident(idle.pid, "Rss")
     idle.communicate("\n", timeout=DEADLINE)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     own = resident(process.pid, "Rss") - empty
-    both = resident(process.pid, "Pss:") + resident(int(children[0]), "Pss:") - empty
+    both = resident(process.pid, "Pss:") + resident(reaper_of(process), "Pss:") - empty
     assert (own <= 16 * 1024, both <= 18 * 1024) == (True, True), (own, both, empty)

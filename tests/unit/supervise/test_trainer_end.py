@@ -219,3 +219,17 @@ def test_what_keeps_the_trainer_from_starting(failure, exit_code, category):
         category,
     )
     assert it.end.reason.startswith("the trainer was not started: ")
+
+
+@pytest.mark.parametrize(
+    ("failure", "final"),
+    [
+        (ConfigError("/m", ["/m:1: odd"]), True),
+        (OSError(28, "No space left on device", "/m"), True),
+        (TimeoutError("probe: no answer"), False),
+        (StopReason.TIME_LIMIT, False),
+    ],
+)
+def test_an_end_that_no_restart_can_help_is_final(failure, final):
+    result = preparation_failure(failure, None, now=5.0)
+    assert (result.is_final, result.end.recoverable) == (final, not final)
