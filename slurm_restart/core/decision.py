@@ -177,7 +177,7 @@ def _restart_action(situation: Situation) -> Action:
 
 
 _HELD = frozenset({Category.HELD, Category.RESERVATION_ENDED})
-"""The job waits for a person: Slurm holds situation, too, when its reservation is deleted."""
+"""Causes of a job that waits for a person. Slurm also holds a job whose reservation is deleted."""
 
 
 def _stop_action(situation: Situation) -> Action:
