@@ -35,7 +35,7 @@ PATIENT_TIMERS = {
     "SlurmdTimeout": "120",
     "MessageTimeout": "60",
     "TCPTimeout": "30",
-    "BatchStartTimeout": "120",
+    "BatchStartTimeout": "60",
     "UnkillableStepTimeout": "300",
 }
 """Settings of slurm.conf (seconds) with which a busy machine makes no node DOWN and ends no launch.

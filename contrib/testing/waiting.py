@@ -10,13 +10,20 @@ LONG_DEADLINE = 600.0
 """Seconds. The same for what takes several attempts of a job."""
 
 
-def await_(condition: Callable[[], object], what: str, *, timeout: float = DEADLINE) -> None:
+def await_(
+    condition: Callable[[], object],
+    what: str,
+    *,
+    timeout: float = DEADLINE,
+    interval: float = 0.05,
+) -> None:
     """Return once the condition holds.
 
     Args:
-        condition: called every 0.05 s until its result is true.
+        condition: called until its result is true.
         what: the condition in words, for the error message.
         timeout: seconds after which to give up.
+        interval: seconds between two calls.
 
     Raises:
         AssertionError: the condition did not hold within `timeout` seconds.
@@ -25,4 +32,4 @@ def await_(condition: Callable[[], object], what: str, *, timeout: float = DEADL
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(f"{what}: not within {timeout:g} s")
-        time.sleep(0.05)
+        time.sleep(interval)
