@@ -176,7 +176,7 @@ def start_munged(cluster: Cluster) -> None:
     argv += [f"--socket={run}/munge.sock", f"--key-file={run}/munge.key"]
     argv += [f"--pid-file={run}/munged.pid", f"--seed-file={run}/munge.seed"]
     start_daemon(cluster, "munged", argv, "slurm" if os.geteuid() == 0 else None)
-    await_daemon(cluster, "munged", lambda: accepts(run / "munge.sock"), timeout=20)
+    await_daemon(cluster, "munged", lambda: accepts(run / "munge.sock"), timeout=180)
 
 
 def accepts(path: Path) -> bool:
@@ -185,7 +185,7 @@ def accepts(path: Path) -> bool:
         return probe.connect_ex(str(path)) == 0
 
 
-def start_slurmctld(cluster: Cluster, timeout: float = 60) -> None:
+def start_slurmctld(cluster: Cluster, timeout: float = 300) -> None:
     """Start slurmctld and wait until it answers."""
     program = find_program("slurmctld", cluster.prefix) or "slurmctld"
     start_daemon(cluster, "slurmctld", [program, "-D", "-f", str(cluster.conf)])

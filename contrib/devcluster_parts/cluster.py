@@ -101,7 +101,7 @@ class Cluster:
             found["PATH"] = f"{self.prefix}/bin:{self.prefix}/sbin:{path}"
         return found
 
-    def slurm(self, *command: str, timeout: float = 15) -> str:
+    def slurm(self, *command: str, timeout: float = 120) -> str:
         """Run one of Slurm's commands against this cluster and return what it printed."""
         program = find_program(command[0], self.prefix) or command[0]
         try:
@@ -122,7 +122,7 @@ class Cluster:
             raise DevclusterError(f"{shlex.join(command)}: {done.stderr.strip() or done.stdout}")
         return done.stdout
 
-    def node_states(self, timeout: float = 15) -> dict[str, str]:
+    def node_states(self, timeout: float = 120) -> dict[str, str]:
         """Each node's state as sinfo prints it (`idle`, `down*`, …)."""
         rows = self.slurm("sinfo", "-h", "-N", "-o", "%N %T", timeout=timeout).splitlines()
         return dict(row.split(maxsplit=1) for row in rows)
@@ -196,7 +196,7 @@ class Cluster:
             keeper.signal(signal.SIGTERM)
             keeper.signal(signal.SIGCONT)
             try:
-                poll("the keeper's end", lambda: not keeper.alive, 20)
+                poll("the keeper's end", lambda: not keeper.alive, 120)
             except DevclusterError:
                 # Stopped, it can start nothing more, and is still the parent of what there is.
                 keeper.signal(signal.SIGSTOP)

@@ -24,8 +24,14 @@ PROLOG = """#!/bin/sh
 test ! -e '{flags}'/fail-prolog/"$SLURMD_NODENAME"
 """
 EPILOG = """#!/bin/sh
-# Takes as long on each node as `devcluster fault DIR slow-epilog NODE SECONDS` has said.
-read -r seconds 2>/dev/null <'{flags}'/slow-epilog/"$SLURMD_NODENAME" && sleep "$seconds"
+# Takes as long on each node as set with `devcluster fault DIR slow-epilog NODE SECONDS`, or until
+# `devcluster fault DIR mend-epilog NODE`.
+flag='{flags}'/slow-epilog/"$SLURMD_NODENAME"
+read -r seconds 2>/dev/null <"$flag" || exit 0
+while [ "$seconds" -gt 0 ] && [ -e "$flag" ]; do
+    sleep 1
+    seconds=$((seconds - 1))
+done
 exit 0
 """
 

@@ -55,7 +55,7 @@ def start_slurmd_again(cluster: Cluster, options: argparse.Namespace) -> str:
     controller = cluster.recorded("slurmctld")
     if controller is None or controller.state == "T":
         return f"{options.node}: slurmd started; it registers once slurmctld answers"
-    await_daemon(cluster, name, lambda: registered_since(cluster, options.node, before), 60)
+    await_daemon(cluster, name, lambda: registered_since(cluster, options.node, before), 300)
     return f"{options.node}: slurmd started and registered"
 
 
@@ -100,7 +100,7 @@ def kill_step(cluster: Cluster, options: argparse.Namespace) -> str:
     victims = descendants(managers, processes) - managers
     for pid in victims:
         processes[pid].signal(signal.SIGKILL)
-    poll("their end", lambda: not any(processes[pid].alive for pid in victims), 10)
+    poll("their end", lambda: not any(processes[pid].alive for pid in victims), 60)
     names = ", ".join(sorted({str(step) for step in steps}))
     return f"{options.node}: {len(victims)} processes of {names} killed; slurmstepd lives"
 

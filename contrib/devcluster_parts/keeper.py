@@ -250,7 +250,7 @@ def new_keeper(
     except BaseException:
         ignore_signals()
         guard.close()
-        keeper.wait(timeout=30)
+        keeper.wait(timeout=180)
         raise
     finally:
         guard.close()
@@ -258,7 +258,7 @@ def new_keeper(
 
 def first_port(guard: socket.socket, directory: Path) -> int:
     """What the keeper says first; DevclusterError with its reason if it cannot be one."""
-    guard.settimeout(20)
+    guard.settimeout(180)
     with guard.makefile("r") as stream:
         line = stream.readline()
     answer = json.loads(line or f'{{"error": "no keeper; see {directory}/keeper.log"}}')
@@ -276,7 +276,7 @@ def start_daemon(cluster: Cluster, name: str, argv: Sequence[str], user: str | N
     request = {"name": name, "argv": list(argv), "environment": environment, "user": user}
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(20)
+            connection.settimeout(180)
             connection.connect(str(cluster.directory / "keeper.sock"))
             # No file object around it: closing that would write again, and fail, at an interrupt.
             connection.sendall(json.dumps(request).encode() + b"\n")

@@ -66,7 +66,7 @@ class Process:
     def kill(self) -> None:
         """SIGKILL it and return once it is gone."""
         self.signal(signal.SIGKILL)
-        poll(f"the end of {self.name} ({self.pid})", lambda: not self.alive, 10)
+        poll(f"the end of {self.name} ({self.pid})", lambda: not self.alive, 60)
 
 
 def read_process(pid: int) -> Process | None:
@@ -148,7 +148,7 @@ def signal_all(find: Callable[[], list[Process]], number: int) -> int:
     return len(signalled)
 
 
-def kill_all(find: Callable[[], list[Process]], timeout: float = 15) -> int:
+def kill_all(find: Callable[[], list[Process]], timeout: float = 90) -> int:
     """Let everything that `find` finds die, none outliving another; how many were killed.
 
     All are stopped first, so that none tells anybody of another's death (a slurmstepd reports the

@@ -5,16 +5,18 @@ import os
 import re
 import signal
 import sys
+import time
 
 from textmodel import Model
 
 HELP = """\
 environment, for demonstrations and tests:
   CSX_EXAMPLE_STEP_SECONDS=S    every step takes S seconds at least
-  CSX_EXAMPLE_FAIL=WHAT@STEP[/rank=R][/restart=N]
+  CSX_EXAMPLE_FAIL=WHAT@STEP[/rank=R][/restart=N][;…]
                                 fail at a step, on rank R only, in the Nth restart only (0: the
                                 first attempt). WHAT is one of exit:CODE, signal:N,
-                                raise:CLASS (of Python's own exceptions), nan, hang, print:TEXT
+                                raise:CLASS (of Python's own exceptions), nan, hang, print:TEXT,
+                                wait:FILE (until that file exists)
 """
 _FORM = re.compile(
     r"(?P<what>.+)@(?P<step>\d+)(?:/rank=(?P<rank>\d+))?(?:/restart=(?P<restart>\d+))?"
@@ -27,15 +29,13 @@ def fail_on_purpose(step: int, rank: int, model: Model) -> None:
     Raises:
         ValueError: it asks for something else than HELP offers.
     """
-    wanted = os.environ.get("CSX_EXAMPLE_FAIL", "")
-    if not wanted:
-        return
-    form = _FORM.fullmatch(wanted)
-    if form is None:
-        raise ValueError(f"CSX_EXAMPLE_FAIL: expected WHAT@STEP[/rank=R], got {wanted!r}")
     here = {"step": step, "rank": rank, "restart": int(os.environ.get("SLURM_RESTART_COUNT", "0"))}
-    if all(form[name] in {None, str(value)} for name, value in here.items()):
-        _fail(*form["what"].partition(":")[::2], model=model)
+    for wanted in filter(None, os.environ.get("CSX_EXAMPLE_FAIL", "").split(";")):
+        form = _FORM.fullmatch(wanted)
+        if form is None:
+            raise ValueError(f"CSX_EXAMPLE_FAIL: expected WHAT@STEP[/rank=R], got {wanted!r}")
+        if all(form[name] in {None, str(value)} for name, value in here.items()):
+            _fail(*form["what"].partition(":")[::2], model=model)
 
 
 def _fail(kind: str, value: str, model: Model) -> None:
@@ -53,5 +53,8 @@ def _fail(kind: str, value: str, model: Model) -> None:
         case "hang":
             while True:
                 signal.pause()
+        case "wait":
+            while not os.path.exists(value):  # noqa: PTH110 - one program, few imports
+                time.sleep(0.05)
         case _:
             raise ValueError(f"CSX_EXAMPLE_FAIL: unknown kind {kind!r}")

@@ -22,6 +22,8 @@ SWEEP_EVERY = 1.0
 """Seconds between two sweeps of the reconciler while a test waits for a job."""
 FAST: dict[str, Any] = {"backoff": [1, 1, 1], "short_wait": 0}
 """A policy for tests: the waits of the default policy take minutes."""
+SHORT_BATCH_START = ("--set", "BatchStartTimeout=5")
+"""Options for a cluster that finds a lost batch step 15 s after the job's start."""
 PATIENT_LIMITS = {
     "deadline": 240.0,
     "command_timeout": 60.0,
@@ -103,6 +105,22 @@ class ManagedCluster(DevCluster):
             f"{Path(sys.executable).parent}:{EXAMPLES}:{self.bin_dir}:{SYSTEM}"
         )
         self.environment["CSX_RESTART_SITE"] = str(self.site)
+
+    # --- the example trainer ---------------------------------------------------------------------
+
+    def trainer_does(self, *faults: str) -> None:
+        """Let the trainers of the runs submitted from now on do this: see CSX_EXAMPLE_FAIL.
+
+        `wait@STEP…` waits there for `let_go`, `hang@STEP…` for ever.
+        """
+        waiting = f"wait:{self.work}/go@"
+        self.environment["CSX_EXAMPLE_FAIL"] = ";".join(
+            fault.replace("wait@", waiting) for fault in faults
+        )
+
+    def let_go(self) -> None:
+        """Let the trainers go on that wait for it."""
+        (self.work / "go").touch()
 
     # --- the plugin ------------------------------------------------------------------------------
 
@@ -229,6 +247,21 @@ class ManagedCluster(DevCluster):
     def excluded(self, job_id: int) -> set[str]:
         """Nodes that the run's journal excludes."""
         return {event["node"] for event in self.journal(job_id) if event["event"] == "exclude"}
+
+    def lose_batch_step(self, job_id: int) -> None:
+        """Kill a job's batch slurmstepd and wait until Slurm has found out and requeued the job.
+
+        The cluster needs a short BatchStartTimeout: SHORT_BATCH_START.
+        """
+        self.fault("kill-stepd", self.nodes_of(job_id)[0])
+        ends = len(self.ends(job_id))
+
+        def found() -> bool:
+            # The nodes register again, which they otherwise do every few minutes.
+            self.run("scontrol", "reconfigure", as_root=True)
+            return len(self.ends(job_id)) > ends
+
+        await_(found, f"Slurm finds that the batch step of job {job_id} is gone", interval=1)
 
     def batch_pid(self, job_id: int) -> int:
         """The process of the batch script: the supervisor, which the script has become."""

@@ -198,7 +198,7 @@ def test_the_supervisor_mends_a_digest_that_was_lost(cluster: ManagedCluster) ->
 
 
 def test_another_runs_id_in_a_later_attempt_is_refused(cluster: ManagedCluster) -> None:
-    command = "sh -c 'if [ -e go ]; then exit 3; fi; if mkdir first; then exit 3; fi; sleep 60'"
+    command = "sh -c 'if [ -e go ]; then exit 3; fi; if mkdir first; then exit 3; fi; sleep 3600'"
     job_id = start(cluster, command=command)
     await_(lambda: cluster.ends(job_id), "the first end")
     cluster.await_running(job_id)

@@ -4,13 +4,16 @@ import re
 
 import pytest
 
-from contrib.testing.managed_cluster import ManagedCluster
+from contrib.testing.managed_cluster import FAST, SHORT_BATCH_START, ManagedCluster
 from contrib.testing.waiting import await_
+
+# Slurm is to find a lost batch step, not the reconciler.
+HOOK = {"stale_running_after": 3600}
 
 
 @pytest.fixture(scope="module")
 def cluster_options() -> dict[str, object]:
-    return {"nodes": 3}
+    return {"nodes": 3, "options": SHORT_BATCH_START, "hook": HOOK}
 
 
 def failing(cluster: ManagedCluster, command: str, *, restarts: int = 3, **changes: object) -> int:
@@ -91,7 +94,7 @@ def test_scancel_of_a_trainer_that_traps_term_is_final(cluster: ManagedCluster) 
 
 
 def test_scancel_between_two_attempts_is_final(cluster: ManagedCluster) -> None:
-    cluster.configure(policy={"backoff": [60], "short_wait": 60})
+    cluster.configure(policy={"backoff": [3600], "short_wait": 3600})
     try:
         job_id = failing(cluster, "sh -c 'exit 1'")
         cluster.await_state(job_id, "PENDING")
@@ -101,7 +104,7 @@ def test_scancel_between_two_attempts_is_final(cluster: ManagedCluster) -> None:
         assert cluster.await_end(job_id) == "CANCELLED"
         assert len(cluster.summary()["runs"]) == 1
     finally:
-        cluster.configure(policy={"backoff": [1, 1, 1], "short_wait": 0})
+        cluster.configure(policy=FAST, hook=HOOK)
 
 
 def test_the_time_limit_leads_to_a_restart(cluster: ManagedCluster) -> None:
@@ -116,6 +119,7 @@ def test_the_time_limit_leads_to_a_restart(cluster: ManagedCluster) -> None:
 
 
 def test_a_person_requeues(cluster: ManagedCluster) -> None:
+    cluster.trainer_does("hang@30/restart=0")
     job_id = failing(cluster, "cszoo fit {config}", steps=60, every=5)
     cluster.await_step(5)
     cluster.run("scontrol", "requeue", str(job_id))
@@ -128,6 +132,7 @@ def test_a_person_requeues(cluster: ManagedCluster) -> None:
 
 
 def test_a_person_requeues_on_hold(cluster: ManagedCluster) -> None:
+    cluster.trainer_does("hang@30/restart=0")
     job_id = failing(cluster, "cszoo fit {config}", steps=60, every=5)
     cluster.await_step(5)
     cluster.run("scontrol", "requeuehold", str(job_id))
@@ -143,7 +148,7 @@ def test_observe_mode_decides_and_does_nothing(cluster: ManagedCluster) -> None:
         job_id = failing(cluster, "sh -c 'exit 1'")
         assert cluster.await_end(job_id) == "FAILED"
     finally:
-        cluster.configure(policy={"backoff": [1, 1, 1], "short_wait": 0})
+        cluster.configure(policy=FAST, hook=HOOK)
     [end] = cluster.ends(job_id)
     assert end["action"] == "requeue"
     assert cluster.job(job_id)["Restarts"] == "0"
@@ -171,7 +176,7 @@ def test_two_phases_and_the_second_runs_after_the_first_has_recovered(
     path.write_text(yaml.safe_dump(data))
     first_job, second_job = cluster.csx_sbatch(path)
     cluster.await_step(5)
-    cluster.fault("kill-stepd", cluster.nodes_of(first_job)[0])
+    cluster.lose_batch_step(first_job)
     assert cluster.await_end(first_job) == "COMPLETED"
     assert cluster.await_end(second_job) == "COMPLETED"
     assert len(cluster.ends(first_job)) == 2

@@ -101,7 +101,7 @@ ONCE = "sh -c 'mkdir failed || unset CSX_EXAMPLE_FAIL; exec cszoo fit \"$1\"' ru
 
 def start(cluster: ManagedCluster, *, command: str = ONCE, fail: str = f"exit:3@{FAILS_AT}") -> int:
     """Submit a run of one node that fails once, after two checkpoints."""
-    cluster.environment["CSX_EXAMPLE_FAIL"] = fail
+    cluster.trainer_does(*fail.split(";"))
     config = cluster.config(command=command, nodes=1, min_nodes=1, steps=STEPS, every=EVERY)
     [job_id] = cluster.csx_sbatch(config)
     return job_id
@@ -161,11 +161,12 @@ def test_killed_before_the_end_is_saved_when_the_word_was(
     cluster: ManagedCluster, when: str
 ) -> None:
     # The job's own word is saved and its end is not: slurmstepd is frozen in between.
-    job_id = start(cluster)
+    job_id = start(cluster, fail=f"wait@{FAILS_AT - 1};exit:3@{FAILS_AT}")
     cluster.await_step(EVERY)
     supervisor = cluster.batch_pid(job_id)
     stepd = int(Path(f"/proc/{supervisor}/stat").read_text().rpartition(")")[2].split()[1])
     os.kill(stepd, signal.SIGSTOP)
+    cluster.let_go()
     try:
         await_(saved(cluster, "ended=1"), "the word in the saved state")
         kill = kills_slurmctld(cluster)
@@ -185,14 +186,14 @@ def test_killed_before_the_end_is_saved_when_the_word_was(
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_killed_before_the_end_and_the_word_are_saved(cluster: ManagedCluster, when: str) -> None:
-    cluster.environment["CSX_EXAMPLE_STEP_SECONDS"] = "0.6"
-    job_id = start(cluster)
+    job_id = start(cluster, fail=f"wait@{FAILS_AT - 1};exit:3@{FAILS_AT}")
     cluster.await_running(job_id)
     await_((cluster.run_dir() / "summary.json").exists, "summary.json")
     await_(saved(cluster, "attempt=0"), "the attempt in the saved state")
     kill = kills_slurmctld(cluster)
     wrap_hook(cluster, f"{kill}; real" if when == "before" else f"real; {kill}")
     with unsaved(cluster):
+        cluster.let_go()
         await_killed(cluster)
     cluster.fault("start-ctld")
     if when == "before":
@@ -222,7 +223,7 @@ def test_killed_after_the_end_is_saved(cluster: ManagedCluster, when: str) -> No
 
 
 def test_slurmctld_is_frozen_when_the_trainer_ends(cluster: ManagedCluster) -> None:
-    job_id = start(cluster, fail="")
+    job_id = start(cluster, fail="hang@15")
     cluster.await_step(10)
     supervisor = cluster.batch_pid(job_id)
     cluster.fault("freeze-ctld")
@@ -307,7 +308,7 @@ def test_the_hook_runs_again_for_an_old_end(cluster: ManagedCluster) -> None:
     assert len(cluster.ends(job_id)) == 2
 
 
-BLOCKS = 'echo "$PPID $$" >"$flags/pids.new"; mv "$flags/pids.new" "$flags/pids"; exec sleep 60'
+BLOCKS = 'echo "$PPID $$" >"$flags/pids.new"; mv "$flags/pids.new" "$flags/pids"; exec sleep 3600'
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -341,6 +342,7 @@ def test_without_the_hook_another_phase_is_lost(cluster: ManagedCluster) -> None
     config = two_phases(cluster)
     cluster.hook.chmod(0o644)
     first, second = cluster.csx_sbatch(config)
+    cluster.await_state(second, "CANCELLED")
     await_(lambda: cluster.reconcile() and cluster.ends(first), "the sweep finds the end")
     cluster.hook.chmod(0o755)
     assert cluster.await_end(first) == "COMPLETED"
@@ -350,8 +352,8 @@ def test_without_the_hook_another_phase_is_lost(cluster: ManagedCluster) -> None
 
 def test_two_ends_within_one_restart_count(cluster: ManagedCluster) -> None:
     # NODE_FAIL of attempt 0 and the failure of attempt 1 both show Restarts=1.
-    cluster.environment["CSX_EXAMPLE_STEP_SECONDS"] = "0.1"
-    job_id = start(cluster, command="cszoo fit {config}", fail="exit:3@18/restart=1")
+    faults = "hang@12/restart=0;exit:3@18/restart=1"
+    job_id = start(cluster, command="cszoo fit {config}", fail=faults)
     cluster.await_step(EVERY)
     down = cluster.nodes_of(job_id)[0]
     cluster.fault("node-down", down)

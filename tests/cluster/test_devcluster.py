@@ -28,6 +28,9 @@ ORDINARY = "games"
 AS_ORDINARY = ["setpriv", f"--reuid={ORDINARY}", f"--regid={ORDINARY}", "--clear-groups"]
 AS_SUBMITTER = AS_ORDINARY if AS_ROOT else []
 
+# A busy machine is to make no node DOWN.
+PATIENT = ("--timeout=300", "--set=SlurmdTimeout=120", "--set=MessageTimeout=60")
+
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.skipif(
@@ -36,7 +39,7 @@ pytestmark = [
 ]
 
 
-def await_(condition: Callable[[], object], timeout: float = 30) -> None:
+def await_(condition: Callable[[], object], timeout: float = 300) -> None:
     """Return once the condition holds; fail after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not condition():
@@ -63,7 +66,7 @@ def processes(part: str) -> list[str]:
 
 def devcluster(*arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        [DEVCLUSTER, *arguments], capture_output=True, text=True, timeout=120, check=False
+        [DEVCLUSTER, *arguments], capture_output=True, text=True, timeout=600, check=False
     )
     if check:
         assert done.returncode == 0, done.stderr
@@ -88,7 +91,7 @@ class Box:
     work: Path
 
     def up(self, *options: str) -> None:
-        devcluster("up", f"--until-exit-of={os.getpid()}", *options, self.directory)
+        devcluster("up", f"--until-exit-of={os.getpid()}", *PATIENT, *options, self.directory)
 
     def down(self, *options: str) -> None:
         devcluster("down", *options, self.directory)
@@ -96,7 +99,7 @@ class Box:
     def fault(self, *arguments: str) -> None:
         devcluster("fault", self.directory, *arguments)
 
-    def run(self, *command: str, timeout: float = 60) -> str:
+    def run(self, *command: str, timeout: float = 300) -> str:
         done = subprocess.run(
             [DEVCLUSTER, "run", self.directory, "--", *AS_SUBMITTER, *command],
             cwd=self.work,
@@ -207,7 +210,7 @@ def test_two_clusters_started_at_the_same_moment_do_not_meet(new_box: Callable[[
     boxes = [new_box(), new_box()]
     command = [DEVCLUSTER, "up", "--nodes=2", f"--until-exit-of={os.getpid()}"]
     ups = [subprocess.Popen([*command, box.directory], stdout=subprocess.DEVNULL) for box in boxes]
-    assert [up.wait(timeout=60) for up in ups] == [0, 0]
+    assert [up.wait(timeout=300) for up in ups] == [0, 0]
     for box in boxes:
         assert box.run("srun", "-N2", "--exclusive", "echo", "here").split() == ["here", "here"]
     boxes[0].down()
@@ -327,7 +330,7 @@ def full_box(box: Box) -> list[str]:
     box.up("--nodes=2")
     orphan = odd_duration()
     _, batch, rank = box.sleeper("csx[1-2]", before=f"(env -i setsid sleep {orphan} &)")
-    assert sleeps(orphan) == 1
+    await_(lambda: sleeps(orphan) == 1)
     return [str(box.directory), f"sleep\0{batch}", f"sleep\0{rank}", f"sleep\0{orphan}"]
 
 

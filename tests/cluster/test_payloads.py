@@ -254,8 +254,8 @@ PAYLOADS = (
         "hang",
         restarted=True,
         why="hang: restart 1/2",
-        root="Timed out waiting 3000ms for recv",
-        before=f"env GLOO_TIMEOUT=3 {SRUN}",
+        root="Timed out waiting 20000ms for recv",
+        before=f"env GLOO_TIMEOUT=20 {SRUN}",
     ),
     ranks(
         "torch_port_in_use",

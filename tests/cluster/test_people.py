@@ -25,8 +25,8 @@ def start(
 
 
 def start_waiting(cluster: ManagedCluster, *options: str, **changes: object) -> int:
-    """A run that has failed once, at step 12, and waits a minute for its next attempt."""
-    cluster.configure(policy={"backoff": [60], "short_wait": 60})
+    """Submit a run that fails once, at step 12, and then waits an hour for its next attempt."""
+    cluster.configure(policy={"backoff": [3600], "short_wait": 3600})
     cluster.environment["CSX_EXAMPLE_FAIL"] = "exit:3@12/restart=0"
     try:
         job_id = start(cluster, *options, **changes)
@@ -99,7 +99,8 @@ def test_a_hold_stays_and_a_release_ends_it(cluster: ManagedCluster) -> None:
 
 
 def test_an_exclusion_list_stays_beside_ours(cluster: ManagedCluster) -> None:
-    job_id = start(cluster, "--exclude=csx4", nodes=2, steps=80)
+    cluster.trainer_does("hang@30/restart=0")
+    job_id = start(cluster, "--exclude=csx4", nodes=2)
     cluster.await_step(2 * EVERY)
     down = cluster.nodes_of(job_id)[0]
     assert down != "csx4"
@@ -128,7 +129,8 @@ def test_an_exclusion_list_that_an_administrator_sets_stays(cluster: ManagedClus
 def test_our_exclusion_that_an_administrator_removes_is_not_set_again(
     cluster: ManagedCluster,
 ) -> None:
-    job_id = start(cluster, nodes=2, min_nodes=2, steps=80)
+    cluster.trainer_does("hang@30/restart=0")
+    job_id = start(cluster, nodes=2, min_nodes=2)
     cluster.await_step(2 * EVERY)
     nodes = cluster.nodes_of(job_id)
     for node in set(cluster.node_names) - set(nodes):
@@ -216,16 +218,16 @@ def test_scancel_while_completing(cluster: ManagedCluster) -> None:
     # The node's Epilog takes its time, so that the job stays COMPLETING after the requeue.
     job_id = start(cluster, command="sh -c 'while [ ! -e go ]; do sleep 0.1; done; exit 3'")
     for node in cluster.await_running(job_id):
-        cluster.fault("slow-epilog", node, "3")
+        cluster.fault("slow-epilog", node, "3600")
     try:
         (cluster.work / "go").touch()
         await_(lambda: "outcome" in kinds(cluster, job_id), "the requeue")
         assert cluster.state(job_id) == "COMPLETING"
         cluster.run("scancel", str(job_id))
-        assert cluster.await_end(job_id) == "CANCELLED"
     finally:
         for node in cluster.node_names:
             cluster.fault("mend-epilog", node)
+    assert cluster.await_end(job_id) == "CANCELLED"
     cluster.reconcile()
     assert cluster.state(job_id) == "CANCELLED"
     assert cluster.job(job_id)["Restarts"] == "1"

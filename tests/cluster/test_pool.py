@@ -20,11 +20,14 @@ def cluster_options() -> dict[str, object]:
 @pytest.fixture(autouse=True)
 def _policy(cluster: ManagedCluster) -> None:
     cluster.configure(policy=FAST)
-    cluster.environment["CSX_EXAMPLE_STEP_SECONDS"] = "0.1"
+    cluster.environment["CSX_EXAMPLE_STEP_SECONDS"] = "0.05"
 
 
-def start(cluster: ManagedCluster, *options: str, **changes: object) -> int:
-    """Submit a run of three nodes and wait for its first checkpoint."""
+def start(
+    cluster: ManagedCluster, *options: str, faults: tuple[str, ...] = (), **changes: object
+) -> int:
+    """Submit a run of three nodes, whose first attempt stays at step 30; wait for a checkpoint."""
+    cluster.trainer_does("hang@30/restart=0", *faults)
     wanted = {"nodes": 3, "min_nodes": 2, "steps": STEPS, "every": EVERY} | changes
     [job_id] = cluster.csx_sbatch(cluster.config(command="cszoo fit {config}", **wanted), *options)
     cluster.await_step(EVERY)
@@ -67,12 +70,13 @@ def finished(cluster: ManagedCluster, job_id: int) -> None:
 
 
 def test_a_busy_replacement_is_waited_for_and_then_done_without(cluster: ManagedCluster) -> None:
-    cluster.configure(policy=FAST | {"shrink_after": 4})
     job_id = start(cluster)
     occupy(cluster)
     lose(cluster, job_id)
     cluster.await_state(job_id, "PENDING")
+    cluster.reconcile()
     assert cluster.job(job_id)["NumNodes"].startswith("3")
+    cluster.configure(policy=FAST | {"shrink_after": 4})
     finished(cluster, job_id)
     assert sizes(cluster) == [3, 2]
 
@@ -117,13 +121,13 @@ def test_too_few_nodes_for_too_long_end_the_run(cluster: ManagedCluster) -> None
 
 def test_an_exclusion_that_has_run_out_lets_the_run_grow_back(cluster: ManagedCluster) -> None:
     cluster.configure(policy=FAST | {"exclude_for": 3})
-    cluster.environment["CSX_EXAMPLE_FAIL"] = "exit:3@45/restart=1"
-    job_id = start(cluster)
+    job_id = start(cluster, faults=("wait@44/restart=1", "exit:3@45/restart=1"))
     cluster.fault("node-drain", "csx4")
     gone = lose(cluster, job_id)
     cluster.await_running(job_id)
-    await_(lambda: len(cluster.nodes_of(job_id)) == 2, "the smaller attempt")
+    assert len(cluster.nodes_of(job_id)) == 2
     cluster.fault("node-resume", gone)
+    cluster.let_go()
     finished(cluster, job_id)
     readmitted = [event for event in cluster.journal(job_id) if event["event"] == "readmit"]
     assert [(event["node"], event["why"]) for event in readmitted] == [(gone, "its time ran out")]
@@ -157,9 +161,9 @@ def features(cluster: ManagedCluster, nodes: str, names: str) -> None:
             cluster.run("scontrol", "update", f"NodeName={node}", f"{kind}={names}", as_root=True)
 
 
-def two_phases(cluster: ManagedCluster, *, fail: str = "") -> tuple[int, int]:
-    """Two phases on two nodes each."""
-    cluster.environment["CSX_EXAMPLE_FAIL"] = fail
+def two_phases(cluster: ManagedCluster, *faults: str) -> tuple[int, int]:
+    """Submit two phases on two nodes each."""
+    cluster.trainer_does(*faults)
     path = cluster.config(
         command="cszoo fit {config}", nodes=2, min_nodes=1, steps=STEPS, every=EVERY
     )
@@ -174,7 +178,7 @@ def two_phases(cluster: ManagedCluster, *, fail: str = "") -> tuple[int, int]:
 
 
 def test_exclusions_of_a_phase_reach_the_next_before_it_starts(cluster: ManagedCluster) -> None:
-    first, second = two_phases(cluster)
+    first, second = two_phases(cluster, "hang@30/restart=0", "hang@45/restart=1")
     gone = lose(cluster, first)
     await_(lambda: cluster.job(second)["ExcNodeList"] == gone, "the second phase is told")
     assert cluster.state(second) == "PENDING"
@@ -200,11 +204,12 @@ def hosts(cluster: ManagedCluster, hostlist: str) -> list[str]:
 
 
 def test_a_phase_recovers_under_the_next(cluster: ManagedCluster) -> None:
-    first, second = two_phases(cluster, fail="exit:3@12/restart=0")
+    first, second = two_phases(cluster, "exit:3@12/restart=0", "wait@30/restart=1")
     await_(lambda: cluster.ends(first), "the first phase fails")
     for _ in range(2):
         cluster.reconcile()
         assert cluster.state(second) == "PENDING"
+    cluster.let_go()
     assert cluster.await_end(first) == "COMPLETED"
     assert cluster.await_end(second) == "COMPLETED"
     assert [end["action"] for end in cluster.ends(first)] == ["requeue", "leave"]
