@@ -220,13 +220,15 @@ class ManagedCluster(DevCluster):
             The job's state.
 
         Raises:
-            AssertionError: the job is in none of the states after `timeout` seconds.
+            AssertionError: the job is in none of the states after `timeout` seconds, or has ended
+                in a state that nothing restarts.
         """
         final = states or ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
         deadline = time.monotonic() + timeout
         sweep_at = 0.0
         while (state := self.state(job_id)) not in final:
-            if time.monotonic() > deadline:
+            over = time.monotonic() > deadline or state in {"COMPLETED", "CANCELLED"}
+            if over:
                 raise AssertionError(f"job {job_id} is {state}: {self.hook_log()}")
             if time.monotonic() > sweep_at:
                 self.reconcile()
@@ -235,9 +237,10 @@ class ManagedCluster(DevCluster):
         return state
 
     def nodes_of(self, job_id: int) -> list[str]:
-        """The nodes that a running job holds; the first is the batch host."""
-        hostlist = self.run("squeue", "-h", "-j", str(job_id), "-o", "%N").strip()
-        return self.run("scontrol", "show", "hostnames", hostlist).split()
+        """Return the nodes that a job holds or held last, the batch host first; none: pending."""
+        ask = ("squeue", "-h", "-a", "-t", "all", "-j", str(job_id), "-o", "%N")
+        hostlist = self.run(*ask).strip()
+        return self.run("scontrol", "show", "hostnames", hostlist).split() if hostlist else []
 
     def await_running(self, job_id: int) -> list[str]:
         """Wait until a job is RUNNING, with sweeps of the reconciler; return its nodes."""

@@ -293,8 +293,8 @@ def test_the_hook_runs_twice_for_one_end(cluster: ManagedCluster) -> None:
 def test_the_hook_runs_again_for_an_old_end(cluster: ManagedCluster) -> None:
     # By hand, or by a controller that was restored from an old state: the job has gone on.
     wrap_hook(cluster, 'env -0 >"env-$SLURM_JOB_RESTART_COUNT"; real')
-    cluster.environment["CSX_EXAMPLE_STEP_SECONDS"] = "0.3"
-    job_id = start(cluster)
+    faults = f"exit:3@{FAILS_AT}/restart=0;wait@18/restart=1"
+    job_id = start(cluster, command="cszoo fit {config}", fail=faults)
     recorded = flags(cluster) / "env-0"
     await_(lambda: len(cluster.ends(job_id)) == 1, "the first end")
     cluster.await_state(job_id, "PENDING", "RUNNING")
@@ -302,6 +302,7 @@ def test_the_hook_runs_again_for_an_old_end(cluster: ManagedCluster) -> None:
     cluster.await_running(job_id)
     cluster.await_step(15)
     run_hook(cluster, recorded)
+    cluster.let_go()
     check(cluster, job_id, source="hook")
     run_hook(cluster, recorded)
     assert cluster.state(job_id) == "COMPLETED"

@@ -27,7 +27,7 @@ def start(
 def start_waiting(cluster: ManagedCluster, *options: str, **changes: object) -> int:
     """Submit a run that fails once, at step 12, and then waits an hour for its next attempt."""
     cluster.configure(policy={"backoff": [3600], "short_wait": 3600})
-    cluster.environment["CSX_EXAMPLE_FAIL"] = "exit:3@12/restart=0"
+    cluster.trainer_does("exit:3@12/restart=0", "wait@30/restart=1")
     try:
         job_id = start(cluster, *options, **changes)
         await_(lambda: "applied" in kinds(cluster, job_id), "the first end")
@@ -54,6 +54,7 @@ def start_now(cluster: ManagedCluster, job_id: int) -> None:
 
 def finish(cluster: ManagedCluster, job_id: int, *, attempts: int = 2) -> None:
     """The run goes on and ends as a success from its newest checkpoint."""
+    cluster.let_go()
     assert cluster.await_end(job_id) == "COMPLETED"
     runs = cluster.summary()["runs"]
     assert [run["status"] for run in runs] == ["failed"] * (attempts - 1) + ["success"]
@@ -171,7 +172,6 @@ def test_requeue_taken_away_from_a_waiting_job(cluster: ManagedCluster) -> None:
     admin(cluster, job_id, "Requeue=0")
     cluster.reconcile()
     assert cluster.job(job_id)["Requeue"] == "0"
-    cluster.environment["CSX_EXAMPLE_FAIL"] = ""
     start_now(cluster, job_id)
     finish(cluster, job_id)
 
