@@ -79,13 +79,13 @@ def test_a_root_is_known(root: str) -> None:
 
 
 @given(roots, cascades)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_cascades_after_a_root_change_nothing(root: str, after: list[str]) -> None:
     assert gist(judge(root, *after)) == gist(judge(root))
 
 
 @given(roots, cascades, cascades, st.randoms(use_true_random=False))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_the_order_of_cascades_changes_nothing(
     root: str, before: list[str], after: list[str], rng: random.Random
 ) -> None:
@@ -97,7 +97,7 @@ def test_the_order_of_cascades_changes_nothing(
 
 
 @given(roots, ordinary, ordinary)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_ordinary_output_around_a_root_changes_nothing(
     root: str, before: list[str], after: list[str]
 ) -> None:
@@ -105,7 +105,7 @@ def test_ordinary_output_around_a_root_changes_nothing(
 
 
 @given(st.lists(st.sampled_from([*NOISE, *ORDINARY]), max_size=40))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_noise_is_no_cause_and_exit_0_is_completed(lines: list[str]) -> None:
     assert judge(*lines).root_cause is None
     done = judge(*lines, facts=ExitFacts(state=JobState.COMPLETED, exit_code=0))
@@ -113,7 +113,7 @@ def test_noise_is_no_cause_and_exit_0_is_completed(lines: list[str]) -> None:
 
 
 @given(roots, cascades, st.integers(0, 2000))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_log_cut_anywhere_can_be_judged(root: str, after: list[str], cut: int) -> None:
     text = "\n".join(["step 1 loss 2.5", root, *after])
     judge(text[: cut % (len(text) + 1)])

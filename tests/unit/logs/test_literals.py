@@ -38,7 +38,7 @@ words = st.sampled_from(
 
 
 @given(st.lists(words, max_size=30).map(b"".join))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_all_finders_find_the_same(block: bytes) -> None:
     first, second = (make_finder(TEXTS, name) for name in NAMES)
     assert list(first.lines(block)) == list(second.lines(block))

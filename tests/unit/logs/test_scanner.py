@@ -276,7 +276,7 @@ logs = st.lists(st.tuples(pieces, st.sampled_from([b"\n", b"\r\n", b"\r", b""]))
 
 
 @given(logs, st.lists(st.integers(0, 5000), max_size=8))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_chunk_boundaries_do_not_matter(log: bytes, cuts: list[int]) -> None:
     places = sorted({0, len(log), *(cut % (len(log) + 1) for cut in cuts)})
     chunks = [log[a:b] for a, b in itertools.pairwise(places)]
@@ -284,14 +284,14 @@ def test_chunk_boundaries_do_not_matter(log: bytes, cuts: list[int]) -> None:
 
 
 @given(st.integers(1, 50_000), st.integers(0, 40_000))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_chunk_boundaries_do_not_matter_in_long_logs(size: int, long: int) -> None:
     log = (b"step 12\n" * 3000 + b"y" * long + b" MemoryError\x1b[1m\n") * 2 + trace("TypeError: x")
     assert scan(*(log[i : i + size] for i in range(0, len(log), size))) == scan(log)
 
 
 @given(logs)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_every_finder_finds_the_same(log: bytes) -> None:
     for text in (log, log * 9):
         found = [scan(text, engine=engine) for engine in ENGINES]
@@ -299,13 +299,13 @@ def test_every_finder_finds_the_same(log: bytes) -> None:
 
 
 @given(logs, st.integers(0, 5000))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_log_that_breaks_off_anywhere_can_be_read(log: bytes, cut: int) -> None:
     scan(log[: cut % (len(log) + 1)])
 
 
 @given(logs)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_asking_under_way_changes_nothing(log: bytes) -> None:
     scanner = LogScanner(ENGINES[0])
     for byte in range(0, len(log), 50):
@@ -315,7 +315,7 @@ def test_asking_under_way_changes_nothing(log: bytes) -> None:
 
 
 @given(logs, st.integers(1, 400))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_ordinary_output_before_it_only_moves_a_finding(log: bytes, steps: int) -> None:
     before = b"".join(b"step %d of 9000, loss 2.%d\n" % (n, n) for n in range(steps))
     moved = [(f.rule, f.role, f.line - steps, f.text) for f in scan(before + log)]
@@ -323,7 +323,7 @@ def test_ordinary_output_before_it_only_moves_a_finding(log: bytes, steps: int) 
 
 
 @given(st.binary(max_size=2000))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_bytes_can_be_read(log: bytes) -> None:
     for finding in scan(log + b"\nMemoryError: " + log):
         assert "\n" not in finding.text

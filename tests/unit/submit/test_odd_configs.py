@@ -108,19 +108,19 @@ def directory(tmp_path_factory):
     return tmp_path_factory.mktemp("odd")
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, suppress_health_check=list(HealthCheck))
 @given(CONFIGS)
 def test_any_data(directory, config):
     try_config(directory, yaml.safe_dump(config, allow_unicode=True))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.text())
 def test_any_text(directory, text):
     try_config(directory, text)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.sampled_from(PIECES)))
 def test_anything_like_yaml(directory, parts):
     try_config(directory, "".join(parts))

@@ -73,7 +73,7 @@ def directory(tmp_path_factory):
     return tmp_path_factory.mktemp("scripts")
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(text=TEXT)
 @example(text="'\r\n'")
 def test_any_text_comes_out_as_one_argument(directory, text):
@@ -91,7 +91,6 @@ def sbatch_lines(script: str):
     return lines
 
 
-@settings(deadline=None)
 @given(st.lists(TEXT | st.just("#SBATCH --array=1-9")), TEXT)
 def test_no_sbatch_line_can_be_smuggled_in(setup, text):
     lines = [line for part in setup for line in (part.splitlines() or [""])]

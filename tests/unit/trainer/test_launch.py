@@ -103,7 +103,7 @@ def test_a_template_that_cannot_be_filled_in_is_refused(template, message):
     assert message in str(caught.value)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(TEXT, st.lists(TEXT, max_size=2))
 def test_whatever_goes_in_comes_out_as_one_argument(text, arguments):
     show = "import json, os, sys; print(json.dumps([os.fsencode(a).hex() for a in sys.argv[1:]]))"
