@@ -27,16 +27,16 @@ import re, resource, sys
 from pathlib import Path
 from slurm_restart.logs.log_files import scan_file, scan_files, scan_stream
 from slurm_restart.logs.rules import load_rules
-from slurm_restart.logs.scanner import make_engine
+from slurm_restart.logs.scanner import make_matcher
 how, finder, *paths = sys.argv[1:]
 rules = load_rules(site=None)
 if len(paths) > 1:
     found = scan_files([Path(path) for path in paths], rules)
 elif how == "whole":
     with open(paths[0], "rb") as file:
-        found = [scan_stream(file, make_engine(rules, finder or None), name="log")]
+        found = [scan_stream(file, make_matcher(rules, finder or None), name="log")]
 else:
-    found = [scan_file(Path(paths[0]), make_engine(rules, finder or None))]
+    found = [scan_file(Path(paths[0]), make_matcher(rules, finder or None))]
 assert all(any(one.rule == "nccl.system" for one in scan.findings) for scan in found), found[:1]
 own = int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])
 print(max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
@@ -80,11 +80,11 @@ def scan(how: str, finder: str, *paths: Path) -> int:
 
     Args:
         how: `whole`, or `end`: from the end as far as needed.
-        finder: see `make_engine`; empty: the fastest.
+        finder: see `make_matcher`; empty: the fastest.
         paths: the logs.
     """
     done = subprocess.run(
-        [sys.executable, "-c", SCAN, how, finder, *map(str, paths)],
+        [sys.executable, "-P", "-c", SCAN, how, finder, *map(str, paths)],
         check=True,
         capture_output=True,
         text=True,

@@ -1,6 +1,5 @@
 """What a rule over log lines is, and when it is refused."""
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -119,6 +118,8 @@ def _field_problems(fields: Mapping[str, Any]) -> list[str]:
             if not _is_texts(value):
                 problems.append("sources: expected a list of texts")
         elif key not in _KEYS:
+            import difflib  # noqa: PLC0415  # 2 ms, for a mistake only
+
             near = difflib.get_close_matches(key, (*_KEYS, "examples"), n=1)
             problems.append(f"{key}: unknown key" + (f", did you mean {near[0]}?" if near else ""))
         elif not isinstance(value, str) or not value.strip():
