@@ -1,4 +1,4 @@
-"""`csx-restart classify`: why a job ended, from any log of anyone."""
+"""`csx-restart classify`: why a job ended, from any log."""
 
 import json
 import sys
@@ -50,7 +50,7 @@ _FILE = click.Path(path_type=Path, allow_dash=True)
     multiple=True,
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     metavar="FILE",
-    help="Rules of your own, before all others; more than once.",
+    help="Additional rules, tried before all others; repeatable.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def command(  # noqa: PLR0917 - one parameter an option
@@ -62,15 +62,15 @@ def command(  # noqa: PLR0917 - one parameter an option
     extra: tuple[Path, ...],
     as_json: bool,  # noqa: FBT001 - a flag
 ) -> None:
-    """Say why a job ended, whether a restart is useful, and who is to blame, from its logs.
+    """Print why a job ended, whether a restart is useful, and which node is to blame.
 
-    It works on the log of any program and needs no Slurm: FILEs, DIRECTORYs with logs, run
-    directories, or - for standard input. What Slurm says of the end (--state, --exit-code,
-    --nodes, or --job for all of it) makes the judgement better. Gigabytes are no trouble.
+    The logs may be of any program: FILEs of any size, DIRECTORYs with logs, run directories, or
+    - for standard input. Slurm is not needed, but its facts about the end (--state, --exit-code,
+    --nodes, or --job for all of them) make the result more certain.
 
-    Exit codes: 0 judged, whatever the judgement; 2 wrong usage, or no log could be read.
+    Exit codes: 0 classified, whatever the result; 2 wrong usage, or no log could be read.
     """
-    given = _given(state, code, nodes)
+    given = _facts_from_options(state, code, nodes)
     if job is not None:
         given, files = _facts_from_slurm(job, given, files)
     if not files:
@@ -79,14 +79,14 @@ def command(  # noqa: PLR0917 - one parameter an option
     scans = _scan(files, rules)
     if all(scan.error for scan in scans):
         raise UsageError("; ".join(f"{scan.path}: {scan.error}" for scan in scans))
-    findings = [one for scan in scans for one in scan.findings]
+    findings = [finding for scan in scans for finding in scan.findings]
     result = Classified(given, attribute_log(given, findings), tuple(scans), rules)
     click.echo(json.dumps(result.data(), indent=2) if as_json else format_classified(result))
     for problem in rules.problems:
         click.echo(f"csx-restart: warning: rule left out: {problem}", err=True)
 
 
-def _given(state: str | None, code: str | None, nodes: str | None) -> ExitFacts:
+def _facts_from_options(state: str | None, code: str | None, nodes: str | None) -> ExitFacts:
     exit_code, signal = _exit_code(code)
     return ExitFacts(
         state=None if state is None else _state(state),
@@ -97,10 +97,10 @@ def _given(state: str | None, code: str | None, nodes: str | None) -> ExitFacts:
 
 
 def _state(text: str) -> JobState | JobFlag:
-    """A state as squeue, sacct or scontrol print it: `CANCELLED by 1000`, `CANCELLED+`, `CA`.
+    """Parse a state as squeue, sacct or scontrol print it: `CANCELLED by 1000`, `CANCELLED+`, `CA`.
 
     Raises:
-        UsageError: no state of a job that has ended.
+        UsageError: not a state of a job.
     """
     name = text.strip().upper().split(" ")[0].split("+")[0].split(",")[0]
     name = _SHORT.get(name, name)
@@ -112,10 +112,10 @@ def _state(text: str) -> JobState | JobFlag:
 
 
 def _exit_code(text: str | None) -> tuple[int | None, int]:
-    """(exit code, signal).
+    """Parse `C` or `C:S`; return (exit code, signal).
 
     Raises:
-        UsageError: not a pair of numbers.
+        UsageError: not one or two numbers.
     """
     if text is None:
         return None, 0
@@ -135,8 +135,8 @@ def _nodes(text: str | None) -> tuple[str, ...]:
 def _facts_from_slurm(
     job_id: int, given: ExitFacts, files: tuple[Path, ...]
 ) -> tuple[ExitFacts, tuple[Path, ...]]:
-    """What Slurm says of a job, where the command line says nothing."""
-    # Imported here: most logs are judged without Slurm, and its modules take 40 ms.
+    """Add Slurm's facts about a job and the path of its log, unless the command line has them."""
+    # Imported here: most calls need no Slurm, and its modules take 40 ms.
     from slurm_restart.cli.target import slurm_here  # noqa: PLC0415
 
     job = slurm_here().job(job_id)

@@ -1,4 +1,4 @@
-"""What `csx-restart classify` prints: for people, and as JSON."""
+"""The output of `csx-restart classify`, as text and as JSON."""
 
 import os
 import textwrap
@@ -22,19 +22,19 @@ _LABEL = 13
 _CONFIDENCE = {
     Confidence.CERTAIN: "certain",
     Confidence.LIKELY: "likely",
-    Confidence.GUESS: "a guess: it blames no node and stops no run",
+    Confidence.GUESS: "a guess: too weak to blame a node or to stop a run",
 }
 _RESTART = {
     Restart.YES: "restart",
-    Restart.NO: "do not restart: it would end the same way",
-    Restart.ONCE_PER_STEP: "restart, but once only for the same step",
+    Restart.NO: "do not restart: it would fail again",
+    Restart.ONCE_PER_STEP: "restart, but only once at the same step",
     Restart.UNTIL_REPEATED: "restart, unless the same line repeats at the same step",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Classified:
-    """A judgement and what it was made from."""
+    """An attribution with the facts, scans and rules that it was made from."""
 
     facts: ExitFacts
     attribution: Attribution
@@ -43,39 +43,41 @@ class Classified:
 
     @property
     def rule(self) -> LogRule | None:
-        """The log rule that decided; None where Slurm's facts or the exit code did."""
+        """The log rule behind the attribution; None: Slurm's facts or the exit code decided."""
         root = self.attribution.rule
         return next((rule for rule in self.rules.rules if rule.id == root), None)
 
     @property
     def remedy(self) -> str | None:
-        """What the user can do."""
+        """What the user can do, if the rule says so."""
         return self.rule.remedy if self.rule else None
 
     def data(self) -> dict[str, Any]:
-        """For scripts."""
-        it = self.attribution
-        root = it.root_cause
+        """Return the JSON data."""
+        attribution = self.attribution
+        root = attribution.root_cause
         return {
-            "category": it.category.value,
-            "meaning": it.category.meaning,
-            "recoverable": it.recoverable,
-            "restart": it.category.restart.value,
-            "counts": it.counts,
-            "confidence": it.confidence.value,
-            "rule": it.rule,
+            "category": attribution.category.value,
+            "meaning": attribution.category.meaning,
+            "recoverable": attribution.recoverable,
+            "restart": attribution.category.restart.value,
+            "counts": attribution.counts,
+            "confidence": attribution.confidence.value,
+            "rule": attribution.rule,
             "rule_meaning": self.rule.meaning if self.rule else None,
             "remedy": self.remedy,
             "root_cause": None
             if root is None
             else {"file": root.file, "line": root.line, "text": root.text},
-            "blamed_nodes": [blame.node for blame in it.blamed],
-            "blame": [{"node": one.node, "evidence": one.evidence} for one in it.blamed],
-            "reported": list(it.reported),
-            "secondary": [_secondary(one) for one in it.secondary],
+            "blamed_nodes": [blame.node for blame in attribution.blamed],
+            "blame": [
+                {"node": blame.node, "evidence": blame.evidence} for blame in attribution.blamed
+            ],
+            "reported": list(attribution.reported),
+            "secondary": [_secondary(finding) for finding in attribution.secondary],
             "files": [
-                {"file": one.path, "lines": one.lines, "bytes": one.size, "error": one.error}
-                for one in self.scans
+                {"file": scan.path, "lines": scan.lines, "bytes": scan.size, "error": scan.error}
+                for scan in self.scans
             ],
         }
 
@@ -92,16 +94,16 @@ def _secondary(finding: Finding) -> dict[str, Any]:
 
 
 def format_classified(result: Classified) -> str:
-    """For people."""
-    it = result.attribution
+    """Return the text."""
+    attribution = result.attribution
     lines = [
-        *_row("category", f"{it.category.value}: {it.category.meaning}"),
+        *_row("category", f"{attribution.category.value}: {attribution.category.meaning}"),
         *_row("what to do", _what_to_do(result)),
-        *_row("confidence", _CONFIDENCE[it.confidence]),
-        *_row("rule", it.rule + (f": {result.rule.meaning}" if result.rule else "")),
+        *_row("confidence", _CONFIDENCE[attribution.confidence]),
+        *_row("rule", attribution.rule + (f": {result.rule.meaning}" if result.rule else "")),
         *_root(result),
-        *_blame(it),
-        *_aside(it, several=len(result.scans) > 1),
+        *_blame(attribution),
+        *_secondary_rows(attribution, several=len(result.scans) > 1),
         *_sources(result),
     ]
     return "\n".join(lines)
@@ -119,21 +121,21 @@ def _row(label: str, text: str) -> list[str]:
 
 
 def _what_to_do(result: Classified) -> str:
-    it = result.attribution
-    text = _RESTART[it.category.restart]
-    if it.category.value == "completed":
+    attribution = result.attribution
+    text = _RESTART[attribution.category.restart]
+    if attribution.category.value == "completed":
         text = "nothing"
-    elif it.recoverable and not it.counts:
+    elif attribution.recoverable and not attribution.counts:
         text += " (not counted)"
-    if it.blamed and it.category.nodes is not Nodes.NONE:
-        text += " without " + ", ".join(blame.node for blame in it.blamed)
+    if attribution.blamed and attribution.category.nodes is not Nodes.NONE:
+        text += " without " + ", ".join(blame.node for blame in attribution.blamed)
     return f"{text}. {result.remedy}" if result.remedy else text
 
 
 def _root(result: Classified) -> list[str]:
     root = result.attribution.root_cause
     if root is None:
-        return _row("root cause", "no line of the log says why")
+        return _row("root cause", "no line of the log shows the cause")
     place = f"{_name(root.file)}:{root.line}" if root.file else f"line {root.line}"
     rows = [f"{'root cause':<{_LABEL}}{place}"]
     context = _context(root.file, root.line)
@@ -156,7 +158,7 @@ def _context(file: str | None, line: int) -> list[tuple[int, str]]:
 
 
 def _name(path: str) -> str:
-    """A file's name for a terminal."""
+    """Return a file's name as printable text."""
     return readable(os.fsencode(path))
 
 
@@ -164,42 +166,44 @@ def _cut(text: str) -> str:
     return text if len(text) <= 2 * WIDTH else text[: 2 * WIDTH] + " …"
 
 
-def _blame(it: Attribution) -> list[str]:
-    rows = [row for one in it.blamed for row in _row("to blame", f"{one.node}: {one.evidence}")]
-    if not it.blamed:
-        rows = _row("to blame", "no node: no line names a culprit")
-    if it.reported:
-        rows += _row("reported", ", ".join(it.reported) + " (no node of this job)")
+def _blame(attribution: Attribution) -> list[str]:
+    rows: list[str] = []
+    for blame in attribution.blamed:
+        rows += _row("to blame", f"{blame.node}: {blame.evidence}")
+    if not attribution.blamed:
+        rows = _row("to blame", "no node: no line names one")
+    if attribution.reported:
+        rows += _row("reported", ", ".join(attribution.reported) + " (not a node of this job)")
     return rows
 
 
-def _aside(it: Attribution, *, several: bool) -> list[str]:
-    """What else was found, by rule: how often, and where first."""
-    count = Counter((one.role, one.rule) for one in it.secondary)
+def _secondary_rows(attribution: Attribution, *, several: bool) -> list[str]:
+    """Return rows for the other findings by rule: their count and the first of each."""
+    count = Counter((finding.role, finding.rule) for finding in attribution.secondary)
     first: dict[tuple[Role, str], Finding] = {}
-    for one in it.secondary:
-        first.setdefault((one.role, one.rule), one)
+    for finding in attribution.secondary:
+        first.setdefault((finding.role, finding.rule), finding)
     rows: list[str] = []
-    for key, one in first.items():
+    for key, finding in first.items():
         again = f" (and {count[key] - 1} more)" if count[key] > 1 else ""
-        place = f"{_name(one.file)}:{one.line}" if several else f"line {one.line}"
-        text = f"{one.role.value} {one.rule}{again}, {place}: {_cut(one.text)}"
+        place = f"{_name(finding.file)}:{finding.line}" if several else f"line {finding.line}"
+        text = f"{finding.role.value} {finding.rule}{again}, {place}: {_cut(finding.text)}"
         rows += _row("set aside" if not rows else "", text)
     return rows
 
 
 def _sources(result: Classified) -> list[str]:
     facts = result.facts
-    said = [f"state {facts.state.value}"] if facts.state else []
+    known = [f"state {facts.state.value}"] if facts.state else []
     if facts.exit_code is not None:
-        said.append(f"exit code {facts.exit_code}:{facts.signal}")
+        known.append(f"exit code {facts.exit_code}:{facts.signal}")
     if facts.nodes:
-        said.append(f"{len(facts.nodes)} nodes")
-    good = [scan for scan in result.scans if not scan.error]
-    size = sum(scan.size for scan in good)
-    lines = sum(scan.lines for scan in good)
-    count = f"{len(good)} files" if len(good) != 1 else "1 file"
-    rows = _row("judged from", ", ".join([*said, f"{lines} lines in {count} ({size} bytes)"]))
+        known.append(f"{len(facts.nodes)} nodes")
+    read = [scan for scan in result.scans if not scan.error]
+    size = sum(scan.size for scan in read)
+    lines = sum(scan.lines for scan in read)
+    count = f"{len(read)} files" if len(read) != 1 else "1 file"
+    rows = _row("judged from", ", ".join([*known, f"{lines} lines in {count} ({size} bytes)"]))
     for scan in result.scans:
         if scan.error:
             rows += _row("not read", f"{_name(scan.path)}: {scan.error}")

@@ -1,4 +1,4 @@
-"""`csx-restart`: the commands around a run, each in a module that is loaded when it is used."""
+"""`csx-restart`: its subcommands, each in a module that is imported when it is used."""
 
 import importlib
 
@@ -6,21 +6,21 @@ import click
 
 from slurm_restart.cli import common
 
-# Name: what the list of commands says. Importing one must not import the others: `run` stays in
+# Name: help text in the list of commands. Importing one must not import the others: `run` stays in
 # memory beside a training for days.
 COMMANDS: dict[str, str] = {
     "run": "Supervise one attempt of a run (started by the batch script).",
     "status": "Show where runs stand.",
-    "explain": "Say why the last ends were judged so, and what was done.",
-    "classify": "Say why a job ended, from any log.",
+    "explain": "Explain why attempts ended and what was decided.",
+    "classify": "Find out why a job ended, from any log.",
     "rules": "List, show, test and check the rules over log lines.",
-    "reconcile": "Verify decisions and find ends that no hook judged.",
+    "reconcile": "Verify decisions and find ends that no hook handled.",
     "doctor": "Check a site's installation.",
     "hook": "Print the EpilogSlurmctld hook for this installation.",
 }
 
 
-class _Lazy(click.Group):
+class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(COMMANDS)
 
@@ -36,10 +36,10 @@ class _Lazy(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="slurm_restart", message="%(package)s %(version)s")
 def group() -> None:
-    """Automatic restarting of training runs under Slurm."""
+    """Restart training runs under Slurm automatically."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""`csx-restart rules`: the rules over log lines, listed, shown, tried on lines, and checked."""
+"""`csx-restart rules`: list, show, test and check the rules over log lines."""
 
 import json
 import sys
@@ -23,19 +23,19 @@ _EXTRA = click.option(
     multiple=True,
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     metavar="FILE",
-    help="Rules of your own, before all others; more than once.",
+    help="Additional rules, tried before all others; repeatable.",
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
-    """The rules over log lines: those of the run, the user, the site and the package."""
+    """Inspect the rules over log lines: those of the run, the user, the site and the package."""
 
 
 @command.command("list")
-@click.option("--family", help="Only the rules whose id begins so: slurm, nccl, python …")
-@click.option("--category", help="Only the rules of this category.")
+@click.option("--family", help="Only rules with this first part of the id: slurm, nccl, python …")
+@click.option("--category", help="Only rules of this category.")
 @_EXTRA
 @_JSON
 def list_rules(
@@ -46,7 +46,7 @@ def list_rules(
 ) -> None:
     """List the rules in the order in which they are tried."""
     known = read_rule_sources(extra).rules
-    if category and category not in {one.value for one in Category}:
+    if category and category not in {known_category.value for known_category in Category}:
         raise UsageError(f"--category: no category {category!r}: {_categories()}")
     chosen = [
         rule
@@ -71,11 +71,11 @@ def list_rules(
 @_EXTRA
 @_JSON
 def show(name: str, extra: tuple[Path, ...], as_json: bool) -> None:  # noqa: FBT001 - a flag
-    """Show all that there is to know of a rule."""
+    """Show all fields of a rule."""
     known = read_rule_sources(extra).rules
-    rule = next((one for one in known if one.id == name), None)
+    rule = next((rule for rule in known if rule.id == name), None)
     if rule is None:
-        near = [one.id for one in known if name in one.id]
+        near = [rule.id for rule in known if name in rule.id]
         hint = f"; did you mean {', '.join(near[:5])}?" if near else ""
         raise UsageError(f"no rule {name!r}{hint} (csx-restart rules list)")
     if as_json:
@@ -92,18 +92,18 @@ def show(name: str, extra: tuple[Path, ...], as_json: bool) -> None:  # noqa: FB
 @_EXTRA
 @_JSON
 def test(lines: tuple[str, ...], extra: tuple[Path, ...], as_json: bool) -> None:  # noqa: FBT001
-    """Say which rule judges a LINE of a log, and which others match it as well.
+    """Show which rule matches a LINE of a log first, and which others match it as well.
 
-    Without LINE, lines are read from standard input. A whole log: csx-restart classify.
+    Without LINE, lines are read from standard input. For a whole log: csx-restart classify.
     """
     known = read_rule_sources(extra).rules
     texts = list(lines) or [line.rstrip("\n") for line in sys.stdin]
-    trials = [explain_line(text, known) for text in texts]
+    results = [explain_line(text, known) for text in texts]
     if as_json:
-        click.echo(json.dumps([_trial_data(trial) for trial in trials], indent=2))
+        click.echo(json.dumps([_result_data(result) for result in results], indent=2))
         return
-    for trial in trials:
-        click.echo("\n".join(_trial_lines(trial)))
+    for result in results:
+        click.echo("\n".join(_result_lines(result)))
 
 
 @command.command("lint")
@@ -112,11 +112,11 @@ def test(lines: tuple[str, ...], extra: tuple[Path, ...], as_json: bool) -> None
 )
 @_JSON
 def check(paths: tuple[Path, ...], as_json: bool) -> None:  # noqa: FBT001 - a flag
-    """Check rules: those in PATHs (files, or directories of *.yaml), or all that are in force.
+    """Check rules: those in PATHs (files, or directories of *.yaml), or all rules in use.
 
-    A rule is refused for an unknown key, category or role, for a pattern that matches everything
-    or may take very long, and for examples that do not hold, also where an earlier rule takes
-    them. Exit codes: 0 all good, 3 problems.
+    A rule is invalid for an unknown key, category or role, for a pattern that matches everything
+    or may take very long, and for examples that fail, also because an earlier rule matches them.
+    Exit codes: 0 no problems, 3 problems.
     """
     result = lint(paths)
     if as_json:
@@ -152,38 +152,38 @@ def _data(rule: LogRule) -> dict[str, Any]:
     }
 
 
-def _trial_data(trial: RuleTest) -> dict[str, Any]:
+def _result_data(result: RuleTest) -> dict[str, Any]:
     return {
-        "line": trial.line,
-        "label": trial.label,
-        "text": trial.text,
-        "logged_at": trial.at,
-        "progress": trial.progress,
-        "rule": trial.rule.id if trial.rule else None,
-        "category": trial.rule.category.value if trial.rule else None,
-        "role": trial.rule.role.value if trial.rule else None,
-        "nodes": list(trial.nodes),
-        "others": [rule.id for rule in trial.others],
+        "line": result.line,
+        "label": result.label,
+        "text": result.text,
+        "logged_at": result.at,
+        "progress": result.progress,
+        "rule": result.rule.id if result.rule else None,
+        "category": result.rule.category.value if result.rule else None,
+        "role": result.rule.role.value if result.rule else None,
+        "nodes": list(result.nodes),
+        "others": [rule.id for rule in result.others],
     }
 
 
-def _trial_lines(trial: RuleTest) -> list[str]:
-    lines = [f"line      {trial.text}"]
-    if trial.label:
-        lines.append(f"label     {trial.label}")
-    if trial.rule is None:
+def _result_lines(result: RuleTest) -> list[str]:
+    lines = [f"line      {result.text}"]
+    if result.label:
+        lines.append(f"label     {result.label}")
+    if result.rule is None:
         lines.append(
-            "rule      none: " + ("it tells of progress" if trial.progress else "no match")
+            "rule      none: " + ("it reports progress" if result.progress else "no match")
         )
     else:
-        rule = trial.rule
+        rule = result.rule
         lines.append(
             f"rule      {rule.id} ({rule.role.value}, {rule.category.value}): {rule.meaning}"
         )
-    if trial.nodes:
-        lines.append(f"names     {', '.join(trial.nodes)}")
-    if trial.others:
-        lines.append(f"behind it {', '.join(rule.id for rule in trial.others)}")
+    if result.nodes:
+        lines.append(f"names     {', '.join(result.nodes)}")
+    if result.others:
+        lines.append(f"later     {', '.join(rule.id for rule in result.others)}")
     return lines
 
 

@@ -25,9 +25,9 @@ from slurm_restart.trainer.settings_files import file_layers
 
 NAME = "csx-sbatch"
 NO_SLURM = SlurmAccess(bin_dir="/usr/bin")
-"""For a look at a plan where there is no Slurm."""
+"""For a dry run on a machine without Slurm."""
 _TIMEOUT = 150.0
-"""Seconds: sbatch itself tries again for up to 120 s while the controller is too busy."""
+"""Seconds; sbatch itself retries for up to 120 s while the controller is busy."""
 HELP = """\
 Usage: csx-sbatch [options of sbatch] TRAINER.yaml [-- options of the trainer]
 
@@ -44,9 +44,9 @@ Options beside those of sbatch:
   -h, --help        print this
   -V, --version     print the version
 
-Options of sbatch are passed on, brought together with what restarting needs, or refused with the
-reason and the way out: docs/reference/sbatch-options.md lists them all. Defaults for them, setup
-lines for the job and another launch command stand in a `slurm:` block of the config, in
+Options of sbatch are passed on, merged with what restarts need, or refused with the reason and an
+alternative; docs/reference/sbatch-options.md lists them all. Defaults for them, setup lines for
+the job and another launch command can be set in a `slurm:` block of the config, in
 ~/.config/slurm_restart/user.toml and in /etc/slurm_restart/site.toml.
 
 Examples:
@@ -63,7 +63,7 @@ Exit codes: 0 submitted, 2 wrong usage, 3 a wrong config or settings file, 4 ref
 
 @dataclass(frozen=True, kw_only=True)
 class _OwnOptions:
-    """The options that csx-sbatch answers itself."""
+    """The options that csx-sbatch handles itself."""
 
     dry_run: bool
     test_only: bool
@@ -84,7 +84,7 @@ class _OwnOptions:
 
 
 class _SbatchCommand(click.Command):
-    """A command whose arguments are read by sbatch's rules, which click's are not."""
+    """A command whose arguments are parsed as sbatch does, which differs from click."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.params["arguments"] = tuple(args)
@@ -107,30 +107,30 @@ def command(arguments: Sequence[str]) -> None:
     if "version" in names:
         click.echo(f"{NAME} {__version__}")
         return
-    asked = _OwnOptions.of(line)
+    own = _OwnOptions.of(line)
     access = slurm_access(os.environ)
-    around = SubmitContext(environ=os.environ, cwd=Path.cwd(), slurm=access or NO_SLURM)
-    submission = prepare(line, table, layers, around)
-    if not asked.quiet:
-        _say(submission)
-    if access is None and not asked.dry_run:
+    context = SubmitContext(environ=os.environ, cwd=Path.cwd(), slurm=access or NO_SLURM)
+    submission = prepare(line, table, layers, context)
+    if not own.quiet:
+        _report(submission)
+    if access is None and not own.dry_run:
         raise SlurmError("sbatch: not found in PATH")
-    _carry_out(submission, asked, around.slurm)
+    _submit(submission, own, context.slurm)
 
 
-def _say(submission: Submission) -> None:
+def _report(submission: Submission) -> None:
     for warning in submission.warnings:
         click.echo(f"{NAME}: warning: {warning}", err=True)
     for note in submission.notes:
         click.echo(f"{NAME}: {note}", err=True)
 
 
-def _carry_out(submission: Submission, asked: _OwnOptions, access: SlurmAccess) -> None:
-    if asked.dry_run:
-        # Bytes: a path need not be text in this locale.
+def _submit(submission: Submission, own: _OwnOptions, access: SlurmAccess) -> None:
+    if own.dry_run:
+        # Bytes: a path may be undecodable in this locale.
         text = (
             f"{format_plan.plan_json(submission)}\n"
-            if asked.json
+            if own.json
             else format_plan.plan_text(submission)
         )
         click.echo(os.fsencode(text), nl=False)
@@ -147,34 +147,34 @@ def _carry_out(submission: Submission, asked: _OwnOptions, access: SlurmAccess) 
         long_lived=False,
         bin_dir=access.bin_dir,
         timeout=_TIMEOUT,
-        report=None if asked.quiet else lambda line: click.echo(line, err=True),
+        report=None if own.quiet else lambda line: click.echo(line, err=True),
     )
     slurm = choice.slurm
-    if asked.test_only:
+    if own.test_only:
         answers = submit.test_phases(submission, slurm)
-        if asked.json:
+        if own.json:
             click.echo(format_plan.test_json(submission, answers))
-        elif not asked.parsable:
+        elif not own.parsable:
             click.echo("\n".join(answers), err=True)
         return
     for wait in submit.check_phases(submission, slurm):
-        if not asked.quiet:
+        if not own.quiet:
             click.echo(f"{NAME}: warning: {wait}", err=True)
-    done = submit.submit(submission, slurm, now=datetime.now, report=_teller(asked))
-    if asked.json:
+    done = submit.submit(submission, slurm, now=datetime.now, report=_job_reporter(own))
+    if own.json:
         click.echo(format_plan.result_json(submission, done))
 
 
-def _teller(asked: _OwnOptions) -> Callable[[submit.SubmittedPhase], Any]:
-    if asked.json:
+def _job_reporter(own: _OwnOptions) -> Callable[[submit.SubmittedPhase], Any]:
+    if own.json:
         return lambda _: None
-    if asked.parsable:
+    if own.parsable:
         return lambda item: click.echo(item.job_id)
     return lambda item: click.echo(f"Submitted batch job {item.job_id}")
 
 
 def _end(number: int, _frame: object) -> None:
-    """End by an exception, so that half a submission is taken back as it is at ^C."""
+    """Raise SystemExit, so that a partial submission is rolled back as it is at ^C."""
     raise SystemExit(128 + number)
 
 

@@ -1,1 +1,1 @@
-"""What a log says: rules as data, and the scanner that applies them."""
+"""Rules over log lines, as data, and the scanner that applies them."""

@@ -1,4 +1,4 @@
-"""The lines around one line of a log, without reading the whole of it into memory."""
+"""Reads the lines before and after a line of a log in bounded memory."""
 
 from pathlib import Path
 from typing import BinaryIO
@@ -12,7 +12,7 @@ _MAX_LINE = 16 << 10
 
 
 def excerpt(path: Path, line: int, *, lines: int = 3) -> list[tuple[int, str]]:
-    """(number, readable text) of a line and those before and after it; empty: it is not there.
+    """Return (number, readable text) of a line and its neighbours; empty if there is no such line.
 
     Args:
         path: a log.
@@ -43,16 +43,16 @@ def excerpt(path: Path, line: int, *, lines: int = 3) -> list[tuple[int, str]]:
 
 
 def _next_line(file: BinaryIO) -> bytes | None:
-    """The next line, or its beginning if it is very long; None: the file is at its end."""
+    """Return the next line, or the beginning of a very long one; None at the end of the file."""
     text = part = file.readline(_MAX_LINE)
     while part and not part.endswith(b"\n"):
         part = file.readline(_CHUNK)
-    # A progress bar overwrites its line: what counts is what it said last.
+    # A progress bar overwrites its line: only its last text is visible.
     return text.rstrip(b"\r\n").rpartition(b"\r")[2] if text else None
 
 
 def _after(chunk: bytes, line_feeds: int) -> int:
-    """Where the text after so many line feeds begins."""
+    """Return the position after a number of line feeds."""
     position = 0
     for _ in range(line_feeds):
         position = chunk.index(b"\n", position) + 1

@@ -1,4 +1,4 @@
-"""Reads the lines of a log that may matter and keeps what they say, in bounded memory.
+"""Matches the suspect lines of a log and keeps their findings in bounded memory.
 
 Python tracebacks are read as units: only the line of the exception counts, not the source lines
 above it, and of a chain of exceptions the first is the cause.
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.finding import Finding, Naming, Role
-from slurm_restart.logs.lines import readable, shown, split_label
+from slurm_restart.logs.lines import readable, split_label, truncated
 from slurm_restart.logs.rule_matcher import RuleMatcher
 from slurm_restart.logs.timestamps import logged_at
 from slurm_restart.logs.tracebacks import (
@@ -28,19 +28,19 @@ KEEP_FIRST = 8
 KEEP_LAST = 4
 """Findings kept of each rule: the first ones for the cause, the last ones for the end."""
 START = 200
-"""Lines of a program that gets on which still count as its start."""
+"""Lines up to which a program with progress still counts as starting."""
 NEXT_LINES = 3
-"""Lines from what says that an exception is ignored to its traceback."""
+"""Lines between the notice of an ignored exception and its traceback."""
 MAX_LABELS = 4096
 MAX_NOISE = 512
 MAX_TRACEBACK = 2000
-"""Lines after which a traceback whose exception never came is given up."""
+"""Lines after which a traceback without an exception line counts as ended."""
 
 _OTHER_BYTES = bytes(set(range(256)) - set(string.ascii_letters.encode()))
 
 
 @dataclass(slots=True)
-class _Kept:
+class _RuleFindings:
     """The findings of one rule."""
 
     first: list[Finding] = field(default_factory=list)
@@ -55,38 +55,38 @@ class _Kept:
 
 @dataclass(slots=True)
 class FindingCollector:
-    """Lines in, findings out."""
+    """Collects the findings of one log from its lines."""
 
-    engine: RuleMatcher
+    matcher: RuleMatcher
     line: int = 0
-    """Number of the line that is being read, from 1."""
+    """Number of the current line, from 1."""
     progress: int = 0
-    """Number of the last line that was seen to tell of progress."""
-    traces: dict[str, TracebackState] = field(default_factory=dict)
+    """Number of the last line that reported progress; 0: none."""
+    tracebacks: dict[str, TracebackState] = field(default_factory=dict)
     """By rank label."""
     inside: set[str] = field(default_factory=set)
     """Labels of the ranks that are printing a traceback."""
     header: int = 0
     """Line of the last header of a traceback."""
-    kept: dict[str, _Kept] = field(default_factory=dict)
+    kept: dict[str, _RuleFindings] = field(default_factory=dict)
     """By rule."""
-    was_well: bool = False
-    """The program got on before anything was found."""
+    progress_came_first: bool = False
+    """The program reported progress before the first finding."""
     handled: dict[int, None] = field(default_factory=dict)
-    """Lines of exceptions that a later one of their chain explains better."""
+    """Lines of exceptions for which a later one of the same chain is the better cause."""
     noise: set[bytes] = field(default_factory=set)
-    """The letters of lines that are noise: a storm of it says the same with other numbers."""
+    """The letters of lines that are noise: repetitions differ in their numbers only."""
     recovered: dict[Category, int] = field(default_factory=dict)
-    """Line at which what had failed was said to work again."""
+    """Line that reports recovery from failures of a category."""
 
     def copy(self) -> "FindingCollector":
-        """A reader that goes on from here without changing this one."""
-        traces = {label: replace(trace) for label, trace in self.traces.items()}
-        kept = {rule: _Kept(list(k.first), k.last.copy()) for rule, k in self.kept.items()}
+        """Return an independent copy in the same state."""
+        tracebacks = {label: replace(trace) for label, trace in self.tracebacks.items()}
+        kept = {rule: _RuleFindings(list(k.first), k.last.copy()) for rule, k in self.kept.items()}
         recovered, handled = dict(self.recovered), dict(self.handled)
         return replace(
             self,
-            traces=traces,
+            tracebacks=tracebacks,
             inside=set(self.inside),
             kept=kept,
             recovered=recovered,
@@ -95,34 +95,35 @@ class FindingCollector:
         )
 
     def found(self) -> tuple[Finding, ...]:
-        """The kept findings by position."""
+        """Return the kept findings in order of their lines."""
         findings = [
-            self._seen_from_the_end(finding)
+            self._rate(finding)
             for kept in self.kept.values()
             for finding in (*kept.first, *kept.last)
         ]
         return tuple(sorted(findings, key=lambda finding: finding.line))
 
-    def _seen_from_the_end(self, finding: Finding) -> Finding:
+    def _rate(self, finding: Finding) -> Finding:
+        """Return a finding with what is known from the lines after it."""
         if finding.line in self.handled:
             finding = replace(finding, role=Role.CASCADE)
         if self.recovered.get(finding.category, 0) > finding.line:
             finding = replace(finding, confidence=Confidence.GUESS)
         return replace(finding, went_on=max(0, self.progress - finding.line))
 
-    def passed(self, lines: Sequence[tuple[int, bytes]]) -> None:
-        """Take note of the last lines before one that may matter, or before a pause."""
+    def note_progress(self, lines: Sequence[tuple[int, bytes]]) -> None:
+        """Update the progress from the last lines before a suspect line or the end of a block."""
         for line, raw in reversed(lines):
-            if self.engine.is_progress(split_label(readable(raw))[1]):
+            if self.matcher.is_progress(split_label(readable(raw))[1]):
                 self.progress = line
                 return
 
     def is_noise(self, raw: bytes) -> bool:
-        """Whether a line is known to be noise, and needs no reading."""
+        """Whether a line is known to be noise and need not be matched."""
         return not self.inside and raw.translate(None, _OTHER_BYTES) in self.noise
 
     def read(self, line: int, raw: bytes) -> None:
-        """Read one line that may matter, or that is part of a traceback."""
+        """Process one suspect line, or one that is part of a traceback."""
         self.line = line
         text = readable(raw)
         label, body = split_label(text)
@@ -135,13 +136,13 @@ class FindingCollector:
                 self._close(label, text, body)
         elif CODE.match(body):
             return
-        elif finding := self._judge(label, text, body):
+        elif finding := self._match(label, text, body):
             if EXCEPTION.match(body):
-                finding = self._headless(self._trace(label), finding)
+                finding = self._without_traceback(self._traceback_state(label), finding)
             elif finding.role is Role.NOISE and finding.rule in self.kept:
                 self._remember_noise(raw)
             self._keep(finding)
-        elif self.engine.is_progress(body):
+        elif self.matcher.is_progress(body):
             self.progress = line
 
     def _remember_noise(self, raw: bytes) -> None:
@@ -150,27 +151,27 @@ class FindingCollector:
         self.noise.add(raw.translate(None, _OTHER_BYTES))
 
     def _is_structure(self, label: str, text: str, body: str) -> bool:
-        """Whether a line only says how tracebacks hang together; if so, it is taken note of."""
+        """Whether a line is part of the structure of tracebacks; if so, record it."""
         if TRACEBACK in body:
             self._open(label, text)
         elif any(chain in body for chain in CHAINS):
-            self._trace(label).chained = True
+            self._traceback_state(label).chained = True
         elif any(ignored in body for ignored in IGNORED):
-            self._trace(label).ignored = self.line
+            self._traceback_state(label).ignored = self.line
         else:
             return False
         return True
 
-    def _trace(self, label: str) -> TracebackState:
-        """The state of a rank; the one that began longest ago gives way to a new one."""
-        if label not in self.traces and len(self.traces) >= MAX_LABELS:
-            oldest = next(iter(self.traces))
+    def _traceback_state(self, label: str) -> TracebackState:
+        """Return the state of a rank; the oldest one is dropped when there are `MAX_LABELS`."""
+        if label not in self.tracebacks and len(self.tracebacks) >= MAX_LABELS:
+            oldest = next(iter(self.tracebacks))
             self.inside.discard(oldest)
-            del self.traces[oldest]
-        return self.traces.setdefault(label, TracebackState())
+            del self.tracebacks[oldest]
+        return self.tracebacks.setdefault(label, TracebackState())
 
     def _open(self, label: str, text: str) -> None:
-        trace = self._trace(label)
+        trace = self._traceback_state(label)
         trace.at = logged_at(text)
         if not trace.chained:
             trace.explained = None
@@ -180,17 +181,17 @@ class FindingCollector:
         self.header = self.line
 
     def _close(self, label: str, text: str, body: str) -> None:
-        """The line of the exception: the one below the traceback that is not indented."""
-        trace = self.traces[label]
+        """End a traceback at the line of its exception, the first one that is not indented."""
+        trace = self.tracebacks[label]
         self.inside.discard(label)
-        if finding := self._judge(label, text, body):
+        if finding := self._match(label, text, body):
             at = finding.at if finding.at is not None else trace.at
             finding = replace(finding, at=at, raised=True)
             self._keep(self._in_chain(trace, finding))
         trace.chained, trace.ignored = False, None
 
-    def _headless(self, trace: TracebackState, finding: Finding) -> Finding:
-        """The finding of an exception whose traceback is not in the log."""
+    def _without_traceback(self, trace: TracebackState, finding: Finding) -> Finding:
+        """Return the finding of an exception whose traceback is not in the log."""
         if not trace.chained:
             trace.explained = None
         finding = self._in_chain(trace, finding)
@@ -198,7 +199,7 @@ class FindingCollector:
         return finding
 
     def _in_chain(self, trace: TracebackState, finding: Finding) -> Finding:
-        """The finding of an exception, as a consequence where an earlier one explains it."""
+        """Return the finding of an exception, as a cascade where an earlier one is the cause."""
         if finding.role is not Role.ROOT:
             return finding
         if trace.ignored is not None:
@@ -206,7 +207,7 @@ class FindingCollector:
         if trace.chained and trace.explained is not None:
             if not (trace.likely and finding.confidence is Confidence.CERTAIN):
                 return replace(finding, role=Role.CASCADE)
-            # The first was expected and handled, or says less of the same failure.
+            # The first was expected and handled, or is a less specific report of the same failure.
             self.handled[trace.explained] = None
             if len(self.handled) > MAX_LABELS:
                 del self.handled[next(iter(self.handled))]
@@ -215,8 +216,8 @@ class FindingCollector:
             trace.likely = finding.confidence is Confidence.LIKELY
         return finding
 
-    def _judge(self, label: str, text: str, body: str) -> Finding | None:
-        hit = self.engine.match(body.strip())
+    def _match(self, label: str, text: str, body: str) -> Finding | None:
+        hit = self.matcher.match(body.strip())
         if hit is None:
             return None
         return Finding(
@@ -224,7 +225,7 @@ class FindingCollector:
             category=hit.rule.category,
             role=hit.rule.role,
             line=self.line,
-            text=shown(text),
+            text=truncated(text),
             nodes=hit.nodes,
             naming=hit.rule.blame or Naming.NODE,
             rank=label,
@@ -235,15 +236,15 @@ class FindingCollector:
 
     def _keep(self, finding: Finding) -> None:
         if not self.kept:
-            self.was_well = self.progress > 0
+            self.progress_came_first = self.progress > 0
         if finding.role is Role.START:
-            self._forget()
+            self._reset()
         elif finding.role is Role.RECOVERED:
             self.recovered[finding.category] = finding.line
-        self.kept.setdefault(finding.rule, _Kept()).add(finding)
+        self.kept.setdefault(finding.rule, _RuleFindings()).add(finding)
 
-    def _forget(self) -> None:
-        """Begin anew: what was found belongs to an attempt that is over."""
-        for store in (self.kept, self.traces, self.inside, self.handled, self.recovered):
+    def _reset(self) -> None:
+        """Drop all state: it belongs to an attempt that has ended."""
+        for store in (self.kept, self.tracebacks, self.inside, self.handled, self.recovered):
             store.clear()
         self.progress = 0

@@ -4,18 +4,18 @@ from collections.abc import Callable
 from typing import Any
 
 Count = Callable[[bytes, int, int], int]
-"""How many line feeds a block has from a position to another one."""
-_PAYS = 64 << 20
-"""Bytes after which NumPy's import has paid: it counts ten times as fast."""
+"""Number of line feeds in a block between two positions."""
+_NUMPY_BYTES = 64 << 20
+"""Bytes from which importing NumPy saves time: it counts ten times as fast."""
 
 
 def count_line_feeds(block: bytes, start: int, end: int) -> int:
-    """See `Count`; needs nothing."""
+    """See `Count`; in the standard library alone."""
     return block.count(b"\n", start, end)
 
 
 class FastCount:
-    """See `Count`; uses NumPy, where it is installed, once there is much to count."""
+    """See `Count`; uses NumPy, where it is installed, for big logs."""
 
     def __init__(self) -> None:
         self._bytes = 0
@@ -24,7 +24,7 @@ class FastCount:
     def __call__(self, block: bytes, start: int, end: int) -> int:
         """See `Count`."""
         self._bytes += end - start
-        if self._bytes < _PAYS:
+        if self._bytes < _NUMPY_BYTES:
             return count_line_feeds(block, start, end)
         if self._numpy is None:
             try:

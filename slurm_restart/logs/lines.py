@@ -1,12 +1,12 @@
-"""Lines as programs print them: bytes of any encoding made readable, and the label in front."""
+"""Convert printed bytes of any encoding to readable lines, and split off their labels."""
 
 import re
 
 from slurm_restart.core.finding import MAX_TEXT
 
-# What stands behind ESC: a control sequence, a title (up to BEL, or to the next ESC), two letters.
+# What follows ESC: a control sequence, a title (up to BEL, or to the next ESC), two letters.
 _AFTER_ESC = re.compile(rb"\[[0-?]{0,32}[ -/]{0,4}[@-~]|\][^\x07\r\n]{0,512}(?:\x07|\Z)|[@-Z\\-_]")
-# Control characters, and those that reverse or break lines: what is shown must be what is there.
+# Control characters, and those that reverse or break lines: a shown line must not hide its text.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff]")
 
 # Which rank or actor a line is from: srun --label, torchrun, mpirun --tag-output, Ray, pdsh-like.
@@ -16,7 +16,7 @@ _RANK = (
     r"|\[(?![\w.-]+\.(?:py|cpp|cc|cu|h):)[\w.-]+:\d+\]"
     r"|\([\w. :-]{0,64}pid=\d+[^()]{0,64}\)"
 )
-# When and where it was logged, which is no part of what it says.
+# Time, level and source location in front of the message.
 _STAMP = (
     r"\[?\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\]?:?"
     r"|\[?(?:\d\d-\d\d )?\d\d:\d\d:\d\d(?:[.,]\d+)?\]?"
@@ -26,11 +26,11 @@ _STAMP = (
 )
 _FRONT = re.compile(rf"(?:(?P<rank>{_RANK})|(?:{_STAMP})) ?")
 _MAX_FRONT = 8
-"""Pieces that may stand in front of what a line says."""
+"""Labels and stamps that may precede the message of a line."""
 
 
 def without_escapes(block: bytes) -> bytes:
-    """A block of whole lines without terminal escape sequences (colours, titles)."""
+    """Return a block of whole lines without terminal escape sequences (colours, titles)."""
     first, *others = block.split(b"\x1b")
     if not others:
         return block
@@ -38,23 +38,23 @@ def without_escapes(block: bytes) -> bytes:
 
 
 def _escape(part: bytes) -> int:
-    """How many bytes of what stands behind an ESC belong to the sequence."""
+    """Return how many bytes after an ESC belong to the sequence."""
     found = _AFTER_ESC.match(part)
     return found.end() if found else 0
 
 
 def readable(line: bytes) -> str:
-    """A line as text of one line, whatever its encoding; what cannot be decoded is replaced."""
+    """Return a line as printable text; bytes that are not UTF-8 are replaced."""
     return _UNPRINTABLE.sub("", line.decode("utf-8", "replace").replace("\t", " ")).rstrip()
 
 
-def shown(text: str) -> str:
-    """As much of a readable line as is kept."""
+def truncated(text: str) -> str:
+    """Return the part of a readable line that is kept (`MAX_TEXT` characters)."""
     return text.strip()[:MAX_TEXT]
 
 
 def split_label(text: str) -> tuple[str, str]:
-    """(rank labels, the rest with its indentation) of a readable line."""
+    """Split a readable line into its rank labels and the message with its indentation."""
     labels = ""
     position = 0
     for _ in range(_MAX_FRONT):

@@ -1,4 +1,4 @@
-"""Checks of rules that go beyond a single one: does each of them ever have a say?"""
+"""Checks over several rules: duplicate ids, and rules that an earlier rule shadows."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from slurm_restart.logs.rules import RuleSet, files_of, read_file
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Linted:
-    """How many rules are good, what is wrong with others, and what else may be of interest."""
+    """Result of a check: the number of valid rules, the problems, and notes."""
 
     rules: int
     problems: tuple[str, ...]
@@ -22,17 +22,17 @@ class Linted:
 
 
 def lint(paths: Sequence[Path] = ()) -> Linted:
-    """Check files and directories of rules; without any, all rules that are in force.
+    """Check files and directories of rules; without any, all rules that are in use.
 
-    That a rule of a nearer layer takes the examples of another one is what layers are for.
+    A rule of a nearer layer may shadow another one: this is a note, not a problem.
     """
     found = _read(paths) if paths else read_rule_sources()
-    taken = unheard(found.rules)
+    shadowed = shadowed_examples(found.rules)
     return Linted(
         rules=len(found.rules),
-        problems=(*found.problems, *(text for text, meant in taken if not meant)),
+        problems=(*found.problems, *(text for text, is_intended in shadowed if not is_intended)),
         notes=(
-            *(f"{text} (a note only)" for text, meant in taken if meant),
+            *(f"{text} (a note only)" for text, is_intended in shadowed if is_intended),
             *(_replaced(rule, found.rules) for rule in found.replaced),
             *(
                 f"{rule.origin}: {rule.id}: sources: none given (a note only)"
@@ -60,30 +60,30 @@ def _read(paths: Sequence[Path]) -> RuleSet:
     return RuleSet(rules=tuple(rules.values()), problems=tuple(problems))
 
 
-def unheard(rules: Iterable[LogRule]) -> list[tuple[str, bool]]:
-    """(what, whether another layer means it so) for each example that an earlier rule takes.
+def shadowed_examples(rules: Iterable[LogRule]) -> list[tuple[str, bool]]:
+    """Return (message, whether the other rule is of another layer) for each shadowed example.
 
-    Rules of progress are asked apart.
+    An example is shadowed if an earlier rule matches it. Progress rules are matched separately.
     """
     known = tuple(rules)
     judging = [rule for rule in known if rule.role is not Role.PROGRESS]
-    asked_apart = [replace(rule, role=Role.ROOT) for rule in known if rule.role is Role.PROGRESS]
-    return [*_unheard(judging), *(text for rule in asked_apart for text in _unheard([rule]))]
+    progress = [replace(rule, role=Role.ROOT) for rule in known if rule.role is Role.PROGRESS]
+    return [*_shadowed(judging), *(text for rule in progress for text in _shadowed([rule]))]
 
 
-def _unheard(rules: Sequence[LogRule]) -> list[tuple[str, bool]]:
-    engine = RuleMatcher(rules)
+def _shadowed(rules: Sequence[LogRule]) -> list[tuple[str, bool]]:
+    matcher = RuleMatcher(rules)
     found = []
     for rule in rules:
         for line in rule.positive:
-            hit = engine.match(split_label(line)[1].strip())
+            hit = matcher.match(split_label(line)[1].strip())
             if hit is None or hit.rule.id != rule.id:
                 taker = "nothing" if hit is None else f"{hit.rule.id} ({hit.rule.origin})"
-                text = f"{rule.origin}: {rule.id}: examples.positive: {taker} judges {line!r}"
+                text = f"{rule.origin}: {rule.id}: examples.positive: {taker} matches {line!r}"
                 found.append((text, hit is not None and _layer(hit.rule) != _layer(rule)))
     return found
 
 
 def _layer(rule: LogRule) -> Path:
-    """The directory that a rule is from."""
+    """Return the directory that a rule comes from."""
     return Path(rule.origin.rpartition(":")[0]).parent

@@ -1,7 +1,7 @@
-"""Finds the lines of a block that hold one of many fixed texts.
+"""Finds the lines of a block that contain one of many fixed texts.
 
-Two finders, one answer: Hyperscan where it is installed (extra `fast`), which searches whole blocks
-at the speed of memory, and one in Python alone, which needs nothing.
+Two finders give the same answer: Hyperscan where it is installed (extra `fast`), which searches
+whole blocks at the speed of memory, and one in pure Python.
 """
 
 import string
@@ -12,49 +12,49 @@ from typing import Any, Protocol
 from slurm_restart.logs.hyperscan_database import cached_database
 from slurm_restart.logs.patterns import MIN_LETTERS
 
-MAX_SHAPES = 2048
-MAX_SHAPE = 1024
-"""Bounds of the memory for lines that were seen: how many, and letters of each."""
+MAX_KNOWN = 2048
+MAX_LETTERS = 1024
+"""Bounds of the memory for known lines: their number, and the letters of each."""
 _OTHER_BYTES = bytes(set(range(256)) - set(b"\r\n" + string.ascii_letters.encode()))
 _ENDS = bytes.maketrans(b"\r", b"\n")
 
 
 class Finder(Protocol):
-    """Made of texts, each with the numbers of the rules that need it."""
+    """A search for texts, each with the numbers of the rules that need it."""
 
     name: str
 
     def lines(self, block: bytes) -> Iterator[tuple[int, int]]:
-        """(start, end) of the lines that hold a text, in their order.
+        """Yield (start, end) of the lines that contain a text, in their order.
 
         Lines end with a line feed or a carriage return, which is not part of them.
         """
 
     def rules(self, line: bytes) -> Iterable[int]:
-        """The numbers of the rules of which the line holds a text, in order."""
+        """Return the numbers of the rules of which the line contains a text, sorted."""
 
 
 def make_finder(texts: Mapping[str, Iterable[int]], name: str | None = None) -> Finder:
-    """The finder of that name; without one the fastest that is installed.
+    """Return the finder of that name; without a name the fastest that is installed.
 
     Raises:
         ValueError: no such finder, or it is not installed.
     """
-    # Hyperscan takes no empty set.
+    # Hyperscan refuses an empty set.
     if name in (None, HyperscanFinder.name) and texts:
         if (module := _hyperscan()) is not None:
             return HyperscanFinder(texts, module)
         if name is not None:
             raise ValueError(f"{name} is not installed")
-    if name in (None, ShapeFinder.name):
-        return ShapeFinder(texts)
-    raise ValueError(f"expected {HyperscanFinder.name} or {ShapeFinder.name}, got {name!r}")
+    if name in (None, PythonFinder.name):
+        return PythonFinder(texts)
+    raise ValueError(f"expected {HyperscanFinder.name} or {PythonFinder.name}, got {name!r}")
 
 
 @cache
 def _hyperscan() -> Any | None:
     try:
-        import hyperscan  # noqa: PLC0415  # only a process that scans logs pays for it
+        import hyperscan  # noqa: PLC0415  # 10 ms, only for a process that scans logs
     except ImportError:
         return None
     return hyperscan
@@ -97,18 +97,18 @@ def _id_of_match(number: int, _start: int, _end: int, _flags: int, found: list[i
 
 
 def line_end(block: bytes, position: int) -> int:
-    """Where the line at a position ends: at a line feed, a carriage return, or the block's end."""
+    """Return the end of the line at a position: line feed, carriage return or the block's end."""
     feed = block.find(b"\n", position)
     end = len(block) if feed < 0 else feed
     back = block.find(b"\r", position, end)
     return end if back < 0 else back
 
 
-class ShapeFinder:
-    """Looks at each kind of line once.
+class PythonFinder:
+    """Searches lines by their letters, in pure Python.
 
-    Training output says the same again and again with other numbers: a line is reduced to its
-    letters, and letters that have been seen to hold no text are not looked at again.
+    Lines of training output repeat with other numbers: each line is reduced to its ASCII letters,
+    and letters that are known to contain no text are not searched again.
     """
 
     name = "python"
@@ -124,51 +124,54 @@ class ShapeFinder:
 
     def lines(self, block: bytes) -> Iterator[tuple[int, int]]:
         """See `Finder`."""
-        shapes = block.translate(_ENDS, _OTHER_BYTES).split(b"\n")
-        if self._harmless.issuperset(shapes):
+        letters = block.translate(_ENDS, _OTHER_BYTES).split(b"\n")
+        if self._harmless.issuperset(letters):
             return
         suspicious: dict[bytes, tuple[bytes, ...]] = {}
-        for shape in dict.fromkeys(shapes):
-            if shape not in self._harmless:
-                if texts := self._texts(shape):
-                    suspicious[shape] = texts
-                elif len(shape) <= MAX_SHAPE:
-                    _remember(self._harmless, shape)
+        for line_letters in dict.fromkeys(letters):
+            if line_letters not in self._harmless:
+                if texts := self._texts(line_letters):
+                    suspicious[line_letters] = texts
+                elif len(line_letters) <= MAX_LETTERS:
+                    _remember(self._harmless, line_letters)
         if suspicious:
-            yield from _spans(block, shapes, suspicious)
+            yield from _spans(block, letters, suspicious)
 
     def rules(self, line: bytes) -> Iterable[int]:
         """See `Finder`."""
         texts = self._texts(line.translate(None, _OTHER_BYTES))
         return sorted({number for text in texts if text in line for number in self._rules[text]})
 
-    def _texts(self, shape: bytes) -> tuple[bytes, ...]:
-        """The texts that lines with these letters may hold."""
-        known = self._suspicious.get(shape)
+    def _texts(self, line_letters: bytes) -> tuple[bytes, ...]:
+        """Return the texts that lines with these letters may contain."""
+        known = self._suspicious.get(line_letters)
         if known is not None:
             return known
-        starts = self._stems.keys() & set(zip(shape, shape[1:], shape[2:], strict=False))
-        found = tuple(
-            text for start in starts for stem, text in self._stems[start] if stem in shape
+        starts = self._stems.keys() & set(
+            zip(line_letters, line_letters[1:], line_letters[2:], strict=False)
         )
-        if found and len(shape) <= MAX_SHAPE:
-            if len(self._suspicious) >= MAX_SHAPES:
+        found = tuple(
+            text for start in starts for stem, text in self._stems[start] if stem in line_letters
+        )
+        if found and len(line_letters) <= MAX_LETTERS:
+            if len(self._suspicious) >= MAX_KNOWN:
                 self._suspicious.clear()
-            self._suspicious[shape] = found
+            self._suspicious[line_letters] = found
         return found
 
 
 def _spans(
-    block: bytes, shapes: list[bytes], suspicious: Mapping[bytes, tuple[bytes, ...]]
+    block: bytes, letters: list[bytes], suspicious: Mapping[bytes, tuple[bytes, ...]]
 ) -> Iterator[tuple[int, int]]:
+    """Yield (start, end) of the lines that contain a text."""
     start = 0
-    for line, shape in zip(block.translate(_ENDS).split(b"\n"), shapes, strict=True):
-        if any(text in line for text in suspicious.get(shape, ())):
+    for line, line_letters in zip(block.translate(_ENDS).split(b"\n"), letters, strict=True):
+        if any(text in line for text in suspicious.get(line_letters, ())):
             yield start, start + len(line)
         start += len(line) + 1
 
 
-def _remember(known: set[bytes], shape: bytes) -> None:
-    if len(known) >= MAX_SHAPES:
+def _remember(known: set[bytes], line_letters: bytes) -> None:
+    if len(known) >= MAX_KNOWN:
         known.clear()
-    known.add(shape)
+    known.add(line_letters)

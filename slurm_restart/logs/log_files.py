@@ -1,4 +1,4 @@
-"""Logs as files: found, opened, and scanned, several at a time."""
+"""Finds log files, opens them and scans several at a time."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -17,19 +17,19 @@ from slurm_restart.safe_files import NotRegularFileError, open_binary
 
 CHUNK = 1 << 20
 END = 64 << 20
-"""Bytes of the end of a file that are read first."""
+"""Bytes at the end of a file that are read first."""
 _LONGER = 4
 PATTERNS = ("*.log", "*.out", "*.err", "slurm-*")
-"""Files of a directory that are taken for logs."""
+"""Files of a directory that count as logs."""
 _FEW_BYTES = 4 << 20
 """Bytes up to which loading Hyperscan takes longer than it saves."""
 _MANY_BYTES = 16 << 20
-"""Bytes from which several files are worth several processes."""
+"""Bytes from which several files are scanned by several processes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileScan:
-    """What one file holds. `size` is in bytes; `error` says why it could not be read."""
+    """The findings of one file. `size` is in bytes; `error`: why the file could not be read."""
 
     path: str
     findings: tuple[Finding, ...] = ()
@@ -39,9 +39,9 @@ class FileScan:
 
 
 def find_logs(paths: Iterable[Path]) -> list[Path]:
-    """The files that are named, and the logs in the directories that are.
+    """Return the given files, and the logs in the given directories.
 
-    Of a run directory it is the output of the last attempt.
+    Of a run directory, only the output of the last attempt.
 
     Raises:
         UsageError: a directory without logs.
@@ -64,7 +64,7 @@ def _logs_in(directory: Path) -> list[Path]:
 
 
 def _last_attempt(directory: Path) -> list[Path]:
-    """The output of the last attempt, of a run directory."""
+    """Return the output of the last attempt of a run directory; empty if it is none."""
     outputs = [
         (int(output.parent.name), output)
         for output in directory.glob("attempts/*/output.log")
@@ -73,19 +73,19 @@ def _last_attempt(directory: Path) -> list[Path]:
     return [max(outputs)[1]] if outputs else []
 
 
-def scan_stream(stream: BinaryIO, engine: RuleMatcher, *, name: str) -> FileScan:
-    """Scan what can be read once, such as a pipe."""
-    part = _scan(stream, engine)
+def scan_stream(stream: BinaryIO, matcher: RuleMatcher, *, name: str) -> FileScan:
+    """Scan a stream that can be read only once, such as a pipe."""
+    part = _scan(stream, matcher)
     return FileScan(
         path=name, findings=_named(part, name), lines=part.scanner.lines, size=part.size
     )
 
 
-def scan_file(path: Path, engine: RuleMatcher) -> FileScan:
-    """Scan a file, from its end as far as needed; one that cannot be read gives its error."""
+def scan_file(path: Path, matcher: RuleMatcher) -> FileScan:
+    """Scan a file, from its end as far as needed; an unreadable file has `error` set."""
     try:
         with open_binary(path) as file:
-            return _from_the_end(file, engine, str(path))
+            return _from_the_end(file, matcher, str(path))
     except NotRegularFileError:
         return FileScan(path=str(path), error="expected a regular file (or `-` for a pipe)")
     except OSError as error:
@@ -93,12 +93,12 @@ def scan_file(path: Path, engine: RuleMatcher) -> FileScan:
 
 
 def scan_files(paths: Sequence[Path], rules: Sequence[LogRule]) -> list[FileScan]:
-    """Scan files, in the order in which they are given; big ones with one process a processor."""
+    """Scan files and return their scans in order; big files with one process per processor."""
     workers = min(len(paths), os.cpu_count() or 1)
     size = _total(paths)
     if workers <= 1 or size < _MANY_BYTES:
-        engine = make_matcher(rules, SMALL if size < _FEW_BYTES else None)
-        return [scan_file(path, engine) for path in paths]
+        matcher = make_matcher(rules, SMALL if size < _FEW_BYTES else None)
+        return [scan_file(path, matcher) for path in paths]
     # Imported here: 15 ms, and most logs are small.
     from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415
 
@@ -110,25 +110,25 @@ def scan_files(paths: Sequence[Path], rules: Sequence[LogRule]) -> list[FileScan
 
 
 def _scan_share(paths: Sequence[Path], rules: Sequence[LogRule]) -> list[FileScan]:
-    engine = _engine_of(tuple(rules))
-    return [scan_file(path, engine) for path in paths]
+    matcher = _matcher_of(tuple(rules))
+    return [scan_file(path, matcher) for path in paths]
 
 
 @lru_cache(maxsize=1)
-def _engine_of(rules: tuple[LogRule, ...]) -> RuleMatcher:
+def _matcher_of(rules: tuple[LogRule, ...]) -> RuleMatcher:
     return make_matcher(rules)
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A part of a file that has been read, up to the file's end."""
+    """A part of a file that was read, up to the file's end."""
 
     scanner: LogScanner
     size: int
 
 
-def _scan(stream: BinaryIO, engine: RuleMatcher) -> _Part:
-    scanner = LogScanner(engine, FastCount())
+def _scan(stream: BinaryIO, matcher: RuleMatcher) -> _Part:
+    scanner = LogScanner(matcher, FastCount())
     size = 0
     while chunk := stream.read(BLOCK):
         size += len(chunk)
@@ -136,8 +136,8 @@ def _scan(stream: BinaryIO, engine: RuleMatcher) -> _Part:
     return _Part(scanner, size)
 
 
-def _from_the_end(file: BinaryIO, engine: RuleMatcher, name: str) -> FileScan:
-    """Read the last part; one that begins with an error may have begun before, so a longer one."""
+def _from_the_end(file: BinaryIO, matcher: RuleMatcher, name: str) -> FileScan:
+    """Scan the last part; a longer one if the failure may have begun before it."""
     size = file.seek(0, os.SEEK_END)
     wanted = END
     while True:
@@ -146,7 +146,7 @@ def _from_the_end(file: BinaryIO, engine: RuleMatcher, name: str) -> FileScan:
         if start:
             file.readline(MAX_LINE)
             start = file.tell()
-        part = _scan(file, engine)
+        part = _scan(file, matcher)
         if start == 0 or part.scanner.is_settled:
             break
         wanted *= _LONGER
@@ -160,7 +160,7 @@ def _from_the_end(file: BinaryIO, engine: RuleMatcher, name: str) -> FileScan:
 
 
 def _line_feeds(file: BinaryIO, until: int) -> int:
-    """How many there are before a place in the file."""
+    """Return the number of line feeds before a position in the file."""
     file.seek(0)
     count = FastCount()
     blocks = (file.read(min(CHUNK, until - start)) for start in range(0, until, CHUNK))
@@ -172,7 +172,7 @@ def _named(part: _Part, name: str, before: int = 0) -> tuple[Finding, ...]:
 
 
 def _total(paths: Iterable[Path]) -> int:
-    """Bytes; what cannot be asked counts as nothing."""
+    """Return the size of the files in bytes; an inaccessible file counts as 0."""
     total = 0
     for path in paths:
         try:

@@ -1,8 +1,8 @@
-"""What a rule's pattern needs in a line, and whether the pattern is safe to run on any text.
+"""The literals that a pattern needs in a line, and whether its run time is bounded.
 
-A backtracking engine is slow on text that holds nothing of interest, and a plain search for fixed
-text is not. So every pattern must have fixed text in it, which is read from the parsed pattern:
-lines without it are never given to the engine.
+A backtracking engine is slow on lines that do not match, and a search for fixed texts is fast. So
+every pattern must contain fixed text, which is taken from the parsed pattern: a pattern is tried
+only on lines that contain it.
 """
 
 import importlib
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 MIN_LETTERS = 3
-"""Letters of fixed text that a pattern must have in every way to match."""
+"""Letters of fixed text that every match of a pattern must contain."""
 
 # The parser of `re` has no public name; its nodes have been the same from 3.11 to 3.14.
 _parser = importlib.import_module("re._parser")
@@ -27,16 +27,16 @@ _COMMON = (
     *("learning", "loss", "memory", "model", "nan", "norm", "perplexity", "process", "rank"),
     *("restore", "sample", "save", "seconds", "size", "step", "time", "token", "train", "valid"),
 )
-"""Words of ordinary training output: a text that is rare is looked for in their place."""
+"""Words of ordinary training output; rarer texts are preferred as literals."""
 _MANY = 1000
-"""A repetition this long or longer is as slow as one without an end."""
+"""Repetitions from this length count as unbounded."""
 
 
 def literals(pattern: str) -> frozenset[str]:
-    """Fixed texts of which every match of the pattern contains at least one.
+    """Return fixed texts of which every match of the pattern contains at least one.
 
-    Empty where a match needs no fixed text with `MIN_LETTERS` letters, or the pattern ignores case.
-    Of several such sets the one with the rarest texts is given.
+    Empty if a match needs no fixed text with `MIN_LETTERS` letters, or the pattern ignores case.
+    Of several such sets the one with the rarest texts is returned.
     """
     tree = _parser.parse(pattern)
     if tree.state.flags & re.IGNORECASE:
@@ -46,7 +46,7 @@ def literals(pattern: str) -> frozenset[str]:
 
 
 def letters(text: str) -> str:
-    """The ASCII letters of a text."""
+    """Return the ASCII letters of a text."""
     return "".join(_LETTERS.findall(text))
 
 
@@ -56,7 +56,7 @@ def _rarity(needed: frozenset[str]) -> tuple[bool, int, int]:
 
 
 def _weight(text: str) -> int:
-    """How many letters of a text are not those of a word that ordinary output is full of."""
+    """Return how many letters of a text do not belong to a word of `_COMMON`."""
     left = letters(text)
     if any(left in word for word in _COMMON):
         return 0
@@ -66,7 +66,7 @@ def _weight(text: str) -> int:
 
 
 def _needs(items: Iterable[tuple[Any, Any]]) -> list[frozenset[str]]:
-    """The sets of texts that a sequence of the pattern needs, in its order."""
+    """Return the sets of texts that a sequence of the pattern needs, in its order."""
     needs: list[frozenset[str]] = []
     run = ""
     for op, argument in items:
@@ -81,7 +81,7 @@ def _needs(items: Iterable[tuple[Any, Any]]) -> list[frozenset[str]]:
 
 
 def _head(items: Iterable[tuple[Any, Any]]) -> str:
-    """The fixed text with which a sequence begins."""
+    """Return the fixed text with which a sequence begins."""
     literal = itertools.takewhile(lambda item: item[0] is _op.LITERAL, items)
     return "".join(chr(character) for _, character in literal)
 
@@ -103,20 +103,20 @@ def _needs_of(op: Any, argument: Any) -> list[frozenset[str]]:
 
 
 def danger(pattern: str) -> str | None:
-    """Why a pattern may take very long on some line, or None."""
+    """Return why a pattern may take very long on some line, or None."""
     return _danger(_parser.parse(pattern), repeated=False, leading=True)
 
 
 def _danger(items: Iterable[tuple[Any, Any]], *, repeated: bool, leading: bool) -> str | None:
-    """`repeated`: inside a repetition without an end; `leading`: nothing stands before it."""
+    """`repeated`: inside an unbounded repetition; `leading`: nothing precedes the sequence."""
     for op, argument in items:
-        endless = op in _REPEATS and argument[1] >= _MANY
-        if endless and repeated:
-            return "a repetition without an end inside another one"
-        if endless and leading:
-            return "a repetition without an end at the start: put ^ or fixed text before it"
+        unbounded = op in _REPEATS and argument[1] >= _MANY
+        if unbounded and repeated:
+            return "an unbounded repetition inside another one"
+        if unbounded and leading:
+            return "an unbounded repetition at the start: put ^ or fixed text before it"
         for part in _parts(op, argument):
-            inside = repeated or (endless and op not in _ATOMIC)
+            inside = repeated or (unbounded and op not in _ATOMIC)
             if problem := _danger(part, repeated=inside, leading=leading):
                 return problem
         leading = leading and _may_be_empty(op, argument)
@@ -130,7 +130,7 @@ def _may_be_empty(op: Any, argument: Any) -> bool:
 
 
 def _parts(op: Any, argument: Any) -> list[Any]:
-    """The sequences inside a node."""
+    """Return the sequences inside a node."""
     if op is _op.SUBPATTERN:
         return [argument[3]]
     if op is _op.BRANCH:

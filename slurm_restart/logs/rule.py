@@ -1,4 +1,4 @@
-"""What a rule over log lines is, and when it is refused."""
+"""The rule over log lines, and its validation."""
 
 import re
 from collections.abc import Mapping
@@ -34,9 +34,10 @@ MAX_PATTERN = 2000
 class LogRule:
     """One pattern over a line and what it means.
 
-    `pattern` is searched in the line without the rank, time and level in front, and `^` is where
-    the rest begins. `positive` lines must match it and `negative` ones must not. `sources` say
-    where the message is known from: a document, a file of its program's sources, or a measurement.
+    `pattern` is searched in the message of a line, without the rank, time and level in front;
+    `^` matches the beginning of the message. `positive` lines must match it and `negative` ones
+    must not. `sources` name the origin of the message: a document, a file of its program's
+    sources, or a measurement.
     """
 
     id: str
@@ -46,7 +47,7 @@ class LogRule:
     meaning: str
     confidence: Confidence = Confidence.LIKELY
     at_start: Confidence | None = None
-    """The confidence before the program has made any progress: what fails then fails always."""
+    """The confidence before the program has made progress: such failures repeat at each start."""
     remedy: str | None = None
     blame: Naming | None = None
     sources: tuple[str, ...] = ()
@@ -67,15 +68,15 @@ class BadRuleError(Exception):
 
 
 def matches(pattern: str, line: str) -> re.Match[str] | None:
-    """The match of a pattern in a readable line; `re` keeps the compiled patterns."""
+    """Return the match of a pattern in a readable line; `re` keeps compiled patterns."""
     return re.search(pattern, split_label(line)[1].strip())
 
 
 def build(fields: Mapping[str, Any]) -> LogRule:
-    """A rule from what a file says.
+    """Validate the fields of a rule of a file and return the rule.
 
     Raises:
-        BadRuleError: something in it is wrong.
+        BadRuleError: with all problems of the rule.
     """
     problems = _field_problems(fields)
     if problems:
@@ -109,7 +110,7 @@ def build(fields: Mapping[str, Any]) -> LogRule:
 
 
 def _field_problems(fields: Mapping[str, Any]) -> list[str]:
-    """Keys that are unknown or missing, and values that are no text."""
+    """Return problems of unknown or missing keys, and of values that are not text."""
     problems = [f"{key}: missing" for key in _REQUIRED if key not in fields]
     for key, value in fields.items():
         if key == "examples":

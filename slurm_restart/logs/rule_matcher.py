@@ -1,4 +1,4 @@
-"""From bytes to hits: which lines of a block may matter, and which rule a line matches."""
+"""Finds the lines of a block that may match a rule, and the first rule that matches a line."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +17,7 @@ MAX_NAMES = 256
 
 @dataclass(frozen=True, slots=True)
 class RuleMatch:
-    """A rule that matches a line, and the names that the line gives for the culprit."""
+    """A rule that matches a line, and the node names that its pattern captured."""
 
     rule: LogRule
     nodes: tuple[str, ...]
@@ -40,14 +40,14 @@ class _Pattern:
 
 
 class RuleMatcher:
-    """A set of rules made ready for searching.
+    """A set of rules prepared for searching.
 
-    A backtracking engine is slow on text that holds nothing of interest, and a search for fixed
-    texts is not: a rule's pattern is tried only on lines that hold a text that it needs.
+    A rule's pattern is tried only on lines that contain one of its literals, because the search
+    for fixed texts is much faster than that for patterns.
 
     Args:
         rules: in the order in which they are tried; the first that matches a line judges it.
-        also: fixed texts that make a line worth looking at besides.
+        also: further fixed texts that make a line suspect.
         finder: how fixed texts are searched for; None: the fastest way that is installed.
     """
 
@@ -66,7 +66,7 @@ class RuleMatcher:
         """The finder's name."""
 
     def suspects(self, block: bytes) -> Iterator[tuple[int, int]]:
-        """(start, end) of the lines of a block that may match a rule, in their order.
+        """Yield (start, end) of the lines of a block that may match a rule, in their order.
 
         Lines end with a line feed or a carriage return, which is not part of them.
         """
@@ -77,11 +77,11 @@ class RuleMatcher:
         return next(iter(self._finder.lines(line)), None) is not None
 
     def is_progress(self, text: str) -> bool:
-        """Whether a readable line without its label tells that the program gets on."""
+        """Whether a readable line without its label reports progress."""
         return any(pattern.compiled.search(text) for pattern in self._progress)
 
     def match(self, text: str) -> RuleMatch | None:
-        """The first rule that matches a readable line without its label."""
+        """Return the first rule that matches a readable line without its label, or None."""
         for number in self._finder.rules(text.encode()):
             pattern, rule = self._rules[number]
             if found := pattern.compiled.search(text):

@@ -1,4 +1,4 @@
-"""Which rule judges a line, and why."""
+"""Tests a single line: which rule matches it first, and which others match."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from slurm_restart.logs.timestamps import logged_at
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RuleTest:
-    """What becomes of a line. `text` is what the patterns see, without `label`, time and level."""
+    """The result for a line. `text` is the message that patterns see, without label and stamps."""
 
     line: str
     label: str
@@ -22,28 +22,30 @@ class RuleTest:
     rule: LogRule | None
     nodes: tuple[str, ...]
     others: tuple[LogRule, ...]
-    """Rules behind it that match as well."""
+    """Later rules that match as well."""
 
 
 def explain_line(line: str, rules: Sequence[LogRule]) -> RuleTest:
-    """Judge one line by itself: tracebacks and what follows are not seen."""
-    shown = readable(line.encode())
-    label, body = split_label(shown)
+    """Match one line by itself, without the context of tracebacks and later lines."""
+    readable_line = readable(line.encode())
+    label, body = split_label(readable_line)
     text = body.strip()
-    engine = RuleMatcher(rules)
-    hit = engine.match(text)
-    rule = hit.rule if hit else None
+    matcher = RuleMatcher(rules)
+    match = matcher.match(text)
+    rule = match.rule if match else None
     return RuleTest(
         line=line,
         label=label,
         text=text,
-        at=logged_at(shown),
-        progress=engine.is_progress(text),
+        at=logged_at(readable_line),
+        progress=matcher.is_progress(text),
         rule=rule,
-        nodes=hit.nodes if hit else (),
+        nodes=match.nodes if match else (),
         others=tuple(
             one
             for one in rules
-            if one is not rule and one.role is not Role.PROGRESS and matches(one.pattern, shown)
+            if one is not rule
+            and one.role is not Role.PROGRESS
+            and matches(one.pattern, readable_line)
         ),
     )

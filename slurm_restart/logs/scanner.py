@@ -1,4 +1,4 @@
-"""Reads a log as it streams by and keeps what the rules say of it, in bounded memory."""
+"""Scans a stream of log bytes and keeps its findings in bounded memory."""
 
 from collections.abc import Sequence
 from heapq import merge
@@ -13,20 +13,20 @@ from slurm_restart.logs.rule_matcher import RuleMatcher
 from slurm_restart.logs.tracebacks import STRUCTURE
 
 MAX_LINE = 16 * 1024
-"""Bytes of a line that are looked at."""
+"""Bytes of a line that are searched."""
 BLOCK = 128 * 1024
 """Bytes that are searched at a time."""
 SAMPLE = 8
-"""Lines before one that may matter, and at the end of a block, that are asked for progress."""
+"""Lines before a suspect line, and at the end of a block, that are searched for progress."""
 _SAMPLE_BYTES = 4096
 _FEW = 32
-"""Lines with escape sequences of a block that are looked at one by one."""
+"""Lines with escape sequences of a block that are processed one by one."""
 SMALL = "python"
-"""The finder for a process that is to stay small: Hyperscan's compiler takes 10 MB more."""
+"""The finder for small processes and small logs: Hyperscan's compiler takes 10 MB more."""
 
 
 def make_matcher(rules: Sequence[LogRule], finder: str | None = None) -> RuleMatcher:
-    """The engine for scanners; see `Engine`."""
+    """Return the matcher for scanners; `finder`: see `RuleMatcher`."""
     return RuleMatcher(rules, also=STRUCTURE, finder=finder)
 
 
@@ -34,24 +34,24 @@ class LogScanner:
     """Applies rules to a stream of bytes.
 
     Args:
-        engine: from `make_engine`; several scanners can share one.
+        matcher: from `make_matcher`; several scanners can share it.
         count: how line feeds are counted.
     """
 
-    def __init__(self, engine: RuleMatcher, count: Count = count_line_feeds) -> None:
-        self._blocks = _Blocks(engine, FindingCollector(engine), count)
+    def __init__(self, matcher: RuleMatcher, count: Count = count_line_feeds) -> None:
+        self._blocks = _Blocks(matcher, FindingCollector(matcher), count)
         self._tail = b""
         self._waiting = bytearray()
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next bytes of the log, cut wherever they happen to be."""
-        # Without NULs a hole in a file costs nothing, and UTF-16 reads as the ASCII it mostly is.
+        """Process the next bytes of the log, cut at any position."""
+        # Without NULs, holes in a file cost nothing and most UTF-16 text reads as ASCII.
         chunk = chunk.replace(b"\0", b"")
         if len(chunk) == BLOCK and not self._waiting:
             self._take(chunk)
             return
         self._waiting += chunk
-        # Blocks of one size: what is found must not depend on how the log was cut into chunks.
+        # Blocks of one size: findings must not depend on how the log was cut into chunks.
         whole = len(self._waiting) // BLOCK * BLOCK
         for start in range(0, whole, BLOCK):
             self._take(bytes(self._waiting[start : start + BLOCK]))
@@ -63,17 +63,17 @@ class LogScanner:
 
     @property
     def lines(self) -> int:
-        """Line feeds so far."""
+        """Number of line feeds so far."""
         return self._blocks.line - 1 + (self._tail + self._waiting).count(b"\n")
 
     @property
     def is_settled(self) -> bool:
-        """Whether the program got on before anything was found: what came before is no cause."""
+        """Whether progress precedes the first finding, so that no earlier line is the cause."""
         reader = self._blocks.reader
-        return reader.was_well if reader.kept else reader.progress > 0
+        return reader.progress_came_first if reader.kept else reader.progress > 0
 
     def findings(self) -> tuple[Finding, ...]:
-        """What has been found so far in order of position, the unfinished last line included."""
+        """Return the findings so far in order, the unfinished last line included."""
         blocks = self._blocks.copy()
         block, tail = _cut(self._tail + bytes(self._waiting))
         blocks.read(block)
@@ -82,9 +82,9 @@ class LogScanner:
 
 
 def _cut(data: bytes) -> tuple[bytes, bytes]:
-    """(the whole lines, the unfinished one); of a first line that is too long only its beginning.
+    """Split into whole lines and the unfinished line; a first line that is too long is shortened.
 
-    The unfinished line can grow with every block; the others cannot.
+    Only the unfinished line can grow with every block.
     """
     first = min(end for end in (data.find(b"\n"), data.find(b"\r"), len(data)) if end >= 0)
     if first > MAX_LINE:
@@ -93,10 +93,10 @@ def _cut(data: bytes) -> tuple[bytes, bytes]:
     return data[:end], data[end:]
 
 
-def _coloured(block: bytes, engine: RuleMatcher) -> list[tuple[int, int]] | None:
-    """(start, end) of the lines that may match a rule once their escape sequences are gone.
+def _coloured(block: bytes, matcher: RuleMatcher) -> list[tuple[int, int]] | None:
+    """Return (start, end) of the lines that may match without their escape sequences.
 
-    None: there are many of them, so that a block without them is cheaper.
+    None: there are so many that removing the sequences from the whole block is cheaper.
     """
     found: list[tuple[int, int]] = []
     position = block.find(b"\x1b")
@@ -105,47 +105,47 @@ def _coloured(block: bytes, engine: RuleMatcher) -> list[tuple[int, int]] | None
             return found
         start = 1 + max(block.rfind(b"\n", 0, position), block.rfind(b"\r", 0, position))
         end = line_end(block, position)
-        if engine.is_suspect(without_escapes(block[start : min(end, start + MAX_LINE)])):
+        if matcher.is_suspect(without_escapes(block[start : min(end, start + MAX_LINE)])):
             found.append((start, end))
         position = block.find(b"\x1b", end)
     return None
 
 
 class _Blocks:
-    """Whole lines in, of which the reader gets those that may matter.
+    """Passes the suspect lines of blocks to the collector.
 
     Args:
-        engine: finds them.
+        matcher: finds them.
         reader: gets them.
         count: how line feeds are counted.
         line: number of the next line.
     """
 
     def __init__(
-        self, engine: RuleMatcher, reader: FindingCollector, count: Count, line: int = 1
+        self, matcher: RuleMatcher, reader: FindingCollector, count: Count, line: int = 1
     ) -> None:
-        self._engine = engine
+        self._matcher = matcher
         self._count = count
         self.reader = reader
         self.line = line
 
     def copy(self) -> "_Blocks":
-        """One that goes on from here without changing this one."""
-        return _Blocks(self._engine, self.reader.copy(), self._count, self.line)
+        """Return an independent copy in the same state."""
+        return _Blocks(self._matcher, self.reader.copy(), self._count, self.line)
 
     def read(self, block: bytes) -> None:
-        """Read the lines of a block that may matter, and all lines of a traceback."""
-        coloured = _coloured(block, self._engine)
+        """Process the suspect lines of a block, and all lines of a traceback."""
+        coloured = _coloured(block, self._matcher)
         if coloured is None:
             block, coloured = without_escapes(block), []
-        walk = _Walk(block, self.reader, self._count, self.line)
-        for start, end in merge(self._engine.suspects(block), coloured):
-            walk.suspect(start, end)
-        self.line = walk.finish()
+        reader = _BlockReader(block, self.reader, self._count, self.line)
+        for start, end in merge(self._matcher.suspects(block), coloured):
+            reader.suspect(start, end)
+        self.line = reader.finish()
 
 
-class _Walk:
-    """The way through one block, from its beginning to its end."""
+class _BlockReader:
+    """Reads one block from its beginning to its end."""
 
     def __init__(self, block: bytes, reader: FindingCollector, count: Count, line: int) -> None:
         self._block = block
@@ -155,20 +155,20 @@ class _Walk:
         """Number of the line at `_counted`."""
         self._counted = 0
         self._past = 0
-        """What is before has been read."""
+        """Everything before this position has been read."""
 
     def suspect(self, start: int, end: int) -> None:
-        """Read a line that may matter."""
+        """Process a suspect line."""
         self._finish_traceback(start)
         if start < self._past or self._reader.is_noise(self._block[start:end]):
             return
-        self._pass(start)
+        self._note_progress(start)
         self._read(start, end)
 
     def finish(self) -> int:
-        """Go to the end of the block; the number of the line that follows."""
+        """Read to the end of the block; return the number of the next line."""
         self._finish_traceback(len(self._block))
-        self._pass(len(self._block))
+        self._note_progress(len(self._block))
         return self._line_at(len(self._block))
 
     def _finish_traceback(self, until: int) -> None:
@@ -180,15 +180,15 @@ class _Walk:
         self._reader.read(self._line_at(start), raw)
         self._past = end + 1
 
-    def _pass(self, until: int) -> None:
-        """Show the reader the last lines before a place."""
+    def _note_progress(self, until: int) -> None:
+        """Pass the last lines before a position to the collector, for progress."""
         start = max(self._past, until - _SAMPLE_BYTES)
         if start >= until:
             return
         line = self._line_at(start)
         texts = self._block[start:until].split(b"\n")
         first = max(0, len(texts) - SAMPLE)
-        self._reader.passed(
+        self._reader.note_progress(
             [
                 (line + first + number, raw)
                 for number, text in enumerate(texts[first:])

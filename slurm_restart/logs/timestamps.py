@@ -1,10 +1,10 @@
-"""When a line was logged, by the stamp in front of it."""
+"""Parses the time stamp in front of a log line."""
 
 import re
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DAYS_BEFORE = (0, 31, 60, 91, 121, 152, 182, 213, 244, 274, 305, 335)
-# Programs that leave out the year are compared with those that do not: nobody counts it.
+# Some programs leave out the year, so it is never used.
 _DATE = (
     r"\d{4}[-/.](?P<month>\d\d)[-/.](?P<day>\d\d)[T _-]"
     r"|[IWEFD](?P<glog_month>\d\d)(?P<glog_day>\d\d) "
@@ -14,12 +14,12 @@ _STAMP = re.compile(
     rf"(?:{_DATE})(?P<hour>\d\d)[:.](?P<minute>\d\d)[:.](?P<second>\d\d)(?:[.,](?P<part>\d{{1,9}}))?"
 )
 _FRONT = 80
-"""Characters of a line in which its stamp is looked for: a time behind them is part of the text."""
+"""Characters in which the stamp is searched; a later time is part of the message."""
 _SLURM = " CANCELLED AT "
 
 
 def logged_at(text: str) -> float | None:
-    """Seconds from the beginning of the (leap) year to the line's stamp; None without one.
+    """Return the seconds from the beginning of the (leap) year to the line's stamp, or None.
 
     The forms are those of ISO 8601 and Python's logging, glog, syslog, and Slurm's `CANCELLED AT`.
     """

@@ -57,7 +57,7 @@ def test_the_rule_of_the_documentation_is_good_and_judges_its_line(call, own):
 def test_rules_behind_the_one_that_judges_are_told(call):
     _, out, _ = call("test", "ModuleNotFoundError: No module named 'flux'")
     assert "rule      python.import (root, code)" in out
-    assert "behind it python.exception" in out
+    assert "later     python.exception" in out
 
 
 def test_a_rule_can_be_shown(call, own):
@@ -97,7 +97,7 @@ def test_a_rule_that_never_has_a_say_is_told(call, own):
     own.write_text(OWN + second)
     code, out, _ = call("lint", own)
     assert code == 3
-    assert f"site.again: examples.positive: site.scratch_server ({own}:2) judges {LINE!r}" in out
+    assert f"site.again: examples.positive: site.scratch_server ({own}:2) matches {LINE!r}" in out
 
 
 def test_what_a_layer_takes_or_replaces_of_another_is_only_noted(call, tmp_path):

@@ -24,7 +24,7 @@ DATA = Path(__file__).parents[2] / "data"
 CASES: list[dict[str, Any]] = [
     json.loads(line) for line in (DATA / "cases.jsonl").read_text().splitlines()
 ]
-ENGINE = make_matcher(load_rules(site=None))
+MATCHER = make_matcher(load_rules(site=None))
 NODES = tuple(f"csx{number}" for number in range(1, 25))
 LABEL = re.compile(r"^(?:\d+: |\[(?:rank|default)?\d+\]: ?)+")
 
@@ -34,7 +34,7 @@ def log(case: dict[str, Any]) -> bytes:
 
 
 def findings(case: dict[str, Any]) -> tuple[Finding, ...]:
-    scanner = LogScanner(ENGINE)
+    scanner = LogScanner(MATCHER)
     scanner.feed(log(case))
     return scanner.findings()
 

@@ -13,7 +13,7 @@ from slurm_restart.core.job import JobState
 from slurm_restart.logs.rules import load_rules
 from slurm_restart.logs.scanner import LogScanner, make_matcher
 
-ENGINE = make_matcher(load_rules(site=None))
+MATCHER = make_matcher(load_rules(site=None))
 FAILED = ExitFacts(state=JobState.FAILED, exit_code=1)
 
 ROOTS = {
@@ -62,7 +62,7 @@ ordinary = st.lists(
 
 
 def judge(*lines: str, facts: ExitFacts = FAILED) -> Attribution:
-    scanner = LogScanner(ENGINE)
+    scanner = LogScanner(MATCHER)
     scanner.feed("".join(f"{line}\n" for line in lines).encode())
     return attribute_log(facts, scanner.findings())
 

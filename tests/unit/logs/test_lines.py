@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurm_restart.core.finding import MAX_TEXT
-from slurm_restart.logs.lines import readable, shown, split_label, without_escapes
+from slurm_restart.logs.lines import readable, split_label, truncated, without_escapes
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_split_label(line: str, label: str, rest: str) -> None:
         (b"\x1b[31mError\x1b[0m: \x1b]0;title\x07x", "Error: x"),
         (b"a\tb\x08\x07c\x7f", "a bc"),
         (b"caf\xe9 \xff", "caf\ufffd \ufffd"),
-        ("shown \u202etxt.exe\u2028next".encode(), "shown txt.exenext"),
+        ("truncated \u202etxt.exe\u2028next".encode(), "truncated txt.exenext"),
         (b"end \r", "end"),
     ],
 )
@@ -45,9 +45,9 @@ def test_a_line_is_made_readable(raw: bytes, text: str) -> None:
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_readable(raw: bytes) -> None:
-    text = shown(readable(without_escapes(raw)))
+    text = truncated(readable(without_escapes(raw)))
     assert not any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 for c in text)
 
 
 def test_a_long_line_is_cut() -> None:
-    assert len(shown("x" * 5000)) == MAX_TEXT
+    assert len(truncated("x" * 5000)) == MAX_TEXT

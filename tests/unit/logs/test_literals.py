@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slurm_restart.logs import literals
-from slurm_restart.logs.literals import Finder, ShapeFinder, make_finder
+from slurm_restart.logs.literals import Finder, PythonFinder, make_finder
 
 TEXTS = {"disk full": [3, 1], "disk_7": [2], "out of memory": [0], "full": [5]}
 NAMES = ("python", "hyperscan")
@@ -56,10 +56,10 @@ def test_the_fastest_that_is_installed_is_taken(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_memory_for_lines_is_bounded() -> None:
-    finder = ShapeFinder(TEXTS)
-    for number in range(3 * literals.MAX_SHAPES):
+    finder = PythonFinder(TEXTS)
+    for number in range(3 * literals.MAX_KNOWN):
         name = "".join(chr(ord("a") + int(digit)) for digit in str(number)).encode()
         list(finder.lines(b"step " + name + b"\n" + name + b" disk full\n"))
         list(finder.rules(name + b" disk full"))
-    assert len(finder._harmless) <= literals.MAX_SHAPES
-    assert len(finder._suspicious) <= literals.MAX_SHAPES
+    assert len(finder._harmless) <= literals.MAX_KNOWN
+    assert len(finder._suspicious) <= literals.MAX_KNOWN

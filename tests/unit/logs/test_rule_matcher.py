@@ -17,16 +17,16 @@ def rule(name: str, pattern: str, blame: Naming | None = None, role: Role = Role
     )
 
 
-def hit(engine: RuleMatcher, text: str) -> str | None:
-    found = engine.match(text)
+def hit(matcher: RuleMatcher, text: str) -> str | None:
+    found = matcher.match(text)
     return None if found is None else found.rule.id
 
 
 def test_the_first_rule_that_matches_judges() -> None:
-    engine = RuleMatcher([rule("a", "disk .* full"), rule("b", "full")])
-    assert hit(engine, "the disk is full") == "a"
-    assert hit(engine, "the tank is full") == "b"
-    assert hit(engine, "the tank is empty") is None
+    matcher = RuleMatcher([rule("a", "disk .* full"), rule("b", "full")])
+    assert hit(matcher, "the disk is full") == "a"
+    assert hit(matcher, "the tank is full") == "b"
+    assert hit(matcher, "the tank is empty") is None
 
 
 def test_names_are_captured_only_where_they_are_to_be_blamed() -> None:
@@ -40,11 +40,11 @@ def test_names_are_captured_only_where_they_are_to_be_blamed() -> None:
 
 
 def test_rules_of_progress_are_asked_apart() -> None:
-    engine = RuleMatcher([rule("a", "step", role=Role.PROGRESS), rule("b", "full")])
-    assert engine.is_progress("step 1")
-    assert not engine.is_progress("disk full")
-    assert hit(engine, "step 1") is None
-    assert list(engine.suspects(b"step 1\ndisk full\n")) == [(7, 16)]
+    matcher = RuleMatcher([rule("a", "step", role=Role.PROGRESS), rule("b", "full")])
+    assert matcher.is_progress("step 1")
+    assert not matcher.is_progress("disk full")
+    assert hit(matcher, "step 1") is None
+    assert list(matcher.suspects(b"step 1\ndisk full\n")) == [(7, 16)]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from slurm_restart.logs.rules import load_rules, read_file, read_rules
 from slurm_restart.logs.scanner import MAX_LINE
 
 PACKAGED = load_rules(site=None)
-ENGINE = RuleMatcher(PACKAGED)
+MATCHER = RuleMatcher(PACKAGED)
 
 SITE_RULE = """\
 - id: {id}
@@ -52,16 +52,16 @@ def test_a_rule_has_examples_of_both_kinds_and_they_hold(rule: LogRule) -> None:
 @pytest.mark.parametrize("rule", PACKAGED, ids=lambda rule: rule.id)
 def test_no_earlier_rule_takes_a_rules_examples(rule: LogRule) -> None:
     alone = [replace(rule, role=Role.ROOT)]
-    engine = RuleMatcher(alone) if rule.role is Role.PROGRESS else ENGINE
+    matcher = RuleMatcher(alone) if rule.role is Role.PROGRESS else MATCHER
     for line in rule.positive:
-        hit = engine.match(split_label(line)[1].strip())
+        hit = matcher.match(split_label(line)[1].strip())
         assert hit is not None
         assert hit.rule.id == rule.id, line
 
 
 @pytest.mark.parametrize("rule", [r for r in PACKAGED if r.blame], ids=lambda rule: rule.id)
 def test_a_rule_that_blames_captures_a_name_in_some_example(rule: LogRule) -> None:
-    hits = [ENGINE.match(split_label(line)[1].strip()) for line in rule.positive]
+    hits = [MATCHER.match(split_label(line)[1].strip()) for line in rule.positive]
     assert any(hit is not None and hit.nodes for hit in hits)
 
 
@@ -79,7 +79,7 @@ def test_a_rule_that_blames_captures_a_name_in_some_example(rule: LogRule) -> No
     ],
 )
 def test_ordinary_output_is_not_even_looked_at(line: str) -> None:
-    assert list(ENGINE.suspects(line.encode())) == []
+    assert list(MATCHER.suspects(line.encode())) == []
 
 
 @pytest.mark.parametrize("rule", PACKAGED, ids=lambda rule: rule.id)

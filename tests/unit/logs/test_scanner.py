@@ -21,13 +21,13 @@ from slurm_restart.logs.rules import load_rules
 from slurm_restart.logs.scanner import MAX_LINE, LogScanner, make_matcher
 
 RULES = load_rules(site=None)
-ENGINES = [make_matcher(RULES, name) for name in ("python", "hyperscan")]
+MATCHERS = [make_matcher(RULES, name) for name in ("python", "hyperscan")]
 
 
 def scan(
-    *chunks: bytes, rules: tuple[LogRule, ...] | None = None, engine: RuleMatcher = ENGINES[0]
+    *chunks: bytes, rules: tuple[LogRule, ...] | None = None, matcher: RuleMatcher = MATCHERS[0]
 ) -> tuple[Finding, ...]:
-    scanner = LogScanner(engine if rules is None else make_matcher(rules))
+    scanner = LogScanner(matcher if rules is None else make_matcher(rules))
     for chunk in chunks:
         scanner.feed(chunk)
     return scanner.findings()
@@ -52,7 +52,7 @@ def test_lines_are_counted_from_one() -> None:
 
 
 def test_the_unfinished_last_line_counts_and_is_read_again_when_it_is_finished() -> None:
-    scanner = LogScanner(ENGINES[0])
+    scanner = LogScanner(MATCHERS[0])
     scanner.feed(b"step 1\nOSError: [Errno 28] No space left")
     assert [f.text for f in scanner.findings()] == ["OSError: [Errno 28] No space left"]
     scanner.feed(b" on device\n")
@@ -170,10 +170,10 @@ def test_the_first_and_the_last_findings_of_a_rule_are_kept() -> None:
 
 
 def test_labels_are_bounded() -> None:
-    scanner = LogScanner(ENGINES[0])
+    scanner = LogScanner(MATCHERS[0])
     for rank in range(MAX_LABELS + 50):
         scanner.feed(trace("MemoryError", label=f"{rank}: "))
-    assert len(scanner._blocks.reader.traces) <= MAX_LABELS
+    assert len(scanner._blocks.reader.tracebacks) <= MAX_LABELS
 
 
 def test_of_a_chain_without_its_tracebacks_the_first_exception_is_the_cause() -> None:
@@ -294,7 +294,7 @@ def test_chunk_boundaries_do_not_matter_in_long_logs(size: int, long: int) -> No
 @settings(max_examples=150)
 def test_every_finder_finds_the_same(log: bytes) -> None:
     for text in (log, log * 9):
-        found = [scan(text, engine=engine) for engine in ENGINES]
+        found = [scan(text, matcher=matcher) for matcher in MATCHERS]
         assert found.count(found[0]) == len(found)
 
 
@@ -307,7 +307,7 @@ def test_a_log_that_breaks_off_anywhere_can_be_read(log: bytes, cut: int) -> Non
 @given(logs)
 @settings(max_examples=100)
 def test_asking_under_way_changes_nothing(log: bytes) -> None:
-    scanner = LogScanner(ENGINES[0])
+    scanner = LogScanner(MATCHERS[0])
     for byte in range(0, len(log), 50):
         scanner.feed(log[byte : byte + 50])
         scanner.findings()
