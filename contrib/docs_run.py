@@ -170,7 +170,9 @@ def sbatch_help() -> str:
 def exit_codes() -> str:
     """The exit codes of the package's errors."""
     kinds = [one for one in vars(errors).values() if isinstance(one, type)]
-    found = sorted((kind.exit_code, kind) for kind in kinds if issubclass(kind, errors.CsxError))
+    errors_only = [kind for kind in kinds if issubclass(kind, errors.CsxError)]
+    # One without a code of its own is a case of its base class.
+    found = sorted((kind.exit_code, kind) for kind in errors_only if "exit_code" in vars(kind))
 
     def meaning(kind: type) -> str:
         first = " ".join((kind.__doc__ or "").split("\n\n")[0].split())

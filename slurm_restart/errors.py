@@ -60,6 +60,34 @@ class StateError(CsxError):
     exit_code = 7
 
 
+class RecordError(StateError):
+    """A record is not of the form that this package writes. Exit code 7.
+
+    Attributes:
+        key: the key, such as `policy.max_restarts`; empty: the record as a whole.
+        expected: what is allowed there.
+        found: what is there.
+        file: the file, where that is known.
+        line: the line from 1, in a file with a record a line.
+    """
+
+    def __init__(
+        self, key: str, expected: str, found: str, *, file: str = "", line: int | None = None
+    ) -> None:
+        self.key, self.expected, self.found = key, expected, found
+        self.file, self.line = file, line
+        where = [file] if file else []
+        where += [] if line is None else [str(line) if file else f"line {line}"]
+        place = ":".join(where)
+        super().__init__(
+            ": ".join(part for part in (place, key, f"expected {expected}, got {found}") if part)
+        )
+
+    def at(self, file: str, line: int | None = None) -> "RecordError":
+        """Return the same error with the place of the record."""
+        return RecordError(self.key, self.expected, self.found, file=file, line=line)
+
+
 class CommentRecordError(CsxError):
     """The digest in a job's Comment is not one that this plugin would have written."""
 

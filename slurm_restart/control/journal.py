@@ -4,13 +4,14 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from enum import Enum
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
+from slurm_restart.control.hook_log import HookLog
 from slurm_restart.core.history import (
     AppliedEvent,
     EndEvent,
@@ -24,7 +25,11 @@ from slurm_restart.core.history import (
     StaleRunningEvent,
     replay,
 )
-from slurm_restart.errors import StateError
+from slurm_restart.core.operations import Operation
+from slurm_restart.core.printable import escape_controls
+from slurm_restart.core.record import FORMER_VALUES, json_lines, parse_json, read_object, to_data
+from slurm_restart.errors import RecordError, StateError
+from slurm_restart.safe_files import open_append, open_regular, read_bounded
 
 _KINDS: dict[str, type[Event]] = {
     "end": EndEvent,
@@ -37,10 +42,12 @@ _KINDS: dict[str, type[Event]] = {
     "stale_running": StaleRunningEvent,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
-_HINTS = {kind: get_type_hints(kind) for kind in _NAMES}
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 MAX_JOURNAL_BYTES = 16 * 1024 * 1024
 """A run of a thousand restarts writes about 2 MB."""
+MAX_LINE = 4 * 1024 * 1024
+MAX_LOGGED = 10
+"""Unreadable lines of one journal that are logged one by one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,39 +65,47 @@ class RunKey:
         return f"{self.job_id}-{self.uid}-{self.run}.jsonl"
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Enum):
-        return value.value
-    return list(value) if isinstance(value, tuple) else value
+def to_line(event: Event, unknown: Mapping[str, Any] | None = None) -> str:
+    """Return one event as a line of JSON; None values are left out.
+
+    Args:
+        event: the event.
+        unknown: keys of another release that the event was read with.
+    """
+    data = {name: value for name, value in to_data(event).items() if value is not None}
+    line = {**(unknown or {}), "event": _NAMES[type(event)], **data}
+    return json.dumps(line, separators=(",", ":"))
 
 
-def to_line(event: Event) -> str:
-    """One event as a line of JSON; values that say nothing are left out."""
-    data = {name: _plain(value) for name, value in asdict(event).items() if value is not None}
-    return json.dumps({"event": _NAMES[type(event)], **data}, separators=(",", ":"))
-
-
-def _typed(hint: Any, value: Any) -> Any:
-    if isinstance(value, list):
-        return tuple(str(one) for one in value)
-    if isinstance(hint, type) and issubclass(hint, Enum):
-        return hint(value)
-    return value
-
-
-def from_line(line: str) -> Event:
-    """Read one line.
+def from_line(line: bytes | str) -> tuple[Event, dict[str, Any]]:
+    """Return the event of a line, and the keys that this release does not know.
 
     Raises:
-        ValueError: not a line that `to_line` writes.
+        RecordError: not a line that `to_line` writes, in this release or in 0.1.
     """
-    try:
-        data = json.loads(line)
-        kind = _KINDS[data.pop("event")]
-        hints = _HINTS[kind]
-        return kind(**{k: _typed(hints[k], v) for k, v in data.items() if k in hints})
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"not an event: {error}") from error
+    if len(line) > MAX_LINE:
+        raise RecordError("", f"a line of at most {MAX_LINE} bytes", str(len(line)))
+    data = parse_json(line)
+    if not isinstance(data, dict):
+        raise RecordError("", "an object", type(data).__name__)
+    name = data.pop("event", None)
+    kind = _KINDS.get(FORMER_VALUES.get(name, name)) if isinstance(name, str) else None
+    if kind is None:
+        expected = f"one of {', '.join(_KINDS)}"
+        raise RecordError("event", expected, repr(name)[:60] if isinstance(name, str) else "none")
+    event, unknown = read_object(kind, data)
+    if isinstance(event, IntendEvent):
+        _check_operations(event)
+    return event, unknown
+
+
+def _check_operations(event: IntendEvent) -> None:
+    for index, text in enumerate(event.operations):
+        try:
+            Operation.from_text(text)
+        except ValueError:
+            key = f"operations[{index}]"
+            raise RecordError(key, "a request to Slurm", repr(text[:60])) from None
 
 
 class Journal:
@@ -99,22 +114,48 @@ class Journal:
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
         self._descriptor = descriptor
-        self.damaged: list[int] = []
-        """Numbers of lines that cannot be read; they are passed over."""
-        self.events = self._read()
-
-    def _read(self) -> list[Event]:
-        if os.fstat(self._descriptor).st_size > MAX_JOURNAL_BYTES:
-            raise StateError(f"{self.path}: larger than {MAX_JOURNAL_BYTES} bytes")
-        data = os.pread(self._descriptor, MAX_JOURNAL_BYTES, 0)
-        events: list[Event] = []
-        for number, line in enumerate(data.decode(errors="replace").splitlines(), 1):
-            try:
-                events.append(from_line(line))
-            except ValueError:
-                self.damaged.append(number)
+        self.problems: list[RecordError] = []
+        """What is wrong with the lines that cannot be read, which are passed over."""
+        self._unknown: dict[int, dict[str, Any]] = {}
+        """Keys of another release, by the index of their event."""
+        self.events: list[Event] = []
+        data = self._read()
+        self._parse(data)
         self._ends_whole = not data or data.endswith(b"\n")
-        return events
+
+    @property
+    def damaged(self) -> list[int]:
+        """The numbers of the lines that cannot be read."""
+        return [problem.line or 0 for problem in self.problems]
+
+    def _read(self) -> bytes:
+        try:
+            status = os.fstat(self._descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise StateError(f"{self.path}: expected a regular file")
+            if status.st_size > MAX_JOURNAL_BYTES:
+                raise StateError(f"{self.path}: larger than {MAX_JOURNAL_BYTES} bytes")
+            return os.pread(self._descriptor, MAX_JOURNAL_BYTES, 0)
+        except OSError as error:
+            raise StateError(f"{self.path}: {error.strerror}") from error
+
+    def _parse(self, data: bytes) -> None:
+        for number, line in json_lines(data):
+            try:
+                event, unknown = from_line(line)
+            except RecordError as error:
+                self.problems.append(error.at(str(self.path), number))
+                continue
+            if unknown:
+                self._unknown[len(self.events)] = unknown
+            self.events.append(event)
+
+    def lines(self) -> str:
+        """Return the events that could be read as lines, with the keys of another release."""
+        return "".join(
+            to_line(event, self._unknown.get(index)) + "\n"
+            for index, event in enumerate(self.events)
+        )
 
     @property
     def history(self) -> History:
@@ -166,14 +207,43 @@ def open_journal(state_dir: Path, key: RunKey) -> Iterator[Journal]:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags |= os.O_NONBLOCK  # a named pipe in its place is refused, not waited for
         descriptor = os.open(path, flags, 0o600)
     except OSError as error:
         raise StateError(f"{path}: {error.strerror}") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield Journal(path, descriptor)
+        journal = Journal(path, descriptor)
+        if journal.problems:
+            _set_aside(journal, HookLog(state_dir, str(key.job_id)))
+        yield journal
     finally:
         os.close(descriptor)
+
+
+def _set_aside(journal: Journal, log: HookLog) -> None:
+    """Log each unreadable line once; `*.damaged` beside the journal holds what has been logged.
+
+    The lines themselves stay in the journal, where the next release may be able to read them.
+    """
+    path = journal.path.with_suffix(".damaged")
+    try:
+        known = set(read_bounded(path, MAX_JOURNAL_BYTES, follow=False).decode().splitlines())
+    except (OSError, UnicodeDecodeError):
+        known = set()
+    new = [problem for problem in journal.problems if escape_controls(problem) not in known]
+    for problem in new[:MAX_LOGGED]:
+        log(f"line left out: {problem}")
+    if len(new) > MAX_LOGGED:
+        log(f"{len(new) - MAX_LOGGED} more lines of {journal.path} left out, see {path}")
+    try:
+        descriptor = open_append(path, 0o600)
+        try:
+            os.write(descriptor, "".join(f"{escape_controls(one)}\n" for one in new).encode())
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        log(f"{path}: {error.strerror}")
 
 
 def other_runs(state_dir: Path, key: RunKey) -> tuple[str, ...]:
@@ -191,7 +261,7 @@ def read_journal(path: Path) -> tuple[list[Event], list[int]]:
         StateError: it cannot be read.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_regular(path, follow=False)
     except OSError as error:
         raise StateError(f"{path}: {error.strerror}") from error
     try:
@@ -212,7 +282,7 @@ def export(journal: Journal, export_dir: Path, key: RunKey) -> None:
     try:
         target.parent.mkdir(exist_ok=True)
         target.parent.chmod(0o755)  # the hook's umask keeps others out
-        partial.write_text("".join(to_line(event) + "\n" for event in journal.events))
+        partial.write_text(journal.lines())
         partial.chmod(0o644)
         partial.replace(target)
     except OSError as error:

@@ -3,10 +3,10 @@
 import json
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict
 from enum import Enum
 from typing import Any
 
+from slurm_restart.core.record import to_data
 from slurm_restart.submit.submission import PhaseJob, Submission
 from slurm_restart.submit.submit import SubmittedPhase, preview_run_dir
 
@@ -65,7 +65,7 @@ def result_json(submission: Submission, done: Sequence[SubmittedPhase]) -> str:
 
 
 def _phase(job: PhaseJob) -> dict[str, Any]:
-    return {"phase": job.plan.phase, "plan": asdict(job.plan)}
+    return {"phase": job.plan.phase, "plan": to_data(job.plan)}
 
 
 def _json(submission: Submission, phases: Sequence[dict[str, Any]]) -> str:

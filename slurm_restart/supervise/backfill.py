@@ -148,7 +148,7 @@ def _derive_end(
         step=max(steps, default=None),
         progress=advanced if advanced or (began is not None and found is not None) else None,
         recoverable=cause.category.recoverable,
-        settled=True,
+        backfilled=True,
     )
 
 

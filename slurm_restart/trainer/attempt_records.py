@@ -1,13 +1,34 @@
-"""What is on record of an attempt, as JSON files beside its output."""
+"""The records of an attempt, as JSON files beside its output."""
 
 import json
-import types
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar
 
+from slurm_restart.core.category import Category, Confidence
+from slurm_restart.core.record import (
+    Argument,
+    Range,
+    Text,
+    json_lines,
+    parse_json,
+    read_object,
+    to_data,
+    unknown_keys,
+)
+from slurm_restart.errors import RecordError
+from slurm_restart.safe_files import read_bounded
+
+MAX_BYTES = 16 << 20
+"""Of one file. A start record names the checkpoints that were there before, a line of
+`progress.jsonl` takes about 150 bytes."""
 _R = TypeVar("_R")
+_Time = Annotated[float, Range(0, 10**11)]
+"""Epoch seconds; the bound is in the year 5138, which `datetime` still knows."""
+_Byte = Annotated[int, Range(0, 255)]
+_Mark = Annotated[int, Range(-(2**63), 2**63 - 1)]
+_CategoryName = Annotated[str, Text(values=frozenset(one.value for one in Category))]
+_ConfidenceName = Annotated[str, Text(values=frozenset(one.value for one in Confidence))]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -15,13 +36,13 @@ class AttemptStart:
     """What an attempt started from. Times are epoch seconds."""
 
     attempt: int
-    at: float
+    at: _Time
     job_id: int | None
     restarts: int
     """SLURM_RESTART_COUNT."""
     nodes: tuple[str, ...]
     num_csx: int
-    checkpoint: str | None
+    checkpoint: Argument | None
     """What the trainer loads; None: it starts from scratch, or an evaluation's config says."""
     from_step: int | None
     """None: an evaluation, or a checkpoint that does not tell its step."""
@@ -31,18 +52,20 @@ class AttemptStart:
     """The step at which the phase began, in its first attempt."""
     last_step: int | None
     """The step at which the run is done; None: not known."""
-    before: dict[str, tuple[int, int]] = field(default_factory=dict)
+    before: dict[str, tuple[_Mark, _Mark]] = field(default_factory=dict)
     """In the first attempt: checkpoints that were there already, name and mark. What is not among
     them was written by this phase, whatever the clocks of nodes and file servers say."""
+    unknown: dict[str, Any] = unknown_keys()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Saved:
     """A new complete checkpoint."""
 
-    at: float
+    at: _Time
     step: int
-    path: str
+    path: Argument
+    unknown: dict[str, Any] = unknown_keys()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +75,7 @@ class RootCauseLine:
     line: int
     text: str
     file: str | None = None
+    unknown: dict[str, Any] = unknown_keys()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,15 +83,15 @@ class AttemptEnd:
     """How an attempt ended. Times are epoch seconds."""
 
     attempt: int
-    at: float
-    category: str
+    at: _Time
+    category: _CategoryName
     rule: str
     reason: str
     """For a person; empty for success."""
-    confidence: str = "certain"
-    exit_code: int | None = None
+    confidence: _ConfidenceName = "certain"
+    exit_code: _Byte | None = None
     """None: not known, or ended by a signal."""
-    signal: int | None = None
+    signal: _Byte | None = None
     root_cause: RootCauseLine | None = None
     root: str | None = None
     """Fingerprint of the root-cause line, as in the digest."""
@@ -81,69 +105,56 @@ class AttemptEnd:
     """What the supervisor expects the hook to do; the hook decides."""
     compile_job_ids: tuple[str, ...] = ()
     execute_job_ids: tuple[str, ...] = ()
-    settled: bool = False
-    """The supervisor had no time to say this: it was put together afterwards."""
+    backfilled: bool = False
+    """The supervisor wrote no exit record: this one was made afterwards from other facts."""
+    unknown: dict[str, Any] = unknown_keys()
 
 
 def to_json(record: Any) -> bytes:
-    """A record as a JSON file."""
-    return f"{json.dumps(asdict(record), indent=2)}\n".encode()
+    """Return a record as the content of a JSON file."""
+    return f"{json.dumps(to_data(record), indent=2)}\n".encode()
 
 
 def to_line(record: Any) -> str:
-    """A record as one line."""
-    return json.dumps(asdict(record))
+    """Return a record as one line of JSON."""
+    return json.dumps(to_data(record))
+
+
+def load_record(kind: type[_R], path: Path) -> _R:
+    """Return the record of a file.
+
+    Raises:
+        RecordError: it is not a record of that kind.
+        OSError: it cannot be read: not there, no regular file, larger than `MAX_BYTES`.
+    """
+    data = read_bounded(path, MAX_BYTES, follow=False)
+    try:
+        return read_object(kind, parse_json(data))[0]
+    except RecordError as error:
+        raise error.at(str(path)) from None
 
 
 def read_record(kind: type[_R], path: Path) -> _R | None:
-    """A record; None where there is none, or none that can be read."""
+    """Return the record of a file; None: there is none, or it cannot be read."""
     try:
-        return _build(kind, json.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError):
+        return load_record(kind, path)
+    except (OSError, RecordError):
         return None
 
 
-def read_lines(kind: type[_R], path: Path) -> tuple[_R, ...]:
-    """Records of a file with one a line; a line that is damaged is passed over."""
-    try:
-        text = path.read_bytes()
-    except OSError:
-        return ()
-    found = []
-    for line in text.splitlines():
-        try:
-            found.append(_build(kind, json.loads(line)))
-        except (ValueError, TypeError):
-            # The last line of a process that was killed, or of a disk that was full.
-            continue
-    return tuple(found)
+def read_lines(kind: type[_R], path: Path) -> tuple[tuple[_R, ...], tuple[RecordError, ...]]:
+    """Return the records of a file with one a line, and what is wrong with the other lines.
 
-
-def _build(kind: type[_R], data: Any) -> _R:
-    """A record from JSON; fields of another release are passed over.
-
-    Raises:
-        TypeError: a value of another type than the field's, or a missing field.
+    The last line of a process that was killed may be torn, as may any when the disk was full.
     """
-    if not isinstance(data, Mapping):
-        raise TypeError(f"expected an object, got {data!r}")
-    hints = get_type_hints(kind)
-    return kind(**{name: _value(hints[name], data[name]) for name in hints if name in data})
-
-
-def _value(kind: Any, value: Any) -> Any:
-    origin = get_origin(kind)
-    if origin in (Union, types.UnionType):
-        return None if value is None else _value(get_args(kind)[0], value)
-    if origin is tuple and isinstance(value, list):
-        return tuple(_value(get_args(kind)[0], item) for item in value)
-    if origin is dict and isinstance(value, dict):
-        return {str(key): _value(get_args(kind)[1], item) for key, item in value.items()}
-    if origin is None and kind is not RootCauseLine:
-        if kind is float and type(value) is int:
-            return float(value)
-        if type(value) is kind:
-            return value
-    elif kind is RootCauseLine:
-        return _build(RootCauseLine, value)
-    raise TypeError(f"expected {kind}, got {value!r}")
+    try:
+        data = read_bounded(path, MAX_BYTES, follow=False)
+    except OSError:
+        return (), ()
+    found, problems = [], []
+    for number, line in json_lines(data):
+        try:
+            found.append(read_object(kind, parse_json(line))[0])
+        except RecordError as error:
+            problems.append(error.at(str(path), number))
+    return tuple(found), tuple(problems)

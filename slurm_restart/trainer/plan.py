@@ -1,19 +1,39 @@
 """The plan of one phase: all that the supervisor needs, written by `csx-sbatch` as plan.json."""
 
 import json
-import types
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+import re
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any
 
-from slurm_restart.core.job_comment import CommentRecord, Mode
-from slurm_restart.errors import StateError
+from slurm_restart.core.job_comment import (
+    MAX_NODES,
+    MAX_RESTARTS,
+    MAX_SECONDS,
+    CommentRecord,
+    Mode,
+)
+from slurm_restart.core.record import (
+    Argument,
+    Range,
+    parse_json,
+    read_object,
+    to_data,
+    unknown_keys,
+)
+from slurm_restart.errors import RecordError, StateError
+from slurm_restart.safe_files import read_bounded
 from slurm_restart.trainer.atomic_file import write_atomic
 
 SCHEMA = 1
 FILE_NAME = "plan.json"
+MAX_BYTES = 4 << 20
+
+_Nodes = Annotated[int, Range(1, MAX_NODES)]
+_Restarts = Annotated[int, Range(0, MAX_RESTARTS)]
+_Seconds = Annotated[int, Range(0, MAX_SECONDS)]
+_Phase = Annotated[int, Range(0, 10_000)]
 
 
 class CheckpointFormat(Enum):
@@ -29,15 +49,16 @@ class CheckpointFormat(Enum):
 class CheckpointLayout:
     """Where checkpoints appear and how they are recognised."""
 
-    directory: str
+    directory: Argument
     """Absolute path."""
-    pattern: str
+    pattern: Argument
     """Regular expression that a name must match in full. Groups: `step` (always there), `stamp`
     (optional: tells two savings of one step apart, the later one sorts last)."""
     format: CheckpointFormat = CheckpointFormat.MDL
-    complete: str | None = None
+    complete: Argument | None = None
     """None: a file that bears its final name is complete. Else a path in which `{path}` stands for
     the checkpoint's: complete once that path exists, such as `{path}.done` or `{path}/DONE`."""
+    unknown: dict[str, Any] = unknown_keys()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +72,7 @@ class LoopFacts:
     that it starts from, so that a restart has to be given `last_step` as its max_steps."""
     unknown_epochs: bool = False
     """Epochs are asked for whose length only the data tells."""
+    unknown: dict[str, Any] = unknown_keys()
 
     def last_step(self, first_step: int) -> int | None:
         """The step at which the run is done; `first_step`: where attempt 0 of the phase started.
@@ -67,11 +89,12 @@ class LoopFacts:
 class RestartPolicy:
     """Restarting as asked for at submission. None: the site's default. Times in seconds."""
 
-    max_restarts: int
-    stop_on_repeat: int | None = None
-    shrink_after: int | None = None
-    give_up_after: int | None = None
-    exclude_for: int | None = None
+    max_restarts: _Restarts
+    stop_on_repeat: _Restarts | None = None
+    shrink_after: _Seconds | None = None
+    give_up_after: _Seconds | None = None
+    exclude_for: _Seconds | None = None
+    unknown: dict[str, Any] = unknown_keys()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,8 +104,9 @@ class SlurmAccess:
     Absolute paths. `conf` is None where SLURM_CONF was not set.
     """
 
-    bin_dir: str
-    conf: str | None = None
+    bin_dir: Argument
+    conf: Argument | None = None
+    unknown: dict[str, Any] = unknown_keys()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,39 +115,40 @@ class RunPlan:
 
     run: str
     """Run id, 16 hexadecimal digits, shared by all phases of a submission."""
-    phase: int
-    phases: int
+    phase: _Phase
+    phases: _Phase
     mode: Mode
-    num_nodes: int
+    num_nodes: _Nodes
     """Nodes of a full-size attempt."""
-    min_nodes: int
+    min_nodes: _Nodes
     num_csx: int
     """CSX systems of a full-size attempt; `csx_of` says how many fewer nodes have."""
-    csx_per_node: int
+    csx_per_node: _Nodes
     policy: RestartPolicy | None
     """None: the config has no `autorestart`; the job is unmanaged and carries no digest."""
-    command: str
+    command: Argument
     """Launch template, see `trainer.launch`; run by the shell in `work_dir`."""
-    arguments: tuple[str, ...]
+    arguments: tuple[Argument, ...]
     """Trainer options given behind `--`, appended to the command."""
-    model_dir: str
+    model_dir: Argument
     """Absolute path, as all below."""
-    work_dir: str
-    config_path: str
+    work_dir: Argument
+    config_path: Argument
     """The file that was submitted; `params.yaml` in the run directory is this phase's part."""
     checkpoint: CheckpointLayout
     checkpoint_steps: int | None
     """Steps between checkpoints; None or 0: none are written but perhaps the last one."""
-    initial_checkpoint: str | None
+    initial_checkpoint: Argument | None
     """`ckpt_path` of the config, which attempt 0 loads."""
     autoload_last_checkpoint: bool
     """Without `initial_checkpoint`, attempt 0 loads the newest complete checkpoint there is."""
     loop: LoopFacts
-    user_comment: str = ""
-    signal_lead: int = 120
+    user_comment: Argument = ""
+    signal_lead: _Seconds = 120
     """Seconds before the time limit at which Slurm sends USR1 to the batch script."""
     slurm: SlurmAccess
     schema: int = SCHEMA
+    unknown: dict[str, Any] = unknown_keys()
 
     def csx_of(self, nodes: int) -> int:
         """CSX systems of an attempt that has so many nodes."""
@@ -152,74 +177,49 @@ class RunPlan:
         """Read plan.json.
 
         Raises:
-            StateError: not there, not JSON, another schema, an unknown or missing field, a wrong
-                type.
+            RecordError: not JSON, another schema, a missing field, a wrong type or value.
+            StateError: it cannot be read: not there, no regular file, too large.
         """
         try:
-            data = json.loads(path.read_bytes())
-        except (OSError, ValueError) as error:
-            raise StateError(f"{path}: cannot read the plan: {error}") from error
-        schema = data.get("schema") if isinstance(data, dict) else None
-        if schema != SCHEMA:
-            raise StateError(f"{path}: schema: expected {SCHEMA}, got {schema!r}")
-        try:
-            plan = _read(cls, data, "")
-        except _FormError as error:
-            raise StateError(f"{path}: {error}") from None
-        assert isinstance(plan, cls)  # noqa: S101 - tells the type checker what _read made
-        return plan
+            data = parse_json(read_bounded(path, MAX_BYTES, follow=False))
+            return _checked(read_object(cls, data)[0])
+        except OSError as error:
+            raise StateError(f"{path}: cannot read the plan: {error.strerror}") from error
+        except RecordError as error:
+            raise error.at(str(path)) from None
 
     def save(self, path: Path) -> None:
         """Write plan.json atomically.
 
         Raises:
+            RecordError: a value that `load` would refuse; nothing is written.
             OSError: it cannot be written.
         """
-        text = json.dumps(asdict(self), indent=2, default=_enum_value, ensure_ascii=True)
-        write_atomic(path, f"{text}\n".encode())
-
-
-class _FormError(Exception):
-    pass
-
-
-def _enum_value(value: object) -> object:
-    if isinstance(value, Enum):
-        return value.value
-    raise TypeError(f"not for JSON: {value!r}")
-
-
-def _read(kind: Any, value: Any, where: str) -> Any:
-    """Build a value of the annotated type from JSON; `where` names it in messages."""
-    if get_origin(kind) in (Union, types.UnionType):
-        return None if value is None else _read(get_args(kind)[0], value, where)
-    if is_dataclass(kind):
-        return _read_object(kind, value, where)
-    if get_origin(kind) is tuple:
-        if not isinstance(value, list):
-            raise _FormError(f"{where}: expected a list, got {value!r}")
-        return tuple(_read(get_args(kind)[0], item, where) for item in value)
-    if issubclass(kind, Enum):
+        data = to_data(self)
         try:
-            return kind(value)
-        except ValueError:
-            names = ", ".join(str(member.value) for member in kind)
-            raise _FormError(f"{where}: expected one of {names}, got {value!r}") from None
-    # bool is an int in Python, and true is no number of nodes.
-    if type(value) is not kind:
-        raise _FormError(f"{where}: expected {kind.__name__}, got {value!r}")
-    return value
+            _checked(read_object(RunPlan, json.loads(json.dumps(data)))[0])
+        except RecordError as error:
+            raise error.at(str(path)) from None
+        write_atomic(path, f"{json.dumps(data, indent=2)}\n".encode())
 
 
-def _read_object(kind: Any, value: Any, where: str) -> Any:
-    if not isinstance(value, Mapping):
-        raise _FormError(f"{where}: expected an object, got {value!r}")
-    hints = get_type_hints(kind)
-    names = [field.name for field in fields(kind)]
-    prefix = f"{where}." if where else ""
-    if unknown := sorted(set(value) - set(names)):
-        raise _FormError(f"{prefix}{unknown[0]}: unknown field")
-    # The plan is written by the same release's `save`, which leaves nothing out.
-    if missing := [name for name in names if name not in value]:
-        raise _FormError(f"{prefix}{missing[0]}: missing")
-    return kind(**{name: _read(hints[name], value[name], prefix + name) for name in names})
+def _checked(plan: RunPlan) -> RunPlan:
+    """Return the plan if it is of this release's schema and its patterns can be used.
+
+    Raises:
+        RecordError: another schema, `run` is no run id, or `checkpoint.pattern` cannot be used.
+    """
+    if plan.schema != SCHEMA:
+        raise RecordError("schema", str(SCHEMA), str(plan.schema))
+    if not re.fullmatch(r"[0-9a-f]{16}", plan.run):
+        raise RecordError("run", "16 hexadecimal digits", repr(plan.run[:60]))
+    pattern = plan.checkpoint.pattern
+    try:
+        groups = re.compile(pattern).groupindex
+    except (re.error, OverflowError, RecursionError) as error:
+        expected, found = "a regular expression", f"{pattern[:60]!r}: {error}"
+        raise RecordError("checkpoint.pattern", expected, found) from None
+    if "step" not in groups:
+        expected = "a regular expression with the group step"
+        raise RecordError("checkpoint.pattern", expected, repr(pattern[:60]))
+    return plan

@@ -61,7 +61,7 @@ class AttemptDir:
 
     def saved(self) -> tuple[Saved, ...]:
         """The checkpoints on record, in the order in which they were seen."""
-        return read_lines(Saved, self.progress_file)
+        return read_lines(Saved, self.progress_file)[0]
 
 
 @dataclass(frozen=True, slots=True)

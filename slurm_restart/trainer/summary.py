@@ -101,7 +101,7 @@ def _run(attempt: AttemptDir, start: AttemptStart | None, end: AttemptEnd) -> di
         "blamed_nodes": list(end.blamed_nodes),
         "progress": end.progress,
         "expected_decision": end.expected_decision,
-        "settled_afterwards": end.settled,
+        "settled_afterwards": end.backfilled,
     }
 
 

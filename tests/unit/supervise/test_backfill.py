@@ -52,7 +52,7 @@ def test_a_new_attempt_settles_those_before_it(run):
     assert (first.attempt, first.step, first.progress) == (1, 30, True)
     # Whether it wrote one that nobody saw is not known.
     assert (second.attempt, second.step, second.progress) == (2, 10, None)
-    assert first.settled
+    assert first.backfilled
     assert run.dir.attempts()[0].end().reason == "own"
     assert run.dir.attempts()[3].end() is None
     assert backfill_earlier(run.dir, before=3, now=3000.0) == ()

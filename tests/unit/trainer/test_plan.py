@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from slurm_restart.core.job_comment import Mode
-from slurm_restart.errors import StateError
+from slurm_restart.errors import RecordError, StateError
 from slurm_restart.trainer.plan import (
     CheckpointFormat,
     CheckpointLayout,
@@ -73,19 +73,29 @@ def test_the_digest_says_what_the_hook_needs():
     assert replace(PLAN, policy=None).comment_record is None
 
 
+WHOLE = "a whole number from 1 to 100000"
+
+
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
         ("schema", 2, "schema: expected 1, got 2"),
-        ("num_nodes", "4", "num_nodes: expected int, got '4'"),
-        ("num_nodes", True, "num_nodes: expected int, got True"),
-        ("num_nodes", None, "num_nodes: expected int, got None"),
+        ("schema", True, "schema: expected a whole number from 0 to 1000000000000, got true"),
+        ("num_nodes", "4", f"num_nodes: expected {WHOLE}, got '4'"),
+        ("num_nodes", True, f"num_nodes: expected {WHOLE}, got true"),
+        ("num_nodes", None, f"num_nodes: expected {WHOLE}, got null"),
+        ("num_nodes", 0, f"num_nodes: expected {WHOLE}, got 0"),
         ("mode", "train", "mode: expected one of fit, validate, validate_all, train_and_eval"),
         ("arguments", "x", "arguments: expected a list"),
+        ("arguments", ["x", "a\0b"], "arguments[1]: expected text without NUL characters"),
         ("checkpoint", [], "checkpoint: expected an object"),
-        ("checkpoint", {"dir": 1}, "checkpoint.dir: unknown field"),
-        ("policy", {}, "policy.max_restarts: missing"),
-        ("bogus", 1, "bogus: unknown field"),
+        ("checkpoint", {"dir": 1}, "checkpoint.directory: expected a value, got nothing"),
+        ("policy", {}, "policy.max_restarts: expected a value, got nothing"),
+        ("policy", {"max_restarts": -1}, "policy.max_restarts: expected a whole number from 0"),
+        ("run", "../../etc", "run: expected 16 hexadecimal digits"),
+        ("checkpoint", {"directory": "/m", "pattern": "("}, "checkpoint.pattern: expected a reg"),
+        ("checkpoint", {"directory": "/m", "pattern": "x"}, "with the group step, got 'x'"),
+        ("bogus", float("inf"), "expected JSON, got expected a number, got Infinity"),
     ],
 )
 def test_a_plan_that_is_not_ours_is_refused(tmp_path, key, value, message):
@@ -93,10 +103,29 @@ def test_a_plan_that_is_not_ours_is_refused(tmp_path, key, value, message):
     PLAN.save(path)
     data = json.loads(path.read_text()) | {key: value}
     path.write_text(json.dumps(data))
-    with pytest.raises(StateError) as caught:
+    with pytest.raises(RecordError) as caught:
         RunPlan.load(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert message in str(caught.value)
+
+
+def test_keys_of_another_release_are_written_again(tmp_path):
+    path = tmp_path / "plan.json"
+    PLAN.save(path)
+    data = json.loads(path.read_text()) | {"new": [1, {"a": "b"}]}
+    data["policy"]["newer"] = True
+    path.write_text(json.dumps(data))
+    plan = RunPlan.load(path)
+    assert plan == PLAN
+    plan.save(path)
+    assert json.loads(path.read_text()) == data
+
+
+def test_a_plan_that_could_not_be_read_is_not_written(tmp_path):
+    path = tmp_path / "plan.json"
+    with pytest.raises(RecordError, match=r"loop\.max_steps"):
+        replace(PLAN, loop=LoopFacts(max_steps=10**13)).save(path)
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", None])
