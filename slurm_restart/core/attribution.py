@@ -1,4 +1,4 @@
-"""The judgement on one end: what it was, who is to blame, and which line says so."""
+"""The attribution of an end: its cause, the blamed nodes, and the log line that gives the cause."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ class Blame:
 
 @dataclass(frozen=True, kw_only=True)
 class RootCause:
-    """The line that says why, where there is one; `line` counts from 1."""
+    """The log line that gives the cause; `line` counts from 1."""
 
     line: int
     text: str
@@ -25,14 +25,14 @@ class RootCause:
 
 @dataclass(frozen=True, kw_only=True)
 class Attribution:
-    """The judgement on one end."""
+    """The cause of one end, with the evidence for it."""
 
     category: Category
     rule: str
     confidence: Confidence
     blamed: tuple[Blame, ...] = ()
     reported: tuple[str, ...] = ()
-    """Names that the evidence gives but that are no nodes of this job: told, never excluded."""
+    """Names that the evidence gives but that are no nodes of this job: shown, never excluded."""
     root_cause: RootCause | None = None
     root_hash: str | None = None
     secondary: tuple[Finding, ...] = ()

@@ -1,4 +1,4 @@
-"""A run's journal told end by end: what `explain` shows and what its --json holds."""
+"""Report a run's journal end by end, for `explain` and its --json output."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from slurm_restart.core.operations import Operation
 
 @dataclass(kw_only=True)
 class EndReport:
-    """One end, the verdict on it, and what was done. Times are epoch seconds."""
+    """One end, its attribution and decision, and what was done. Times are epoch seconds."""
 
     attempt: int | None
     at: int
@@ -41,7 +41,7 @@ class EndReport:
     """Node: the evidence."""
     operations: list[str] = field(default_factory=list)
     observed: bool = False
-    """Judged in observe mode: nothing was done."""
+    """Decided in observe mode: nothing was done."""
     refused: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -68,7 +68,7 @@ def _report(end: EndEvent) -> EndReport:
 
 
 def end_reports(events: Iterable[Event]) -> list[EndReport]:
-    """The ends of a journal in order, each with what followed from it."""
+    """Return the ends of a journal in order, each with the events that followed."""
     reports: dict[EndKey, EndReport] = {}
     last: EndReport | None = None
     for event in events:
@@ -86,7 +86,7 @@ def _add(last: EndReport, event: Event) -> None:
         case ReadmitEvent():
             last.notes.append(f"{event.node} may be used again: {event.why}")
         case OutcomeEvent():
-            last.operations += [_shown(text) for text in event.done]
+            last.operations += [_format_operation(text) for text in event.done]
             last.refused += [event.failed] if event.failed else []
         case NoteEvent():
             last.notes.append(event.text)
@@ -96,7 +96,7 @@ def _add(last: EndReport, event: Event) -> None:
             pass
 
 
-def _shown(text: str) -> str:
+def _format_operation(text: str) -> str:
     try:
         return str(Operation.from_text(text))
     except ValueError:

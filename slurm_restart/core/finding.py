@@ -1,4 +1,4 @@
-"""What a line of a log says: a finding and its role."""
+"""Findings: log lines that a rule matched, with their category and role."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -19,27 +19,27 @@ class Role(Enum):
     TEARDOWN = "teardown"
     """Something that went wrong while the program was ending already."""
     RECOVERED = "recovered"
-    """What had failed works again: findings of its category before it are no cause."""
+    """A failed operation works again: earlier findings of this category are no cause."""
     START = "start"
-    """A new attempt begins: what was found before it belongs to an earlier one."""
+    """A new attempt begins: earlier findings belong to an earlier attempt."""
     NOISE = "noise"
     """Looks like a failure and is none."""
     PROGRESS = "progress"
-    """The program gets on: a step, an epoch, a loss. What failed before has been survived."""
+    """The program makes progress: a step, an epoch, a loss. It survived earlier failures."""
 
 
 class Naming(Enum):
     """What the names that a line gives are."""
 
     NODE = "node"
-    """A Slurm node that the line says is at fault."""
+    """A Slurm node that the line states to be at fault."""
     SYSTEM = "system"
-    """A CS system: told to people, never excluded unless the site maps it to a node."""
+    """A CS system: shown to people, never excluded unless the site maps it to a node."""
     HOST = "host"
     """The node of a process that ended of itself: at fault only where the log shows a fault of the
     hardware besides, the process died, and this is the only such node."""
     PEER = "peer"
-    """The other end of a connection: at fault only where another source says so as well."""
+    """The other end of a connection: at fault only where another source confirms it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class Finding:
     """One line that a rule matched.
 
     `line` counts from 1; `text` has no control characters and at most `MAX_TEXT` characters;
-    `nodes` are the names that the line itself gives, and `naming` says what they are.
+    `nodes` are the names that the line itself gives, `naming` is their kind.
     """
 
     rule: str
@@ -59,13 +59,14 @@ class Finding:
     nodes: tuple[str, ...] = ()
     naming: Naming = Naming.NODE
     rank: str = ""
-    """The labels that say which rank, task or actor printed the line; empty: none."""
+    """The labels of the rank, task or actor that printed the line; empty: none."""
     at: float | None = None
-    """When it was logged, in seconds since its year began, where the line says so."""
+    """When the line was logged, in seconds since the start of its year; None: not in the line."""
     went_on: int = 0
-    """Lines to the last one after it that tells of progress; 0: none does."""
+    """Number of lines up to the last later line of progress; 0: no progress after it."""
     raised: bool = False
-    """It is the exception of a traceback: whatever it says, a program ended there."""
+    """Whether the line is the exception of a traceback, so that a program ended there."""
     confidence: Confidence = Confidence.LIKELY
     at_start: Confidence | None = None
-    """What it is worth besides, because the program had made little progress before it."""
+    """The confidence it has if nothing explains the end better, because the program had made
+    little progress before it."""

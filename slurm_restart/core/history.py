@@ -1,4 +1,4 @@
-"""What has happened to a run so far: a fold over the events of its journal."""
+"""The events of a run's journal, and the history that a replay of them gives."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -15,9 +15,9 @@ class Action(Enum):
     ADJUST = "adjust"
     """Slurm has requeued the job already: only its size, exclusions and begin time are set."""
     RELEASE = "release"
-    """Slurm has requeued and held the job: set it right and release it."""
+    """Slurm has requeued and held the job: adjust it and release it."""
     CANCEL = "cancel"
-    """Slurm has requeued the job already, but it is not to run again."""
+    """Slurm has requeued the job already, but it must not run again."""
     LEAVE = "leave"
 
     @property
@@ -35,7 +35,7 @@ class EndKey(NamedTuple):
     """What names an end of a job.
 
     The attempt stands beside SubmitTime because a job that waited in COMPLETING for a dead node
-    keeps the SubmitTime of the attempt before (measured on 22.05). None: the attempt said nothing.
+    keeps the SubmitTime of the attempt before (measured on 22.05). None: the attempt reported none.
     """
 
     submit_time: int
@@ -44,7 +44,7 @@ class EndKey(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class EndEvent:
-    """An end and the verdict on it, which is final. Times are epoch seconds."""
+    """An end with its attribution and decision, which are final. Times are epoch seconds."""
 
     at: int
     submit_time: int
@@ -57,7 +57,7 @@ class EndEvent:
     reason: str
     attempt: int | None = None
     progress: bool | None = None
-    """Whether the attempt wrote a new checkpoint; None: nobody knows yet."""
+    """Whether the attempt saved a new checkpoint; None: not known yet."""
     from_step: int | None = None
     step: int | None = None
     root: str | None = None
@@ -67,11 +67,11 @@ class EndEvent:
     start_at: int | None = None
     """When the next attempt is to start."""
     failures: int = 0
-    """Ends in a row without progress that counted, this one included, as judged then."""
+    """Ends in a row without progress that counted, this end included, as counted then."""
     total: int = 0
     source: str = "hook"
     observed: bool = False
-    """Judged in observe mode: nothing was done, and nothing is done later."""
+    """Decided in observe mode: nothing was done, and nothing is done later."""
 
     @property
     def key(self) -> EndKey:
@@ -81,7 +81,7 @@ class EndEvent:
 
 @dataclass(frozen=True, kw_only=True)
 class ExcludeEvent:
-    """A node was blamed; it is left out until `until`."""
+    """A node was blamed; it is excluded until `until`."""
 
     at: int
     node: str
@@ -92,7 +92,7 @@ class ExcludeEvent:
 
 @dataclass(frozen=True, kw_only=True)
 class ReadmitEvent:
-    """An exclusion has ended: its time ran out, a person cleared it, or Slurm had no other node."""
+    """An exclusion has ended: it expired, a person cleared it, or Slurm had no other node."""
 
     at: int
     node: str
@@ -101,7 +101,7 @@ class ReadmitEvent:
 
 @dataclass(frozen=True, kw_only=True)
 class IntendEvent:
-    """Operations about to be carried out for an end."""
+    """Operations about to be sent to Slurm for an end."""
 
     at: int
     submit_time: int
@@ -116,7 +116,7 @@ class IntendEvent:
 
 @dataclass(frozen=True, kw_only=True)
 class OutcomeEvent:
-    """How they went; `failed` is None where all went well."""
+    """The outcome of operations; `failed` is None where all succeeded."""
 
     at: int
     submit_time: int
@@ -132,9 +132,9 @@ class OutcomeEvent:
 
 @dataclass(frozen=True, kw_only=True)
 class AppliedEvent:
-    """Values of the job that Slurm has taken from this plugin. None: not written here.
+    """Values of the job that Slurm has taken from this plugin. None: not applied by this event.
 
-    Only a value that is Slurm's default, or equal to the one written last, is changed again.
+    Only a value that is Slurm's default, or equal to the value applied last, is changed again.
     """
 
     at: int
@@ -147,7 +147,7 @@ class AppliedEvent:
 
 @dataclass(frozen=True, kw_only=True)
 class NoteEvent:
-    """Something worth telling that changes nothing, such as a person's hold that was respected."""
+    """A note for people that changes nothing, such as a person's hold that was respected."""
 
     at: int
     text: str
@@ -181,7 +181,7 @@ Event = (
 
 @dataclass(frozen=True, kw_only=True)
 class Exclusion:
-    """A node left out of this run."""
+    """A node excluded from this run."""
 
     node: str
     since: int
@@ -191,21 +191,21 @@ class Exclusion:
 
 @dataclass(frozen=True, kw_only=True)
 class History:
-    """The state of a run, as its journal tells it."""
+    """The state of a run, replayed from its journal."""
 
     ends: tuple[EndEvent, ...] = ()
     exclusions: tuple[Exclusion, ...] = ()
     intended: IntendEvent | None = None
     """Operations whose outcome is not on record, or that Slurm refused."""
     settled: EndKey | None = None
-    """The last end whose operations were all carried out."""
+    """The last end whose operations all succeeded."""
     stale_running: StaleRunningEvent | None = None
     readmitted: tuple[ReadmitEvent, ...] = ()
     applied: AppliedEvent = field(default_factory=lambda: AppliedEvent(at=0))
     notes: tuple[NoteEvent, ...] = ()
 
     def end(self, key: EndKey) -> EndEvent | None:
-        """The verdict on an end that was judged already; an unknown attempt fits every one."""
+        """Return the event of an end, or None; an unknown attempt matches every attempt."""
         fitting = (
             end
             for end in reversed(self.ends)
@@ -215,7 +215,7 @@ class History:
         return next(fitting, None)
 
     def without(self, key: EndKey) -> "History":
-        """This history without the verdict on an end."""
+        """Return this history without the event of an end."""
         return replace(self, ends=tuple(end for end in self.ends if end.key != key))
 
     def known_restarts(self) -> int:
@@ -231,7 +231,7 @@ class History:
 
     def readmitted_since(self, at: int) -> set[str]:
         """Nodes whose exclusion has ended since then; they are not blamed again for that end."""
-        return {one.node for one in self.readmitted if one.at >= at}
+        return {event.node for event in self.readmitted if event.at >= at}
 
     def total_restarts(self) -> int:
         """Restarts on record that count against the cap: preemptions and the like do not."""
@@ -243,23 +243,25 @@ class History:
 
 
 def replay(events: Iterable[Event], history: History | None = None) -> History:
-    """The history that events amount to, in the order of the journal, after an earlier one."""
+    """Replay events in the order of the journal, on top of an earlier history."""
     history = history or History()
     for event in events:
-        history = _after(history, event)
+        history = _apply_event(history, event)
     return history
 
 
-def _after(history: History, event: Event) -> History:  # noqa: PLR0911 - a row an event
+def _apply_event(history: History, event: Event) -> History:  # noqa: PLR0911 - a return per event
     match event:
         case EndEvent():
-            # Whatever has ended was not held any more, whoever had let it go.
+            # A job whose attempt has ended had been released, by this plugin or a person.
             ends = (*history.without(event.key).ends, event)
             return replace(history, ends=ends, applied=replace(history.applied, held=None))
         case ExcludeEvent():
-            return replace(history, exclusions=_excluding(history.exclusions, event))
+            return replace(history, exclusions=_add_exclusion(history.exclusions, event))
         case ReadmitEvent():
-            left = tuple(one for one in history.exclusions if one.node != event.node)
+            left = tuple(
+                exclusion for exclusion in history.exclusions if exclusion.node != event.node
+            )
             readmitted = (*history.readmitted, event)
             return replace(history, exclusions=left, readmitted=readmitted)
         case IntendEvent():
@@ -269,28 +271,28 @@ def _after(history: History, event: Event) -> History:  # noqa: PLR0911 - a row 
                 return history
             return replace(history, intended=None, settled=event.key)
         case AppliedEvent():
-            return replace(history, applied=_merged(history.applied, event))
+            return replace(history, applied=_merge_applied(history.applied, event))
         case NoteEvent():
             return replace(history, notes=(*history.notes, event))
         case StaleRunningEvent():
             return replace(history, stale_running=event)
 
 
-def _excluding(exclusions: tuple[Exclusion, ...], event: ExcludeEvent) -> tuple[Exclusion, ...]:
-    others = tuple(one for one in exclusions if one.node != event.node)
+def _add_exclusion(exclusions: tuple[Exclusion, ...], event: ExcludeEvent) -> tuple[Exclusion, ...]:
+    others = tuple(exclusion for exclusion in exclusions if exclusion.node != event.node)
     return (
         *others,
         Exclusion(node=event.node, since=event.at, until=event.until, evidence=event.evidence),
     )
 
 
-def _merged(old: AppliedEvent, new: AppliedEvent) -> AppliedEvent:
-    def either(name: str) -> object:
+def _merge_applied(old: AppliedEvent, new: AppliedEvent) -> AppliedEvent:
+    def newer(name: str) -> object:
         value = getattr(new, name)
         return getattr(old, name) if value is None else value
 
     names = ("exc_nodes", "num_nodes", "start_time", "held")
-    return AppliedEvent(at=new.at, **{name: either(name) for name in names})  # type: ignore[arg-type]
+    return AppliedEvent(at=new.at, **{name: newer(name) for name in names})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -300,14 +302,14 @@ class Streak:
     failures: int
     """Ends that counted and made no progress."""
     restarts: int
-    """Restarts that counted, the one after the last progress included."""
+    """Restarts that counted, including the restart after the last progress."""
 
 
 def streak(ends: Iterable[EndEvent], *, next_from_step: int | None) -> Streak:
     """The streak up to the last of `ends`.
 
-    Progress that nobody knew at the time is settled by the step from which the next attempt
-    started; what is still unknown uses up nothing.
+    Progress not known at the time is derived from the step from which the next attempt started;
+    progress that is still unknown uses up no budget.
 
     Args:
         ends: in order.

@@ -32,11 +32,13 @@ def expand(hostlist: str) -> tuple[str, ...]:
         # The odd pieces are what stood in brackets.
         pieces = re.split(r"\[([^\]]+)\]", part)
         ranges = [_ranges(piece) for piece in pieces[1::2]]
-        if prod(sum(len(numbers) for numbers, _ in one) for one in ranges) > MAX_NAMES - len(names):
+        count = prod(sum(len(numbers) for numbers, _ in group) for group in ranges)
+        if count > MAX_NAMES - len(names):
             raise SlurmError(f"a hostlist of more than {MAX_NAMES} names: {hostlist[:80]!r}")
         choices = [[piece] for piece in pieces]
         choices[1::2] = [
-            [f"{number:0{width}}" for numbers, width in one for number in numbers] for one in ranges
+            [f"{number:0{width}}" for numbers, width in group for number in numbers]
+            for group in ranges
         ]
         names.update(dict.fromkeys("".join(choice) for choice in product(*choices)))
     return tuple(names)

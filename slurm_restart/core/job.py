@@ -1,4 +1,4 @@
-"""Facts of jobs, ends and nodes as Slurm tells them, in Slurm's words. Times are epoch seconds."""
+"""Facts of jobs, ends and nodes as Slurm shows them, in Slurm's terms. Times are epoch seconds."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -96,7 +96,7 @@ class Job:
 
     @property
     def completing(self) -> bool:
-        """Whether the job's end is still being carried out."""
+        """Whether the job's end is still being completed."""
         return JobFlag.COMPLETING in self.flags
 
     @property
@@ -121,7 +121,7 @@ class NodeState:
 
     @property
     def down(self) -> bool:
-        """Whether Slurm has given the node up or does not hear from it."""
+        """Whether Slurm has set the node down or gets no response from it."""
         return self.state in ("DOWN", "ERROR") or "NOT_RESPONDING" in self.flags
 
     @property
@@ -147,7 +147,7 @@ _UNUSABLE_FLAGS = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class JobEnd:
-    """The end of one attempt, as Slurm's hook environment and job record tell it.
+    """The end of one attempt, from Slurm's hook environment and job record.
 
     No field holds text that a user wrote.
     """
@@ -161,7 +161,7 @@ class JobEnd:
     signal: int
     reason: str
     state: JobState | None = None
-    """Base state where Slurm tells it; PENDING means that Slurm has requeued the job already."""
+    """Base state where Slurm shows it; PENDING means that Slurm has requeued the job already."""
     restarts: int = 0
     """Slurm's Restarts= now."""
     env_restarts: int | None = None
@@ -174,4 +174,4 @@ class JobEnd:
     time_limit: int | None = None
     run_time: int | None = None
     down_nodes: tuple[NodeState, ...] = ()
-    """Nodes of the job that Slurm shows down or silent now."""
+    """Nodes of the job that Slurm shows down or not responding now."""

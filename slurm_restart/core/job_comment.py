@@ -1,8 +1,8 @@
-"""The digest: what a job says of itself in its own Comment, checked field by field.
+"""The comment record: what a job reports about itself in its Comment, checked field by field.
 
-A user can write anything into the Comment of his job, so every field has a form and a bound, and
-what does not fit is refused as a whole. The form is `csx-restart/1 key=value;key=value rest`, where
-`rest` is the user's own comment.
+Users can write anything into the Comment of their jobs, so every field has a form and a bound, and
+a record with an invalid field is refused. The form is `csx-restart/1 key=value;key=value rest`,
+where `rest` is the user's own comment.
 """
 
 import re
@@ -61,7 +61,7 @@ class CommentRecord:
     exclude_for: int | None = None
 
     attempt: int | None = None
-    """Number of the attempt from 0; None before the first supervisor has spoken."""
+    """Number of the attempt from 0; None before the first report of a supervisor."""
     submit: int | None = None
     """SubmitTime of the attempt, which names its end."""
     restarts: int | None = None
@@ -71,7 +71,7 @@ class CommentRecord:
     step: int | None = None
     """The step of the newest complete checkpoint of the run; None: not known yet."""
     ended: bool = False
-    """The trainer of this attempt has ended, and the fields below say how."""
+    """The trainer of this attempt has ended, and the fields below describe how."""
     exit: int | None = None
     cause: Category | None = None
     rule: str | None = None
@@ -144,19 +144,19 @@ _REQUIRED = ("run", "max_restarts", "num_nodes", "min_nodes")
 _BY_KEY = {key: (field, read) for field, (key, read) in _FIELDS.items()}
 
 
-def _written(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, Enum):
         return str(value.value)
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 
 def format_record(comment_record: CommentRecord) -> str:
-    """The digest as text without a prefix. A field that is at its default is left out.
+    """Return the record as text without the prefix. A field at its default is omitted.
 
-    `nodes` is left out when it would pass `MAX_DIGEST_BYTES`: the hook then blames nobody.
+    `nodes` is omitted if the text would exceed `MAX_RECORD_BYTES`: the hook then blames no node.
     """
     pairs = [
-        f"{_FIELDS[field.name][0]}={_written(value)}"
+        f"{_FIELDS[field.name][0]}={_format_value(value)}"
         for field in fields(comment_record)
         if (value := getattr(comment_record, field.name)) is not None and value != field.default
     ]
@@ -167,12 +167,12 @@ def format_record(comment_record: CommentRecord) -> str:
 
 
 def format_comment(comment_record: CommentRecord, user_comment: str = "") -> str:
-    """The whole Comment: prefix, digest and the user's own comment."""
+    """Return the whole Comment: prefix, record and the user's own comment."""
     return f"{PREFIX}{format_record(comment_record)} {user_comment}".rstrip()
 
 
 def split_user_comment(comment: str) -> str:
-    """The user's own comment behind the digest (all of it where there is no digest)."""
+    """Return the user's own comment after the record; all of it where there is no record."""
     if not comment.startswith(PREFIX):
         return comment
     return comment.removeprefix(PREFIX).partition(" ")[2]
@@ -184,21 +184,21 @@ def is_managed(comment: str) -> bool:
 
 
 def parse_comment(comment: str) -> CommentRecord:
-    """Read the digest of a Comment.
+    """Parse the record of a Comment.
 
     Raises:
-        CommentRecordError: no digest, or one that this plugin would not have written.
+        CommentRecordError: no record, or a record that this plugin would not have written.
     """
     if not is_managed(comment):
-        raise CommentRecordError("the Comment holds no digest")
+        raise CommentRecordError("the Comment holds no record of csx-restart")
     text = comment.removeprefix(PREFIX).partition(" ")[0]
     if len(text) > MAX_RECORD_BYTES:
-        raise CommentRecordError(f"the digest is longer than {MAX_RECORD_BYTES} bytes")
+        raise CommentRecordError(f"the comment record is longer than {MAX_RECORD_BYTES} bytes")
     values: dict[str, Any] = {}
     for pair in text.split(";"):
         key, equals, value = pair.partition("=")
         if not equals or key not in _BY_KEY:
-            raise CommentRecordError("the digest has an unknown field")
+            raise CommentRecordError("the comment record has an unknown field")
         field, read = _BY_KEY[key]
         if field in values:
             raise CommentRecordError(f"{key}: given twice")
@@ -208,7 +208,7 @@ def parse_comment(comment: str) -> CommentRecord:
             raise CommentRecordError(f"{key}: {error}") from None
     missing = [field for field in _REQUIRED if field not in values]
     if missing:
-        raise CommentRecordError(f"the digest lacks {', '.join(missing)}")
+        raise CommentRecordError(f"the comment record lacks {', '.join(missing)}")
     comment_record = CommentRecord(**values)
     if comment_record.min_nodes > comment_record.num_nodes:
         raise CommentRecordError("min: larger than num")

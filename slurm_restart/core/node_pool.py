@@ -1,4 +1,4 @@
-"""Which nodes a run can have, and how many of them it gets."""
+"""Determine which nodes a run can use, and how many of them it gets."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -16,12 +16,12 @@ class NodePool:
 
     usable: frozenset[str]
     idle: frozenset[str]
-    """Those on which it could start now, so none that a reservation keeps for others."""
+    """Those on which the job could start now, so none that a reservation keeps for others."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SizeChoice:
-    """The size that the next attempt can have; None: it has to wait."""
+    """The size of the next attempt, with the reason; `num_nodes` None: the job has to wait."""
 
     num_nodes: int | None
     reason: str
@@ -30,8 +30,8 @@ class SizeChoice:
 def matches(constraint: str | None, features: frozenset[str]) -> bool:
     """Whether a node's features satisfy a constraint of Slurm's.
 
-    Only `a`, `a&b`, `a,b` and `a|b` are judged; brackets, counts and mixtures are left to Slurm
-    (True), since a wrong no would shrink a run for nothing.
+    Only `a`, `a&b`, `a,b` and `a|b` are evaluated; brackets, counts and mixtures are left to Slurm
+    (True), since a wrong False would shrink a run without need.
     """
     if not constraint or not _SIMPLE_CONSTRAINT.fullmatch(constraint):
         return True

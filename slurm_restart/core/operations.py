@@ -1,4 +1,4 @@
-"""What Slurm is asked to do: decisions as operations, and a pending job's fit to today's nodes."""
+"""Translate decisions and job updates into requests to Slurm."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,19 +35,19 @@ class Operation:
     fields: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
-        """How `explain` and the log show it."""
+        """Return the text for `explain` and the log."""
         return " ".join([self.verb.value, *(f"{name}={value}" for name, value in self.fields)])
 
     def to_text(self) -> str:
-        """How the journal keeps it."""
+        """Return the text for the journal."""
         return "\t".join([self.verb.value, *(f"{name}={value}" for name, value in self.fields)])
 
     @classmethod
     def from_text(cls, text: str) -> "Operation":
-        """Read what `to_text` wrote.
+        """Parse a text of `to_text`.
 
         Raises:
-            ValueError: it did not write this.
+            ValueError: no text of `to_text`.
         """
         verb, *pairs = text.split("\t")
         fields = tuple((name, value) for name, _, value in (pair.partition("=") for pair in pairs))
@@ -56,7 +56,7 @@ class Operation:
 
 @dataclass(frozen=True, kw_only=True)
 class JobUpdate:
-    """The values of a job that this plugin may set, as they are to be; None: left as they are."""
+    """Fields of a job to change; None leaves a field as it is. Times: epoch seconds."""
 
     exc_nodes: tuple[str, ...] | None = None
     """The whole list, with the nodes that people exclude."""
@@ -71,7 +71,7 @@ class JobUpdate:
 def update_operations(
     job_update: JobUpdate, hostlist: str, *, start: str | None = None
 ) -> tuple[Operation, ...]:
-    """The updates that give a pending job a shape.
+    """Return the requests that change the fields of a pending job.
 
     Exclusions, size and begin time go separately, so that one refused value does not take the
     others with it.
@@ -79,7 +79,7 @@ def update_operations(
     Args:
         job_update: the fields to change.
         hostlist: `job_update.exc_nodes` as a hostlist.
-        start: the begin time as Slurm is to be told it.
+        start: the begin time in Slurm's notation.
     """
     nodes = () if job_update.exc_nodes is None else (("ExcNodeList", hostlist),)
     size: tuple[tuple[str, str], ...] = ()
@@ -99,7 +99,7 @@ def update_operations(
 
 
 def user_excluded(current: Sequence[str], applied: AppliedEvent) -> tuple[str, ...]:
-    """The nodes that people exclude: what the job shows without what this plugin wrote."""
+    """The nodes that people exclude: the job's list without the nodes that this plugin added."""
     ours = set(applied.exc_nodes or ())
     return tuple(name for name in current if name not in ours)
 
@@ -109,11 +109,15 @@ def cleared_by_person(
 ) -> tuple[str, ...]:
     """Nodes that this plugin excluded and a person has taken off the job's list."""
     written, shown = set(applied.exc_nodes or ()), set(current)
-    return tuple(one.node for one in exclusions if one.node in written and one.node not in shown)
+    return tuple(
+        exclusion.node
+        for exclusion in exclusions
+        if exclusion.node in written and exclusion.node not in shown
+    )
 
 
 def start_is_ours(job: Job, applied: AppliedEvent) -> bool:
-    """Whether a pending job's begin time is Slurm's default or what was written last."""
+    """Whether a pending job's begin time is Slurm's default or the time applied last."""
     begin = job.eligible_time
     if begin is None or job.submit_time is None or begin <= job.submit_time + SAFE_START:
         return True
@@ -123,7 +127,7 @@ def start_is_ours(job: Job, applied: AppliedEvent) -> bool:
 
 
 def size_is_ours(shown: int, applied: AppliedEvent, submitted: int) -> bool:
-    """Whether a job's size is the one it was submitted with or the one written last."""
+    """Whether a job's size is the one it was submitted with or the size applied last."""
     return shown in (submitted, applied.num_nodes)
 
 
@@ -139,7 +143,7 @@ def format_admin_comment(
     where = "from the start" if not step else f"from step {step}"
     without = f"restart {decision.failures}/{max_restarts} without progress {where}"
     parts = [without if decision.failures else f"restart {where}"]
-    parts += [f"excluded {one.node} ({one.evidence})" for one in excluded]
+    parts += [f"excluded {exclusion.node} ({exclusion.evidence})" for exclusion in excluded]
     if size.num_nodes is None:
         parts.append(f"waits: {size.reason}")
     tail = ": the next failure without progress is final" if decision.last_chance else ""
@@ -162,14 +166,14 @@ def merge_admin_comment(current: str, ours: str) -> str:
 
 
 def operations_before_update(action: Action) -> tuple[Operation, ...]:
-    """What has to come before a job can be given its shape."""
+    """Return the requests that come before the updates of a job."""
     return (Operation(verb=Verb.REQUEUE),) if action is Action.REQUEUE else ()
 
 
 def operations_after_update(
     action: Action, size: SizeChoice, job_update: JobUpdate
 ) -> tuple[Operation, ...]:
-    """What comes after the job has its shape."""
+    """Return the requests that come after the updates of a job."""
     if action is Action.CANCEL:
         return (Operation(verb=Verb.CANCEL),)
     if action is Action.RELEASE and size.num_nodes is not None:

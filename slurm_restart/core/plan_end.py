@@ -1,4 +1,4 @@
-"""Put together what is known of an end, and say what is to be done about it."""
+"""Plan what is done about an end: attribution, decision, job update and journal events."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -34,13 +34,13 @@ _KEEP_SIZE = "a person has set the job's size"
 
 @dataclass(frozen=True, kw_only=True)
 class EndCase:
-    """All that is known when an end is judged. Times are epoch seconds."""
+    """All that is known when an end is planned. Times are epoch seconds."""
 
     end: JobEnd
     job: Job
     comment_record: CommentRecord
     named: tuple[str, ...]
-    """The digest's hostlist, expanded."""
+    """The node names of the comment record's hostlist, expanded."""
     nodes: tuple[NodeState, ...]
     reserved: tuple[str, ...] | None
     history: History
@@ -48,11 +48,11 @@ class EndCase:
     now: int
     source: str = "hook"
     stale: bool = False
-    """The digest is known to speak of an earlier attempt."""
+    """Whether the comment record is known to belong to an earlier attempt."""
 
     @property
     def self_report(self) -> CommentRecord | None:
-        """The digest, if it speaks of this very attempt; one of another attempt is silence."""
+        """The comment record if it belongs to this attempt; records of others are ignored."""
         return self_report_for(self.comment_record, self.end) if not self.stale else None
 
 
@@ -72,7 +72,7 @@ class EndPlan:
 
 
 def self_report_for(comment_record: CommentRecord, end: JobEnd) -> CommentRecord | None:
-    """The digest, if it speaks of the attempt that has ended."""
+    """Return the comment record if it belongs to the attempt that has ended, else None."""
     return comment_record if comment_record.submit == end.submit_time else None
 
 
@@ -83,17 +83,17 @@ def granted_policy(
     job: Job,
     nodes: Sequence[str] = (),
 ) -> Policy:
-    """The limits of a run, and its size within what Slurm has granted it.
+    """Return the limits of a run, with its size limited to what Slurm has granted.
 
-    SlurmUser, who writes the size, is bound by no limit of an association or a QOS, but the digest
-    is the user's.
+    SlurmUser, who writes the size, is bound by no limit of an association or a QOS, but the comment
+    record is written by the user.
 
     Args:
         comment_record: what the run asks for.
         site: the site's own limits.
         history: the attempts before.
         job: as Slurm shows it.
-        nodes: those of the attempt that is judged.
+        nodes: those of the attempt that has ended.
     """
     policy = policy_for(comment_record, site)
     granted = max(len(nodes), job.num_nodes, *(end.num_nodes or 0 for end in history.ends))
@@ -103,9 +103,9 @@ def granted_policy(
 
 
 def attempt_progress(case: EndCase, policy: Policy) -> Progress:
-    """How far the attempt got, by the job's own word."""
+    """Return how far the attempt got, from the job's self-report."""
     self_report = case.self_report
-    # An evaluation has no progress, so nobody needs to tell.
+    # An evaluation makes no progress, whether it reports or not.
     made = False if policy.evaluation else None
     if self_report is None:
         return Progress(made=made)
@@ -134,16 +134,16 @@ def exclude_events(
     """Journal entries for nodes that evidence names."""
     return tuple(
         ExcludeEvent(
-            at=now, node=one.node, until=until, evidence=one.evidence, submit_time=submit_time
+            at=now, node=blame.node, until=until, evidence=blame.evidence, submit_time=submit_time
         )
-        for one in blamed
+        for blame in blamed
     )
 
 
 def readmit_events(job: Job, history: History, now: int) -> tuple[ReadmitEvent, ...]:
     """Journal entries for exclusions that are over: run out, or cleared by a person."""
     by_people = set(cleared_by_person(job.exc_nodes, history.applied, history.exclusions))
-    over = {one.node for one in history.exclusions if one.until <= now}
+    over = {exclusion.node for exclusion in history.exclusions if exclusion.until <= now}
     return tuple(
         ReadmitEvent(at=now, node=node, why="a person took it off the job's list")
         if node in by_people
@@ -155,13 +155,13 @@ def readmit_events(job: Job, history: History, now: int) -> tuple[ReadmitEvent, 
 def own_exclusions(job: Job, history: History, exclusions: Sequence[Exclusion]) -> tuple[str, ...]:
     """The nodes that this plugin adds to those that people exclude."""
     people = user_excluded(job.exc_nodes, history.applied)
-    return tuple(sorted({one.node for one in exclusions} - set(people)))
+    return tuple(sorted({exclusion.node for exclusion in exclusions} - set(people)))
 
 
 def exclusion_list(
     job: Job, history: History, exclusions: Sequence[Exclusion]
 ) -> tuple[str, ...] | None:
-    """The whole ExcNodeList that is to be, people's part first; None: it stands so already."""
+    """Return the new ExcNodeList, people's nodes first; None: it is unchanged."""
     people = user_excluded(job.exc_nodes, history.applied)
     wanted = (*people, *own_exclusions(job, history, exclusions))
     return None if set(wanted) == set(job.exc_nodes) else wanted
@@ -176,12 +176,12 @@ def available_pool(
 ) -> NodePool:
     """What the job could run on with these exclusions."""
     people = user_excluded(job.exc_nodes, history.applied)
-    barred = {*people, *(one.node for one in exclusions)}
+    barred = {*people, *(exclusion.node for exclusion in exclusions)}
     return build_pool(job, nodes, barred, reserved)
 
 
 def plan_end(case: EndCase) -> EndPlan:
-    """Judge one end. Total, as `decide` is."""
+    """Plan one end. Every end has a plan."""
     policy = granted_policy(case.comment_record, case.site, case.history, case.job, case.end.nodes)
     facts = EndFacts(
         end=case.end, self_report=case.self_report, known_restarts=known_restarts(case)
@@ -210,8 +210,8 @@ def _without_restart(
 ) -> EndPlan:
     why = None
     if decision.action is Action.CANCEL:
-        told = f"csx-restart: ends here: {decision.reason}"
-        why = merge_admin_comment(case.job.admin_comment, told)
+        text = f"csx-restart: ends here: {decision.reason}"
+        why = merge_admin_comment(case.job.admin_comment, text)
     return EndPlan(
         attribution=attribution,
         decision=decision,
@@ -240,15 +240,15 @@ def _with_restart(
     pool = available_pool(case.job, case.history, exclusions, case.nodes, case.reserved)
     size, num_nodes = _size(case, choose_size(policy, pool, waited=0))
     new = {blame.node for blame in attribution.blamed}
-    told = format_admin_comment(
+    text = format_admin_comment(
         decision,
         max_restarts=policy.max_restarts,
         step=ended.step,
         size=size,
-        excluded=[one for one in exclusions if one.node in new],
+        excluded=[exclusion for exclusion in exclusions if exclusion.node in new],
     )
     start_at = now + decision.delay
-    # Who has requeued the job himself may have set a time for it as well.
+    # A person who requeued the job may have set a begin time as well.
     begin = case.job.eligible_time or 0
     chosen = attribution.requeued and begin > now + SAFE_START and begin != case.job.submit_time
     return EndPlan(
@@ -260,7 +260,7 @@ def _with_restart(
             own_nodes=own_exclusions(case.job, case.history, exclusions),
             num_nodes=num_nodes,
             start_time=None if chosen else start_at,
-            admin_comment=merge_admin_comment(case.job.admin_comment, told),
+            admin_comment=merge_admin_comment(case.job.admin_comment, text),
             held=True if _to_be_held(case, decision, size) else None,
         ),
         size=size,
@@ -270,16 +270,16 @@ def _with_restart(
 
 
 def _to_be_held(case: EndCase, decision: Decision, size: SizeChoice) -> bool:
-    """Whether the job is to wait on a hold of ours, beside none that stands already.
+    """Return whether this plugin holds the job, which is not held already.
 
-    People may hold a running job (its priority is 0 then), and theirs is not ours to release.
+    People may hold a running job (its priority is 0 then), and only they may release it.
     """
     waits = size.num_nodes is None
     return waits and decision.action is not Action.RELEASE and case.job.priority != 0
 
 
 def _size(case: EndCase, wanted: SizeChoice) -> tuple[SizeChoice, int | None]:
-    """The fit, and the size to write (None: it stands so already)."""
+    """Return the size of the next attempt, and the size to apply (None: it is unchanged)."""
     had = len(case.end.nodes)
     standing = case.history.applied.num_nodes or case.comment_record.num_nodes
     if had and had != standing:
@@ -290,7 +290,7 @@ def _size(case: EndCase, wanted: SizeChoice) -> tuple[SizeChoice, int | None]:
 
 
 def _run_time(case: EndCase, attribution: Attribution) -> int | None:
-    """Seconds that the attempt ran; Slurm has forgotten them where it has requeued the job."""
+    """Return the seconds that the attempt ran; a requeue resets them in Slurm (None)."""
     return None if attribution.requeued else case.end.run_time
 
 

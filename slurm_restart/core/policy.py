@@ -1,4 +1,4 @@
-"""How far restarting may go: the run's own limits within the site's."""
+"""The limits of restarting: the run's own within the site's."""
 
 from dataclasses import dataclass
 
@@ -56,7 +56,7 @@ def _chosen(asked: int | None, default: int) -> int:
 
 
 def policy_for(comment_record: CommentRecord, site: SitePolicy) -> Policy:
-    """The limits of a run: what its digest asks for, else the site's defaults."""
+    """Return the limits of a run from its comment record, else the site's defaults."""
     return Policy(
         max_restarts=comment_record.max_restarts,
         num_nodes=comment_record.num_nodes,

@@ -119,6 +119,12 @@ def test_slurms_facts_alone(category: Category, end: dict[str, Any]) -> None:
         # scancel of a trainer that is failing: the hook's environment says 0:0.
         (Category.CANCELLED, {"cause": Category.SOFTWARE_CRASH}, CLEAN),
         (Category.TIMEOUT, {"cause": Category.COMPLETED}, {"state": JobState.TIMEOUT}),
+        # Slurm's time limit came first: one more attempt, so that dependents are kept.
+        (
+            Category.TIMEOUT,
+            {"cause": Category.COMPLETED, "exit": 0},
+            CLEAN | {"reason": "TimeLimit"},
+        ),
         # A down node explains more than what the job could see of it, but not a wrong config.
         (
             Category.HARDWARE_NODE,

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -107,6 +108,29 @@ def test_an_hour_without_output_before_the_time_limit_is_a_hang(
 def test_secondary_findings_are_told_apart_by_file_and_line() -> None:
     root, other = finding(Category.CODE, file="a"), finding(Category.CODE, file="b")
     assert attribute_log(FAILED, [other, root]).secondary == (other,)
+
+
+def test_only_an_error_before_the_line_of_the_time_limit_is_the_cause() -> None:
+    facts = ExitFacts(state=JobState.TIMEOUT)
+    limit = finding(Category.TIMEOUT, CASCADE, line=2)
+    assert category(facts, limit, finding(Category.CODE, line=3)) is Category.TIMEOUT
+    assert category(facts, finding(Category.CODE, line=1), limit) is Category.CODE
+
+
+def test_an_accelerator_explains_a_node_failure_better_than_a_line_about_the_node() -> None:
+    node = finding(Category.HARDWARE_NODE, line=1, nodes=("csx3",))
+    device = finding(Category.HARDWARE_ACCELERATOR, line=5)
+    found = attribute_log(ExitFacts(state=JobState.NODE_FAIL), [node, device])
+    assert found.category is Category.HARDWARE_ACCELERATOR
+
+
+def test_sure_evidence_of_a_peer_does_not_blame_where_the_cause_is_a_guess() -> None:
+    guess = finding(Category.HARDWARE_NODE, line=1, confidence=GUESS, nodes=("csx1",))
+    host = finding(Category.SOFTWARE_CRASH, ROOT, line=2, confidence=GUESS, nodes=("csx2",))
+    host = replace(host, naming=Naming.HOST)
+    found = attribute_log(FAILED, [guess, host])
+    assert (found.confidence, found.category) == (GUESS, Category.HARDWARE_NODE)
+    assert (found.blamed, found.reported) == ((), ())
 
 
 def test_a_guess_neither_stops_nor_blames() -> None:

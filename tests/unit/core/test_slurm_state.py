@@ -102,6 +102,10 @@ def test_a_clean_or_unknown_exit_status_gives_no_cause() -> None:
     assert exit_cause(None, 0) is None
 
 
+def test_a_signal_is_no_exit_status_of_a_shell() -> None:
+    assert row(exit_cause(127, 9)) == ("exit.nonzero", "unknown", "guess")
+
+
 def test_a_reported_cause_stands_above_exit_127() -> None:
     def reported(cause: Category) -> Attribution:
         report = facts.comment_record(cause=cause, exit=127)
