@@ -89,6 +89,6 @@ class RecordError(StateError):
 
 
 class CommentRecordError(CsxError):
-    """The digest in a job's Comment is not one that this plugin would have written."""
+    """The record in a job's Comment is not one that this plugin writes."""
 
     exit_code = 8

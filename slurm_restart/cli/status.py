@@ -130,7 +130,7 @@ def _detail(which: Target) -> dict[str, Any]:
                 "step": parse_comment(job.comment).step,
             }
         except CommentRecordError:
-            data["comment_record"] = "the job's Comment holds no digest of this plugin"
+            data["comment_record"] = "the job's Comment holds no record of this plugin"
     return data
 
 

@@ -198,7 +198,7 @@ def journal_path(state_dir: Path, key: RunKey) -> Path:
 
 @contextmanager
 def open_journal(state_dir: Path, key: RunKey) -> Iterator[Journal]:
-    """Open, create and lock the journal of a run; waits for whoever holds it.
+    """Open (or create) and lock the journal of a run; waits while another process has it open.
 
     Raises:
         StateError: it cannot be opened or read.

@@ -94,7 +94,7 @@ class AttemptEnd:
     signal: _Byte | None = None
     root_cause: RootCauseLine | None = None
     root: str | None = None
-    """Fingerprint of the root-cause line, as in the digest."""
+    """Fingerprint of the root-cause line, as in the comment record."""
     blamed_nodes: tuple[str, ...] = ()
     step: int | None = None
     """The newest complete checkpoint of the run."""

@@ -125,7 +125,7 @@ class RunPlan:
     """CSX systems of a full-size attempt; `csx_of` says how many fewer nodes have."""
     csx_per_node: _Nodes
     policy: RestartPolicy | None
-    """None: the config has no `autorestart`; the job is unmanaged and carries no digest."""
+    """None: the config has no `autorestart`; the job is unmanaged and has no comment record."""
     command: Argument
     """Launch template, see `trainer.launch`; run by the shell in `work_dir`."""
     arguments: tuple[Argument, ...]
