@@ -122,7 +122,8 @@ class Hook:
 
     Attributes:
         timers: the seconds that the alarm was set to, and what was logged, in order.
-        detached: what detach() is to answer; None: it is not to be called.
+        detached: what detach() answers: whether it is the helper.
+        helpers: how many helpers were started.
         started: the jobs that the helper was to start.
     """
 
@@ -137,7 +138,8 @@ class Hook:
         folder.chmod(0o755)
         self.timers: list[float | str] = []
         self.handlers: list[int] = []
-        self.detached: bool | None = None
+        self.detached = False
+        self.helpers = 0
         self.started: list[int] = []
         alarm = SimpleNamespace(
             SIGALRM=signal.SIGALRM,
@@ -162,7 +164,7 @@ class Hook:
         monkeypatch.setattr(HookLog, "_append", append)
 
     def _detach(self) -> bool:
-        assert self.detached is not None, "a helper was started"
+        self.helpers += 1
         return self.detached
 
     def run(self, **env: str) -> str:
@@ -200,15 +202,15 @@ def test_an_end_is_processed_and_the_helper_starts_the_job(
 
 
 def test_the_hook_itself_does_not_start_the_job(in_process: Hook, slurm: FakeSlurm) -> None:
-    in_process.detached = False
     in_process.run()
     assert (slurm.names(), in_process.started) == (["requeue", "update"], [])
+    assert in_process.helpers == 1
 
 
 def test_without_a_restart_no_helper_is_started(in_process: Hook, slurm: FakeSlurm) -> None:
     final = format_comment(facts.comment_record(max_restarts=0))
     assert "-> leave" in in_process.run(SLURM_JOB_COMMENT=final)
-    assert slurm.requests == []
+    assert (slurm.requests, in_process.helpers) == ([], 0)
 
 
 @pytest.mark.parametrize("settings", ['mode = "observe"\n'])
@@ -216,11 +218,10 @@ def test_observe_mode_asks_for_nothing_and_starts_no_helper(
     in_process: Hook, slurm: FakeSlurm
 ) -> None:
     assert "-> requeue" in in_process.run()
-    assert slurm.requests == []
+    assert (slurm.requests, in_process.helpers) == ([], 0)
 
 
 def test_the_alarm_is_set_to_the_deadline_and_switched_off(in_process: Hook) -> None:
-    in_process.detached = False
     in_process.run()
     assert in_process.handlers == [signal.SIGALRM]
     assert [timer for timer in in_process.timers if timer != "logged"] == [30.0, 42.0, 0]
@@ -266,7 +267,6 @@ def test_without_a_free_slot_nothing_is_done(in_process: Hook, slurm: FakeSlurm)
 def test_the_slot_is_released_before_the_helper_and_after_a_failure(
     in_process: Hook, job_id: str
 ) -> None:
-    in_process.detached = False
     in_process.run(SLURM_JOB_ID=job_id)
     slot = take_slot(in_process.state, count=1, timeout=0)
     assert slot is not None
@@ -284,7 +284,6 @@ def test_a_job_that_has_not_ended_is_left_alone(
 
 
 def test_a_new_run_id_is_refused(in_process: Hook, slurm: FakeSlurm) -> None:
-    in_process.detached = False
     in_process.run()
     slurm.requests.clear()
     slurm.show(replace(COMPLETING, restarts=1))
