@@ -49,7 +49,7 @@ class Classified:
 
     @property
     def remedy(self) -> str | None:
-        """What the user can do, if the rule says so."""
+        """Return the remedy of the rule, if it has one."""
         return self.rule.remedy if self.rule else None
 
     def data(self) -> dict[str, Any]:
@@ -188,7 +188,7 @@ def _secondary_rows(attribution: Attribution, *, several: bool) -> list[str]:
         again = f" (and {count[key] - 1} more)" if count[key] > 1 else ""
         place = f"{_name(finding.file)}:{finding.line}" if several else f"line {finding.line}"
         text = f"{finding.role.value} {finding.rule}{again}, {place}: {_cut(finding.text)}"
-        rows += _row("set aside" if not rows else "", text)
+        rows += _row("other lines" if not rows else "", text)
     return rows
 
 

@@ -54,7 +54,7 @@ def judged(call):
     return run
 
 
-def test_the_json_says_what_scripts_need(judged, log):
+def test_the_json_has_what_scripts_need(judged, log):
     path = log(TRACE)
     answer = judged("--state", "FAILED", "--exit-code", "1:0", path)
     assert answer["category"] == "code"
@@ -108,7 +108,7 @@ def test_a_state_may_be_written_as_slurms_commands_do(judged, log, state, catego
         (["/no/such.log"], "/no/such.log: No such file or directory"),
     ],
 )
-def test_wrong_usage_is_told(call, log, args, message):
+def test_wrong_usage_is_reported(call, log, args, message):
     path = log(TRACE)
     code, out, err = call("classify", *(path if arg == "LOG" else arg for arg in args))
     assert (code, out) == (2, "")
@@ -154,7 +154,7 @@ def test_the_context_has_no_colours_and_long_lines_do_not_hide_it(call, log):
     assert "  > 2 | MemoryError\n    3 | last\n" in out
 
 
-def test_of_several_files_what_was_set_aside_is_told_with_its_file(call, log):
+def test_of_several_files_other_findings_are_shown_with_their_file(call, log):
     _, out, _ = call("classify", log("MemoryError\n", "a.log"), log(TRACE, "b.log"))
     assert "b.log:6" in out.replace("\n             ", "")
 
@@ -203,7 +203,7 @@ def test_rules_of_ones_own_come_first(judged, log, tmp_path):
     assert (answer["category"], answer["remedy"]) == ("storage.full", "Fill it up.")
 
 
-def test_a_bad_rule_of_the_user_is_told_and_does_not_stop(call, log, tmp_path):
+def test_a_bad_rule_of_the_user_is_reported_and_does_not_stop(call, log, tmp_path):
     rules = tmp_path / "config" / "slurm_restart" / "rules.d"
     rules.mkdir(parents=True)
     (rules / "own.yaml").write_text("rules:\n- id: own.flux\n")
@@ -213,7 +213,7 @@ def test_a_bad_rule_of_the_user_is_told_and_does_not_stop(call, log, tmp_path):
     assert f"warning: rule left out: {rules}/own.yaml:2: own.flux: category: missing" in err
 
 
-def test_it_needs_no_slurm_and_little_of_the_package(log):
+def test_classify_needs_no_slurm_and_little_of_the_package(log):
     code = (
         "import sys; from slurm_restart.cli.restart import main; sys.argv[1:] = "
         f"['classify', '--json', {log(TRACE)!r}]\n"

@@ -54,7 +54,7 @@ def test_the_rule_of_the_documentation_is_good_and_judges_its_line(call, own):
     assert "rule      none: no match" in call("test", LINE)[1]
 
 
-def test_rules_behind_the_one_that_judges_are_told(call):
+def test_later_rules_that_match_are_shown(call):
     _, out, _ = call("test", "ModuleNotFoundError: No module named 'flux'")
     assert "rule      python.import (root, code)" in out
     assert "later     python.exception" in out
@@ -69,7 +69,7 @@ def test_a_rule_can_be_shown(call, own):
     assert "pattern     scratchd" in call("show", "site.scratch_server", "--rules", own)[1]
 
 
-def test_a_rule_that_is_not_there_is_told_with_near_ones(call):
+def test_an_unknown_rule_is_reported_with_similar_ones(call):
     code, _, err = call("show", "python.impor")
     assert code == 2
     assert "no rule 'python.impor'; did you mean python.import?" in err
@@ -84,7 +84,7 @@ def test_rules_can_be_listed_by_family_and_category(call):
     assert call("list", "--category", "nope")[0] == 2
 
 
-def test_what_is_wrong_is_told_with_its_place(call, own):
+def test_problems_are_reported_with_their_place(call, own):
     own.write_text(OWN.replace("storage.io", "storage").replace("role: root", "role: rot"))
     code, out, _ = call("lint", own)
     assert code == 3
@@ -92,7 +92,7 @@ def test_what_is_wrong_is_told_with_its_place(call, own):
     assert f"{own}:2: site.scratch_server: role: expected one of" in out
 
 
-def test_a_rule_that_never_has_a_say_is_told(call, own):
+def test_a_shadowed_rule_is_reported(call, own):
     second = OWN.partition("rules:\n")[2].replace("site.scratch_server", "site.again")
     own.write_text(OWN + second)
     code, out, _ = call("lint", own)
@@ -100,7 +100,7 @@ def test_a_rule_that_never_has_a_say_is_told(call, own):
     assert f"site.again: examples.positive: site.scratch_server ({own}:2) matches {LINE!r}" in out
 
 
-def test_what_a_layer_takes_or_replaces_of_another_is_only_noted(call, tmp_path):
+def test_rules_that_a_nearer_layer_shadows_or_replaces_are_only_noted(call, tmp_path):
     rules = tmp_path / "config" / "slurm_restart" / "rules.d"
     rules.mkdir(parents=True)
     taking = OWN.replace("'scratchd: server (?P<node>[\\w-]+) went away'", "CUDA out of memory")
@@ -113,7 +113,7 @@ def test_what_a_layer_takes_or_replaces_of_another_is_only_noted(call, tmp_path)
     assert "progress.step: replaces that of" in out
 
 
-def test_an_id_given_in_two_files_is_told(call, own, tmp_path):
+def test_an_id_given_in_two_files_is_reported(call, own, tmp_path):
     other = tmp_path / "two.yaml"
     other.write_text(OWN)
     code, out, _ = call("lint", own, other)

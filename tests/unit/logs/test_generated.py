@@ -120,7 +120,7 @@ def test_a_real_failure_is_judged_right(case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=name)
-def test_the_hook_decides_on_it_alike(case: dict[str, Any]) -> None:
+def test_the_hook_attributes_the_same_case_alike(case: dict[str, Any]) -> None:
     judged = decide_on(case)
     expected = (case["category"], *case["also"], *(["unknown"] if case["name"] in WRONG else []))
     assert judged.recoverable in {RECOVERABLE.get(one, True) for one in expected}
@@ -128,7 +128,7 @@ def test_the_hook_decides_on_it_alike(case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=name)
-def test_whatever_a_log_says_of_failures_exit_0_is_completed(case: dict[str, Any]) -> None:
+def test_exit_0_is_completed_whatever_the_log_contains(case: dict[str, Any]) -> None:
     judged = judge({**case, "exit_code": "0:0"}, state="COMPLETED")
     assert judged.category is Category.COMPLETED
     assert judged.blamed == ()

@@ -23,7 +23,7 @@ def test_lines_with_a_text_are_found_whatever_ends_them(finder: Finder) -> None:
     ]
 
 
-def test_the_rules_that_need_a_texts_of_a_line_are_told_in_order(finder: Finder) -> None:
+def test_the_rules_that_need_a_text_of_a_line_are_returned_in_order(finder: Finder) -> None:
     assert list(finder.rules(b"the disk full of disk_7")) == [1, 2, 3, 5]
     assert list(finder.rules(b"nothing")) == []
 

@@ -69,7 +69,7 @@ def test_a_bad_rule_is_refused_with_the_reason(change: dict[str, Any], problem: 
     assert any(found.startswith(problem) for found in caught.value.problems), caught.value.problems
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(BadRuleError) as caught:
         build({"id": "x", "role": "", "colour": "red"})
     keys = {problem.split(":")[0] for problem in caught.value.problems}

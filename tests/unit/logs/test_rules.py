@@ -78,7 +78,7 @@ def test_a_rule_that_blames_captures_a_name_in_some_example(rule: LogRule) -> No
         "validation: accuracy 0.71, perplexity 12.1, tokens per second 33000",
     ],
 )
-def test_ordinary_output_is_not_even_looked_at(line: str) -> None:
+def test_ordinary_output_is_not_suspect(line: str) -> None:
     assert list(MATCHER.suspects(line.encode())) == []
 
 
@@ -92,7 +92,7 @@ def test_no_pattern_is_slow_on_a_line_made_to_be(rule: LogRule) -> None:
     assert time.process_time() - start < 2
 
 
-def test_the_nearest_layer_has_the_first_word(tmp_path: Path) -> None:
+def test_rules_of_the_nearest_layer_come_first(tmp_path: Path) -> None:
     site = tmp_path / "rules.d"
     site.mkdir()
     write(site / "10-site.yaml", ("gate.shut", "storage.io", "shut"), ("gate.open", "code", "open"))
@@ -110,7 +110,7 @@ def test_a_layer_replaces_a_rule_of_the_package(tmp_path: Path) -> None:
     assert [rule.category for rule in rules] == [Category.STORAGE_IO]
 
 
-def test_a_bad_rule_is_left_out_and_told_with_its_place(tmp_path: Path) -> None:
+def test_a_bad_rule_is_left_out_and_reported_with_its_place(tmp_path: Path) -> None:
     run = write(
         tmp_path / "run.yaml",
         ("gate.bad", "gates", "shut"),

@@ -85,7 +85,7 @@ def test_of_a_traceback_only_the_exception_counts() -> None:
     assert [finding.text for finding in scan(log)] == ["RuntimeError: stop"]
 
 
-def test_interleaved_ranks_are_told_apart() -> None:
+def test_interleaved_ranks_are_separated() -> None:
     zero = trace("TypeError: no", label="[rank0]: ").splitlines(keepends=True)
     one = trace("MemoryError", source="CUDA out of memory", label="[rank1]: ").splitlines(
         keepends=True
@@ -195,7 +195,7 @@ def test_what_works_again_leaves_no_more_than_a_guess() -> None:
     ]
 
 
-def test_a_new_attempt_forgets_the_one_before() -> None:
+def test_a_new_attempt_drops_earlier_findings() -> None:
     rules = (rule_of(Role.START, "attempt begins"), rule_of(Role.ROOT, "disk is gone"))
     log = b"disk is gone\nattempt begins\nstep 1\n"
     assert [one.role for one in scan(log, rules=rules)] == [Role.START]
@@ -203,12 +203,12 @@ def test_a_new_attempt_forgets_the_one_before() -> None:
     assert [(one.role, one.line) for one in again] == [(Role.START, 2), (Role.ROOT, 4)]
 
 
-def test_a_finding_knows_its_rank_and_its_time() -> None:
+def test_a_finding_has_its_rank_and_its_time() -> None:
     [one] = scan(b"[rank3]: 2026-01-02 00:00:01 ERROR MemoryError\n")
     assert (one.rank, one.at) == ("[rank3]:", 24 * 3600 + 1)
 
 
-def test_progress_after_a_finding_is_told() -> None:
+def test_progress_after_a_finding_is_reported() -> None:
     steps = b"".join(b"step %d loss 2.%d\n" % (n, n) for n in range(5000))
     survived = scan(steps + trace("ImportError: no flux") + steps)
     assert [finding.went_on for finding in survived] == [5000]
