@@ -138,6 +138,19 @@ def test_a_job_whose_submission_got_no_answer_is_found_again(submission):
     assert "--dependency=afterok:100" in slurm.queue[101]
 
 
+def test_a_later_phase_without_an_answer_is_found_by_its_phase(submission):
+    slurm = FakeSlurm({2: SlurmUnavailableError("sbatch: timed out")}, lost=True)
+    first, second = submit(submission(config=TWO_PHASES), slurm)
+    assert [first.job_id, second.job_id] == ["100", "101"]
+
+
+def test_the_last_phase_is_cancelled_first(submission):
+    slurm = FakeSlurm({3: SlurmError("sbatch: no")})
+    with pytest.raises(SlurmError, match="phase 3: sbatch: no"):
+        submit(submission(config=TWO_PHASES + "- trainer: *phase\n"), slurm)
+    assert slurm.cancelled == [101, 100]
+
+
 def test_a_job_that_is_not_in_the_queue_leaves_nothing(submission, tmp_path):
     slurm = FakeSlurm({1: SlurmUnavailableError("sbatch: timed out")})
     with pytest.raises(SlurmUnavailableError, match="sbatch: timed out"):
