@@ -127,12 +127,12 @@ def option_row(option: click.Option) -> tuple[str, str]:
 def usage(name: str, command: click.Command) -> str:
     """The command line in one line."""
     words = ["csx-restart", name]
-    if any(isinstance(one, click.Option) for one in command.params):
+    if any(isinstance(parameter, click.Option) for parameter in command.params):
         words.append("[OPTIONS]")
-    for one in command.params:
-        if isinstance(one, click.Argument):
-            text = one.metavar or str(one.name).upper()
-            words.append(text if one.required or text.startswith("[") else f"[{text}]")
+    for parameter in command.params:
+        if isinstance(parameter, click.Argument):
+            text = parameter.metavar or str(parameter.name).upper()
+            words.append(text if parameter.required or text.startswith("[") else f"[{text}]")
     if isinstance(command, click.Group):
         words.append("COMMAND")
     return " ".join(words)
@@ -151,7 +151,7 @@ def command_parts(group: click.Group, before: str) -> list[str]:
         command = group.get_command(context, name)
         assert command is not None
         whole = f"{before}{name}"
-        options = [one for one in command.params if isinstance(one, click.Option)]
+        options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
         rows = [*map(option_row, options), ("`-h`, `--help`", "Show the help and exit.")]
         parts.append(
             f"### csx-restart {whole}\n\n```\n{usage(whole, command)}\n```\n\n"
@@ -169,7 +169,7 @@ def sbatch_help() -> str:
 
 def exit_codes() -> str:
     """The exit codes of the package's errors."""
-    kinds = [one for one in vars(errors).values() if isinstance(one, type)]
+    kinds = [parameter for parameter in vars(errors).values() if isinstance(parameter, type)]
     errors_only = [kind for kind in kinds if issubclass(kind, errors.CsxError)]
     # One without a code of its own is a case of its base class.
     found = sorted((kind.exit_code, kind) for kind in errors_only if "exit_code" in vars(kind))

@@ -100,9 +100,9 @@ def stages(file: str) -> list[list[str]]:
     """Return lists of test paths for a module, the nearest first."""
     folder, _, module = file.rpartition("/")
     near = f"tests/unit/{folder}/test_{module}"
-    others = [one for one in PACKAGES if one != folder]
+    others = [entry for entry in PACKAGES if entry != folder]
     found = [[near]] if (TOP / near).is_file() else []
-    return [*found, [f"tests/unit/{folder}"], [f"tests/unit/{one}" for one in others]]
+    return [*found, [f"tests/unit/{folder}"], [f"tests/unit/{entry}" for entry in others]]
 
 
 def run_tests(directory: Path, paths: Sequence[str], output: Path) -> int | None:
@@ -204,7 +204,7 @@ class Worker:
     def unchanged(cls) -> str | None:
         """Return the first test that fails without a mutation, or None."""
         output = cls.directory / "pytest.out"
-        paths = [f"tests/unit/{one}" for one in PACKAGES]
+        paths = [f"tests/unit/{entry}" for entry in PACKAGES]
         return None if run_tests(cls.directory, paths, output) == 0 else first_failure(output)
 
 
@@ -224,7 +224,7 @@ def select(mutations: Sequence[Mutation], wanted: Sequence[str]) -> tuple[Mutati
     unknown = set(wanted) - {mutation.id for mutation in mutations}
     if unknown:
         raise SystemExit(f"mutations: unknown id: {', '.join(sorted(unknown))}")
-    return tuple(one for one in mutations if not wanted or one.id in wanted)
+    return tuple(entry for entry in mutations if not wanted or entry.id in wanted)
 
 
 def test_all(mutations: Sequence[Mutation], package: Path, jobs: int) -> list[Result]:
@@ -256,13 +256,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     package = package_directory()
     mutations = select(load(), options.ids)
-    problems = [(one.id, text) for one in mutations if (text := one.problem(package))]
+    problems = [(entry.id, text) for entry in mutations if (text := entry.problem(package))]
     for name, text in problems:
         print(f"{Outcome.INVALID.value:<9} {name:<34} {text}")
     if options.check or problems:
         return int(bool(problems))
     results = test_all(mutations, package, options.jobs)
-    count = {kind: sum(one.outcome is kind for one in results) for kind in Outcome}
+    count = {kind: sum(entry.outcome is kind for entry in results) for kind in Outcome}
     print("\n" + ", ".join(f"{number} {kind.value}" for kind, number in count.items()))
     return int(count[Outcome.INVALID] > 0 or count[Outcome.SURVIVED] > options.survivors)
 

@@ -6,9 +6,9 @@ import h5py
 import numpy as np
 
 
-def same_weights(one: Path, other: Path) -> bool:
+def same_weights(first: Path, other: Path) -> bool:
     """Whether two checkpoints hold the same arrays, bit for bit."""
-    with h5py.File(one) as a, h5py.File(other) as b:
+    with h5py.File(first) as a, h5py.File(other) as b:
         names = set(a) | set(b)
         return bool(names) and all(
             name in a and name in b and np.array_equal(a[name][()], b[name][()]) for name in names

@@ -239,7 +239,7 @@ def _set_aside(journal: Journal, log: HookLog) -> None:
     try:
         descriptor = open_append(path, 0o600)
         try:
-            os.write(descriptor, "".join(f"{escape_controls(one)}\n" for one in new).encode())
+            os.write(descriptor, "".join(f"{escape_controls(line)}\n" for line in new).encode())
         finally:
             os.close(descriptor)
     except OSError as error:

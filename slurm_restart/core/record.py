@@ -104,7 +104,7 @@ def to_data(record: Any) -> Any:
     """Return a record as JSON data, with the unknown keys that it was read with."""
     if is_dataclass(record) and not isinstance(record, type):
         layout = _layout(type(record))
-        known = {one.name: to_data(getattr(record, one.name)) for one in layout.fields}
+        known = {entry.name: to_data(getattr(record, entry.name)) for entry in layout.fields}
         unknown = getattr(record, layout.unknown) if layout.unknown else {}
         return known | {key: value for key, value in unknown.items() if key not in known}
     if isinstance(record, Enum):
@@ -128,12 +128,12 @@ def _layout(kind: Any) -> _Layout:
     hints = get_type_hints(kind, include_extras=True)
     known = []
     unknown = None
-    for one in fields(kind):
-        if one.metadata.get(_UNKNOWN):
-            unknown = one.name
+    for entry in fields(kind):
+        if entry.metadata.get(_UNKNOWN):
+            unknown = entry.name
             continue
-        required = one.default is MISSING and one.default_factory is MISSING
-        known.append(_Field(one.name, hints[one.name], required))
+        required = entry.default is MISSING and entry.default_factory is MISSING
+        known.append(_Field(entry.name, hints[entry.name], required))
     return _Layout(tuple(known), unknown)
 
 
@@ -141,7 +141,7 @@ def _object(kind: Any, data: Any, key: str) -> tuple[Any, dict[str, Any]]:
     if not isinstance(data, dict):
         raise RecordError(key, "an object", _found(data))
     layout = _layout(kind)
-    names = {one.name for one in layout.fields}
+    names = {entry.name for entry in layout.fields}
     given: dict[str, Any] = {}
     unknown: dict[str, Any] = {}
     for name, value in data.items():
@@ -152,11 +152,11 @@ def _object(kind: Any, data: Any, key: str) -> tuple[Any, dict[str, Any]]:
             _check_unknown(_join(key, name), name, value)
             unknown[name] = value
     values = {}
-    for one in layout.fields:
-        if one.name in given:
-            values[one.name] = _value(one.hint, given[one.name], _join(key, one.name))
-        elif one.required:
-            raise RecordError(_join(key, one.name), "a value", "nothing: the key is missing")
+    for entry in layout.fields:
+        if entry.name in given:
+            values[entry.name] = _value(entry.hint, given[entry.name], _join(key, entry.name))
+        elif entry.required:
+            raise RecordError(_join(key, entry.name), "a value", "nothing: the key is missing")
     if layout.unknown:
         return kind(**values, **{layout.unknown: unknown}), {}
     return kind(**values), unknown
@@ -171,7 +171,7 @@ def _value(hint: Any, value: Any, key: str, limits: Any = None) -> Any:  # noqa:
     if origin in (Union, types.UnionType):
         if value is None:
             return None
-        inner = next(one for one in get_args(hint) if one is not types.NoneType)
+        inner = next(entry for entry in get_args(hint) if entry is not types.NoneType)
         return _value(inner, value, key, limits)
     if origin is tuple:
         return _tuple(get_args(hint), value, key)

@@ -72,7 +72,7 @@ def from_data(path: Path, data: Mapping[str, Any]) -> FileRules:
         ValueError: the data is not of this form.
     """
     try:
-        rules = [_rule(path, dict(one)) for one in data["rules"]]
+        rules = [_rule(path, dict(entry)) for entry in data["rules"]]
         return FileRules(rules, [f"{path}{_text(problem)}" for problem in data["problems"]])
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"no compiled rules: {error}") from None

@@ -44,14 +44,16 @@ def lint(paths: Sequence[Path] = ()) -> Linted:
 
 
 def _replaced(rule: LogRule, rules: Sequence[LogRule]) -> str:
-    nearer = next(one for one in rules if one.id == rule.id)
+    nearer = next(other for other in rules if other.id == rule.id)
     return f"{nearer.origin}: {rule.id}: replaces that of {rule.origin} (a note only)"
 
 
 def _read(paths: Sequence[Path]) -> RuleSet:
     rules: dict[str, LogRule] = {}
     problems: list[str] = []
-    for file in (one for path in paths for one in (files_of(path) if path.is_dir() else [path])):
+    for file in (
+        other for path in paths for other in (files_of(path) if path.is_dir() else [path])
+    ):
         good, wrong = read_file(file)
         problems += wrong
         for rule in good:

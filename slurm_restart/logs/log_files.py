@@ -168,7 +168,10 @@ def _line_feeds(file: BinaryIO, until: int) -> int:
 
 
 def _named(part: _Part, name: str, before: int = 0) -> tuple[Finding, ...]:
-    return tuple(replace(one, file=name, line=one.line + before) for one in part.scanner.findings())
+    return tuple(
+        replace(finding, file=name, line=finding.line + before)
+        for finding in part.scanner.findings()
+    )
 
 
 def _total(paths: Iterable[Path]) -> int:

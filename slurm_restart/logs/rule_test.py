@@ -42,10 +42,10 @@ def explain_line(line: str, rules: Sequence[LogRule]) -> RuleTest:
         rule=rule,
         nodes=match.nodes if match else (),
         others=tuple(
-            one
-            for one in rules
-            if one is not rule
-            and one.role is not Role.PROGRESS
-            and matches(one.pattern, readable_line)
+            other
+            for other in rules
+            if other is not rule
+            and other.role is not Role.PROGRESS
+            and matches(other.pattern, readable_line)
         ),
     )

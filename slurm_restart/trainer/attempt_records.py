@@ -27,8 +27,8 @@ _Time = Annotated[float, Range(0, 10**11)]
 """Epoch seconds; the bound is in the year 5138, which `datetime` still knows."""
 _Byte = Annotated[int, Range(0, 255)]
 _Mark = Annotated[int, Range(-(2**63), 2**63 - 1)]
-_CategoryName = Annotated[str, Text(values=frozenset(one.value for one in Category))]
-_ConfidenceName = Annotated[str, Text(values=frozenset(one.value for one in Confidence))]
+_CategoryName = Annotated[str, Text(values=frozenset(member.value for member in Category))]
+_ConfidenceName = Annotated[str, Text(values=frozenset(member.value for member in Confidence))]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

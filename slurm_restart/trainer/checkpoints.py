@@ -43,7 +43,9 @@ def find(rule: CheckpointLayout) -> tuple[Checkpoint, ...]:
                     found.append(checkpoint)
     except FileNotFoundError:
         return ()
-    return tuple(sorted(found, key=lambda one: (one.step, one.stamp), reverse=True))
+    return tuple(
+        sorted(found, key=lambda checkpoint: (checkpoint.step, checkpoint.stamp), reverse=True)
+    )
 
 
 def step_of(rule: CheckpointLayout, path: str) -> int | None:

@@ -30,6 +30,7 @@ MODULES = {
 NAME = re.compile(
     r"(\w+_)?(Digest|DigestError|Fate|Ghost|GhostEvent|Guardian|Shape|Surroundings|Termination"
     r"|WroteEvent|digest|fate|fold|folded|ghosts?|guardian|refit|surroundings|told)(_\w+)?"
+    r"|it|one|he"
 )
 PHRASES = [
     r"digests?",
