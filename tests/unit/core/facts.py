@@ -17,7 +17,7 @@ NODES = ("csx1", "csx2", "csx3", "csx4")
 
 
 def comment_record(**changes: Any) -> CommentRecord:
-    """The word of attempt 0 of a run of three nodes, which has ended."""
+    """The comment record of attempt 0 of a run of three nodes, which has ended."""
     values: dict[str, Any] = {
         "run": RUN,
         "max_restarts": 3,
@@ -87,12 +87,12 @@ def nodes(**states: str) -> tuple[NodeState, ...]:
 
 
 def policy(site: SitePolicy | None = None, **changes: Any) -> Policy:
-    """The policy of the digest."""
+    """The policy of the comment record."""
     return policy_for(comment_record(**changes), site or SitePolicy())
 
 
 def attribution(category: Category, **changes: Any) -> Attribution:
-    """A termination of that category."""
+    """An attribution to that category."""
     return Attribution(category=category, rule="test", confidence=Confidence.CERTAIN, **changes)
 
 

@@ -9,7 +9,7 @@ from slurm_restart.core.category import Category
 from slurm_restart.core.job import JobFlag, JobState
 from tests.unit.core import facts
 
-SILENT: dict[str, Any] = {"ended": False, "exit": None, "cause": None}
+NO_REPORT: dict[str, Any] = {"ended": False, "exit": None, "cause": None}
 
 
 def judge(
@@ -93,14 +93,14 @@ def test_slurms_facts_alone(category: Category, end: dict[str, Any]) -> None:
         (Category.COMPLETED, {"cause": Category.COMPLETED, "exit": 0}, CLEAN),
         (Category.CONFIG, {"cause": Category.CONFIG}, {}),
         (Category.NETWORK_FABRIC, {"cause": Category.NETWORK_FABRIC}, {}),
-        # Slurm's facts stand above the job's word.
+        # Slurm's facts stand above the self-report.
         (Category.TIMEOUT, {"cause": Category.CODE}, CLEAN | {"reason": "TimeLimit"}),
         (
             Category.HARDWARE_NODE,
             {"cause": Category.NETWORK_FABRIC},
             CLEAN | {"restarts": 1, "env_restarts": 0},
         ),
-        # A lost slurmstepd hides how the trainer had ended; its own word tells.
+        # A lost slurmstepd hides how the trainer had ended; its self-report shows it.
         (
             Category.CONFIG,
             {"cause": Category.CONFIG},
@@ -140,7 +140,7 @@ def test_slurms_facts_alone(category: Category, end: dict[str, Any]) -> None:
         (Category.UNKNOWN, {"cause": Category.CONFIG, "ended": False}, {}),
     ],
 )
-def test_the_jobs_own_word(
+def test_the_self_report(
     category: Category, self_report: dict[str, Any], end: dict[str, Any]
 ) -> None:
     assert judge(self_report, **end).category is category
@@ -173,11 +173,11 @@ def test_nor_does_it_where_slurm_has_requeued_the_job(cause: Category) -> None:
 
 def test_a_node_that_slurm_shows_down_is_blamed_with_the_evidence() -> None:
     down = facts.nodes(csx2="DOWN")
-    found = judge(SILENT, restarts=1, env_restarts=0, exit_code=0, down_nodes=down[1:2])
+    found = judge(NO_REPORT, restarts=1, env_restarts=0, exit_code=0, down_nodes=down[1:2])
     assert [(one.node, one.evidence) for one in found.blamed] == [("csx2", "Slurm: DOWN")]
 
 
-def test_names_outside_the_jobs_nodes_are_told_and_not_blamed() -> None:
+def test_names_outside_the_jobs_nodes_are_reported_and_not_blamed() -> None:
     self_report = {"cause": Category.HARDWARE_ACCELERATOR, "rule": "xid"}
     found = judge(self_report, named=("csx1", "csx9", "cs3-07"))
     assert [one.node for one in found.blamed] == ["csx1"]

@@ -54,10 +54,10 @@ def test_slurms_state_stands_above_what_came_later(
 ) -> None:
     late = finding(Category.CODE, line=99)
     said = finding(expected, line=2)
-    verdict = attribute_log(ExitFacts(state=state, exit_code=1), [said, late])
-    assert (verdict.category, verdict.confidence) == (expected, Confidence.CERTAIN)
-    assert verdict.root_cause is not None
-    assert verdict.root_cause.line == 2
+    attribution = attribute_log(ExitFacts(state=state, exit_code=1), [said, late])
+    assert (attribution.category, attribution.confidence) == (expected, Confidence.CERTAIN)
+    assert attribution.root_cause is not None
+    assert attribution.root_cause.line == 2
     assert category(ExitFacts(state=state)) is expected
 
 
@@ -75,11 +75,11 @@ def test_an_error_that_had_stopped_the_program_before_is_the_cause(
 
 
 def test_a_node_given_up_for_its_accelerator_is_a_fault_of_the_accelerator() -> None:
-    verdict = attribute_log(
+    attribution = attribute_log(
         ExitFacts(state=JobState.NODE_FAIL), [finding(Category.HARDWARE_NODE, line=1), XID]
     )
-    assert verdict.category is Category.HARDWARE_ACCELERATOR
-    assert [blame.node for blame in verdict.blamed] == ["csx3"]
+    assert attribution.category is Category.HARDWARE_ACCELERATOR
+    assert [blame.node for blame in attribution.blamed] == ["csx3"]
 
 
 def test_a_requeue_is_refined_by_a_line_about_preemption_only() -> None:
@@ -120,24 +120,28 @@ def test_only_an_error_before_the_line_of_the_time_limit_is_the_cause() -> None:
 def test_an_accelerator_explains_a_node_failure_better_than_a_line_about_the_node() -> None:
     node = finding(Category.HARDWARE_NODE, line=1, nodes=("csx3",))
     device = finding(Category.HARDWARE_ACCELERATOR, line=5)
-    found = attribute_log(ExitFacts(state=JobState.NODE_FAIL), [node, device])
-    assert found.category is Category.HARDWARE_ACCELERATOR
+    attribution = attribute_log(ExitFacts(state=JobState.NODE_FAIL), [node, device])
+    assert attribution.category is Category.HARDWARE_ACCELERATOR
 
 
 def test_sure_evidence_of_a_peer_does_not_blame_where_the_cause_is_a_guess() -> None:
     guess = finding(Category.HARDWARE_NODE, line=1, confidence=GUESS, nodes=("csx1",))
     host = finding(Category.SOFTWARE_CRASH, ROOT, line=2, confidence=GUESS, nodes=("csx2",))
     host = replace(host, naming=Naming.HOST)
-    found = attribute_log(FAILED, [guess, host])
-    assert (found.confidence, found.category) == (GUESS, Category.HARDWARE_NODE)
-    assert (found.blamed, found.reported) == ((), ())
+    attribution = attribute_log(FAILED, [guess, host])
+    assert (attribution.confidence, attribution.category) == (GUESS, Category.HARDWARE_NODE)
+    assert (attribution.blamed, attribution.reported) == ((), ())
 
 
 def test_a_guess_neither_stops_nor_blames() -> None:
     guess = finding(Category.CONFIG, confidence=GUESS, nodes=("csx1",))
-    verdict = attribute_log(FAILED, [guess])
-    assert (verdict.category, verdict.confidence, verdict.blamed) == (Category.UNKNOWN, GUESS, ())
-    assert verdict.root_cause is not None
+    attribution = attribute_log(FAILED, [guess])
+    assert (attribution.category, attribution.confidence, attribution.blamed) == (
+        Category.UNKNOWN,
+        GUESS,
+        (),
+    )
+    assert attribution.root_cause is not None
 
 
 def test_a_guess_that_a_restart_helps_keeps_its_name() -> None:
@@ -145,8 +149,8 @@ def test_a_guess_that_a_restart_helps_keeps_its_name() -> None:
 
 
 def test_a_cascade_alone_is_a_guess_and_stops_nothing() -> None:
-    verdict = attribute_log(FAILED, [finding(Category.NETWORK_FABRIC, CASCADE)])
-    assert (verdict.category, verdict.confidence) == (Category.NETWORK_FABRIC, GUESS)
+    attribution = attribute_log(FAILED, [finding(Category.NETWORK_FABRIC, CASCADE)])
+    assert (attribution.category, attribution.confidence) == (Category.NETWORK_FABRIC, GUESS)
     assert category(FAILED, finding(Category.CANCELLED, CASCADE)) is Category.UNKNOWN
     assert category(FAILED) is Category.UNKNOWN
     assert category(ExitFacts()) is Category.UNKNOWN
@@ -185,11 +189,11 @@ def test_names_that_evidence_of_something_else_gives_are_not() -> None:
 
 
 def test_a_name_outside_the_job_and_a_cs_system_are_only_reported() -> None:
-    verdict = attribute_log(ExitFacts(exit_code=1, nodes=("csx1", "csx2")), [XID])
-    assert (verdict.blamed, verdict.reported) == ((), ("csx3",))
+    attribution = attribute_log(ExitFacts(exit_code=1, nodes=("csx1", "csx2")), [XID])
+    assert (attribution.blamed, attribution.reported) == ((), ("csx3",))
     system = finding(Category.HARDWARE_ACCELERATOR, nodes=("cs3-07",), naming=Naming.SYSTEM)
-    verdict = attribute_log(FAILED, [system])
-    assert (verdict.blamed, verdict.reported) == ((), ("cs3-07",))
+    attribution = attribute_log(FAILED, [system])
+    assert (attribution.blamed, attribution.reported) == ((), ("cs3-07",))
 
 
 def test_the_only_host_where_a_process_died_of_itself_is_that_of_the_faulty_device() -> None:
@@ -213,7 +217,7 @@ def test_a_peer_is_blamed_only_where_another_source_confirms_it() -> None:
 
 def test_what_was_set_aside_is_told() -> None:
     cascade = finding(Category.UNKNOWN, CASCADE, line=8)
-    verdict = attribute_log(FAILED, [cascade, CODE])
-    assert verdict.secondary == (cascade,)
-    assert verdict.root_cause is not None
-    assert verdict.root_cause.text == CODE.text
+    attribution = attribute_log(FAILED, [cascade, CODE])
+    assert attribution.secondary == (cascade,)
+    assert attribution.root_cause is not None
+    assert attribution.root_cause.text == CODE.text

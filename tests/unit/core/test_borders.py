@@ -4,16 +4,26 @@ from dataclasses import replace
 
 import pytest
 
+from slurm_restart.core.attribute_log import ExitFacts, attribute_log
 from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.decision import decide
-from slurm_restart.core.finding import Finding, Role
+from slurm_restart.core.finding import Finding, Naming, Role
 from slurm_restart.core.history import Action, ExcludeEvent, replay
 from slurm_restart.core.job import JobState
+from slurm_restart.core.job_comment import (
+    MAX_RECORD_BYTES,
+    PREFIX,
+    Mode,
+    format_comment,
+    parse_comment,
+)
+from slurm_restart.core.node_pool import NodePool, choose_size
 from slurm_restart.core.operations import Verb
 from slurm_restart.core.plan_end import plan_end, readmit_events
 from slurm_restart.core.plan_pending import PendingCase, plan_pending
 from slurm_restart.core.policy import SitePolicy
 from slurm_restart.core.root_cause import MAX_MESSAGE_LINES, SURVIVED, find_root_cause
+from slurm_restart.errors import CommentRecordError
 from tests.unit.core import facts
 from tests.unit.core.facts import SUBMITTED
 
@@ -119,3 +129,71 @@ def test_a_complaint_in_the_message_of_an_exception_is_not_a_second_one(
     chosen = find_root_cause([raised, finding(Category.HANG, 1 + distance)])
     assert chosen is not None
     assert chosen.category is category
+
+
+def test_an_end_after_progress_does_not_repeat_an_earlier_one() -> None:
+    before = replay([facts.ended(Category.OOM_HOST, progress=True)])
+    assert decide(facts.situation(Category.OOM_HOST, before)).action is Action.REQUEUE
+    again = replay([facts.ended(Category.OOM_HOST, progress=False)])
+    assert decide(facts.situation(Category.OOM_HOST, again)).rule == "oom-repeated"
+
+
+def test_a_requeue_by_slurm_is_not_counted_before_the_end_is() -> None:
+    requeued = facts.attribution(Category.UNKNOWN, requeued=True)
+    assert decide(facts.situation(Category.UNKNOWN, restarts=3, attribution=requeued)).total == 3
+    assert decide(facts.situation(Category.UNKNOWN, restarts=3)).total == 4
+
+
+def test_an_end_that_slurm_had_requeued_adds_no_restart() -> None:
+    assert replay([facts.ended(requeued=True, restarts=2)]).known_restarts() == 2
+    assert replay([facts.ended(requeued=False, restarts=2)]).known_restarts() == 3
+
+
+def test_a_job_whose_full_size_is_free_is_not_called_shrunk() -> None:
+    names = frozenset({"csx1", "csx2", "csx3"})
+    policy = facts.policy()
+    size = choose_size(policy, NodePool(usable=names, idle=names), waited=policy.shrink_after)
+    assert (size.num_nodes, size.reason) == (3, "3 nodes are usable for 3")
+
+
+NOW = SUBMITTED + 600
+
+
+@pytest.mark.parametrize(
+    ("submit_time", "begin", "start_time"),
+    [
+        (SUBMITTED, NOW + 2, NOW),
+        (SUBMITTED, NOW + 3, None),
+        (NOW + 3, NOW + 3, NOW),
+    ],
+)
+def test_a_begin_time_of_a_person_is_kept_after_a_requeue(
+    submit_time: int, begin: int, start_time: int | None
+) -> None:
+    end = facts.end(restarts=1, env_restarts=1, exit_code=0, reason="None")
+    job = facts.job(submit_time=submit_time, eligible_time=begin)
+    found = plan_end(facts.case(end=end, job=job, now=NOW))
+    assert found.attribution.category is Category.REQUEUED
+    assert found.job_update.start_time == start_time
+
+
+def test_the_line_of_the_cause_itself_does_not_confirm_its_host() -> None:
+    device = replace(finding(Category.HARDWARE_ACCELERATOR, 1), nodes=("csx2",), naming=Naming.HOST)
+    assert attribute_log(ExitFacts(exit_code=1), [device]).blamed == ()
+
+
+@pytest.mark.parametrize(("extra", "accepted"), [(0, True), (1, False)])
+def test_a_comment_record_has_at_most_512_bytes(extra: int, accepted: bool) -> None:
+    record = facts.comment_record(
+        max_restarts=10_000, num_nodes=100_000, min_nodes=100_000, mode=Mode.TRAIN_AND_EVAL,
+        phase=10_000, stop_on_repeat=10_000, shrink_after=10**8, give_up_after=10**8,
+        exclude_for=10**8, attempt=10**12, submit=10**12, restarts=10**12, from_step=10**12,
+        step=10**12, exit=255, cause=Category.HARDWARE_ACCELERATOR, rule="r" * 64, root="0" * 8,
+    )  # fmt: skip
+    text = f"{format_comment(record)};nodes="
+    text += "n" * (MAX_RECORD_BYTES + extra - len(text.removeprefix(PREFIX)))
+    if accepted:
+        assert parse_comment(text).nodes is not None
+    else:
+        with pytest.raises(CommentRecordError, match="longer than 512 bytes"):
+            parse_comment(text)

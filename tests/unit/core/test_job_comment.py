@@ -1,4 +1,4 @@
-"""The digest is read back as it was written, and everything else is refused."""
+"""The comment record is read back as it was written, and everything else is refused."""
 
 import pytest
 from hypothesis import given
@@ -78,12 +78,12 @@ GOOD = f"run={facts.RUN};max=3;num=3;min=2"
         "\x00\x01\x1b[2J" * 100,
     ],
 )
-def test_a_digest_that_nobody_here_would_write_is_refused(text: str) -> None:
+def test_a_record_that_nobody_here_would_write_is_refused(text: str) -> None:
     with pytest.raises(CommentRecordError):
         parse_comment(PREFIX + text)
 
 
-def test_a_long_list_of_nodes_is_left_out_rather_than_the_digest() -> None:
+def test_a_long_list_of_nodes_is_left_out_rather_than_the_record() -> None:
     named = facts.comment_record(
         nodes="csx" + "1" * 150, rule="r" * 64, run=facts.RUN, root="a" * 8
     )

@@ -1,4 +1,4 @@
-"""A whole end judged: exclusions with the user's own, size, announcement, silence."""
+"""Whole ends: exclusions with the user's own, size, AdminComment, no report."""
 
 from typing import Any
 
@@ -25,18 +25,18 @@ from tests.unit.core.facts import SUBMITTED, case
 
 
 def test_a_named_node_is_excluded_beside_the_users_own_and_replaced() -> None:
-    verdict = plan_end(
+    end_plan = plan_end(
         case(
             comment_record=facts.comment_record(cause=Category.HARDWARE_ACCELERATOR, rule="xid"),
             named=("csx2",),
             job=facts.job(exc_nodes=("old7",)),
         )
     )
-    assert verdict.decision.action is Action.REQUEUE
-    assert verdict.job_update.exc_nodes == ("old7", "csx2")
-    assert verdict.job_update.num_nodes is None
-    assert verdict.size.num_nodes == 3
-    assert "excluded csx2" in (verdict.job_update.admin_comment or "")
+    assert end_plan.decision.action is Action.REQUEUE
+    assert end_plan.job_update.exc_nodes == ("old7", "csx2")
+    assert end_plan.job_update.num_nodes is None
+    assert end_plan.size.num_nodes == 3
+    assert "excluded csx2" in (end_plan.job_update.admin_comment or "")
 
 
 def test_it_shrinks_where_there_is_no_replacement_and_grows_back() -> None:
@@ -53,16 +53,16 @@ def test_it_shrinks_where_there_is_no_replacement_and_grows_back() -> None:
 
 def test_too_few_nodes_hold_the_job_with_the_reason() -> None:
     sick = facts.nodes(csx2="DOWN", csx3="IDLE+DRAIN", csx4="DOWN")
-    verdict = plan_end(case(nodes=sick))
-    assert verdict.size.num_nodes is None
-    assert verdict.job_update.held is True
-    assert "1 usable nodes, 2 are needed" in (verdict.job_update.admin_comment or "")
+    end_plan = plan_end(case(nodes=sick))
+    assert end_plan.size.num_nodes is None
+    assert end_plan.job_update.held is True
+    assert "1 usable nodes, 2 are needed" in (end_plan.job_update.admin_comment or "")
 
 
 def test_a_size_that_a_person_has_set_stays() -> None:
-    verdict = plan_end(case(end=facts.end(nodes=("csx1",))))
-    assert verdict.job_update.num_nodes is None
-    assert verdict.size.num_nodes == 1
+    end_plan = plan_end(case(end=facts.end(nodes=("csx1",))))
+    assert end_plan.job_update.num_nodes is None
+    assert end_plan.size.num_nodes == 1
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_forged_size_grows_no_job_beyond_what_slurm_has_granted(
 ) -> None:
     before = facts.ended(num_nodes=held_before, submit_time=SUBMITTED - 1)
     history = replay([before, AppliedEvent(at=SUBMITTED, num_nodes=2)])
-    verdict = plan_end(
+    end_plan = plan_end(
         case(
             comment_record=facts.comment_record(num_nodes=asked, min_nodes=least),
             history=history,
@@ -89,22 +89,22 @@ def test_a_forged_size_grows_no_job_beyond_what_slurm_has_granted(
             end=facts.end(nodes=("csx1", "csx3")),
         )
     )
-    assert verdict.job_update.num_nodes == size
+    assert end_plan.job_update.num_nodes == size
 
 
 def test_a_job_that_never_ran_gets_no_more_than_it_was_submitted_with() -> None:
     self_report = facts.comment_record(num_nodes=100_000, min_nodes=1)
-    verdict = plan_end(
+    end_plan = plan_end(
         case(comment_record=self_report, job=facts.pending(num_nodes=2), end=facts.end(nodes=()))
     )
-    assert verdict.size.num_nodes == 2
+    assert end_plan.size.num_nodes == 2
 
 
 @pytest.mark.parametrize(("priority", "held"), [(100, True), (None, True), (0, None)])
 def test_a_hold_of_people_is_not_made_ours(priority: int | None, held: bool | None) -> None:
     sick = facts.nodes(csx2="DOWN", csx3="DOWN", csx4="DOWN")
-    verdict = plan_end(case(nodes=sick, job=facts.job(priority=priority)))
-    assert (verdict.size.num_nodes, verdict.job_update.held) == (None, held)
+    end_plan = plan_end(case(nodes=sick, job=facts.job(priority=priority)))
+    assert (end_plan.size.num_nodes, end_plan.job_update.held) == (None, held)
 
 
 def test_what_a_person_took_off_the_list_is_not_excluded_again() -> None:
@@ -114,9 +114,9 @@ def test_what_a_person_took_off_the_list_is_not_excluded_again() -> None:
             AppliedEvent(at=1, exc_nodes=("csx4",)),
         ]
     )
-    verdict = plan_end(case(history=history, job=facts.job(exc_nodes=())))
-    assert verdict.job_update.exc_nodes is None
-    assert verdict.exclusions == ()
+    end_plan = plan_end(case(history=history, job=facts.job(exc_nodes=())))
+    assert end_plan.job_update.exc_nodes is None
+    assert end_plan.exclusions == ()
 
 
 def test_an_exclusion_runs_out() -> None:
@@ -126,35 +126,35 @@ def test_an_exclusion_runs_out() -> None:
             AppliedEvent(at=1, exc_nodes=("csx4",)),
         ]
     )
-    verdict = plan_end(case(history=history, job=facts.job(exc_nodes=("csx4", "old7"))))
-    assert verdict.job_update.exc_nodes == ("old7",)
+    end_plan = plan_end(case(history=history, job=facts.job(exc_nodes=("csx4", "old7"))))
+    assert end_plan.job_update.exc_nodes == ("old7",)
 
 
-def test_a_digest_of_another_attempt_is_silence() -> None:
+def test_a_record_of_another_attempt_is_ignored() -> None:
     fatal = facts.comment_record(cause=Category.CONFIG, submit=SUBMITTED - 5)
-    verdict = plan_end(case(comment_record=fatal))
-    assert verdict.attribution.category is Category.UNKNOWN
-    assert verdict.decision.action is Action.REQUEUE
-    assert verdict.decision.failures == 0
+    end_plan = plan_end(case(comment_record=fatal))
+    assert end_plan.attribution.category is Category.UNKNOWN
+    assert end_plan.decision.action is Action.REQUEUE
+    assert end_plan.decision.failures == 0
 
 
 def test_an_administrators_own_text_stays_in_front() -> None:
-    verdict = plan_end(case(job=facts.job(admin_comment="ticket 12 | csx-restart: failures=0/3")))
-    comment = verdict.job_update.admin_comment or ""
+    end_plan = plan_end(case(job=facts.job(admin_comment="ticket 12 | csx-restart: failures=0/3")))
+    comment = end_plan.job_update.admin_comment or ""
     assert comment.startswith("ticket 12 | csx-restart: failures=1/3")
     assert comment.count("csx-restart: ") == 1
 
 
 def test_a_run_that_was_requeued_with_its_budget_used_up_is_cancelled_with_the_reason() -> None:
-    verdict = plan_end(
+    end_plan = plan_end(
         case(
             history=facts.attempts(3),
             comment_record=facts.comment_record(ended=True),
             end=facts.end(exit_code=0, reason="None", restarts=1, env_restarts=0),
         )
     )
-    assert verdict.decision.action is Action.CANCEL
-    assert "ends here" in (verdict.job_update.admin_comment or "")
+    assert end_plan.decision.action is Action.CANCEL
+    assert "ends here" in (end_plan.job_update.admin_comment or "")
 
 
 def told_progress(**self_report: Any) -> Progress:
@@ -182,8 +182,8 @@ def told_progress(**self_report: Any) -> Progress:
 def test_progress_by_the_jobs_own_word(
     self_report: dict[str, Any], made: bool | None, step: int | None
 ) -> None:
-    found = told_progress(**self_report)
-    assert (found.made, found.step) == (made, step)
+    end_plan = told_progress(**self_report)
+    assert (end_plan.made, end_plan.step) == (made, step)
 
 
 def test_every_restart_of_an_evaluation_counts_even_if_it_never_says_a_word() -> None:
@@ -197,9 +197,11 @@ def test_every_restart_of_an_evaluation_counts_even_if_it_never_says_a_word() ->
     assert second.decision.rule == "budget"
 
 
-def test_a_digest_that_is_known_to_be_old_is_silence() -> None:
-    verdict = plan_end(case(comment_record=facts.comment_record(cause=Category.CONFIG), stale=True))
-    assert verdict.attribution.category is Category.UNKNOWN
+def test_a_record_that_is_known_to_be_old_is_ignored() -> None:
+    end_plan = plan_end(
+        case(comment_record=facts.comment_record(cause=Category.CONFIG), stale=True)
+    )
+    assert end_plan.attribution.category is Category.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -232,7 +234,7 @@ def test_a_begin_time_that_whoever_requeued_the_job_has_set_stays() -> None:
     assert ours.job_update.start_time == SUBMITTED + 600
 
 
-# --- whatever comes, there is a verdict, and it touches nobody else -------------------------------
+# --- every end has a plan, and the plan touches nothing of others ---
 
 NAMES = st.sampled_from([*facts.NODES, "csx9", "gpu1"])
 STEPS = st.none() | st.integers(0, 300)
@@ -273,7 +275,9 @@ ENDS = st.builds(
     flags=st.frozensets(st.sampled_from(JobFlag), max_size=2),
     stale_running=st.booleans(),
     preempted=st.booleans(),
-    nodes=st.sets(st.sampled_from(facts.NODES), max_size=4).map(lambda found: tuple(sorted(found))),
+    nodes=st.sets(st.sampled_from(facts.NODES), max_size=4).map(
+        lambda end_plan: tuple(sorted(end_plan))
+    ),
     run_time=st.none() | st.integers(0, 4000),
     down_nodes=CLUSTERS,
 )
@@ -332,10 +336,10 @@ CASES = st.builds(
 
 @given(given=CASES)
 def test_there_is_a_verdict_on_every_case(given: EndCase) -> None:
-    verdict = plan_end(given)
-    assert verdict.decision.reason
-    ends = [event for event in verdict.events if isinstance(event, EndEvent)]
-    assert [end.action for end in ends] == [verdict.decision.action]
+    end_plan = plan_end(given)
+    assert end_plan.decision.reason
+    ends = [event for event in end_plan.events if isinstance(event, EndEvent)]
+    assert [end.action for end in ends] == [end_plan.decision.action]
     assert ends[0].submit_time == given.end.submit_time
 
 
@@ -363,8 +367,8 @@ def test_what_people_exclude_stays_excluded(given: EndCase) -> None:
 
 @given(given=CASES)
 def test_never_more_nodes_than_asked_for_nor_fewer_than_allowed(given: EndCase) -> None:
-    verdict = plan_end(given)
-    size = verdict.job_update.num_nodes
+    end_plan = plan_end(given)
+    size = end_plan.job_update.num_nodes
     assert size is None or given.comment_record.min_nodes <= size <= given.comment_record.num_nodes
 
 
@@ -410,10 +414,10 @@ def test_it_ends_only_after_more_failures_in_a_row_than_allowed(
     history, step, failures = History(), 0, 0
     for attempt, made in enumerate(progress):
         step += 10 * made
-        verdict = _failed(history, attempt, limit, Category.UNKNOWN, step=step, made=made)
-        history = replay(verdict.events, history)
+        end_plan = _failed(history, attempt, limit, Category.UNKNOWN, step=step, made=made)
+        history = replay(end_plan.events, history)
         failures = 0 if made else failures + 1
-        assert verdict.decision.action is (Action.LEAVE if failures > limit else Action.REQUEUE)
+        assert end_plan.decision.action is (Action.LEAVE if failures > limit else Action.REQUEUE)
         if failures > limit:
             return
 
@@ -443,7 +447,7 @@ def _failed(
 
 def test_a_lost_node_is_no_short_attempt_although_slurm_shows_no_run_time() -> None:
     lost = facts.end(exit_code=0, reason="None", restarts=1, env_restarts=0, run_time=0)
-    verdict = plan_end(
+    end_plan = plan_end(
         case(comment_record=facts.comment_record(ended=False, exit=None, cause=None), end=lost)
     )
-    assert (verdict.decision.action, verdict.decision.delay) == (Action.ADJUST, 0)
+    assert (end_plan.decision.action, end_plan.decision.delay) == (Action.ADJUST, 0)
