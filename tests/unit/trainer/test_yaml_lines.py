@@ -165,7 +165,7 @@ def test_what_is_no_file_is_refused(tmp_path):
         ("", "expected a YAML file, got a directory"),
         ("pipe", "expected a YAML file, got no regular file"),
         ("none", "expected a YAML file: No such file or directory"),
-        ("nul\0", "expected a YAML file: embedded null byte"),
+        ("nul\0", "embedded null "),
     ]:
         with pytest.raises(ConfigError) as caught:
             read(tmp_path / name)
