@@ -22,8 +22,8 @@ SWEEP_EVERY = 1.0
 """Seconds between two sweeps of the reconciler while a test waits for a job."""
 FAST: dict[str, Any] = {"backoff": [1, 1, 1], "short_wait": 0}
 """A policy for tests: the waits of the default policy take minutes."""
-SHORT_BATCH_START = ("--set", "BatchStartTimeout=5")
-"""Options for a cluster that finds a lost batch step 15 s after the job's start."""
+SHORT_BATCH_START = ("--set", "BatchStartTimeout=15")
+"""Options for a cluster that finds a lost batch step 25 s after the job's start."""
 PATIENT_LIMITS = {
     "deadline": 240.0,
     "command_timeout": 60.0,
@@ -264,7 +264,7 @@ class ManagedCluster(DevCluster):
             self.run("scontrol", "reconfigure", as_root=True)
             return len(self.ends(job_id)) > ends
 
-        await_(found, f"Slurm finds that the batch step of job {job_id} is gone", interval=1)
+        await_(found, f"Slurm finds that the batch step of job {job_id} is gone", interval=5)
 
     def batch_pid(self, job_id: int) -> int:
         """The process of the batch script: the supervisor, which the script has become."""

@@ -164,7 +164,7 @@ def test_an_unmanaged_job_is_not_touched(cluster: ManagedCluster) -> None:
 def test_two_phases_and_the_second_runs_after_the_first_has_recovered(
     cluster: ManagedCluster,
 ) -> None:
-    cluster.environment["CSX_EXAMPLE_FAIL"] = ""
+    cluster.trainer_does("wait@30/restart=0")
     path = cluster.config(command="cszoo fit {config}", nodes=1, min_nodes=1, steps=40, every=5)
     import yaml  # noqa: PLC0415
 
@@ -177,6 +177,7 @@ def test_two_phases_and_the_second_runs_after_the_first_has_recovered(
     first_job, second_job = cluster.csx_sbatch(path)
     cluster.await_step(5)
     cluster.lose_batch_step(first_job)
+    cluster.let_go()
     assert cluster.await_end(first_job) == "COMPLETED"
     assert cluster.await_end(second_job) == "COMPLETED"
     assert len(cluster.ends(first_job)) == 2

@@ -58,6 +58,7 @@ def check(
 def test_a_rank_is_killed(cluster: ManagedCluster) -> None:
     job_id = start(cluster)
     cluster.fault("kill-step", cluster.nodes_of(job_id)[1])
+    cluster.let_go()
     check(cluster, job_id, attempts=2, excluded=set(), nodes=3, category="unknown")
 
 
@@ -134,6 +135,7 @@ def test_a_slurmd_dies_unnoticed_and_then_a_rank(cluster: ManagedCluster) -> Non
     silent = cluster.nodes_of(job_id)[1]
     cluster.fault("kill-slurmd-only", silent)
     cluster.fault("kill-step", cluster.nodes_of(job_id)[2])
+    cluster.let_go()
     check(cluster, job_id, attempts=2, excluded={silent}, nodes=3, category="unknown")
 
 

@@ -18,11 +18,12 @@ def test_it_goes_on_from_its_own_checkpoint(cluster: ManagedCluster) -> None:
     assert "--resume {checkpoint}" in text
     config = cluster.work / "other-trainer.yaml"
     config.write_text(text.replace("train.py", str(EXAMPLES / "train.py")))
-    cluster.trainer_does("hang@35/restart=0")
+    cluster.trainer_does("wait@35/restart=0")
     [job_id] = cluster.csx_sbatch(config)
     folder = cluster.work / "checkpoints"
     await_((folder / "ckpt-000030.npz").exists, "checkpoint of step 30")
     cluster.fault("kill-step", cluster.await_running(job_id)[1])
+    cluster.let_go()  # the other rank notices the loss at its next exchange
     assert cluster.await_end(job_id) == "COMPLETED"
     first, second = cluster.summary()["runs"]
     assert first["status"] == "failed"

@@ -12,7 +12,8 @@ import numpy as np
 import yaml
 
 EXAMPLES = Path(__file__).parents[3] / "contrib" / "examples"
-TIMEOUT = 60
+TIMEOUT = 600
+"""Seconds. Only to end a hang."""
 
 
 class Example:
