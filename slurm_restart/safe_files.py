@@ -23,6 +23,9 @@ class NotRegularFileError(OSError):
 class FileTooLargeError(OSError):
     """The file has more bytes than the caller reads."""
 
+    size: int
+    """Bytes of the file when it was opened, or as many as were read if that is more."""
+
 
 def open_regular(path: str | Path, *, follow: bool = True) -> int:
     """Open a regular file for reading and return its descriptor.
@@ -68,9 +71,12 @@ def read_bounded(path: str | Path, limit: int, *, follow: bool = True) -> bytes:
         OSError: as `open_regular`.
     """
     with open_binary(path, follow=follow) as stream:
-        data = stream.read(limit + 1)
-    if len(data) > limit:
-        raise FileTooLargeError(errno.EFBIG, f"expected at most {limit} bytes", str(path))
+        size = os.fstat(stream.fileno()).st_size
+        data = b"" if size > limit else stream.read(limit + 1)
+    if max(size, len(data)) > limit:
+        error = FileTooLargeError(errno.EFBIG, f"expected at most {limit} bytes", str(path))
+        error.size = max(size, len(data))
+        raise error
     return data
 
 

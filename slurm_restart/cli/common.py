@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import click
 
+from slurm_restart.core.printable import escape_controls
 from slurm_restart.errors import ConfigError, CsxError
 
 EXIT_INTERRUPTED = 128 + signal.SIGINT
@@ -32,7 +33,7 @@ def run(command: click.Command, name: str, args: Sequence[str] | None = None) ->
         sys.exit(1)
     except OSError as error:
         _drop_output()
-        click.echo(f"{name}: error: {error}", err=True)
+        click.echo(f"{name}: error: {escape_controls(error)}", err=True)
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -47,15 +48,9 @@ def report(name: str, error: CsxError) -> None:
     if isinstance(error, ConfigError):
         count = len(error.problems)
         noun = "problem" if count == 1 else "problems"
-        click.echo(f"{name}: error: {count} {noun} in {error.path}", err=True)
+        click.echo(f"{name}: error: {count} {noun} in {escape_controls(error.path)}", err=True)
         for problem in error.problems:
-            click.echo(_shown(problem), err=True)
+            click.echo(escape_controls(problem, keep="\n\t"), err=True)
     else:
-        click.echo(f"{name}: error: {_shown(str(error))}", err=True)
-
-
-def _shown(text: str) -> str:
-    """Text for a terminal: what a config or a path holds must not steer it."""
-    return "".join(
-        char if char.isprintable() or char in "\n\t" else repr(char)[1:-1] for char in text
-    )
+        text = escape_controls(error, keep="\n\t")
+        click.echo(f"{name}: error: {text}", err=True)

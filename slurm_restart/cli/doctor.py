@@ -9,6 +9,7 @@ from slurm_restart.cli.site import site_option
 from slurm_restart.control.controller import commands_for
 from slurm_restart.control.doctor import CheckResult, Level, Setup, examine
 from slurm_restart.control.site import Site, load_site
+from slurm_restart.core.printable import escape_controls
 from slurm_restart.slurm.choose_backend import choose_backend
 
 _MARKS = {Level.OK: "ok     ", Level.NOTE: "note   ", Level.PROBLEM: "PROBLEM"}
@@ -29,9 +30,10 @@ def command(site_path: Path, as_json: bool) -> int:  # noqa: FBT001 - a flag
         click.echo(json.dumps([_data(finding) for finding in findings], indent=2))
     else:
         for finding in findings:
-            click.echo(f"{_MARKS[finding.level]}  {finding.check}: {finding.text}")
+            text = escape_controls(finding.text)
+            click.echo(f"{_MARKS[finding.level]}  {finding.check}: {text}")
             if finding.remedy:
-                click.echo(f"         remedy: {finding.remedy}")
+                click.echo(f"         remedy: {escape_controls(finding.remedy)}")
     return int(any(finding.level is Level.PROBLEM for finding in findings))
 
 

@@ -11,6 +11,7 @@ from slurm_restart.cli.site import site_option, site_or_defaults
 from slurm_restart.cli.target import Target, resolve
 from slurm_restart.control.find_journal import Found, find_journal
 from slurm_restart.core.end_report import EndReport, end_reports
+from slurm_restart.core.printable import escape_controls
 from slurm_restart.errors import UsageError
 
 
@@ -36,7 +37,7 @@ def command(target: str, site_path: Path, as_json: bool) -> None:  # noqa: FBT00
     if as_json:
         click.echo(json.dumps(_data(which, found), indent=2))
         return
-    click.echo("\n".join(_lines(which, found)))
+    click.echo("\n".join(map(escape_controls, _lines(which, found))))
 
 
 def _data(which: Target, found: Found | None) -> dict[str, object]:

@@ -11,6 +11,7 @@ from slurm_restart.cli.backend import backend_option
 from slurm_restart.cli.target import Target, resolve
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.job_comment import CommentRecord, is_managed, parse_comment
+from slurm_restart.core.printable import escape_controls
 from slurm_restart.errors import CommentRecordError
 from slurm_restart.slurm.choose_backend import choose_backend
 from slurm_restart.slurm.interface import Slurm
@@ -92,10 +93,11 @@ def _table(rows: list[dict[str, Any]]) -> str:
         )
         for row in rows
     ]
-    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
+    shown = [tuple(map(escape_controls, line)) for line in cells]
+    widths = [max(map(len, column)) for column in zip(head, *shown, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in (head, *cells)
+        for line in (head, *shown)
     )
 
 
@@ -148,4 +150,4 @@ def _format_detail(data: dict[str, Any]) -> str:
         steps = f"steps {_dash(run.get('starting_step'))} to {_dash(run.get('ending_step'))}"
         why = f": {run['failure_reason']}" if run.get("failure_reason") else ""
         lines.append(f"  attempt {number:<6} {run.get('status')}, {steps}{why}")
-    return "\n".join(lines)
+    return "\n".join(map(escape_controls, lines))

@@ -1,7 +1,7 @@
 """What a user names to `status` and `explain`: a job id or a run directory."""
 
-import json
 import os
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +9,12 @@ from typing import Any
 
 from slurm_restart.core.job import Job
 from slurm_restart.core.job_comment import parse_comment
-from slurm_restart.errors import CommentRecordError, SlurmError, StateError, UsageError
+from slurm_restart.errors import CommentRecordError, RecordError, SlurmError, StateError, UsageError
 from slurm_restart.slurm.commands import Commands
 from slurm_restart.supervise.backfill import backfill
 from slurm_restart.trainer.plan import RunPlan
 from slurm_restart.trainer.rundir import RunDir
+from slurm_restart.trainer.summary import read as read_summary
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,10 +32,9 @@ class Target:
         if self.run_dir is None:
             return {}
         try:
-            data = json.loads(RunDir(self.run_dir).summary.read_bytes())
-        except (OSError, ValueError):
+            return read_summary(RunDir(self.run_dir).summary)
+        except (OSError, RecordError):
             return {}
-        return data if isinstance(data, dict) else {}
 
     def attempts(self) -> list[dict[str, Any]]:
         """The attempts of summary.json that have ended."""
@@ -53,7 +53,9 @@ def resolve(text: str) -> Target:
     Raises:
         UsageError: neither a job id nor a run directory.
     """
-    target = _from_job(int(text)) if text.isdecimal() else _from_run_dir(Path(text))
+    target = (
+        _from_job(int(text)) if re.fullmatch(r"[0-9]{1,10}", text) else _from_run_dir(Path(text))
+    )
     if target.run_dir is not None and target.run_dir.stat().st_uid == os.getuid():
         # A reader's question is answered all the same where the records cannot be put right.
         with suppress(OSError, StateError):

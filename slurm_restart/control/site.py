@@ -9,10 +9,12 @@ from typing import Any
 
 from slurm_restart.core.policy import SitePolicy
 from slurm_restart.errors import ConfigError
+from slurm_restart.safe_files import read_bounded
 
 _MAX_NUMBER = 10**8
 """Seconds, or restarts: three years."""
 
+MAX_BYTES = 1 << 20
 DEFAULT_PATH = Path("/etc/slurm_restart/site.toml")
 
 
@@ -162,8 +164,8 @@ def load_site(path: Path = DEFAULT_PATH) -> Site:
     """
     try:
         check_owner(path)
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        data = tomllib.loads(read_bounded(path, MAX_BYTES).decode())
+    except (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(str(path), [f"{path}: {error}"]) from error
     problems: list[str] = []
     tables = {"policy", "hook", *_OTHER_TABLES}

@@ -13,6 +13,7 @@ from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.operations import ADMIN_PREFIX
 from slurm_restart.core.slurm_state import STATE_CAUSES, Cause, exit_cause
 from slurm_restart.errors import CommentRecordError
+from slurm_restart.safe_files import read_tail
 from slurm_restart.trainer import runlog, summary
 from slurm_restart.trainer.atomic_file import write_atomic
 from slurm_restart.trainer.attempt_records import AttemptEnd, to_json
@@ -21,6 +22,10 @@ from slurm_restart.trainer.rundir import AttemptDir, RunDir
 
 _UNKNOWN = Cause("supervisor.no_exit_record", Category.UNKNOWN, Confidence.GUESS)
 _NO_EXIT_RECORD = "no exit record was written"
+
+
+_LOG_TAIL = 4 << 20
+"""Bytes of the end of run.log in which the final line is searched."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -182,7 +187,9 @@ def _record_job_end(run_dir: RunDir, job: Job, at: float) -> str | None:
         return None
     text = f"job {job.job_id} has ended: {job.state.value}, {job.reason}"
     try:
-        recorded = f" {text}" in run_dir.log.read_text(encoding="utf-8", errors="replace")
+        recorded = f" {text}" in read_tail(run_dir.log, _LOG_TAIL, follow=False).decode(
+            errors="replace"
+        )
     except FileNotFoundError:
         recorded = False
     if recorded:

@@ -4,6 +4,8 @@ import os
 import time
 from pathlib import Path
 
+from slurm_restart.safe_files import open_append
+
 MAIN = "main"
 
 
@@ -26,9 +28,9 @@ def append(path: Path, text: str) -> None:
     """Add a line, whole even where two processes write at once.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: it cannot be written, or is no regular file.
     """
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    handle = open_append(path)
     try:
         os.write(handle, f"{text}\n".encode("utf-8", "replace"))
     finally:

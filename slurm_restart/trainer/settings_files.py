@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slurm_restart.errors import ConfigError
+from slurm_restart.safe_files import read_bounded
 from slurm_restart.trainer.config import SLURM_KEY
 from slurm_restart.trainer.config_checker import shown
 from slurm_restart.trainer.yaml_lines import Document
@@ -16,6 +17,7 @@ from slurm_restart.trainer.yaml_lines import Document
 SITE_PATH = "/etc/slurm_restart/site.toml"
 SITE_VARIABLE = "CSX_RESTART_SITE"
 USER_PATH = "slurm_restart/user.toml"
+MAX_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +63,11 @@ def file_layers(environ: Mapping[str, str]) -> list[SettingsLayer]:
 
 def _toml_layer(path: Path) -> SettingsLayer | None:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_bounded(path, MAX_BYTES).decode()
         block = tomllib.loads(text).get(SLURM_KEY)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(str(path), [f"{path}: {error}"]) from error
     if block is None:
         return None

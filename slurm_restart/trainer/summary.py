@@ -5,15 +5,51 @@ removed is whole again after the next write.
 """
 
 import json
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from slurm_restart.core.category import Category
+from slurm_restart.core.record import parse_json, read_object
+from slurm_restart.errors import RecordError
+from slurm_restart.safe_files import FileTooLargeError, NotRegularFileError, read_bounded
 from slurm_restart.trainer.atomic_file import write_atomic
 from slurm_restart.trainer.attempt_records import AttemptEnd, AttemptStart
 from slurm_restart.trainer.plan import RunPlan
 from slurm_restart.trainer.rundir import AttemptDir, RunDir
+
+MAX_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _RootCause:
+    """The keys of a root cause that commands show."""
+
+    line: int | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Run:
+    """The keys of an attempt that commands show."""
+
+    status: str | None = None
+    failure_reason: str | None = None
+    starting_step: int | None = None
+    ending_step: int | None = None
+    category: str | None = None
+    rule: str | None = None
+    expected_decision: str | None = None
+    root_cause: _RootCause | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Summary:
+    """The keys of a summary that commands read."""
+
+    runs: tuple[_Run, ...] = ()
+
 
 SUCCESS, FAILED, NON_RECOVERABLE = "success", "failed", "non_recoverable_failure"
 
@@ -117,14 +153,30 @@ def write(plan: RunPlan, run_dir: RunDir, *, at: float) -> Path | None:
     return aside
 
 
+def read(path: Path) -> dict[str, Any]:
+    """Return the content of a summary, with the keys of other tools, if its form is right.
+
+    Raises:
+        RecordError: not JSON, or a value of a wrong type under a key of ours.
+        OSError: it cannot be read: not there, no regular file, larger than `MAX_BYTES`.
+    """
+    try:
+        data: dict[str, Any] = parse_json(read_bounded(path, MAX_BYTES, follow=False))
+        read_object(_Summary, data)
+    except RecordError as error:
+        raise error.at(str(path)) from None
+    return data
+
+
 def _set_aside(path: Path, at: float) -> Path | None:
     try:
-        if isinstance(json.loads(path.read_bytes()), dict):
-            return None
+        read(path)
     except FileNotFoundError:
         return None
-    except ValueError:
+    except (FileTooLargeError, NotRegularFileError, RecordError):
         pass
+    else:
+        return None
     aside = path.with_name(f"{path.name}.corrupt-{int(at)}")
     path.replace(aside)
     return aside

@@ -1,6 +1,6 @@
 """YAML with the line of every key, read strictly, and safely however odd the file is."""
 
-import stat
+import errno
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,7 @@ import yaml
 from yaml.constructor import SafeConstructor
 
 from slurm_restart.errors import ConfigError
+from slurm_restart.safe_files import FileTooLargeError, NotRegularFileError, read_bounded
 from slurm_restart.trainer.yaml_limits import exceeded
 
 MAX_BYTES = 1 << 20
@@ -111,17 +112,14 @@ def parse(text: str, name: str) -> Document:
 def _text(path: Path) -> str:
     name = str(path)
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            kind = "a directory" if stat.S_ISDIR(status.st_mode) else "no regular file"
-            raise ConfigError(name, [f"{name}: expected a YAML file, got {kind}"])
-        if status.st_size > MAX_BYTES:
-            size = f"{status.st_size} bytes"
-            raise ConfigError(name, [f"{name}: expected at most {MAX_BYTES} bytes, got {size}"])
-        data = path.read_bytes()
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError(name, [f"{name}: expected a YAML file: {reason}"]) from None
+        data = read_bounded(path, MAX_BYTES)
+    except FileTooLargeError as error:
+        raise ConfigError(name, [f"{name}: {error.strerror}, got {error.size} bytes"]) from None
+    except NotRegularFileError as error:
+        kind = "a directory" if error.errno == errno.EISDIR else "no regular file"
+        raise ConfigError(name, [f"{name}: expected a YAML file, got {kind}"]) from None
+    except OSError as error:
+        raise ConfigError(name, [f"{name}: expected a YAML file: {error.strerror}"]) from None
     try:
         text = data.decode()
     except UnicodeDecodeError as error:

@@ -127,10 +127,9 @@ def test_a_file_that_grows_while_it_is_read_ends_the_reading(file):
 
     def grow():
         with file.open("ab") as stream:
-            while not stop.is_set():
+            stream.write(b"x" * 65536)
+            while not stop.is_set() and stream.tell() < 64 << 20:
                 stream.write(b"x" * 65536)
-                if stream.tell() > 64 << 20:
-                    return
 
     writer = threading.Thread(target=grow)
     writer.start()
