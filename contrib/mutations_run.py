@@ -26,8 +26,10 @@ DATA = Path(__file__).with_name("mutations.toml")
 COPIED = ("contrib", "docs", "templates", "tests", "pyproject.toml", "README.md", "CHANGELOG.md")
 PACKAGES = ("core", "control")
 """Packages whose tests run for every mutation; the mutations are faults in these."""
+TEST_TIMEOUT = 90
+"""Seconds for one test. A mutation that makes a test hang counts as killed."""
 TIMEOUT = 600
-"""Seconds for the tests of one mutation. A mutation that makes a test hang counts as killed."""
+"""Seconds for one run of pytest, should a test not end at its own timeout."""
 
 
 class Outcome(Enum):
@@ -140,7 +142,8 @@ def _run_pytest(directory: Path, paths: Sequence[str], output: Path) -> int:
     sys.path.insert(0, str(directory))
     os.environ["PYTHONPATH"] = str(directory)
     os.environ["CSX_HYPOTHESIS_PROFILE"] = "ci"
-    options = ["-x", "-q", "--no-header", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    options = ["-x", "-q", "--no-header", f"--timeout={TEST_TIMEOUT}"]
+    options += ["-p", "no:cacheprovider", "-p", "no:xdist"]
     code = int(pytest.main([*options, *paths]))
     sys.stdout.flush()
     return code
