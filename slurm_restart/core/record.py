@@ -34,7 +34,7 @@ FORMER_VALUES = {"refit": "adjust", "wrote": "applied", "ghost": "stale_running"
 _R = TypeVar("_R")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Range:
     """Bounds of a number, both inclusive; an annotation: `Annotated[int, Range(0, 255)]`."""
 
@@ -42,7 +42,7 @@ class Range:
     high: float = MAX_NUMBER
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Text:
     """Bounds of a text; an annotation."""
 
