@@ -359,24 +359,34 @@ def test_a_plan_that_is_none(run):
     run.dir.plan.write_text("{")
     done = run.run("true")
     assert done.returncode == 7
-    assert "cannot read the plan" in done.stderr
+    assert "plan.json: expected JSON" in done.stderr
 
 
-@pytest.mark.parametrize("where", ["plan.json", "../checkpoint_10.mdl"], ids=["plan", "checkpoint"])
-def test_a_file_system_that_hangs_before_the_start(run, where):
+def test_a_pipe_in_the_place_of_the_plan_is_refused_at_once(run):
+    run.dir.plan.unlink()
+    os.mkfifo(run.dir.plan)
+    done = run.run("true")
+    assert done.returncode == 7
+    assert "cannot read the plan: expected a regular file, got a named pipe" in done.stderr
+
+
+def test_a_preparation_that_takes_too_long(run):
+    run.patched["supervise.supervisor.PREPARE_TIMEOUT"] = 0
+    done = run.run("true")
+    assert done.returncode == 74
+    assert "no answer within" in done.stderr
+
+
+def test_a_file_system_that_hangs_before_the_start(run):
     """A pipe that nobody writes to stands for it."""
-    if where == "plan.json":
-        run.patched["supervise.supervisor.PREPARE_TIMEOUT"] = 1
-    else:
-        run.patched["supervise.checkpoint_check.TIMEOUT"] = 1
-    path = run.dir.path / where
+    run.patched["supervise.checkpoint_check.TIMEOUT"] = 1
+    path = run.dir.path / "../checkpoint_10.mdl"
     path.unlink(missing_ok=True)
     os.mkfifo(path)
     done = run.run("true")
     assert done.returncode == 74
     assert "no answer within" in done.stderr
-    if where != "plan.json":
-        assert run.end_of(0)["category"] == "storage.io"
+    assert run.end_of(0)["category"] == "storage.io"
 
 
 def test_rules_of_the_run_judge_and_bad_ones_are_told(run):
