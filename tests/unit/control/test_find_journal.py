@@ -48,6 +48,7 @@ def test_the_newest_that_matches(
 ) -> None:
     journal = find_journal(site, **known)  # type: ignore[arg-type]
     assert (journal and (journal.uid, journal.run)) == found
+    assert journal is None or [event.text for event in journal.events] == [journal.run]  # type: ignore[union-attr]
 
 
 def test_events_and_damaged_lines(site: Site) -> None:
