@@ -13,7 +13,7 @@ from typing import Any
 from slurm_restart.core.category import Category
 from slurm_restart.core.record import parse_json, read_object
 from slurm_restart.errors import RecordError
-from slurm_restart.safe_files import FileTooLargeError, NotRegularFileError, read_bounded
+from slurm_restart.safe_files import FileTooLargeError, read_bounded
 from slurm_restart.trainer.atomic_file import write_atomic
 from slurm_restart.trainer.attempt_records import AttemptEnd, AttemptStart
 from slurm_restart.trainer.plan import RunPlan
@@ -173,7 +173,7 @@ def _set_aside(path: Path, at: float) -> Path | None:
         read(path)
     except FileNotFoundError:
         return None
-    except (FileTooLargeError, NotRegularFileError, RecordError):
+    except (FileTooLargeError, RecordError):
         pass
     else:
         return None
