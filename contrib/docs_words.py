@@ -5,27 +5,27 @@ A key that the code no longer has, or has anew, fails contrib/docs and tests/uni
 
 RULES = {
     "slurm.prolog_failed": "Slurm has requeued and held the job because a node's prolog failed",
-    "slurm.requeue_hold": "the job was requeued on hold: `scontrol requeuehold`, a hold",
-    "slurm.deadline": "state DEADLINE, or reason DeadLine",
+    "state.requeue_hold": "the job was requeued on hold: `scontrol requeuehold`, a hold",
+    "state.deadline": "state DEADLINE, or reason DeadLine",
     "slurm.usage_limit": "the reason is a limit of the association or the QOS, and the job is not "
     "pending again, when such a reason only says why it waits",
-    "slurm.reservation": "the job's reservation was deleted",
-    "slurm.preempted": "state PREEMPTED, or Slurm shows a PreemptTime",
+    "state.resv_del_hold": "the job's reservation was deleted",
+    "state.preempted": "state PREEMPTED, or Slurm shows a PreemptTime",
     "job.reported_completed": "the supervisor saw the trainer finish, and the exit code is 0 "
     "or Slurm has requeued the job since",
-    "slurm.node_fail": "Slurm gave up a node: state NODE_FAIL, reason NodeDown, or (before 24.11) "
+    "state.node_fail": "Slurm gave up a node: state NODE_FAIL, reason NodeDown, or (before 24.11) "
     "a restart count that only a node failure leaves behind",
     "job.reported_before_requeue": "Slurm has requeued the job, and the supervisor had seen the "
     "trainer end by itself with a known cause",
-    "slurm.boot_fail": "state BOOT_FAIL",
+    "state.boot_fail": "state BOOT_FAIL",
     "slurm.stepd_lost": "Slurm has requeued the job, with wait status 1: the batch step's "
     "slurmstepd is gone",
-    "slurm.requeued": "the job is pending again already: requeued by a person, or (where Slurm "
+    "state.requeued": "the job is pending again already: requeued by a person, or (where Slurm "
     "does not tell the two apart) preempted with requeue",
-    "slurm.time_limit": "state TIMEOUT, or reason TimeLimit",
-    "slurm.cancelled": "state CANCELLED",
-    "slurm.oom": "state OUT_OF_MEMORY, or reason OutOfMemory",
-    "slurm.completed": "state COMPLETED",
+    "state.timeout": "state TIMEOUT, or reason TimeLimit",
+    "state.cancelled": "state CANCELLED",
+    "state.out_of_memory": "state OUT_OF_MEMORY, or reason OutOfMemory",
+    "state.completed": "state COMPLETED",
     "slurm.no_report": "exit code 0, and the supervisor did not report that the run has "
     "finished: before 24.11 this is how a cancelled job looks while COMPLETING",
     "job.time_limit": "the supervisor ended the trainer because the time limit was near, and the "
@@ -35,7 +35,7 @@ RULES = {
     "success at once)",
     "slurm.node_down": "a node of the job is down, whatever else happened",
     "job.reported": "the supervisor's judgement of exit status and log is any other known cause",
-    "signal.crash": "the batch script or the trainer died of SIGILL, SIGABRT, SIGBUS, SIGFPE or "
+    "exit.crash": "the batch script or the trainer died of SIGILL, SIGABRT, SIGBUS, SIGFPE or "
     "SIGSEGV",
     "exit.not_run": "exit code 126 or 127 without a report of the supervisor: the shell found no "
     "such command, or could not run it",

@@ -22,22 +22,23 @@ class Cause:
     confidence: Confidence
 
 
-def _certain(rule: str, category: Category) -> Cause:
-    return Cause(rule, category, Confidence.CERTAIN)
-
+_CATEGORIES: dict[JobState | JobFlag, Category] = {
+    JobFlag.REQUEUE_HOLD: Category.HELD,
+    JobFlag.RESV_DEL_HOLD: Category.RESERVATION_ENDED,
+    JobFlag.REQUEUED: Category.REQUEUED,
+    JobState.DEADLINE: Category.DEADLINE,
+    JobState.PREEMPTED: Category.PREEMPTION,
+    JobState.NODE_FAIL: Category.HARDWARE_NODE,
+    JobState.BOOT_FAIL: Category.HARDWARE_NODE,
+    JobState.TIMEOUT: Category.TIMEOUT,
+    JobState.CANCELLED: Category.CANCELLED,
+    JobState.OUT_OF_MEMORY: Category.OOM_HOST,
+    JobState.COMPLETED: Category.COMPLETED,
+}
 
 STATE_CAUSES: dict[JobState | JobFlag, Cause] = {
-    JobFlag.REQUEUE_HOLD: _certain("slurm.requeue_hold", Category.HELD),
-    JobFlag.RESV_DEL_HOLD: _certain("slurm.reservation", Category.RESERVATION_ENDED),
-    JobFlag.REQUEUED: _certain("slurm.requeued", Category.REQUEUED),
-    JobState.DEADLINE: _certain("slurm.deadline", Category.DEADLINE),
-    JobState.PREEMPTED: _certain("slurm.preempted", Category.PREEMPTION),
-    JobState.NODE_FAIL: _certain("slurm.node_fail", Category.HARDWARE_NODE),
-    JobState.BOOT_FAIL: _certain("slurm.boot_fail", Category.HARDWARE_NODE),
-    JobState.TIMEOUT: _certain("slurm.time_limit", Category.TIMEOUT),
-    JobState.CANCELLED: _certain("slurm.cancelled", Category.CANCELLED),
-    JobState.OUT_OF_MEMORY: _certain("slurm.oom", Category.OOM_HOST),
-    JobState.COMPLETED: _certain("slurm.completed", Category.COMPLETED),
+    state: Cause(f"state.{state.value.lower()}", category, Confidence.CERTAIN)
+    for state, category in _CATEGORIES.items()
 }
 """The cause of an end by its base state or state flag. FAILED has none: the exit status decides.
 
@@ -49,7 +50,7 @@ STATE_BY_NAME: dict[str, JobState | JobFlag] = {
 }
 """Base states and state flags by the name that Slurm prints."""
 
-CRASH = Cause("signal.crash", Category.SOFTWARE_CRASH, Confidence.LIKELY)
+CRASH = Cause("exit.crash", Category.SOFTWARE_CRASH, Confidence.LIKELY)
 COMMAND_NOT_RUN = Cause("exit.not_run", Category.CONFIG, Confidence.LIKELY)
 NONZERO = Cause("exit.nonzero", Category.UNKNOWN, Confidence.GUESS)
 

@@ -1,45 +1,21 @@
-"""The one table of Slurm's states holds in the hook, in the supervisor's backfill and in classify.
+"""The one table of Slurm's states holds in the hook and in classify.
 
-The expected rows are written by hand.
+tests/unit/supervise/test_backfill.py holds the supervisor to it.
 """
 
 from typing import Any
 
 import pytest
 
-from slurm_restart.core.attribute_end import EndFacts, attribute_end
+from slurm_restart.core.attribute_end import EndFacts, attribute_end, end_rules
 from slurm_restart.core.attribute_log import ExitFacts, attribute_log
 from slurm_restart.core.attribution import Attribution
 from slurm_restart.core.category import Category
 from slurm_restart.core.job import JobFlag, JobState
 from slurm_restart.core.slurm_state import STATE_BY_NAME, STATE_CAUSES, exit_cause
-from slurm_restart.supervise.backfill import _derive_cause
+from slurm_restart.logs.rules import load_rules
 from tests.unit.core import facts
-
-ROWS = {
-    "COMPLETED": ("slurm.completed", "completed", "certain"),
-    "CANCELLED": ("slurm.cancelled", "cancelled", "certain"),
-    "DEADLINE": ("slurm.deadline", "deadline", "certain"),
-    "TIMEOUT": ("slurm.time_limit", "timeout", "certain"),
-    "PREEMPTED": ("slurm.preempted", "preemption", "certain"),
-    "NODE_FAIL": ("slurm.node_fail", "hardware.node", "certain"),
-    "BOOT_FAIL": ("slurm.boot_fail", "hardware.node", "certain"),
-    "OUT_OF_MEMORY": ("slurm.oom", "oom_host", "certain"),
-    "REQUEUED": ("slurm.requeued", "requeued", "certain"),
-    "REQUEUE_HOLD": ("slurm.requeue_hold", "held", "certain"),
-    "RESV_DEL_HOLD": ("slurm.reservation", "reservation_ended", "certain"),
-}
-EXITS = {
-    (1, 0): ("exit.nonzero", "unknown", "guess"),
-    (125, 0): ("exit.nonzero", "unknown", "guess"),
-    (126, 0): ("exit.not_run", "config", "likely"),
-    (127, 0): ("exit.not_run", "config", "likely"),
-    (128, 0): ("exit.nonzero", "unknown", "guess"),
-    (0, 9): ("exit.nonzero", "unknown", "guess"),
-    (137, 0): ("exit.nonzero", "unknown", "guess"),
-    **{(0, number): ("signal.crash", "software.crash", "likely") for number in (4, 6, 7, 8, 11)},
-    **{(128 + n, 0): ("signal.crash", "software.crash", "likely") for n in (4, 6, 7, 8, 11)},
-}
+from tests.unit.core.expected_causes import EXIT_ROWS, STATE_ROWS
 
 
 def row(attribution: Any) -> tuple[str, str, str]:
@@ -54,11 +30,11 @@ def hook(**end: Any) -> Attribution:
 
 
 def test_the_table_has_the_expected_rows_and_no_others() -> None:
-    assert {state.value: row(cause) for state, cause in STATE_CAUSES.items()} == ROWS
+    assert {state.value: row(cause) for state, cause in STATE_CAUSES.items()} == STATE_ROWS
     assert set(STATE_BY_NAME) == {state.value for kind in (JobState, JobFlag) for state in kind}
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", STATE_ROWS)
 def test_the_hook_uses_the_table(name: str) -> None:
     state = STATE_BY_NAME[name]
     clean = {"exit_code": 0, "signal": 0, "reason": "None"}
@@ -69,29 +45,22 @@ def test_the_hook_uses_the_table(name: str) -> None:
         found = hook(**clean, state=JobState.PENDING)
     else:
         found = hook(**clean, flags=frozenset({state}))
-    assert row(found) == ROWS[name]
+    assert row(found) == STATE_ROWS[name]
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", STATE_ROWS)
 def test_classify_uses_the_table(name: str) -> None:
     found = attribute_log(ExitFacts(state=STATE_BY_NAME[name], exit_code=1), [])
-    assert row(found) == ROWS[name]
+    assert row(found) == STATE_ROWS[name]
 
 
-@pytest.mark.parametrize("name", [name for name in ROWS if STATE_BY_NAME[name] in JobState])
-def test_the_supervisor_uses_the_table(name: str) -> None:
-    cause, _ = _derive_cause(facts.job(state=JobState(name), exit_code=1))
-    assert row(cause) == ROWS[name]
-
-
-@pytest.mark.parametrize(("code", "signal"), EXITS)
-def test_all_three_attribute_an_exit_status_alike(code: int, signal: int) -> None:
-    expected = EXITS[code, signal]
+@pytest.mark.parametrize(("code", "signal"), EXIT_ROWS)
+def test_hook_and_classify_attribute_an_exit_status_alike(code: int, signal: int) -> None:
+    expected = EXIT_ROWS[code, signal]
     failed = JobState.FAILED
     assert row(exit_cause(code, signal)) == expected
     assert row(hook(exit_code=code, signal=signal)) == expected
     assert row(hook(exit_code=code, signal=signal, state=failed)) == expected
-    assert row(_derive_cause(facts.job(state=failed, exit_code=code, signal=signal))[0]) == expected
     log_facts = ExitFacts(state=failed, exit_code=code, signal=signal)
     assert row(attribute_log(log_facts, [])) == expected
     assert row(attribute_log(ExitFacts(exit_code=code, signal=signal), [])) == expected
@@ -115,3 +84,14 @@ def test_a_reported_cause_stands_above_exit_127() -> None:
 
     assert reported(Category.STORAGE_IO).category is Category.STORAGE_IO
     assert row(reported(Category.UNKNOWN)) == ("exit.nonzero", "unknown", "guess")
+
+
+def test_no_rule_over_log_lines_has_the_id_of_a_state_or_of_a_rule_over_ends() -> None:
+    ends = {rule for rule, _, _ in end_rules()} | {cause.rule for cause in STATE_CAUSES.values()}
+    ends |= {rule for rule, _, _ in EXIT_ROWS.values()}
+    logs = {rule.id for rule in load_rules(site=None)}
+    assert logs
+    assert logs & ends == set()
+    # Prefixes of the rules that judge an end by anything but a log line.
+    reserved = ("state.", "exit.", "job.", "supervisor.", "log.", "nothing.")
+    assert [rule for rule in sorted(logs) if rule.startswith(reserved)] == []

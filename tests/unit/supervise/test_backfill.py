@@ -6,6 +6,7 @@ from slurm_restart.core.job import Job, JobFlag, JobState
 from slurm_restart.core.job_comment import format_comment
 from slurm_restart.supervise.backfill import backfill, backfill_earlier
 from slurm_restart.trainer.attempt_records import AttemptEnd, AttemptStart, Saved, to_json, to_line
+from tests.unit.core.expected_causes import EXIT_ROWS, STATE_ROWS
 
 
 @pytest.fixture
@@ -108,6 +109,23 @@ def test_a_final_end_is_settled_from_slurms_facts(run, job, state, category, sta
     assert run.log().count("[main]") == 1
     assert not backfill(run.dir, over, now=3001.0).changed
     assert run.log().count("[main]") == 1
+
+
+def backfilled_cause(run, job, **ended):
+    attempt(run)
+    (end,) = backfill(run.dir, replace(job, **ended), now=3000.0).ends
+    return end.rule, end.category, end.confidence
+
+
+@pytest.mark.parametrize("name", [state.value for state in JobState if state.value in STATE_ROWS])
+def test_the_cause_of_a_final_state_is_the_one_of_the_table(run, job, name):
+    assert backfilled_cause(run, job, state=JobState(name), exit_code=1) == STATE_ROWS[name]
+
+
+@pytest.mark.parametrize(("code", "signal"), EXIT_ROWS)
+def test_the_cause_of_a_failed_job_follows_from_its_exit_status(run, job, code, signal):
+    failed = {"state": JobState.FAILED, "exit_code": code, "signal": signal}
+    assert backfilled_cause(run, job, **failed) == EXIT_ROWS[code, signal]
 
 
 def test_what_the_hook_announced_is_the_reason(run, job):

@@ -53,8 +53,8 @@ def ending(code=1, *, number=None, stop=None, findings=(), reached=False, quiet_
         (ending(3), 3, "unknown", "exit.nonzero"),
         (ending(3, findings=[NAN]), 3, "numeric.nan", "cs.nan"),
         (ending(number=9), 137, "unknown", "exit.nonzero"),
-        (ending(number=11), 139, "software.crash", "signal.crash"),
-        (ending(139), 139, "software.crash", "signal.crash"),
+        (ending(number=11), 139, "software.crash", "exit.crash"),
+        (ending(139), 139, "software.crash", "exit.crash"),
         # It had failed before it was told to end, and only hung.
         (ending(1, stop=StopReason.TIME_LIMIT, findings=[NAN]), 1, "numeric.nan", "cs.nan"),
         (
