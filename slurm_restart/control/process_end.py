@@ -158,16 +158,10 @@ def _repeat_recorded_operations(
     log = controller.log(ended.job.job_id)
     if known is not history.ends[-1] or known.observed or controller.site.observe:
         return False
-    operations = _recorded_operations(journal, known)
+    recorded = _recorded_operations(journal, known)
     if _requeued_despite_leave(ended, known):
         return _end_requeued_job(controller, ended, journal, known)
-    if ended.end.stale_running:
-        operations = _for_stale_running(known, operations)
-    elif _requeued_since(ended.end, known):
-        # The next attempt may be running by now, and a second requeue would kill it.
-        operations = tuple(
-            operation for operation in operations if operation.verb is not Verb.REQUEUE
-        )
+    operations = _operations_to_repeat(ended.end, known, recorded)
     if operations:
         log("the end is in the journal: its operations are repeated")
         batch = OperationBatch(
@@ -177,13 +171,13 @@ def _repeat_recorded_operations(
             job_update=_recorded_update(operations, known, history),
         )
         refusals = apply_operations(controller.slurm, journal, batch)
-    elif known.action.acts:
+    elif known.action.acts and not recorded:
         log("the journal holds the decision without its operations: decided again")
         plan = _plan(controller, ended, history.without(known.key))
         batch = end_operations(ended.job.job_id, known.key, plan, int(time.time()))
         refusals = apply_operations(controller.slurm, journal, batch, *plan.events)
     else:
-        return False
+        return known.action.restarts
     for refused in refusals:
         log(f"refused by Slurm: {refused}")
     return known.action.restarts
@@ -245,6 +239,18 @@ def _recorded_operations(journal: Journal, known: EndEvent) -> tuple[Operation, 
         if isinstance(event, IntendEvent) and event.key == known.key:
             return tuple(Operation.from_text(text) for text in event.operations)
     return ()
+
+
+def _operations_to_repeat(
+    end: JobEnd, known: EndEvent, recorded: tuple[Operation, ...]
+) -> tuple[Operation, ...]:
+    """Return the operations that are due again for an end that is in the journal."""
+    if end.stale_running:
+        return _for_stale_running(known, recorded)
+    if _requeued_since(end, known):
+        # The next attempt may be running by now, and a second requeue would kill it.
+        return tuple(operation for operation in recorded if operation.verb is not Verb.REQUEUE)
+    return recorded
 
 
 def _for_stale_running(known: EndEvent, operations: tuple[Operation, ...]) -> tuple[Operation, ...]:

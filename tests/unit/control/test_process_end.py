@@ -268,6 +268,21 @@ def test_a_job_that_is_requeued_is_not_requeued_once_more(
     assert slurm.names() == ["requeue", "update", "update"]
 
 
+@pytest.mark.parametrize("requeued", REQUEUED)
+def test_a_requeue_that_is_all_there_was_to_do_is_not_repeated(
+    controller: Controller, slurm: FakeSlurm, requeued: dict[str, Any]
+) -> None:
+    """The next attempt may run already: neither a requeue nor another decision is due."""
+    put(
+        controller,
+        facts.ended(nodes=facts.NODES[:3]),
+        IntendEvent(at=1, operations=("requeue",), submit_time=facts.SUBMITTED, attempt=0),
+    )
+    before = events_of(controller)
+    assert process(controller, **RESTARTABLE | requeued) is True
+    assert (slurm.requests, of_kind(events_of(controller), EndEvent)) == ([], before[:1])
+
+
 def test_a_requeue_that_slurm_does_not_show_is_asked_for_again(
     controller: Controller, slurm: FakeSlurm
 ) -> None:

@@ -150,7 +150,7 @@ class Run:
         await_(lambda: self.alive() == {}, "the end of the reaper")
 
     def start_ready(self, command: str) -> subprocess.Popen:
-        """The same, and wait until its output says `ready`."""
+        """The same, and wait until `ready` is in its output."""
         process = self.start(command)
         output = self.dir.path / "attempts/0/output.log"
         await_(lambda: output.exists() and "ready" in output.read_text(), "ready")

@@ -8,6 +8,13 @@ import pytest
 from slurm_restart.supervise import processes
 
 HANDLES = "import signal; signal.signal(15, lambda *_: None)"
+# Ends with the number of TERM signals as its exit code once USR1 has come.
+COUNTS = """
+import signal, sys
+terms = []
+signal.signal(signal.SIGTERM, lambda *_: terms.append(1))
+signal.signal(signal.SIGUSR1, lambda *_: sys.exit(len(terms)))
+"""
 DEADLINE = 240
 READY = "print('ready', flush=True); import time; time.sleep(300)"
 
@@ -43,18 +50,20 @@ def test_descendants_are_found_by_their_parents_whatever_they_are_called(start):
     assert child.pid not in processes.descendants(os.getpid())
 
 
-def test_a_group_that_was_told_is_told_again_only_where_it_cannot_have_heard(start):
-    first = start(HANDLES, group=0)
-    unheard = start(group=first.pid)
+def test_a_group_that_has_had_the_signal_gets_it_again_only_where_nothing_handles_it(start):
+    """A process without a handler was forked after the signal was sent to its group."""
+    handling = start(COUNTS, group=0)
+    without_handler = start(group=handling.pid)
     other = start(HANDLES.replace("None", "exit(3)"), group=0)
     left_out = start(group=0)
     processes.signal_descendants(
-        os.getpid(), signal.SIGTERM, already_signalled=first.pid, excluded_group=left_out.pid
+        os.getpid(), signal.SIGTERM, already_signalled=handling.pid, excluded_group=left_out.pid
     )
-    assert unheard.wait(DEADLINE) == -signal.SIGTERM
+    assert without_handler.wait(DEADLINE) == -signal.SIGTERM
     assert other.wait(DEADLINE) == 3
-    assert first.poll() is None
     assert left_out.poll() is None
+    handling.send_signal(signal.SIGUSR1)
+    assert handling.wait(DEADLINE) == 0
 
 
 def test_what_is_gone_is_rejected():

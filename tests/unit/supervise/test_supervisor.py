@@ -299,22 +299,29 @@ def test_a_truncated_checkpoint_that_the_config_names_ends_the_run(run, checkpoi
 
 # --- the job's Comment -----------------------------------------------------------------------
 
-FAKE_SLURM = """
+FAKE_SLURM = '''
 import json
 from slurm_restart.core.job import Job, JobState
+from slurm_restart.core.job_comment import parse_comment
 from slurm_restart.supervise import supervisor
 class FakeSlurm:
+    """Loses the first record of an end, as a slurmctld that is killed before it saves its state."""
     comment = ""
+    lost = False
     def job(self, job_id):
         return Job(
             job_id=job_id, uid=1, state=JobState.RUNNING, comment=self.comment, submit_time=1000
         )
     def update(self, job_id, fields):
-        self.comment = fields["Comment"]
+        comment = fields["Comment"]
         with open({path!r}, "a") as stream:
-            stream.write(json.dumps(self.comment) + chr(10))
+            stream.write(json.dumps(comment) + chr(10))
+        if parse_comment(comment).ended and not self.lost:
+            self.lost = True
+        else:
+            self.comment = comment
 supervisor._slurm = lambda plan: FakeSlurm()
-"""
+'''
 
 
 @pytest.fixture
@@ -331,6 +338,22 @@ def test_the_final_update_of_the_comment_is_flushed(run, comments):
     record = comments()[-1]
     assert (record.attempt, record.submit, record.ended, record.exit) == (0, 1000, True, 3)
     assert record.cause is Category.UNKNOWN
+
+
+# As Python prints it: a cause that no restart mends.
+NO_MODULE = "echo \"ModuleNotFoundError: No module named 'nosuchmodule'\""
+
+
+@pytest.mark.parametrize(
+    ("command", "written"),
+    [("exit 3", 1), ("exit 0", 1), (f"{NO_MODULE}; exit 1", 2)],
+    ids=["restart", "completed", "fatal"],
+)
+def test_a_fatal_end_is_written_until_slurmctld_has_saved_it(run, comments, command, written):
+    """Slurm may restart the job if its record is lost; any other end may be judged once more."""
+    run.patched["supervise.comment_writer.STATE_SAVE_TIME"] = 0
+    run.run(command, SLURM_JOB_ID="7")
+    assert [record.ended for record in comments()].count(True) == written
 
 
 def test_a_superseded_attempt_leaves_the_comment_to_the_other(run, comments):
