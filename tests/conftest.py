@@ -1,4 +1,4 @@
-"""Set up the import path and Hypothesis for all tests.
+"""Set up the import path, the cache directory and Hypothesis for all tests.
 
 CSX_HYPOTHESIS_PROFILE chooses one of the profiles `default`, `ci` and `thorough`. Without it, `ci`
 is used where CI is set, as all continuous integration services do, and otherwise `default`.
@@ -6,8 +6,10 @@ is used where CI is set, as all continuous integration services do, and otherwis
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # contrib is not installed. Last, so that the package that is tested is the installed one.
@@ -25,3 +27,15 @@ settings.register_profile("thorough", settings.get_profile("default"), max_examp
 settings.load_profile(
     os.environ.get("CSX_HYPOTHESIS_PROFILE") or ("ci" if "CI" in os.environ else "default")
 )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give the whole run an empty cache directory, so that none of the user's caches is changed.
+
+    This early, because modules of tests read rules while they are imported.
+    """
+    if hasattr(config, "workerinput"):
+        return  # A worker of pytest-xdist inherits the directory.
+    cache = tempfile.TemporaryDirectory(prefix="csx-test-cache-", ignore_cleanup_errors=True)
+    config.add_cleanup(cache.cleanup)
+    os.environ["XDG_CACHE_HOME"] = cache.name

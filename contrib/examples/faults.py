@@ -16,7 +16,7 @@ environment, for demonstrations and tests:
                                 fail at a step, on rank R only, in the Nth restart only (0: the
                                 first attempt). WHAT is one of exit:CODE, signal:N,
                                 raise:CLASS (of Python's own exceptions), nan, hang, print:TEXT,
-                                wait:FILE (until that file exists)
+                                wait:FILE (until that file exists). Several are separated by ;
 """
 _FORM = re.compile(
     r"(?P<what>.+)@(?P<step>\d+)(?:/rank=(?P<rank>\d+))?(?:/restart=(?P<restart>\d+))?"

@@ -2,6 +2,9 @@
 
 import re
 import socket
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,7 +14,7 @@ from slurm_restart.core.category import Category
 from slurm_restart.core.finding import Role
 from slurm_restart.logs.rules import load_rules
 from slurm_restart.logs.scanner import LogScanner, make_matcher
-from tests.unit.examples.example import TIMEOUT, Example, rank_environment, read_until
+from tests.unit.examples.example import EXAMPLES, TIMEOUT, Example, rank_environment, read_until
 
 
 def findings(said: str):
@@ -56,9 +59,68 @@ def test_it_hangs_until_it_is_terminated(example: Example) -> None:
     assert process.returncode == 143
 
 
+@pytest.mark.parametrize("appears", [True, False])
+def test_it_waits_for_a_file(example: Example, appears: bool) -> None:
+    wanted = example.folder / "wanted"
+    fail = {"CSX_EXAMPLE_FAIL": f"print:waiting@5;wait:{wanted}@5"}
+    process = example.start("fit", example.config(), **fail)
+    before = read_until(process, lambda line: line == "waiting\n")
+    assert "Step=4," in before
+    if appears:
+        wanted.touch()
+    else:
+        process.terminate()
+    after = process.communicate(timeout=TIMEOUT)[0]
+    assert process.returncode == (0 if appears else 143)
+    assert ("Step=5," in after) == appears
+    assert ("Training completed successfully!" in after) == appears
+
+
+def test_waiting_ends_only_when_the_file_exists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")  # so that what textmodel sets is set back
+    for name in ("faults", "textmodel"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    import faults  # noqa: PLC0415
+
+    wanted = tmp_path / "wanted"
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            wanted.touch()
+
+    monkeypatch.setattr(faults, "time", SimpleNamespace(sleep=pause))
+    monkeypatch.setenv("CSX_EXAMPLE_FAIL", f"wait:{wanted}@5")
+    faults.fail_on_purpose(4, 0, None)
+    assert pauses == []
+    faults.fail_on_purpose(5, 0, None)
+    assert len(pauses) == 3
+
+
 @pytest.mark.parametrize("fail", ["exit:7", "exit:7@x", "explode@5", "raise:Unheard@5"])
 def test_a_fault_that_is_not_known_ends_it_with_1(example: Example, fail: str) -> None:
     assert "Error: " in example.run("fit", example.config(), code=1, CSX_EXAMPLE_FAIL=fail)
+
+
+def test_a_list_of_faults(example: Example) -> None:
+    fail = ";print:first@5;print:second@5;exit:8@6/rank=1;exit:9@6/restart=1;;exit:7@7;"
+    said = example.run("fit", example.config(), code=7, CSX_EXAMPLE_FAIL=fail)
+    places = [said.index(text) for text in ("Step=4,", "\nfirst\n", "\nsecond\n", "Step=6,")]
+    assert places == sorted(places)
+    assert "Step=7," not in said
+
+
+def test_one_unknown_fault_of_a_list_ends_it_at_the_first_step(example: Example) -> None:
+    fail = {"CSX_EXAMPLE_FAIL": "exit:7@5;exit:7"}
+    said = example.run("fit", example.config(), code=1, **fail)
+    assert "ValueError: CSX_EXAMPLE_FAIL: " in said
+    assert "'exit:7'" in said
+    assert "Step=1," not in said
 
 
 @pytest.mark.parametrize(("restarts", "code"), [({}, 7), ({"SLURM_RESTART_COUNT": "1"}, 0)])
