@@ -1,6 +1,7 @@
 """`csx-restart classify`: why a job ended, from any log."""
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ from slurm_restart.cli.classify_output import Classified, format_classified
 from slurm_restart.core.attribute_log import ExitFacts, attribute_log
 from slurm_restart.core.hostlist import expand
 from slurm_restart.core.job import JobFlag, JobState
+from slurm_restart.core.printable import escape_controls
 from slurm_restart.core.slurm_state import STATE_BY_NAME
 from slurm_restart.errors import SlurmError, UsageError
 from slurm_restart.logs.log_files import FileScan, find_logs, scan_files, scan_stream
@@ -35,6 +37,8 @@ _SHORT = {
     "TO": "TIMEOUT",
 }
 """squeue's and sacct's short forms (job_state_codes)."""
+_SHOWN = 60
+"""Characters of a wrong value that a message repeats."""
 _FILE = click.Path(path_type=Path, allow_dash=True)
 
 
@@ -78,12 +82,14 @@ def command(  # noqa: PLR0917 - one parameter an option
     rules = read_rule_sources(extra)
     scans = _scan(files, rules)
     if all(scan.error for scan in scans):
-        raise UsageError("; ".join(f"{scan.path}: {scan.error}" for scan in scans))
+        problems = (escape_controls(f"{scan.path}: {scan.error}") for scan in scans)
+        raise UsageError("; ".join(problems))
     findings = [finding for scan in scans for finding in scan.findings]
     result = Classified(given, attribute_log(given, findings), tuple(scans), rules)
     click.echo(json.dumps(result.data(), indent=2) if as_json else format_classified(result))
     for problem in rules.problems:
-        click.echo(f"csx-restart: warning: rule left out: {problem}", err=True)
+        text = escape_controls(problem, keep="\n")
+        click.echo(f"csx-restart: warning: rule left out: {text}", err=True)
 
 
 def _facts_from_options(state: str | None, code: str | None, nodes: str | None) -> ExitFacts:
@@ -106,7 +112,7 @@ def _state(text: str) -> JobState | JobFlag:
     name = _SHORT.get(name, name)
     if name not in STATE_BY_NAME:
         raise UsageError(
-            f"--state: expected one of {', '.join(sorted(STATE_BY_NAME))}, got {text!r}"
+            f"--state: expected one of {', '.join(sorted(STATE_BY_NAME))}, got {text[:_SHOWN]!r}"
         )
     return STATE_BY_NAME[name]
 
@@ -120,8 +126,9 @@ def _exit_code(text: str | None) -> tuple[int | None, int]:
     if text is None:
         return None, 0
     first, _, second = text.partition(":")
-    if not (first.isdecimal() and (second.isdecimal() or not second)):
-        raise UsageError(f"--exit-code: expected C or C:S, as in 1:0, got {text!r}")
+    number = r"[0-9]{1,3}"
+    if not (re.fullmatch(number, first) and (re.fullmatch(number, second) or not second)):
+        raise UsageError(f"--exit-code: expected C or C:S, as in 1:0, got {text[:_SHOWN]!r}")
     return int(first), int(second or 0)
 
 

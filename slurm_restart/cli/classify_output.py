@@ -1,6 +1,5 @@
 """The output of `csx-restart classify`, as text and as JSON."""
 
-import os
 import textwrap
 from collections import Counter
 from dataclasses import dataclass
@@ -11,8 +10,8 @@ from slurm_restart.core.attribute_log import ExitFacts
 from slurm_restart.core.attribution import Attribution
 from slurm_restart.core.category import Confidence, Nodes, Restart
 from slurm_restart.core.finding import Finding, Role
+from slurm_restart.core.printable import escape_controls
 from slurm_restart.logs.excerpt import excerpt
-from slurm_restart.logs.lines import readable
 from slurm_restart.logs.log_files import FileScan
 from slurm_restart.logs.rule import LogRule
 from slurm_restart.logs.rules import RuleSet
@@ -94,7 +93,7 @@ def _secondary(finding: Finding) -> dict[str, Any]:
 
 
 def format_classified(result: Classified) -> str:
-    """Return the text."""
+    """Return the text; control characters of logs, rules and paths are escaped."""
     attribution = result.attribution
     lines = [
         *_row("category", f"{attribution.category.value}: {attribution.category.meaning}"),
@@ -111,7 +110,7 @@ def format_classified(result: Classified) -> str:
 
 def _row(label: str, text: str) -> list[str]:
     return textwrap.wrap(
-        text,
+        escape_controls(text),
         WIDTH,
         initial_indent=f"{label:<{_LABEL}}",
         subsequent_indent=" " * _LABEL,
@@ -136,8 +135,8 @@ def _root(result: Classified) -> list[str]:
     root = result.attribution.root_cause
     if root is None:
         return _row("root cause", "no line of the log shows the cause")
-    place = f"{_name(root.file)}:{root.line}" if root.file else f"line {root.line}"
-    rows = [f"{'root cause':<{_LABEL}}{place}"]
+    place = f"{root.file}:{root.line}" if root.file else f"line {root.line}"
+    rows = [f"{'root cause':<{_LABEL}}{escape_controls(place)}"]
     context = _context(root.file, root.line)
     if not context:
         return [*rows, " " * _LABEL + _cut(root.text)]
@@ -157,13 +156,9 @@ def _context(file: str | None, line: int) -> list[tuple[int, str]]:
         return []
 
 
-def _name(path: str) -> str:
-    """Return a file's name as printable text."""
-    return readable(os.fsencode(path))
-
-
 def _cut(text: str) -> str:
-    return text if len(text) <= 2 * WIDTH else text[: 2 * WIDTH] + " …"
+    shown = escape_controls(text)
+    return shown if len(shown) <= 2 * WIDTH else shown[: 2 * WIDTH] + " …"
 
 
 def _blame(attribution: Attribution) -> list[str]:
@@ -186,7 +181,7 @@ def _secondary_rows(attribution: Attribution, *, several: bool) -> list[str]:
     rows: list[str] = []
     for key, finding in first.items():
         again = f" (and {count[key] - 1} more)" if count[key] > 1 else ""
-        place = f"{_name(finding.file)}:{finding.line}" if several else f"line {finding.line}"
+        place = f"{finding.file}:{finding.line}" if several else f"line {finding.line}"
         text = f"{finding.role.value} {finding.rule}{again}, {place}: {_cut(finding.text)}"
         rows += _row("other lines" if not rows else "", text)
     return rows
@@ -206,5 +201,5 @@ def _sources(result: Classified) -> list[str]:
     rows = _row("judged from", ", ".join([*known, f"{lines} lines in {count} ({size} bytes)"]))
     for scan in result.scans:
         if scan.error:
-            rows += _row("not read", f"{_name(scan.path)}: {scan.error}")
+            rows += _row("not read", f"{scan.path}: {scan.error}")
     return rows

@@ -1,9 +1,11 @@
-"""What every command does alike: errors as one message and an exit code, ^C and closed pipes."""
+"""Run a command as a program: errors as one message and an exit code, ^C and closed pipes."""
 
+import io
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 import click
 
@@ -15,6 +17,7 @@ EXIT_INTERRUPTED = 128 + signal.SIGINT
 
 def run(command: click.Command, name: str, args: Sequence[str] | None = None) -> None:
     """Run a click command as a program and exit; `args` defaults to the command line."""
+    _escape_unencodable()
     try:
         code = command.main(args=args, prog_name=name, standalone_mode=False)
         sys.stdout.flush()
@@ -22,7 +25,7 @@ def run(command: click.Command, name: str, args: Sequence[str] | None = None) ->
         report(name, error)
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        error.show()
+        _report_usage(error)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         click.echo(f"{name}: interrupted", err=True)
@@ -38,9 +41,23 @@ def run(command: click.Command, name: str, args: Sequence[str] | None = None) ->
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _report_usage(error: click.ClickException) -> None:
+    """Print an error of click, which repeats what stands on the command line."""
+    message = io.StringIO()
+    error.show(message)
+    click.echo(escape_controls(message.getvalue(), keep="\n\t"), err=True, nl=False)
+
+
+def _escape_unencodable() -> None:
+    """Let characters that the terminal's encoding lacks be printed as escapes."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def _drop_output() -> None:
     """Keep Python from failing once more when it flushes at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(io.UnsupportedOperation):  # no file: the output is collected in memory
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def report(name: str, error: CsxError) -> None:

@@ -6,6 +6,7 @@ import click
 
 from slurm_restart.control.hook_script import hook_text
 from slurm_restart.control.site import DEFAULT_PATH
+from slurm_restart.core.printable import escape_controls
 from slurm_restart.errors import UsageError
 
 
@@ -34,4 +35,6 @@ def command(site: Path, former: Path | None) -> None:
     for path in (site, former):
         if path is not None and not path.is_absolute():
             raise UsageError(f"{path}: expected an absolute path, slurmctld gives the hook no PATH")
+        if path is not None and escape_controls(path) != str(path):
+            raise UsageError(f"{path}: expected a path without control characters")
     click.echo(hook_text(site, former=former), nl=False)

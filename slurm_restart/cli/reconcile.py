@@ -12,6 +12,7 @@ from slurm_restart.cli.site import site_option
 from slurm_restart.control.controller import Controller
 from slurm_restart.control.reconcile import Sweep, sweep
 from slurm_restart.control.site import Site, load_site
+from slurm_restart.core.printable import escape_controls
 from slurm_restart.errors import SlurmUnavailableError
 from slurm_restart.slurm.choose_backend import choose_backend
 
@@ -47,7 +48,7 @@ def command(
         except SlurmUnavailableError as error:
             if every is None:
                 raise
-            click.echo(f"csx-restart: {error}", err=True)
+            _report(str(error))
         if every is None:
             return
         time.sleep(every)
@@ -60,9 +61,13 @@ def _controller(site: Site, backend: str, *, long_lived: bool) -> Controller:
         bin_dir=site.slurm_bin,
         slurm_conf=site.slurm_conf,
         timeout=site.limits.command_timeout,
-        report=lambda line: click.echo(f"csx-restart: {line}", err=True),
+        report=_report,
     )
     return Controller(slurm=choice.slurm, site=site, cluster=choice.slurm.cluster_name())
+
+
+def _report(message: str) -> None:
+    click.echo(f"csx-restart: {escape_controls(message)}", err=True)
 
 
 def _print(result: Sweep, *, as_json: bool) -> None:

@@ -5,11 +5,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
 from slurm_restart.core.category import Category
+from slurm_restart.core.printable import escape_controls
 from slurm_restart.errors import UsageError
 from slurm_restart.logs.lint import lint
 from slurm_restart.logs.rule import LogRule
@@ -17,6 +18,7 @@ from slurm_restart.logs.rule_sources import read_rule_sources
 from slurm_restart.logs.rule_test import RuleTest, explain_line
 
 EXIT_PROBLEMS = 3
+MAX_STDIN = 1 << 20
 _EXTRA = click.option(
     "--rules",
     "extra",
@@ -63,7 +65,7 @@ def list_rules(
     width = max((len(rule.id) for rule in chosen), default=0)
     for rule in chosen:
         kind = rule.category.value if rule.role.value == "root" else rule.role.value
-        click.echo(f"{rule.id:<{width}}  {kind:<20}  {rule.confidence.value:<7}  {rule.meaning}")
+        _print(f"{rule.id:<{width}}  {kind:<20}  {rule.confidence.value:<7}  {rule.meaning}")
 
 
 @command.command("show")
@@ -84,7 +86,7 @@ def show(name: str, extra: tuple[Path, ...], as_json: bool) -> None:  # noqa: FB
     for key, value in _data(rule).items():
         for text in value if isinstance(value, list) else [value]:
             if text is not None:
-                click.echo(f"{key:<12}{text}")
+                _print(f"{key:<12}{text}")
 
 
 @command.command("test")
@@ -97,13 +99,14 @@ def test(lines: tuple[str, ...], extra: tuple[Path, ...], as_json: bool) -> None
     Without LINE, lines are read from standard input. For a whole log: csx-restart classify.
     """
     known = read_rule_sources(extra).rules
-    texts = list(lines) or [line.rstrip("\n") for line in sys.stdin]
+    texts = list(lines) or _read_lines(sys.stdin.buffer)
     results = [explain_line(text, known) for text in texts]
     if as_json:
         click.echo(json.dumps([_result_data(result) for result in results], indent=2))
         return
     for result in results:
-        click.echo("\n".join(_result_lines(result)))
+        for line in _result_lines(result):
+            _print(line)
 
 
 @command.command("lint")
@@ -123,12 +126,32 @@ def check(paths: tuple[Path, ...], as_json: bool) -> None:  # noqa: FBT001 - a f
         click.echo(json.dumps(asdict(result), indent=2))
     else:
         for text in (*result.problems, *result.notes):
-            click.echo(text)
+            _print(text)
         count = len(result.problems)
         noun = "problem" if count == 1 else "problems"
         click.echo(f"{result.rules} rules, {count or 'no'} {noun}")
     if result.problems:
         raise click.exceptions.Exit(EXIT_PROBLEMS)
+
+
+def _print(line: str) -> None:
+    """Print a line; control characters of rules and log lines are escaped."""
+    click.echo(escape_controls(line))
+
+
+def _read_lines(stream: BinaryIO) -> list[str]:
+    """Return the lines of standard input; bytes that are not UTF-8 become surrogates.
+
+    Raises:
+        UsageError: more than `MAX_STDIN` bytes.
+    """
+    data = stream.read(MAX_STDIN + 1)
+    if len(data) > MAX_STDIN:
+        raise UsageError(
+            f"standard input: expected at most {MAX_STDIN} bytes of lines; for a whole log: "
+            "csx-restart classify -"
+        )
+    return [line.decode(errors="surrogateescape") for line in data.splitlines()]
 
 
 def _categories() -> str:

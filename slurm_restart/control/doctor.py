@@ -13,11 +13,14 @@ from pathlib import Path
 from slurm_restart.control.site import Site
 from slurm_restart.logs.lint import lint
 from slurm_restart.logs.rules import SITE_RULES
+from slurm_restart.safe_files import read_bounded
 
 HOOK_MARK = "slurm_restart.control.epilog"
 TIMER = "slurm-restart-reconcile.timer"
 _SYSTEMD = (Path("/etc/systemd/system"), Path("/lib/systemd/system"))
 _PROBE_TIMEOUT = 20
+_MAX_BYTES = 1 << 20
+"""Of a hook or a timer; a larger file is neither."""
 _NO_LIMIT = 65535  # how `scontrol show config` shows an unlimited 16-bit value
 
 
@@ -99,9 +102,13 @@ def _check_hook(setup: Setup) -> Iterator[CheckResult]:
 
 def _is_ours(path: Path) -> bool:
     try:
-        return HOOK_MARK in path.read_text(encoding="utf-8", errors="replace")
+        return HOOK_MARK in _read(path)
     except OSError:
         return False
+
+
+def _read(path: Path) -> str:
+    return read_bounded(path, _MAX_BYTES).decode(errors="replace")
 
 
 def _value(text: str, name: str) -> str:
@@ -110,7 +117,7 @@ def _value(text: str, name: str) -> str:
 
 
 def _check_hook_file(path: Path, site_path: Path) -> Iterator[CheckResult]:
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = _read(path)
     if not path.is_absolute() or not os.access(path, os.X_OK):
         yield _problem("hook", f"{path} is not executable", f"chmod 755 {path}; restart slurmctld")
     elif path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
@@ -195,7 +202,7 @@ def timer_interval() -> int | None:
     """Return the seconds between sweeps of the systemd timer; None: it is not installed."""
     for folder in _SYSTEMD:
         try:
-            text = (folder / TIMER).read_text(encoding="utf-8")
+            text = _read(folder / TIMER)
         except OSError:
             continue
         match = re.search(r"^OnUnit(?:Inactive|Active)Sec=(\d+)(s|sec|min|m)?$", text, re.MULTILINE)

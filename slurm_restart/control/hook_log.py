@@ -4,12 +4,10 @@ import syslog
 import time
 from pathlib import Path
 
+from slurm_restart.core.printable import escape_controls
+
 MAX_LOG_BYTES = 10 * 1024 * 1024
 MAX_LINE = 2000
-
-
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 class HookLog:
@@ -17,11 +15,11 @@ class HookLog:
 
     def __init__(self, state_dir: Path | None, job: str) -> None:
         self._path = None if state_dir is None else state_dir / "csx-epilog.log"
-        self._job = _printable(job)
+        self._job = escape_controls(job)
 
     def __call__(self, text: str) -> None:
-        """Write a line; control characters are replaced by question marks."""
-        shown = _printable(text)[:MAX_LINE]
+        """Write a line; control characters are escaped."""
+        shown = escape_controls(text)[:MAX_LINE]
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         try:
             self._append(f"{stamp} job {self._job}: {shown}\n")

@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 from slurm_restart.errors import CsxError
+from slurm_restart.safe_files import read_bounded
 
+_MAX_BYTES = 1 << 20
 _SHARE = Path(__file__).resolve().parent.parent / "share"
 _CHECKOUT = Path(__file__).resolve().parents[2] / "contrib"
 
@@ -30,7 +32,7 @@ def hook_text(site: Path, *, former: Path | None = None, python: Path | None = N
         "@SITE@": str(site),
         "@FORMER@": "" if former is None else str(former),
     }
-    text = template.read_text(encoding="utf-8")
+    text = read_bounded(template, _MAX_BYTES).decode()
     for name, value in values.items():
         text = text.replace(name, shlex.quote(value))
     return text

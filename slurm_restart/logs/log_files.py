@@ -180,6 +180,6 @@ def _total(paths: Iterable[Path]) -> int:
     for path in paths:
         try:
             total += path.stat().st_size
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a NUL character in the path
             continue
     return total

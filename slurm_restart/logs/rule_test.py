@@ -27,7 +27,7 @@ class RuleTest:
 
 def explain_line(line: str, rules: Sequence[LogRule]) -> RuleTest:
     """Match one line by itself, without the context of tracebacks and later lines."""
-    readable_line = readable(line.encode())
+    readable_line = readable(line.encode(errors="surrogateescape"))
     label, body = split_label(readable_line)
     text = body.strip()
     matcher = RuleMatcher(rules)
