@@ -13,10 +13,10 @@ from contrib.docs_words import ACTIONS, RULES, STOPS
 from slurm_restart import errors
 from slurm_restart.cli import restart, sbatch
 from slurm_restart.core import decision
-from slurm_restart.core.attribute_end import SELF_REPORT_RULES, end_rules
 from slurm_restart.core.category import SLURM_ONLY, Category
+from slurm_restart.core.end_rules import SELF_REPORT_RULES, end_rules
 from slurm_restart.core.finding import Role
-from slurm_restart.core.history import Action
+from slurm_restart.core.journal_events import Action
 from slurm_restart.logs.rule import LogRule
 from slurm_restart.logs.rules import PACKAGE_RULES, files_of, read_file
 from slurm_restart.submit.reference import reference

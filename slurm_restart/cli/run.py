@@ -24,7 +24,8 @@ def command(run_dir: Path) -> NoReturn:
     """
     # Forked before any other import, so that the reaper stays small.
     process = reaper.start()
-    from slurm_restart.supervise.supervisor import Supervisor, job_context  # noqa: PLC0415
+    from slurm_restart.supervise.supervisor import Supervisor  # noqa: PLC0415
+    from slurm_restart.supervise.supervisor_context import job_context  # noqa: PLC0415
 
     code = Supervisor(run_dir.absolute(), process, job_context()).run()
     # A normal exit would wait for threads that hang on a file system or on Slurm.

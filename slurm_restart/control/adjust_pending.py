@@ -8,9 +8,10 @@ from slurm_restart.control.controller import Controller
 from slurm_restart.control.end_facts import reserved_nodes, run_key
 from slurm_restart.control.journal import Journal, open_journal
 from slurm_restart.control.process_end import publish
-from slurm_restart.core.history import EndEvent, History, OutcomeEvent
+from slurm_restart.core.history import History
 from slurm_restart.core.job import Job, NodeState
 from slurm_restart.core.job_comment import CommentRecord
+from slurm_restart.core.journal_events import EndEvent, OutcomeEvent
 from slurm_restart.core.plan_pending import PendingCase, plan_pending
 from slurm_restart.slurm.hostlist import format_hostlist
 
@@ -52,7 +53,7 @@ def adjust_pending(controller: Controller, pending: PendingJob) -> int | None:
 def _close_intent(journal: Journal, history: History, last: EndEvent) -> None:
     # The job is pending, so it was requeued. Any other operation that was interrupted is made up
     # for by the adjustment.
-    if history.settled != last.key and last.action.acts:
+    if history.carried_out != last.key and last.action.acts:
         now = int(time.time())
         journal.append(OutcomeEvent(at=now, done=("seen pending",), **last.key._asdict()))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from slurm_restart.control.journal import Journal
-from slurm_restart.core.history import (
+from slurm_restart.core.journal_events import (
     Action,
     AppliedEvent,
     EndKey,

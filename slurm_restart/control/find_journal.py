@@ -5,7 +5,7 @@ from pathlib import Path
 
 from slurm_restart.control.journal import read_journal
 from slurm_restart.control.site import Site
-from slurm_restart.core.history import Event
+from slurm_restart.core.journal_events import Event
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,18 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from slurm_restart.control.hook_log import HookLog
-from slurm_restart.core.history import (
+from slurm_restart.core.history import History, replay
+from slurm_restart.core.journal_events import (
     AppliedEvent,
     EndEvent,
     Event,
     ExcludeEvent,
-    History,
     IntendEvent,
     NoteEvent,
     OutcomeEvent,
     ReadmitEvent,
     StaleRunningEvent,
-    replay,
 )
 from slurm_restart.core.operations import Operation
 from slurm_restart.core.printable import escape_controls

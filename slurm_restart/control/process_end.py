@@ -9,10 +9,11 @@ from slurm_restart.control.end_facts import end_case, run_key
 from slurm_restart.control.hook_log import HookLog
 from slurm_restart.control.journal import Journal, RunKey, export, open_journal, other_runs
 from slurm_restart.core.category import Category
-from slurm_restart.core.history import Action, EndEvent, EndKey, Event, History, IntendEvent
+from slurm_restart.core.history import History
 from slurm_restart.core.hostlist import expand
 from slurm_restart.core.job import Job, JobEnd, JobState, NodeState
 from slurm_restart.core.job_comment import CommentRecord
+from slurm_restart.core.journal_events import Action, EndEvent, EndKey, Event, IntendEvent
 from slurm_restart.core.operations import JobUpdate, Operation, Verb
 from slurm_restart.core.plan_end import EndPlan, plan_end, self_report_for
 from slurm_restart.errors import CommentRecordError, StateError

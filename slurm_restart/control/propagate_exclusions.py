@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from slurm_restart.control.controller import Controller
 from slurm_restart.control.end_facts import run_key
 from slurm_restart.control.journal import open_journal
-from slurm_restart.core.history import AppliedEvent, ExcludeEvent, Exclusion
+from slurm_restart.core.exclusions import exclusion_list, own_exclusions
+from slurm_restart.core.history import Exclusion
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.job_comment import CommentRecord, is_managed, parse_comment
-from slurm_restart.core.plan_end import exclusion_list, own_exclusions
+from slurm_restart.core.journal_events import AppliedEvent, ExcludeEvent
 from slurm_restart.errors import CommentRecordError, SlurmError
 from slurm_restart.slurm.hostlist import format_hostlist
 

@@ -10,9 +10,10 @@ from slurm_restart.control.end_facts import end_from_record, run_key
 from slurm_restart.control.journal import open_journal
 from slurm_restart.control.process_end import EndedJob, process_end
 from slurm_restart.control.propagate_exclusions import propagate_exclusions
-from slurm_restart.core.history import EndKey, History, StaleRunningEvent
+from slurm_restart.core.history import History
 from slurm_restart.core.job import Job, JobState, NodeState
 from slurm_restart.core.job_comment import CommentRecord, is_managed, parse_comment
+from slurm_restart.core.journal_events import EndKey, StaleRunningEvent
 from slurm_restart.errors import CsxError, SlurmUnavailableError
 
 
@@ -105,7 +106,7 @@ def _sweep_ended(managed: _ManagedJob, result: Sweep) -> None:
         return
     # The recorded end was requeued, so what Slurm shows as ended now is the end of a later attempt,
     # which ended before it could report: its comment record is still that of the attempt before.
-    another = known is not None and history.settled == known.key
+    another = known is not None and history.carried_out == known.key
     if known is None or another:
         result.missed += 1
     _process_record(managed, submit_time, stale=another)

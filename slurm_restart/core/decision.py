@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 from slurm_restart.core.attribution import Attribution
 from slurm_restart.core.category import Category, Restart
-from slurm_restart.core.history import Action, EndEvent, History, Streak, streak
+from slurm_restart.core.history import History, Streak, streak
+from slurm_restart.core.journal_events import Action, EndEvent
 from slurm_restart.core.policy import Policy
 
 

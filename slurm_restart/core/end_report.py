@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from slurm_restart.core.history import (
+from slurm_restart.core.journal_events import (
     AppliedEvent,
     EndEvent,
     EndKey,

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 from slurm_restart.core.decision import Decision
-from slurm_restart.core.history import Action, AppliedEvent, Exclusion
+from slurm_restart.core.history import Exclusion
 from slurm_restart.core.job import Job
+from slurm_restart.core.journal_events import Action, AppliedEvent
 from slurm_restart.core.node_pool import SizeChoice
 
 REQUEUE_DELAY = 121

@@ -1,33 +1,30 @@
 """Plan what is done about an end: attribution, decision, job update and journal events."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from slurm_restart.core.attribute_end import EndFacts, attribute_end
-from slurm_restart.core.attribution import Attribution, Blame
+from slurm_restart.core.attribute_end import attribute_end
+from slurm_restart.core.attribution import Attribution
 from slurm_restart.core.decision import Decision, Progress, Situation, decide
-from slurm_restart.core.history import (
-    Action,
-    EndEvent,
-    Event,
-    ExcludeEvent,
-    Exclusion,
-    History,
-    ReadmitEvent,
-    replay,
+from slurm_restart.core.end_rules import EndFacts
+from slurm_restart.core.exclusions import (
+    available_pool,
+    exclude_events,
+    exclusion_list,
+    own_exclusions,
+    readmit_events,
 )
+from slurm_restart.core.history import Exclusion, History, replay
 from slurm_restart.core.job import Job, JobEnd, NodeState
 from slurm_restart.core.job_comment import CommentRecord
-from slurm_restart.core.node_pool import NodePool, SizeChoice, build_pool, choose_size
+from slurm_restart.core.journal_events import Action, EndEvent, Event
+from slurm_restart.core.node_pool import SizeChoice, choose_size
 from slurm_restart.core.operations import (
     SAFE_START,
     JobUpdate,
-    cleared_by_person,
     format_admin_comment,
     merge_admin_comment,
-    user_excluded,
 )
-from slurm_restart.core.policy import Policy, SitePolicy, policy_for
+from slurm_restart.core.policy import Policy, SitePolicy, granted_policy
 
 _KEEP_SIZE = "a person has set the job's size"
 
@@ -76,32 +73,6 @@ def self_report_for(comment_record: CommentRecord, end: JobEnd) -> CommentRecord
     return comment_record if comment_record.submit == end.submit_time else None
 
 
-def granted_policy(
-    comment_record: CommentRecord,
-    site: SitePolicy,
-    history: History,
-    job: Job,
-    nodes: Sequence[str] = (),
-) -> Policy:
-    """Return the limits of a run, with its size limited to what Slurm has granted.
-
-    SlurmUser, who writes the size, is bound by no limit of an association or a QOS, but the comment
-    record is written by the user.
-
-    Args:
-        comment_record: what the run asks for.
-        site: the site's own limits.
-        history: the attempts before.
-        job: as Slurm shows it.
-        nodes: those of the attempt that has ended.
-    """
-    policy = policy_for(comment_record, site)
-    granted = max(len(nodes), job.num_nodes, *(end.num_nodes or 0 for end in history.ends))
-    if granted >= policy.num_nodes:
-        return policy
-    return replace(policy, num_nodes=granted, min_nodes=min(granted, policy.min_nodes))
-
-
 def attempt_progress(case: EndCase, policy: Policy) -> Progress:
     """Return how far the attempt got, from the job's self-report."""
     self_report = case.self_report
@@ -126,58 +97,6 @@ def known_restarts(case: EndCase) -> int:
     if self_report is not None and self_report.restarts is not None:
         return self_report.restarts
     return case.history.known_restarts()
-
-
-def exclude_events(
-    blamed: Iterable[Blame], *, now: int, until: int, submit_time: int
-) -> tuple[ExcludeEvent, ...]:
-    """Journal entries for nodes that evidence names."""
-    return tuple(
-        ExcludeEvent(
-            at=now, node=blame.node, until=until, evidence=blame.evidence, submit_time=submit_time
-        )
-        for blame in blamed
-    )
-
-
-def readmit_events(job: Job, history: History, now: int) -> tuple[ReadmitEvent, ...]:
-    """Journal entries for exclusions that are over: run out, or cleared by a person."""
-    by_people = set(cleared_by_person(job.exc_nodes, history.applied, history.exclusions))
-    over = {exclusion.node for exclusion in history.exclusions if exclusion.until <= now}
-    return tuple(
-        ReadmitEvent(at=now, node=node, why="a person took it off the job's list")
-        if node in by_people
-        else ReadmitEvent(at=now, node=node, why="its time ran out")
-        for node in sorted(by_people | over)
-    )
-
-
-def own_exclusions(job: Job, history: History, exclusions: Sequence[Exclusion]) -> tuple[str, ...]:
-    """The nodes that this plugin adds to those that people exclude."""
-    people = user_excluded(job.exc_nodes, history.applied)
-    return tuple(sorted({exclusion.node for exclusion in exclusions} - set(people)))
-
-
-def exclusion_list(
-    job: Job, history: History, exclusions: Sequence[Exclusion]
-) -> tuple[str, ...] | None:
-    """Return the new ExcNodeList, people's nodes first; None: it is unchanged."""
-    people = user_excluded(job.exc_nodes, history.applied)
-    wanted = (*people, *own_exclusions(job, history, exclusions))
-    return None if set(wanted) == set(job.exc_nodes) else wanted
-
-
-def available_pool(
-    job: Job,
-    history: History,
-    exclusions: Sequence[Exclusion],
-    nodes: Iterable[NodeState],
-    reserved: Sequence[str] | None,
-) -> NodePool:
-    """What the job could run on with these exclusions."""
-    people = user_excluded(job.exc_nodes, history.applied)
-    barred = {*people, *(exclusion.node for exclusion in exclusions)}
-    return build_pool(job, nodes, barred, reserved)
 
 
 def plan_end(case: EndCase) -> EndPlan:

@@ -5,18 +5,17 @@ from dataclasses import dataclass, field
 
 from slurm_restart.core.attribution import Blame
 from slurm_restart.core.category import Nodes
-from slurm_restart.core.history import (
-    AppliedEvent,
-    EndEvent,
-    Event,
-    Exclusion,
-    History,
-    NoteEvent,
-    ReadmitEvent,
-    replay,
+from slurm_restart.core.exclusions import (
+    available_pool,
+    exclude_events,
+    exclusion_list,
+    own_exclusions,
+    readmit_events,
 )
+from slurm_restart.core.history import Exclusion, History, replay
 from slurm_restart.core.job import Job, NodeState
 from slurm_restart.core.job_comment import CommentRecord
+from slurm_restart.core.journal_events import AppliedEvent, EndEvent, Event, NoteEvent, ReadmitEvent
 from slurm_restart.core.node_pool import SizeChoice, choose_size
 from slurm_restart.core.operations import (
     SAFE_START,
@@ -28,15 +27,7 @@ from slurm_restart.core.operations import (
     start_is_ours,
     update_operations,
 )
-from slurm_restart.core.plan_end import (
-    available_pool,
-    exclude_events,
-    exclusion_list,
-    granted_policy,
-    own_exclusions,
-    readmit_events,
-)
-from slurm_restart.core.policy import Policy, SitePolicy
+from slurm_restart.core.policy import Policy, SitePolicy, granted_policy
 
 _BAD_CONSTRAINTS = "BadConstraints"
 _PROLOG_HELD = "launch_failed_requeued_held"
@@ -106,10 +97,11 @@ def plan_pending(case: PendingCase) -> PendingPlan:
     size = choose_size(policy, pool, waited=waited)
     if size.num_nodes is None and waited > policy.give_up_after:
         return _give_up(case, size, changes)
-    return _changed(case, size, exclusions=exclusions, changes=changes, due=due)
+    return _adjust(case, size, exclusions=exclusions, changes=changes, due=due)
 
 
 def _held_by_people(case: PendingCase) -> bool:
+    """Return whether a hold stands that neither this plugin nor Slurm itself has set."""
     ours = case.history.applied.held or case.job.reason in (_BAD_CONSTRAINTS, _PROLOG_HELD)
     return case.job.held and not ours
 
@@ -122,21 +114,21 @@ def _note_once(case: PendingCase, text: str) -> tuple[NoteEvent, ...]:
 
 def _exclusion_changes(case: PendingCase, last: EndEvent, policy: Policy) -> tuple[Event, ...]:
     readmitted = readmit_events(case.job, case.history, case.now)
-    found = exclude_events(
-        _found_down(case, last),
+    newly_down = exclude_events(
+        _blame_nodes_found_down(case, last),
         now=case.now,
         until=case.now + policy.exclude_for,
         submit_time=last.submit_time,
     )
-    changes: tuple[Event, ...] = (*readmitted, *found)
-    standing = replay(changes, case.history).excluded(case.now)
-    if case.job.reason == _BAD_CONSTRAINTS and standing:
+    changes: tuple[Event, ...] = (*readmitted, *newly_down)
+    in_force = replay(changes, case.history).excluded(case.now)
+    if case.job.reason == _BAD_CONSTRAINTS and in_force:
         why = "Slurm cannot schedule the job without it"
-        changes = (*changes, ReadmitEvent(at=case.now, node=standing[0].node, why=why))
+        changes = (*changes, ReadmitEvent(at=case.now, node=in_force[0].node, why=why))
     return changes
 
 
-def _found_down(case: PendingCase, last: EndEvent) -> Iterable[Blame]:
+def _blame_nodes_found_down(case: PendingCase, last: EndEvent) -> Iterable[Blame]:
     """Return the nodes of the last attempt that Slurm has found down after its end."""
     if last.category.nodes is Nodes.NONE:
         return
@@ -158,7 +150,7 @@ def _give_up(case: PendingCase, size: SizeChoice, changes: tuple[Event, ...]) ->
     )
 
 
-def _changed(
+def _adjust(
     case: PendingCase,
     size: SizeChoice,
     *,
@@ -193,7 +185,7 @@ def _changed(
             own_nodes=own_exclusions(job, case.history, exclusions),
             num_nodes=num_nodes,
             start_time=start_time,
-            admin_comment=_wait_comment(case, size) if Verb.HOLD in verbs else None,
+            admin_comment=_hold_comment(case, size) if Verb.HOLD in verbs else None,
         ),
         verbs=verbs,
         start=start,
@@ -208,12 +200,13 @@ def _record_release(case: PendingCase) -> tuple[Event, ...]:
 
 
 def _was_released(case: PendingCase) -> bool:
-    """Whether a person has released the job in this wait; a hold that stands now is then theirs."""
+    """Return whether a person has released the job since its last end; a hold is then theirs."""
     since = case.last.at if case.last is not None else 0
     return any(note.text == _RELEASED and note.at >= since for note in case.history.notes)
 
 
-def _wait_comment(case: PendingCase, size: SizeChoice) -> str:
+def _hold_comment(case: PendingCase, size: SizeChoice) -> str:
+    """Return the AdminComment that says why this plugin holds the job."""
     return merge_admin_comment(case.job.admin_comment, f"csx-restart: held: {size.reason}")
 
 
@@ -230,17 +223,17 @@ def _start(case: PendingCase, due: int, *, release: bool) -> tuple[str | None, i
     if not start_is_ours(job, applied):
         return None, None
     if case.now < due:
-        right = abs(begin - due) <= SAFE_START and not release
-        return (None, None) if right else (f"now+{due - case.now}", due)
+        unchanged = abs(begin - due) <= SAFE_START and not release
+        return (None, None) if unchanged else (f"now+{due - case.now}", due)
     if not case.startable:
         return None, None
-    # A begin time that passes by itself wakes only the main scheduling loop (up to a minute):
-    # the update wakes the scheduler at once. One such update is enough.
+    # A begin time that passes by itself is noticed by the main scheduling loop only (up to a
+    # minute): an update starts the scheduler at once. One such update is enough.
     # A begin time after `now` has not passed, even if it had when the last value was applied: the
     # clock was set back in between.
-    woken = (
+    started = (
         applied.start_time is not None
         and applied.at >= due
         and applied.start_time <= min(applied.at, case.now)
     )
-    return (None, None) if woken and begin <= case.now and not release else ("now", case.now)
+    return (None, None) if started and begin <= case.now and not release else ("now", case.now)

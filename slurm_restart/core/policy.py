@@ -1,7 +1,10 @@
 """The limits of restarting: the run's own within the site's."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+from slurm_restart.core.history import History
+from slurm_restart.core.job import Job
 from slurm_restart.core.job_comment import CommentRecord
 
 MINUTE, HOUR = 60, 3600
@@ -68,3 +71,29 @@ def policy_for(comment_record: CommentRecord, site: SitePolicy) -> Policy:
         give_up_after=_chosen(comment_record.give_up_after, site.give_up_after),
         exclude_for=_chosen(comment_record.exclude_for, site.exclude_for),
     )
+
+
+def granted_policy(
+    comment_record: CommentRecord,
+    site: SitePolicy,
+    history: History,
+    job: Job,
+    nodes: Sequence[str] = (),
+) -> Policy:
+    """Return the limits of a run, with its size limited to what Slurm has granted.
+
+    SlurmUser, who writes the size, is bound by no limit of an association or a QOS, but the comment
+    record is written by the user.
+
+    Args:
+        comment_record: what the run asks for.
+        site: the site's own limits.
+        history: the attempts before.
+        job: as Slurm shows it.
+        nodes: those of the attempt that has ended.
+    """
+    policy = policy_for(comment_record, site)
+    granted = max(len(nodes), job.num_nodes, *(end.num_nodes or 0 for end in history.ends))
+    if granted >= policy.num_nodes:
+        return policy
+    return replace(policy, num_nodes=granted, min_nodes=min(granted, policy.min_nodes))

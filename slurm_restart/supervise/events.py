@@ -2,8 +2,10 @@
 
 import json
 import queue
+import signal
 import socket
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from slurm_restart.supervise.prepare_attempt import PreparedAttempt
@@ -75,6 +77,23 @@ Event = (
 )
 Events = queue.SimpleQueue[Event]
 """Its `put` may be called in a signal handler."""
+
+
+def queue_signals(numbers: Iterable[int], events: Events) -> None:
+    """Turn signals to this process into events; SIGPIPE is ignored.
+
+    Args:
+        numbers: the signals.
+        events: where the events are put.
+    """
+
+    def enqueue(number: int, _frame: object) -> None:
+        events.put(SignalReceived(number))
+
+    for number in numbers:
+        signal.signal(number, enqueue)
+    # If the reader of Slurm's log goes away, the training continues.
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
 
 class ReaperListener(threading.Thread):

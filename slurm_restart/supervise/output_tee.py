@@ -7,9 +7,11 @@ and the trainer never sees an error.
 import errno
 import os
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 from slurm_restart.core.finding import Finding
@@ -153,3 +155,24 @@ def _enlarge(pipe: int) -> None:
     except OSError:
         # Above the user's limit for pipes: the default size is kept.
         return
+
+
+def open_output_tee(
+    source: int, path: Path, scanner: Scanner, warn: Callable[[str], None]
+) -> OutputTee:
+    """Return the thread that copies the trainer's output to Slurm's log and to a file.
+
+    Args:
+        source: the file descriptor to read from.
+        path: the file; if it cannot be opened, that is reported and only Slurm's log is written.
+        scanner: scans the output.
+        warn: called with a message about a sink that cannot be written.
+    """
+    name = str(path)
+    handle: int | None = None
+    try:
+        handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        warn(f"{name}: cannot be written: {error.strerror}")
+    sinks = (Sink("Slurm's log", sys.stdout.fileno(), warn), Sink(name, handle, warn))
+    return OutputTee(source, sinks, scanner, warn)

@@ -8,11 +8,7 @@ import errno
 import os
 import queue
 import signal
-import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +16,6 @@ from slurm_restart.core.finding import Finding
 from slurm_restart.logs.rule_sources import read_rule_sources
 from slurm_restart.logs.rules import files_of
 from slurm_restart.logs.scanner import SMALL, LogScanner, make_matcher
-from slurm_restart.slurm.commands import Commands
-from slurm_restart.slurm.interface import Slurm
 from slurm_restart.supervise import processes
 from slurm_restart.supervise.attempt_result import (
     AttemptResult,
@@ -38,15 +32,16 @@ from slurm_restart.supervise.events import (
     ReaperExited,
     ReaperListener,
     SignalReceived,
+    queue_signals,
 )
-from slurm_restart.supervise.job_environment import JobEnvironment
-from slurm_restart.supervise.output_tee import OutputTee, Sink
+from slurm_restart.supervise.output_tee import open_output_tee
 from slurm_restart.supervise.preparation_thread import PreparationThread
 from slurm_restart.supervise.prepare_attempt import PreparedAttempt
 from slurm_restart.supervise.reaper import Reaper
 from slurm_restart.supervise.recorder import Recorder
 from slurm_restart.supervise.supersede_monitor import SupersedeMonitor
-from slurm_restart.supervise.trainer_end import StopReason, TrainerEnd
+from slurm_restart.supervise.supervisor_context import SupervisorContext, log_to_slurm
+from slurm_restart.supervise.trainer_end import NOTHING_TO_DO, StopReason, TrainerEnd
 from slurm_restart.supervise.trainer_process import (
     SIGNAL_RESPONSES,
     TrainerExit,
@@ -68,35 +63,6 @@ FINAL_UPDATE_TIMEOUT = 20.0
 """Seconds each for the final update of the Comment and of the records."""
 HURRIED_TIMEOUT = 4.0
 """Seconds instead of each of the three above if Slurm is about to kill this process."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SupervisorContext:
-    """The job and the cluster that the supervisor works with."""
-
-    job: JobEnvironment
-    slurm: Callable[[RunPlan | None], Slurm]
-    """Returns the cluster; the plan holds how it was reached at submission."""
-
-
-def job_context() -> SupervisorContext:
-    """Return the context of the job that this process runs in."""
-    return SupervisorContext(job=JobEnvironment.read(), slurm=_slurm)
-
-
-def _slurm(plan: RunPlan | None) -> Slurm:
-    import shutil  # noqa: PLC0415 - used once
-
-    if plan is None or shutil.which("scontrol") is not None:
-        return Commands()
-    conf = None if "SLURM_CONF" in os.environ else plan.slurm.conf
-    return Commands(bin_dir=plan.slurm.bin_dir, slurm_conf=conf)
-
-
-def log_to_slurm(message: str) -> None:
-    """Write a line to Slurm's log with one system call."""
-    with suppress(OSError):
-        os.write(2, f"csx-restart: {message}\n".encode("utf-8", "replace"))
 
 
 class Supervisor:
@@ -121,7 +87,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Supervise the attempt and return the exit code of the job."""
-        self._install_signal_handlers()
+        queue_signals(SIGNAL_RESPONSES, self._events)
         ReaperListener(self._reaper.channel, self._events).start()
         self._recorder.start()
         preparation = PreparationThread(self._run_dir, self._context.job, self._events)
@@ -143,15 +109,6 @@ class Supervisor:
         return result.exit_code
 
     # --- before the trainer ----------------------------------------------------------------------
-
-    def _install_signal_handlers(self) -> None:
-        def enqueue(number: int, _frame: object) -> None:
-            self._events.put(SignalReceived(number))
-
-        for number in SIGNAL_RESPONSES:
-            signal.signal(number, enqueue)
-        # If the reader of Slurm's log goes away, the training continues.
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
     def _await_preparation(self) -> PreparedAttempt | Exception | StopReason:
         deadline = time.monotonic() + PREPARE_TIMEOUT
@@ -201,10 +158,10 @@ class Supervisor:
         )
         self._recorder.record_start(plan, prepared)
         if prepared.command is None:
-            return attempt_result(
-                plan, prepared, _nothing_to_do(), step=self._step, now=time.time()
-            )
-        output = self._output_tee(prepared, scanner)
+            return attempt_result(plan, prepared, NOTHING_TO_DO, step=self._step, now=time.time())
+        output = open_output_tee(
+            self._reaper.output, prepared.attempt.output, scanner, log_to_slurm
+        )
         checkpoints = self._checkpoint_monitor(plan, prepared)
         supersede_monitor = SupersedeMonitor(prepared.attempt, self._events)
         for thread in (output, checkpoints, supersede_monitor):
@@ -237,20 +194,6 @@ class Supervisor:
             now=time.time(),
             job_ids=output.job_ids,
         )
-
-    def _output_tee(self, prepared: PreparedAttempt, scanner: LogScanner) -> OutputTee:
-        name = str(prepared.attempt.output)
-        handle: int | None = None
-        try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-            handle = os.open(name, flags, 0o644)
-        except OSError as error:
-            log_to_slurm(f"{name}: cannot be written: {error.strerror}")
-        sinks = (
-            Sink("Slurm's log", sys.stdout.fileno(), log_to_slurm),
-            Sink(name, handle, log_to_slurm),
-        )
-        return OutputTee(self._reaper.output, sinks, scanner, log_to_slurm)
 
     def _checkpoint_monitor(
         self, plan: RunPlan, prepared: PreparedAttempt
@@ -306,7 +249,3 @@ class Supervisor:
     def _update_comment(self, **values: Any) -> None:
         if self._comment is not None:
             self._comment.update(**values)
-
-
-def _nothing_to_do() -> TrainerEnd:
-    return TrainerEnd(exit_code=0, signal=None, stop=None, findings=(), last_step_reached=True)

@@ -55,6 +55,10 @@ class TrainerEnd:
         return self.exit_code or 0
 
 
+NOTHING_TO_DO = TrainerEnd(exit_code=0, signal=None, stop=None, findings=(), last_step_reached=True)
+"""In place of the trainer's end where the last step was reached before its start."""
+
+
 def attribute_trainer_end(end: TrainerEnd) -> Attribution:
     """Return the cause of the end; the hook may change it, as it also has Slurm's facts."""
     if end.stop is None or end.job_exit_code == 0:

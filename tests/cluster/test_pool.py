@@ -130,7 +130,7 @@ def test_an_exclusion_that_has_run_out_lets_the_run_grow_back(cluster: ManagedCl
     cluster.let_go()
     finished(cluster, job_id)
     readmitted = [event for event in cluster.journal(job_id) if event["event"] == "readmit"]
-    assert [(event["node"], event["why"]) for event in readmitted] == [(gone, "its time ran out")]
+    assert [(event["node"], event["why"]) for event in readmitted] == [(gone, "it expired")]
     assert cluster.job(job_id)["ExcNodeList"] == "(null)"
     assert sizes(cluster) == [3, 2, 3]
 

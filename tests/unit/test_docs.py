@@ -9,9 +9,9 @@ from click.testing import CliRunner
 
 from contrib import docs_run, docs_words
 from slurm_restart.cli import restart, sbatch
-from slurm_restart.core.attribute_end import end_rules
 from slurm_restart.core.decision import stop_rules
-from slurm_restart.core.history import Action
+from slurm_restart.core.end_rules import end_rules
+from slurm_restart.core.journal_events import Action
 
 TOP = Path(__file__).parents[2]
 CONTRIBUTING = TOP / "CONTRIBUTING.md"

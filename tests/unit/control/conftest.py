@@ -20,8 +20,9 @@ from slurm_restart.control import (
 from slurm_restart.control.controller import Controller
 from slurm_restart.control.journal import RunKey, open_journal
 from slurm_restart.control.site import Site
-from slurm_restart.core.history import Event, History
+from slurm_restart.core.history import History
 from slurm_restart.core.job import Job, NodeState
+from slurm_restart.core.journal_events import Event
 from slurm_restart.errors import JobNotFoundError, SlurmError
 from tests.unit.core import facts
 

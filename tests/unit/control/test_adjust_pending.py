@@ -7,8 +7,8 @@ import pytest
 
 from slurm_restart.control.adjust_pending import WHOLE_SECOND, PendingJob, adjust_pending
 from slurm_restart.control.controller import Controller
-from slurm_restart.core.history import Action, EndEvent, IntendEvent, OutcomeEvent
 from slurm_restart.core.job import Job
+from slurm_restart.core.journal_events import Action, EndEvent, IntendEvent, OutcomeEvent
 from slurm_restart.errors import SlurmError
 from tests.unit.control.conftest import (
     Clock,

@@ -16,7 +16,7 @@ from slurm_restart.control.apply import (
 from slurm_restart.control.controller import Controller
 from slurm_restart.control.journal import Journal, open_journal
 from slurm_restart.core.category import Category
-from slurm_restart.core.history import (
+from slurm_restart.core.journal_events import (
     Action,
     AppliedEvent,
     EndKey,

@@ -10,7 +10,7 @@ from slurm_restart.control.find_journal import find_journal
 from slurm_restart.control.journal import MAX_JOURNAL_BYTES, journal_path, open_journal
 from slurm_restart.control.process_end import publish
 from slurm_restart.control.site import Site
-from slurm_restart.core.history import NoteEvent
+from slurm_restart.core.journal_events import NoteEvent
 from slurm_restart.errors import StateError
 from tests.unit.control.conftest import FakeSlurm, controller_of, put, run_key_of
 from tests.unit.core.facts import RUN

@@ -22,7 +22,7 @@ from slurm_restart.control.journal import (
     to_line,
 )
 from slurm_restart.core.category import Category
-from slurm_restart.core.history import (
+from slurm_restart.core.journal_events import (
     Action,
     AppliedEvent,
     EndEvent,

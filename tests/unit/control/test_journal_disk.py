@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from slurm_restart.control.journal import RunKey, journal_path, open_journal
-from slurm_restart.core.history import NoteEvent
+from slurm_restart.core.journal_events import NoteEvent
 from slurm_restart.errors import StateError
 
 KEY = RunKey(cluster="c", job_id=7, uid=1000, run="0123456789abcdef")

@@ -11,7 +11,8 @@ from slurm_restart.control.controller import Controller
 from slurm_restart.control.journal import journal_path
 from slurm_restart.control.process_end import EndedJob, process_end
 from slurm_restart.core.category import Category
-from slurm_restart.core.history import (
+from slurm_restart.core.job import JobFlag, JobState
+from slurm_restart.core.journal_events import (
     Action,
     AppliedEvent,
     EndEvent,
@@ -20,7 +21,6 @@ from slurm_restart.core.history import (
     NoteEvent,
     OutcomeEvent,
 )
-from slurm_restart.core.job import JobFlag, JobState
 from slurm_restart.errors import CommentRecordError, SlurmError, StateError
 from tests.unit.control.conftest import (
     FakeSlurm,

@@ -6,9 +6,9 @@ import pytest
 
 from slurm_restart.control.controller import Controller
 from slurm_restart.control.propagate_exclusions import later_phases, propagate_exclusions
-from slurm_restart.core.history import AppliedEvent, Event, ExcludeEvent, ReadmitEvent
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.job_comment import CommentRecord, format_comment
+from slurm_restart.core.journal_events import AppliedEvent, Event, ExcludeEvent, ReadmitEvent
 from slurm_restart.errors import SlurmError
 from tests.unit.control.conftest import (
     Clock,

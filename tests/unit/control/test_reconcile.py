@@ -9,7 +9,9 @@ from slurm_restart.control import reconcile
 from slurm_restart.control.controller import Controller
 from slurm_restart.control.journal import journal_path
 from slurm_restart.control.reconcile import Sweep, sweep
-from slurm_restart.core.history import (
+from slurm_restart.core.job import Job, JobFlag, JobState
+from slurm_restart.core.job_comment import format_comment
+from slurm_restart.core.journal_events import (
     Action,
     EndEvent,
     IntendEvent,
@@ -17,8 +19,6 @@ from slurm_restart.core.history import (
     OutcomeEvent,
     StaleRunningEvent,
 )
-from slurm_restart.core.job import Job, JobFlag, JobState
-from slurm_restart.core.job_comment import format_comment
 from slurm_restart.errors import SlurmUnavailableError
 from tests.unit.control.conftest import (
     Clock,

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from slurm_restart.core.attribute_end import EndFacts, attribute_end
+from slurm_restart.core.attribute_end import attribute_end
 from slurm_restart.core.category import Category
+from slurm_restart.core.end_rules import EndFacts
 from slurm_restart.core.job import JobFlag, JobState
 from tests.unit.core import facts
 

@@ -7,8 +7,9 @@ import pytest
 from slurm_restart.core.attribute_log import ExitFacts, attribute_log
 from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.decision import decide
+from slurm_restart.core.exclusions import readmit_events
 from slurm_restart.core.finding import Finding, Naming, Role
-from slurm_restart.core.history import Action, ExcludeEvent, replay
+from slurm_restart.core.history import replay
 from slurm_restart.core.job import JobState
 from slurm_restart.core.job_comment import (
     MAX_RECORD_BYTES,
@@ -17,9 +18,10 @@ from slurm_restart.core.job_comment import (
     format_comment,
     parse_comment,
 )
+from slurm_restart.core.journal_events import Action, ExcludeEvent
 from slurm_restart.core.node_pool import NodePool, choose_size
 from slurm_restart.core.operations import Verb
-from slurm_restart.core.plan_end import plan_end, readmit_events
+from slurm_restart.core.plan_end import plan_end
 from slurm_restart.core.plan_pending import PendingCase, plan_pending
 from slurm_restart.core.policy import SitePolicy
 from slurm_restart.core.root_cause import MAX_MESSAGE_LINES, SURVIVED, find_root_cause

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from slurm_restart.core.category import Category
 from slurm_restart.core.decision import Decision, Progress, decide
-from slurm_restart.core.history import Action, History
+from slurm_restart.core.history import History
 from slurm_restart.core.job_comment import Mode
+from slurm_restart.core.journal_events import Action
 from slurm_restart.core.policy import SitePolicy
 from tests.unit.core import facts
 from tests.unit.core.facts import attribution, situation

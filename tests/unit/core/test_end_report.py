@@ -1,8 +1,8 @@
-"""A journal told end by end."""
+"""The report of a journal, end by end."""
 
 from slurm_restart.core.category import Category
 from slurm_restart.core.end_report import end_reports
-from slurm_restart.core.history import (
+from slurm_restart.core.journal_events import (
     Action,
     AppliedEvent,
     Event,
@@ -19,13 +19,13 @@ from tests.unit.core.facts import SUBMITTED
 
 def test_each_end_has_what_followed_from_it() -> None:
     events: list[Event] = [
-        NoteEvent(at=1, text="before any end: told nowhere"),
+        NoteEvent(at=1, text="before any end: not reported"),
         facts.ended(Category.HARDWARE_NODE, start_at=SUBMITTED + 5),
         ExcludeEvent(at=1, node="csx2", until=9, evidence="Slurm: DOWN", submit_time=SUBMITTED),
         IntendEvent(at=1, submit_time=SUBMITTED, operations=("requeue",)),
         OutcomeEvent(at=1, submit_time=SUBMITTED, done=("requeue", "odd\tx=1"), failed="no"),
         AppliedEvent(at=1, exc_nodes=("csx2",)),
-        ReadmitEvent(at=2, node="csx2", why="its time ran out"),
+        ReadmitEvent(at=2, node="csx2", why="it expired"),
         StaleRunningEvent(at=3, submit_time=SUBMITTED),
         facts.ended(Category.COMPLETED, attempt=1, submit_time=9, action=Action.LEAVE, start_at=4),
     ]
@@ -38,7 +38,7 @@ def test_each_end_has_what_followed_from_it() -> None:
     assert first.excluded == {"csx2": "Slurm: DOWN"}
     assert (first.operations, first.refused) == (["requeue", "odd\tx=1"], ["no"])
     assert first.notes == [
-        "csx2 may be used again: its time ran out",
+        "csx2 may be used again: it expired",
         "seen RUNNING although its trainer had ended",
     ]
     assert (second.attempt, second.restart_at, second.operations) == (1, None, [])

@@ -5,22 +5,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurm_restart.core.category import Category
-from slurm_restart.core.history import (
+from slurm_restart.core.history import History, Streak, replay, streak
+from slurm_restart.core.journal_events import (
     Action,
     AppliedEvent,
     EndEvent,
     EndKey,
     Event,
     ExcludeEvent,
-    History,
     IntendEvent,
     NoteEvent,
     OutcomeEvent,
     ReadmitEvent,
     StaleRunningEvent,
-    Streak,
-    replay,
-    streak,
 )
 from tests.unit.core import facts
 
@@ -123,9 +120,12 @@ def test_an_intent_stands_until_all_of_it_is_done() -> None:
     refused = OutcomeEvent(at=2, submit_time=5, attempt=0, done=(), failed="busy")
     done = OutcomeEvent(at=3, submit_time=5, attempt=0, done=("requeue",))
     assert replay([intent]).intended == intent
-    assert (replay([intent, refused]).intended, replay([intent, refused]).settled) == (intent, None)
-    settled = replay([intent, refused, done])
-    assert (settled.intended, settled.settled) == (None, key)
+    assert (replay([intent, refused]).intended, replay([intent, refused]).carried_out) == (
+        intent,
+        None,
+    )
+    done_at_last = replay([intent, refused, done])
+    assert (done_at_last.intended, done_at_last.carried_out) == (None, key)
 
 
 def test_values_that_were_not_written_stay_as_they_were_written_before() -> None:

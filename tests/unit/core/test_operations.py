@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurm_restart.core.decision import Decision
-from slurm_restart.core.history import Action, AppliedEvent, Exclusion
+from slurm_restart.core.history import Exclusion
+from slurm_restart.core.journal_events import Action, AppliedEvent
 from slurm_restart.core.node_pool import SizeChoice
 from slurm_restart.core.operations import (
     JobUpdate,

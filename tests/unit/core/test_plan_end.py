@@ -8,16 +8,10 @@ from hypothesis import strategies as st
 
 from slurm_restart.core.category import Category
 from slurm_restart.core.decision import Progress
-from slurm_restart.core.history import (
-    Action,
-    AppliedEvent,
-    EndEvent,
-    ExcludeEvent,
-    History,
-    replay,
-)
+from slurm_restart.core.history import History, replay
 from slurm_restart.core.job import JobFlag, JobState
 from slurm_restart.core.job_comment import CommentRecord, Mode
+from slurm_restart.core.journal_events import Action, AppliedEvent, EndEvent, ExcludeEvent
 from slurm_restart.core.plan_end import EndCase, EndPlan, attempt_progress, known_restarts, plan_end
 from slurm_restart.core.policy import SitePolicy, policy_for
 from tests.unit.core import facts

@@ -8,15 +8,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from slurm_restart.core.category import Category
-from slurm_restart.core.history import (
+from slurm_restart.core.history import replay
+from slurm_restart.core.job import Job
+from slurm_restart.core.journal_events import (
     Action,
     AppliedEvent,
     Event,
     ExcludeEvent,
     ReadmitEvent,
-    replay,
 )
-from slurm_restart.core.job import Job
 from slurm_restart.core.operations import Verb
 from slurm_restart.core.plan_pending import PendingCase, PendingPlan, plan_pending
 from slurm_restart.core.policy import SitePolicy

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from slurm_restart.core.attribute_end import EndFacts, attribute_end, end_rules
+from slurm_restart.core.attribute_end import attribute_end
 from slurm_restart.core.attribute_log import ExitFacts, attribute_log
 from slurm_restart.core.attribution import Attribution
 from slurm_restart.core.category import Category
+from slurm_restart.core.end_rules import EndFacts, end_rules
 from slurm_restart.core.job import JobFlag, JobState
 from slurm_restart.core.slurm_state import STATE_BY_NAME, STATE_CAUSES, exit_cause
 from slurm_restart.logs.rules import load_rules

@@ -303,7 +303,7 @@ FAKE_SLURM = '''
 import json
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.job_comment import parse_comment
-from slurm_restart.supervise import supervisor
+from slurm_restart.supervise import supervisor_context
 class FakeSlurm:
     """Loses the first record of an end, as a slurmctld that is killed before it saves its state."""
     comment = ""
@@ -320,7 +320,7 @@ class FakeSlurm:
             self.lost = True
         else:
             self.comment = comment
-supervisor._slurm = lambda plan: FakeSlurm()
+supervisor_context._slurm = lambda plan: FakeSlurm()
 '''
 
 

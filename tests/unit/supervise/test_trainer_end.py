@@ -5,7 +5,7 @@ import pytest
 from slurm_restart.core.attribution import Attribution
 from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.finding import Finding, Role
-from slurm_restart.core.history import Action
+from slurm_restart.core.journal_events import Action
 from slurm_restart.errors import ConfigError, StateError
 from slurm_restart.supervise.attempt_result import attempt_result, preparation_failure
 from slurm_restart.supervise.expected_decision import expected_decision

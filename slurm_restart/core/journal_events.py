@@ -1,0 +1,178 @@
+"""The events of a run's journal."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+from slurm_restart.core.category import Category
+
+
+class Action(Enum):
+    """What is done about an end."""
+
+    REQUEUE = "requeue"
+    ADJUST = "adjust"
+    """Slurm has requeued the job already: only its size, exclusions and begin time are set."""
+    RELEASE = "release"
+    """Slurm has requeued and held the job: adjust it and release it."""
+    CANCEL = "cancel"
+    """Slurm has requeued the job already, but it must not run again."""
+    LEAVE = "leave"
+
+    @property
+    def acts(self) -> bool:
+        """Whether Slurm is asked for anything."""
+        return self is not Action.LEAVE
+
+    @property
+    def restarts(self) -> bool:
+        """Whether the job runs again."""
+        return self in (Action.REQUEUE, Action.ADJUST, Action.RELEASE)
+
+
+class EndKey(NamedTuple):
+    """What names an end of a job.
+
+    The attempt stands beside SubmitTime because a job that waited in COMPLETING for a dead node
+    keeps the SubmitTime of the attempt before (measured on 22.05). None: the attempt reported none.
+    """
+
+    submit_time: int
+    attempt: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndEvent:
+    """An end with its attribution and decision, which are final. Times are epoch seconds."""
+
+    at: int
+    submit_time: int
+    restarts: int
+    """Slurm's Restarts= when the end was seen."""
+    requeued: bool
+    category: Category
+    rule: str
+    action: Action
+    reason: str
+    attempt: int | None = None
+    progress: bool | None = None
+    """Whether the attempt saved a new checkpoint; None: not known yet."""
+    from_step: int | None = None
+    step: int | None = None
+    root: str | None = None
+    run_time: int | None = None
+    num_nodes: int | None = None
+    nodes: tuple[str, ...] = ()
+    start_at: int | None = None
+    """When the next attempt is to start."""
+    failures: int = 0
+    """Ends in a row without progress that counted, this end included, as counted then."""
+    total: int = 0
+    source: str = "hook"
+    observed: bool = False
+    """Decided in observe mode: nothing was done, and nothing is done later."""
+
+    @property
+    def key(self) -> EndKey:
+        """What names this end."""
+        return EndKey(self.submit_time, self.attempt)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExcludeEvent:
+    """A node was blamed; it is excluded until `until`."""
+
+    at: int
+    node: str
+    until: int
+    evidence: str
+    submit_time: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadmitEvent:
+    """An exclusion has ended: it expired, a person cleared it, or Slurm had no other node."""
+
+    at: int
+    node: str
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntendEvent:
+    """Operations about to be sent to Slurm for an end."""
+
+    at: int
+    submit_time: int
+    operations: tuple[str, ...]
+    attempt: int | None = None
+
+    @property
+    def key(self) -> EndKey:
+        """What names the end."""
+        return EndKey(self.submit_time, self.attempt)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutcomeEvent:
+    """The outcome of operations; `failed` is None where all succeeded."""
+
+    at: int
+    submit_time: int
+    done: tuple[str, ...]
+    failed: str | None = None
+    attempt: int | None = None
+
+    @property
+    def key(self) -> EndKey:
+        """What names the end."""
+        return EndKey(self.submit_time, self.attempt)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppliedEvent:
+    """Values of the job that Slurm has taken from this plugin. None: not applied by this event.
+
+    Only a value that is Slurm's default, or equal to the value applied last, is changed again.
+    """
+
+    at: int
+    exc_nodes: tuple[str, ...] | None = None
+    """Without the nodes that people exclude, which stay in the list beside these."""
+    num_nodes: int | None = None
+    start_time: int | None = None
+    held: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoteEvent:
+    """A note for people that changes nothing, such as a person's hold that was respected."""
+
+    at: int
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StaleRunningEvent:
+    """An attempt was seen RUNNING although its trainer had ended."""
+
+    at: int
+    submit_time: int
+    attempt: int | None = None
+
+    @property
+    def key(self) -> EndKey:
+        """What names the attempt."""
+        return EndKey(self.submit_time, self.attempt)
+
+
+Event = (
+    EndEvent
+    | ExcludeEvent
+    | ReadmitEvent
+    | IntendEvent
+    | OutcomeEvent
+    | AppliedEvent
+    | NoteEvent
+    | StaleRunningEvent
+)
