@@ -130,7 +130,7 @@ def _stopped_before(category: Category, ordered: Sequence[Finding], error: Findi
 
 
 def _confirming_line(category: Category, ordered: Sequence[Finding]) -> Finding | None:
-    """Return the line that tells the same as Slurm's state, or more precisely."""
+    """Return the line that confirms Slurm's state, perhaps with a more precise category."""
     wanted = _IN_LOG.get(category, frozenset({category}))
     lines = [
         finding

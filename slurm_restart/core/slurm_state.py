@@ -42,7 +42,7 @@ STATE_CAUSES: dict[JobState | JobFlag, Cause] = {
 }
 """The cause of an end by its base state or state flag. FAILED has none: the exit status decides.
 
-A PENDING job has none either: only the flag tells that Slurm or a person requeued it.
+A PENDING job has none either: only the flag shows that Slurm or a person requeued it.
 """
 
 STATE_BY_NAME: dict[str, JobState | JobFlag] = {

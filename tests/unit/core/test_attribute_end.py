@@ -1,4 +1,4 @@
-"""Every row of the table of ends, with its category; and that nobody is blamed without evidence."""
+"""Every row of the table of ends, with its category; no node is blamed without evidence."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ CLEAN = {"exit_code": 0, "signal": 0, "reason": "None"}
 @pytest.mark.parametrize(
     ("category", "end"),
     [
-        # What tells the ends apart on 22.05, where the base state is not shown.
+        # The ends differ in this on 22.05, where the base state is not shown.
         (Category.CANCELLED, CLEAN),
         (Category.PREEMPTION, CLEAN | {"preempted": True}),
         (Category.UNKNOWN, {}),

@@ -215,7 +215,7 @@ def test_a_peer_is_blamed_only_where_another_source_confirms_it() -> None:
     assert blamed(FAILED, lost, ABORTED) == ["csx2"]
 
 
-def test_what_was_set_aside_is_told() -> None:
+def test_findings_that_are_no_cause_are_listed() -> None:
     cascade = finding(Category.UNKNOWN, CASCADE, line=8)
     attribution = attribute_log(FAILED, [cascade, CODE])
     assert attribution.secondary == (cascade,)

@@ -1,4 +1,4 @@
-"""The restart policy, row by row as the design has it."""
+"""The restart policy, row by row; the expected rows are written by hand."""
 
 import pytest
 
@@ -55,6 +55,6 @@ def test_the_row_of_a_category(category: Category) -> None:
     assert category.recoverable is (category.restart is not Restart.NO)
 
 
-def test_nothing_that_escapes_the_counters_is_taken_from_a_job() -> None:
+def test_no_uncounted_category_is_accepted_from_a_self_report() -> None:
     escaping = {name for name, row in ROWS.items() if row[0] is not Restart.NO and not row[1]}
     assert escaping <= {category.value for category in SLURM_ONLY}

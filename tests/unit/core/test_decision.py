@@ -60,11 +60,11 @@ def test_progress_sets_the_count_back_and_allows_a_restart_even_for_0() -> None:
     assert (decision.action, decision.failures) == (Action.REQUEUE, 0)
 
 
-def test_unknown_progress_uses_up_nothing_until_the_next_start_settles_it() -> None:
+def test_unknown_progress_counts_once_the_next_start_shows_it() -> None:
     unknown = facts.attempts(3, progress=None)
     here = Progress(made=None, attempt=3, from_step=0, step=0)
-    settled = decide(situation(Category.UNKNOWN, unknown, progress=here))
-    assert settled.failures == 3
+    not_advanced = decide(situation(Category.UNKNOWN, unknown, progress=here))
+    assert not_advanced.failures == 3
     nowhere = Progress(made=None, attempt=3)
     assert decide(situation(Category.UNKNOWN, unknown, progress=nowhere)).failures == 2
     beyond = Progress(made=None, attempt=3, from_step=100, step=100)
@@ -81,7 +81,7 @@ def test_unknown_progress_uses_up_nothing_until_the_next_start_settles_it() -> N
         (0, 0, None, False),  # it may turn out to have been progress
     ],
 )
-def test_it_is_said_in_advance_that_the_next_failure_is_final(
+def test_a_restart_is_marked_as_the_last_if_the_next_failure_is_final(
     limit: int, before: int, made: bool | None, last: bool
 ) -> None:
     policy = facts.policy(max_restarts=limit)
@@ -90,7 +90,7 @@ def test_it_is_said_in_advance_that_the_next_failure_is_final(
     assert decision.last_chance is last
 
 
-def test_so_it_is_before_the_cap_on_all_restarts() -> None:
+def test_the_last_restart_before_the_cap_is_marked_too() -> None:
     policy = facts.policy(SitePolicy(max_total_restarts=3))
     lasts = [
         decide(situation(Category.UNKNOWN, made=True, policy=policy, restarts=n)).last_chance
@@ -99,7 +99,7 @@ def test_so_it_is_before_the_cap_on_all_restarts() -> None:
     assert lasts == [False, False, True]
 
 
-def test_the_last_restart_says_so() -> None:
+def test_the_reason_of_the_last_restart_names_it() -> None:
     policy = facts.policy(max_restarts=2)
     first = decide(situation(Category.UNKNOWN, policy=policy))
     second = decide(situation(Category.UNKNOWN, facts.attempts(1), policy=policy))
@@ -107,7 +107,7 @@ def test_the_last_restart_says_so() -> None:
 
 
 @pytest.mark.parametrize("category", sorted(UNCOUNTED, key=lambda one: one.value))
-def test_preemption_and_the_like_go_on_whatever_the_counters_say(category: Category) -> None:
+def test_preemption_and_the_like_restart_whatever_the_counters(category: Category) -> None:
     policy = facts.policy(max_restarts=0)
     used_up = facts.attempts(200, category)
     decision = decide(situation(category, used_up, policy=policy, restarts=200))
@@ -134,8 +134,8 @@ def test_host_memory_is_tried_once_more_at_the_same_step() -> None:
 
 def test_host_memory_used_up_at_an_unknown_step_is_not_the_same_step() -> None:
     once = facts.attempts(1, Category.OOM_HOST)
-    silent = Progress(made=None)
-    assert decide(situation(Category.OOM_HOST, once, progress=silent)).action is Action.REQUEUE
+    unknown = Progress(made=None)
+    assert decide(situation(Category.OOM_HOST, once, progress=unknown)).action is Action.REQUEUE
 
 
 def test_host_memory_used_up_at_another_step_is_tried_again() -> None:
@@ -193,7 +193,7 @@ def test_an_evaluation_makes_no_progress() -> None:
     assert decision.rule == "budget"
 
 
-def test_what_slurm_has_requeued_is_taken_back_or_only_refitted() -> None:
+def test_a_job_that_slurm_has_requeued_is_cancelled_or_only_adjusted() -> None:
     spent = situation(
         Category.HARDWARE_NODE,
         facts.attempts(3),
@@ -271,7 +271,7 @@ def test_a_short_attempt_waits() -> None:
     requeued=st.booleans(),
     stale_running=st.booleans(),
 )
-def test_there_is_always_an_answer(
+def test_there_is_a_decision_for_every_end(
     category: Category,
     before: list[Category],
     made: bool | None,
@@ -284,7 +284,7 @@ def test_there_is_always_an_answer(
     history = History(
         ends=tuple(facts.ended(one, attempt=n, step=step) for n, one in enumerate(before))
     )
-    it = situation(
+    given = situation(
         category,
         history,
         attribution=attribution(category, requeued=requeued, stale_running=stale_running),
@@ -292,7 +292,7 @@ def test_there_is_always_an_answer(
         policy=facts.policy(max_restarts=limit),
         restarts=restarts,
     )
-    decision = decide(it)
+    decision = decide(given)
     assert isinstance(decision, Decision)
     assert decision.reason
     assert decision.rule

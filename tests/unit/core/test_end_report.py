@@ -50,7 +50,7 @@ def test_two_attempts_within_one_submit_time_are_two_ends() -> None:
     assert [end.attempt for end in end_reports(events)] == [0, 1]
 
 
-def test_an_end_that_was_judged_again_is_told_once() -> None:
+def test_an_end_that_was_decided_again_is_reported_once() -> None:
     events = [facts.ended(), facts.ended(action=Action.CANCEL)]
     assert [end.action for end in end_reports(events)] == ["cancel"]
 

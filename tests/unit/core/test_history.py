@@ -1,4 +1,4 @@
-"""What has happened to a run: a fold over its journal that no re-reading changes."""
+"""The history of a run: a replay of its journal, whether in one part or several."""
 
 import pytest
 from hypothesis import given
@@ -50,7 +50,11 @@ KEYED = replay(
     [
         (10, 0, EndKey(10, 0)),
         (10, 1, EndKey(10, 1)),
-        (10, None, EndKey(10, 1)),  # a silent end may be either: the last one stands
+        (
+            10,
+            None,
+            EndKey(10, 1),
+        ),  # an end without a report matches each attempt: the last one is used
         (10, 2, None),
         (20, 2, EndKey(20, None)),
         (30, None, None),
@@ -63,7 +67,7 @@ def test_an_end_is_found_by_its_submit_time_and_attempt(
     assert (None if end is None else end.key) == found
 
 
-def test_an_end_that_is_judged_again_replaces_the_first_verdict() -> None:
+def test_a_second_decision_about_an_end_replaces_the_first() -> None:
     history = replay([facts.ended(), facts.ended(attempt=1), facts.ended(action=Action.LEAVE)])
     assert [(end.attempt, end.action) for end in history.ends] == [
         (1, Action.REQUEUE),
@@ -114,7 +118,7 @@ def test_exclusions_begin_run_out_are_renewed_and_end() -> None:
     assert (after.readmitted_since(9), after.readmitted_since(10)) == ({"a"}, set())
 
 
-def test_an_intent_stands_until_all_of_it_is_done() -> None:
+def test_an_intent_is_pending_until_all_its_operations_are_done() -> None:
     key = EndKey(5, 0)
     intent = IntendEvent(at=1, submit_time=5, attempt=0, operations=("requeue",))
     refused = OutcomeEvent(at=2, submit_time=5, attempt=0, done=(), failed="busy")
@@ -128,7 +132,7 @@ def test_an_intent_stands_until_all_of_it_is_done() -> None:
     assert (done_at_last.intended, done_at_last.carried_out) == (None, key)
 
 
-def test_values_that_were_not_written_stay_as_they_were_written_before() -> None:
+def test_values_that_an_event_does_not_apply_stay_as_they_were() -> None:
     applied = replay(
         [
             AppliedEvent(at=1, exc_nodes=("a",), num_nodes=3, start_time=5, held=True),
@@ -139,7 +143,7 @@ def test_values_that_were_not_written_stay_as_they_were_written_before() -> None
     assert applied == AppliedEvent(at=3, exc_nodes=(), num_nodes=3, start_time=5, held=False)
 
 
-def test_an_end_is_the_end_of_every_hold() -> None:
+def test_an_end_ends_every_hold() -> None:
     held = [AppliedEvent(at=1, num_nodes=3, held=True), facts.ended()]
     assert replay(held).applied == AppliedEvent(at=1, num_nodes=3, held=None)
     assert replay([*held, AppliedEvent(at=2, held=True)]).applied.held is True
@@ -179,13 +183,13 @@ def test_the_streak(rows: list[tuple[Category, bool | None]], expected: tuple[in
     ("began", "next_began", "failures"),
     [(0, 0, 1), (0, 100, 0), (100, 50, 1), (None, 100, 0), (0, None, 0)],
 )
-def test_what_nobody_knew_is_settled_by_where_the_next_attempt_begins(
+def test_unknown_progress_follows_from_the_step_of_the_next_start(
     began: int | None, next_began: int | None, failures: int
 ) -> None:
-    silent = facts.ended(progress=None, from_step=began)
-    assert streak([silent], next_from_step=next_began).failures == failures
+    unknown = facts.ended(progress=None, from_step=began)
+    assert streak([unknown], next_from_step=next_began).failures == failures
     following = facts.ended(attempt=1, progress=True, from_step=next_began)
-    assert streak([silent, following], next_from_step=None) == Streak(failures=0, restarts=1)
+    assert streak([unknown, following], next_from_step=None) == Streak(failures=0, restarts=1)
 
 
 INTS = st.integers(0, 50)
@@ -233,7 +237,7 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
 
 
 @given(events=st.lists(EVENTS, max_size=12), cut=st.integers(0, 12))
-def test_a_fold_does_not_depend_on_where_the_reading_stopped(events: list[Event], cut: int) -> None:
+def test_a_replay_may_be_interrupted_anywhere(events: list[Event], cut: int) -> None:
     whole = replay(events)
     assert replay(events[cut:], replay(events[:cut])) == whole
     assert len({end.key for end in whole.ends}) == len(whole.ends)

@@ -44,7 +44,7 @@ def test_what_goes_in_comes_out(comment_record: CommentRecord, comment: str) -> 
 
 
 @given(text=st.text(max_size=1100))
-def test_anything_else_is_refused_and_nothing_worse(text: str) -> None:
+def test_any_other_text_is_refused(text: str) -> None:
     for comment in (text, PREFIX + text):
         try:
             parse_comment(comment)
@@ -78,7 +78,7 @@ GOOD = f"run={facts.RUN};max=3;num=3;min=2"
         "\x00\x01\x1b[2J" * 100,
     ],
 )
-def test_a_record_that_nobody_here_would_write_is_refused(text: str) -> None:
+def test_a_record_that_this_plugin_never_writes_is_refused(text: str) -> None:
     with pytest.raises(CommentRecordError):
         parse_comment(PREFIX + text)
 

@@ -50,7 +50,7 @@ def test_another_text_is_no_operation_and_nothing_worse(text: str) -> None:
     assert found.verb in Verb
 
 
-def told(job_update: JobUpdate, hostlist: str = "", start: str | None = None) -> list[str]:
+def update_texts(job_update: JobUpdate, hostlist: str = "", start: str | None = None) -> list[str]:
     return [str(operation) for operation in update_operations(job_update, hostlist, start=start)]
 
 
@@ -64,7 +64,7 @@ def told(job_update: JobUpdate, hostlist: str = "", start: str | None = None) ->
         (JobUpdate(num_nodes=2), "", None, ["update NumNodes=2-2 NumCPUs=2"]),
         (JobUpdate(start_time=9), "", "now+2", ["update StartTime=now+2"]),
         (JobUpdate(admin_comment="x"), "", "now", ["update StartTime=now AdminComment=x"]),
-        # One refused value does not take the others with it.
+        # If one value is refused, the others are still applied.
         (
             JobUpdate(exc_nodes=("a",), num_nodes=2, admin_comment="x"),
             "a",
@@ -77,10 +77,10 @@ def told(job_update: JobUpdate, hostlist: str = "", start: str | None = None) ->
         ),
     ],
 )
-def test_a_shape_as_updates(
+def test_the_requests_of_a_job_update(
     job_update: JobUpdate, hostlist: str, start: str | None, expected: list[str]
 ) -> None:
-    assert told(job_update, hostlist, start) == expected
+    assert update_texts(job_update, hostlist, start) == expected
 
 
 GOOD, NONE = SizeChoice(num_nodes=3, reason=""), SizeChoice(num_nodes=None, reason="")
@@ -99,7 +99,7 @@ GOOD, NONE = SizeChoice(num_nodes=3, reason=""), SizeChoice(num_nodes=None, reas
         (Action.CANCEL, NONE, None, [], ["cancel"]),
     ],
 )
-def test_what_comes_before_and_after_the_shape(
+def test_the_requests_before_and_after_the_update(
     action: Action, size: SizeChoice, held: bool | None, first: list[str], last: list[str]
 ) -> None:
     assert [str(one) for one in operations_before_update(action)] == first
@@ -114,7 +114,7 @@ def test_what_comes_before_and_after_the_shape(
         (("old7", "csx1"), ("csx1",), ("old7",), ()),
         (("old7",), ("csx1",), ("old7",), ("csx1",)),
         (("csx1",), ("csx1", "csx2"), (), ("csx2",)),
-        # Blamed, but never written: Slurm had refused it, so nobody can have taken it off.
+        # Blamed, but never applied: Slurm had refused it, so no person can have removed it.
         ((), ("csx2",), (), ("csx2",)),
         ((), (), (), ()),
     ],

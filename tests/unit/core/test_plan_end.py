@@ -33,7 +33,7 @@ def test_a_named_node_is_excluded_beside_the_users_own_and_replaced() -> None:
     assert "excluded csx2" in (end_plan.job_update.admin_comment or "")
 
 
-def test_it_shrinks_where_there_is_no_replacement_and_grows_back() -> None:
+def test_a_job_shrinks_without_a_replacement_and_grows_back() -> None:
     self_report = facts.comment_record(cause=Category.HARDWARE_NODE)
     shrunk = plan_end(
         case(comment_record=self_report, named=("csx2",), nodes=facts.nodes(csx4="DOWN"))
@@ -95,7 +95,9 @@ def test_a_job_that_never_ran_gets_no_more_than_it_was_submitted_with() -> None:
 
 
 @pytest.mark.parametrize(("priority", "held"), [(100, True), (None, True), (0, None)])
-def test_a_hold_of_people_is_not_made_ours(priority: int | None, held: bool | None) -> None:
+def test_a_hold_of_a_person_is_not_recorded_as_ours(
+    priority: int | None, held: bool | None
+) -> None:
     sick = facts.nodes(csx2="DOWN", csx3="DOWN", csx4="DOWN")
     end_plan = plan_end(case(nodes=sick, job=facts.job(priority=priority)))
     assert (end_plan.size.num_nodes, end_plan.job_update.held) == (None, held)
@@ -151,7 +153,7 @@ def test_a_run_that_was_requeued_with_its_budget_used_up_is_cancelled_with_the_r
     assert "ends here" in (end_plan.job_update.admin_comment or "")
 
 
-def told_progress(**self_report: Any) -> Progress:
+def reported_progress(**self_report: Any) -> Progress:
     given = case(comment_record=facts.comment_record(**self_report))
     return attempt_progress(given, policy_for(given.comment_record, SitePolicy()))
 
@@ -168,24 +170,24 @@ def told_progress(**self_report: Any) -> Progress:
         ({"from_step": None, "step": None, "ended": False}, None, None),
         ({"submit": SUBMITTED - 1, "from_step": 0, "step": 100}, None, None),
         ({"submit": None, "attempt": None, "ended": False}, None, None),
-        # An evaluation makes none, whatever it says, and even if it says nothing.
+        # An evaluation makes none, with a report or without.
         ({"mode": Mode.VALIDATE, "from_step": 0, "step": 100}, False, 100),
         ({"mode": Mode.VALIDATE_ALL, "submit": SUBMITTED - 1}, False, None),
     ],
 )
-def test_progress_by_the_jobs_own_word(
+def test_progress_by_the_self_report(
     self_report: dict[str, Any], made: bool | None, step: int | None
 ) -> None:
-    end_plan = told_progress(**self_report)
+    end_plan = reported_progress(**self_report)
     assert (end_plan.made, end_plan.step) == (made, step)
 
 
-def test_every_restart_of_an_evaluation_counts_even_if_it_never_says_a_word() -> None:
-    silent = facts.comment_record(mode=Mode.VALIDATE, max_restarts=1, submit=None, ended=False)
-    first = plan_end(case(comment_record=silent))
+def test_every_restart_of_an_evaluation_counts_even_without_a_report() -> None:
+    no_report = facts.comment_record(mode=Mode.VALIDATE, max_restarts=1, submit=None, ended=False)
+    first = plan_end(case(comment_record=no_report))
     history = replay(first.events)
     second = plan_end(
-        case(comment_record=silent, history=history, end=facts.end(submit_time=SUBMITTED + 1))
+        case(comment_record=no_report, history=history, end=facts.end(submit_time=SUBMITTED + 1))
     )
     assert (first.decision.action, second.decision.action) == (Action.REQUEUE, Action.LEAVE)
     assert second.decision.rule == "budget"
@@ -216,14 +218,14 @@ def test_slurms_restart_count_when_the_attempt_began(
     )
 
 
-def test_a_begin_time_that_whoever_requeued_the_job_has_set_stays() -> None:
+def test_a_begin_time_set_by_the_person_who_requeued_the_job_stays() -> None:
     requeued = facts.end(exit_code=0, reason="None", restarts=1, env_restarts=1)
-    silent = facts.comment_record(ended=False)
+    no_report = facts.comment_record(ended=False)
     tomorrow = facts.job(eligible_time=SUBMITTED + 90_000)
-    chosen = plan_end(case(end=requeued, comment_record=silent, job=tomorrow))
+    chosen = plan_end(case(end=requeued, comment_record=no_report, job=tomorrow))
     assert (chosen.decision.action, chosen.job_update.start_time) == (Action.ADJUST, None)
     ours = plan_end(
-        case(end=requeued, comment_record=silent, job=facts.job(eligible_time=SUBMITTED))
+        case(end=requeued, comment_record=no_report, job=facts.job(eligible_time=SUBMITTED))
     )
     assert ours.job_update.start_time == SUBMITTED + 600
 
@@ -233,7 +235,7 @@ def test_a_begin_time_that_whoever_requeued_the_job_has_set_stays() -> None:
 NAMES = st.sampled_from([*facts.NODES, "csx9", "gpu1"])
 STEPS = st.none() | st.integers(0, 300)
 TIMES = st.integers(SUBMITTED - 5, SUBMITTED + 5)
-WORDS = st.builds(
+RECORDS = st.builds(
     facts.comment_record,
     max_restarts=st.integers(0, 3),
     mode=st.sampled_from(Mode),
@@ -319,7 +321,7 @@ CASES = st.builds(
     case,
     end=ENDS,
     job=JOBS,
-    comment_record=WORDS,
+    comment_record=RECORDS,
     named=st.lists(NAMES, max_size=3).map(tuple),
     nodes=CLUSTERS,
     reserved=st.none() | st.sets(NAMES).map(tuple),
@@ -329,7 +331,7 @@ CASES = st.builds(
 
 
 @given(given=CASES)
-def test_there_is_a_verdict_on_every_case(given: EndCase) -> None:
+def test_there_is_a_plan_for_every_case(given: EndCase) -> None:
     end_plan = plan_end(given)
     assert end_plan.decision.reason
     ends = [event for event in end_plan.events if isinstance(event, EndEvent)]
@@ -367,18 +369,20 @@ def test_never_more_nodes_than_asked_for_nor_fewer_than_allowed(given: EndCase) 
 
 
 @given(given=CASES)
-def test_a_digest_of_another_attempt_changes_nothing_but_the_policy(given: EndCase) -> None:
+def test_the_record_of_another_attempt_changes_nothing_but_the_policy(given: EndCase) -> None:
     def judged(**values: Any) -> EndPlan:
         other = {"submit": given.end.submit_time + 1} | values
-        return plan_end(facts.case(**vars(given) | {"comment_record": told(**other), "named": ()}))
+        return plan_end(
+            facts.case(**vars(given) | {"comment_record": record_of_another(**other), "named": ()})
+        )
 
-    def told(**values: Any) -> CommentRecord:
+    def record_of_another(**values: Any) -> CommentRecord:
         return facts.comment_record(**vars(given.comment_record) | values)
 
-    loud = judged(cause=Category.CONFIG, ended=True, exit=0, step=10**9, root="cccccccc")
-    silent = judged(attempt=None, ended=False, exit=None, cause=None, step=None, from_step=None)
-    assert loud.decision == silent.decision
-    assert loud.events == silent.events
+    fatal_report = judged(cause=Category.CONFIG, ended=True, exit=0, step=10**9, root="cccccccc")
+    no_report = judged(attempt=None, ended=False, exit=None, cause=None, step=None, from_step=None)
+    assert fatal_report.decision == no_report.decision
+    assert fatal_report.events == no_report.events
 
 
 @pytest.mark.parametrize("limit", [0, 1, 2, 3, 7])
@@ -402,7 +406,7 @@ def test_a_run_without_progress_is_restarted_exactly_so_many_times(
     limit=st.integers(0, 3),
     progress=st.lists(st.booleans(), max_size=20),
 )
-def test_it_ends_only_after_more_failures_in_a_row_than_allowed(
+def test_a_run_ends_only_after_more_failures_in_a_row_than_allowed(
     limit: int, progress: list[bool]
 ) -> None:
     history, step, failures = History(), 0, 0

@@ -7,7 +7,7 @@ from slurm_restart.core.policy import SitePolicy, policy_for
 from tests.unit.core import facts
 
 
-def test_what_the_digest_leaves_open_is_the_sites() -> None:
+def test_what_the_comment_record_leaves_open_is_the_sites() -> None:
     site = SitePolicy(stop_on_repeat=5, shrink_after=7, give_up_after=8, exclude_for=9)
     policy = policy_for(facts.comment_record(), site)
     assert (policy.max_restarts, policy.num_nodes, policy.min_nodes) == (3, 3, 2)
@@ -16,7 +16,7 @@ def test_what_the_digest_leaves_open_is_the_sites() -> None:
     assert not policy.evaluation
 
 
-def test_what_the_digest_asks_for_wins_even_if_it_is_0() -> None:
+def test_what_the_comment_record_asks_for_wins_even_if_0() -> None:
     self_report = facts.comment_record(
         stop_on_repeat=0, shrink_after=0, give_up_after=0, exclude_for=0
     )

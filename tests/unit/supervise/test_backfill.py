@@ -44,14 +44,14 @@ def attempt(run, *, ended=False, saved=(), from_step=10, resumed=False):
     return made
 
 
-def test_a_new_attempt_settles_those_before_it(run):
+def test_a_new_attempt_backfills_those_before_it(run):
     attempt(run, ended=True)
     attempt(run, saved=(20, 30))
     attempt(run)
     attempt(run)
     first, second = backfill_earlier(run.dir, before=3, now=3000.0)
     assert (first.attempt, first.step, first.progress) == (1, 30, True)
-    # Whether it wrote one that nobody saw is not known.
+    # Whether it wrote a checkpoint that is not on record is not known.
     assert (second.attempt, second.step, second.progress) == (2, 10, None)
     assert first.backfilled
     assert run.dir.attempts()[0].end().reason == "own"
@@ -71,7 +71,7 @@ def test_what_the_next_attempt_found_was_saved_by_the_one_before(run, found, ste
 
 
 @pytest.mark.parametrize(
-    ("state", "flags", "settled"),
+    ("state", "flags", "count"),
     [
         (JobState.RUNNING, (), 0),
         (JobState.SUSPENDED, (), 0),
@@ -81,10 +81,10 @@ def test_what_the_next_attempt_found_was_saved_by_the_one_before(run, found, ste
         (JobState.FAILED, (), 1),
     ],
 )
-def test_the_newest_attempt_is_left_alone_while_it_may_run(run, job, state, flags, settled):
+def test_the_newest_attempt_is_left_alone_while_it_may_run(run, job, state, flags, count):
     attempt(run)
     now = replace(job, state=state, flags=frozenset(flags))
-    assert len(backfill(run.dir, now, now=3000.0).ends) == settled
+    assert len(backfill(run.dir, now, now=3000.0).ends) == count
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_the_newest_attempt_is_left_alone_while_it_may_run(run, job, state, flag
         (JobState.COMPLETED, "completed", "success"),
     ],
 )
-def test_a_final_end_is_settled_from_slurms_facts(run, job, state, category, status):
+def test_the_end_record_of_a_final_job_follows_from_slurms_facts(run, job, state, category, status):
     attempt(run)
     over = replace(job, state=state, reason="Why", exit_code=3, signal=0)
     done = backfill(run.dir, over, now=3000.0)
@@ -128,12 +128,12 @@ def test_the_cause_of_a_failed_job_follows_from_its_exit_status(run, job, code, 
     assert backfilled_cause(run, job, **failed) == EXIT_ROWS[code, signal]
 
 
-def test_what_the_hook_announced_is_the_reason(run, job):
+def test_the_hooks_announcement_is_the_reason(run, job):
     attempt(run)
-    told = replace(
+    requeued = replace(
         job, state=JobState.PENDING, admin_comment="own text csx-restart: restart 1/2, csx3 down"
     )
-    (end,) = backfill(run.dir, told, now=3000.0).ends
+    (end,) = backfill(run.dir, requeued, now=3000.0).ends
     assert end.reason == "no exit record was written: restart 1/2, csx3 down"
 
 
@@ -145,18 +145,18 @@ def test_what_the_hook_announced_is_the_reason(run, job):
         {"comment": "csx-restart/1 run=fedcba9876543210;max=1;num=1;min=1"},
     ],
 )
-def test_another_job_of_the_same_number_settles_nothing(run, job, change):
+def test_another_job_of_the_same_number_backfills_nothing(run, job, change):
     attempt(run)
     other = replace(job, state=JobState.FAILED, **change)
     assert not backfill(run.dir, other, now=3000.0).changed
 
 
-def test_without_slurm_the_earlier_ones_are_settled(run):
+def test_without_slurm_the_earlier_attempts_are_backfilled(run):
     attempt(run)
     attempt(run)
     assert [one.attempt for one in backfill(run.dir, None, now=3000.0).ends] == [0]
 
 
-def test_a_damaged_record_is_settled_anew(run, job):
+def test_a_damaged_record_is_replaced(run, job):
     attempt(run).end_file.write_text("{")
     assert len(backfill(run.dir, replace(job, state=JobState.FAILED), now=3000.0).ends) == 1

@@ -40,7 +40,7 @@ def prober():
 
 
 @pytest.fixture
-def watch(run, prober):
+def monitor(run, prober):
     known = {one.name: one.mark for one in find(run.plan.checkpoint)}
     return CheckpointMonitor(run.plan.checkpoint, known, clock=lambda: 1.0, probe=prober)
 
@@ -60,50 +60,50 @@ def steps(saved):
     return [one.step for one in saved]
 
 
-def test_each_new_one_is_told_once_in_order(run, prober):
+def test_each_new_checkpoint_is_reported_once_in_order(run, prober):
     put(run, 5)
     known = {one.name: one.mark for one in find(run.plan.checkpoint)}
-    watch = CheckpointMonitor(run.plan.checkpoint, known, clock=lambda: 1.0, probe=prober)
-    assert watch.scan() == ()
+    monitor = CheckpointMonitor(run.plan.checkpoint, known, clock=lambda: 1.0, probe=prober)
+    assert monitor.scan() == ()
     put(run, 20)
     put(run, 10)
-    assert steps(watch.scan()) == [10, 20]
-    assert watch.scan(full=True) == ()
+    assert steps(monitor.scan()) == [10, 20]
+    assert monitor.scan(full=True) == ()
     put(run, 30)
-    assert steps(watch.scan()) == [30]
+    assert steps(monitor.scan()) == [30]
     assert prober.asked == ["checkpoint_10.mdl", "checkpoint_20.mdl", "checkpoint_30.mdl"]
 
 
-def test_a_known_one_that_is_written_anew_is_new(run, prober):
+def test_a_known_checkpoint_that_is_written_anew_is_new(run, prober):
     put(run, 5)
     known = {one.name: one.mark for one in find(run.plan.checkpoint)}
-    watch = CheckpointMonitor(run.plan.checkpoint, known, probe=prober)
+    monitor = CheckpointMonitor(run.plan.checkpoint, known, probe=prober)
     put(run, 5, "good again")
-    assert steps(watch.scan()) == [5]
+    assert steps(monitor.scan()) == [5]
 
 
-def test_an_unchanged_directory_is_not_read(run, watch, monkeypatch):
+def test_an_unchanged_directory_is_not_read(run, monitor, monkeypatch):
     put(run, 10)
-    assert steps(watch.scan()) == [10]
+    assert steps(monitor.scan()) == [10]
     monkeypatch.setattr(checkpoint_monitor, "find", lambda _: pytest.fail("read"))
-    assert watch.scan() == ()
+    assert monitor.scan() == ()
 
 
-def test_a_broken_one_is_not_opened_again_and_again(run, watch, prober):
+def test_a_broken_checkpoint_is_opened_once_until_it_changes(run, monitor, prober):
     put(run, 10, "bad")
-    assert watch.scan() == ()
+    assert monitor.scan() == ()
     for step in (20, 30):
         put(run, step)
-        assert steps(watch.scan()) == [step]
+        assert steps(monitor.scan()) == [step]
     assert prober.asked.count("checkpoint_10.mdl") == 1
     put(run, 10, "good now")
-    assert steps(watch.scan()) == [10]
+    assert steps(monitor.scan()) == [10]
 
 
-def test_the_last_look_leaves_nothing_out(run, watch, prober):
+def test_the_last_scan_opens_a_broken_checkpoint_again(run, monitor, prober):
     put(run, 10, "bad")
-    watch.scan()
-    watch.scan(full=True)
+    monitor.scan()
+    monitor.scan(full=True)
     assert prober.asked.count("checkpoint_10.mdl") == 2
 
 
@@ -114,32 +114,32 @@ def test_a_marker_inside_completes_a_checkpoint(run):
         format=CheckpointFormat.FILES,
         complete="{path}/DONE",
     )
-    watch = CheckpointMonitor(rule, {}, probe=lambda _: pytest.fail("opened"))
+    monitor = CheckpointMonitor(rule, {}, probe=lambda _: pytest.fail("opened"))
     (run.model / "step-10").mkdir()
-    assert watch.scan() == ()
+    assert monitor.scan() == ()
     (run.model / "step-10" / "DONE").touch()
-    assert steps(watch.scan()) == [10]
+    assert steps(monitor.scan()) == [10]
     (run.model / "step-10" / "more").touch()
-    assert watch.scan(full=True) == ()
+    assert monitor.scan(full=True) == ()
 
 
-def test_the_thread_looks_at_the_very_end_and_survives_errors(run, watch, monkeypatch, waits):
+def test_the_thread_scans_at_its_end_and_survives_errors(run, monitor, monkeypatch, waits):
     monkeypatch.setattr(checkpoint_monitor, "INTERVAL", 0.01)
-    told, saved = [], []
-    thread = CheckpointMonitorThread(watch, saved.append, told.append)
+    warnings, saved = [], []
+    thread = CheckpointMonitorThread(monitor, saved.append, warnings.append)
     fails = [OSError(5, "Input/output error", "/m")] * 3
     real = CheckpointMonitor.scan
 
-    def look(self, *, full=False):
+    def scan(self, *, full=False):
         if fails:
             raise fails.pop()
         return real(self, full=full)
 
-    monkeypatch.setattr(CheckpointMonitor, "scan", look)
+    monkeypatch.setattr(CheckpointMonitor, "scan", scan)
     thread.start()
     waits(lambda: not fails, "the errors")
     put(run, 10)
     assert thread.finish(240)
     assert steps(saved) == [10]
-    assert len(told) == 1
-    assert "Input/output error" in told[0]
+    assert len(warnings) == 1
+    assert "Input/output error" in warnings[0]

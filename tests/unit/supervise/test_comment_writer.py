@@ -39,38 +39,38 @@ class FakeSlurm:
 
 
 @pytest.fixture
-def told():
+def warnings():
     return []
 
 
 @pytest.fixture
-def writer(told):
+def writer(warnings):
     def make(slurm, *, interval=DEADLINE, fallback=BASE):
-        made = CommentWriter(slurm, 7, fallback=fallback, warn=told.append, interval=interval)
+        made = CommentWriter(slurm, 7, fallback=fallback, warn=warnings.append, interval=interval)
         made.start()
         return made
 
     return make
 
 
-def test_the_first_word_is_written_at_once_and_the_last_too(writer, waits, told):
+def test_the_first_update_is_written_at_once_and_the_final_one_too(writer, waits, warnings):
     slurm = FakeSlurm()
-    keeper = writer(slurm)
-    keeper.update(attempt=1, restarts=1, from_step=20, step=20)
-    waits(lambda: slurm.written, "the first word")
-    said = parse_comment(slurm.written[0])
-    assert (said.attempt, said.restarts, said.from_step, said.submit) == (1, 1, 20, 1000)
+    thread = writer(slurm)
+    thread.update(attempt=1, restarts=1, from_step=20, step=20)
+    waits(lambda: slurm.written, "the first update")
+    record = parse_comment(slurm.written[0])
+    assert (record.attempt, record.restarts, record.from_step, record.submit) == (1, 1, 20, 1000)
     # Within the interval nothing is written but the final update.
-    keeper.update(step=30)
-    assert keeper.finish(DEADLINE, ended=True, exit=1, cause=Category.UNKNOWN)
+    thread.update(step=30)
+    assert thread.finish(DEADLINE, ended=True, exit=1, cause=Category.UNKNOWN)
     assert len(slurm.written) == 2
-    said = parse_comment(slurm.written[1])
-    assert (said.step, said.ended, said.exit, said.cause) == (30, True, 1, Category.UNKNOWN)
+    record = parse_comment(slurm.written[1])
+    assert (record.step, record.ended, record.exit, record.cause) == (30, True, 1, Category.UNKNOWN)
     assert split_user_comment(slurm.written[1]) == "mine"
-    assert told == []
+    assert warnings == []
 
 
-def test_updates_in_between_are_gathered(writer, waits):
+def test_updates_within_the_interval_are_merged(writer, waits):
     class Slow(FakeSlurm):
         """Does not answer its first update until `answer` is set."""
 
@@ -82,11 +82,11 @@ def test_updates_in_between_are_gathered(writer, waits):
             super().update(job_id, fields)
 
     slurm = Slow()
-    keeper = writer(slurm, interval=0.0)
-    keeper.update(attempt=0, step=10)
+    thread = writer(slurm, interval=0.0)
+    thread.update(attempt=0, step=10)
     assert slurm.asked.wait(DEADLINE)
     for step in range(11, 200):
-        keeper.update(step=step)
+        thread.update(step=step)
     slurm.answer.set()
     waits(lambda: slurm.written and parse_comment(slurm.written[-1]).step == 199, "the newest step")
     assert [parse_comment(text).step for text in slurm.written] == [10, 199]
@@ -95,44 +95,50 @@ def test_updates_in_between_are_gathered(writer, waits):
 @pytest.mark.parametrize(
     ("present", "expected"),
     [
-        # A person changes the policy, or his own text; both stay.
+        # A person changes the policy, or the text after the record; both stay.
         (format_comment(replace(BASE, max_restarts=9), "new"), (9, "new")),
-        # A word of an earlier attempt is not this one's.
+        # The record of an earlier attempt is ignored.
         (format_comment(replace(BASE, attempt=0, ended=True, exit=1, root="0" * 8), "a"), (2, "a")),
-        # The digest is gone, or damaged: the one at submission stands in.
+        # The record is gone or damaged: the one at submission is used.
         ("only mine", (2, "only mine")),
         ("csx-restart/1 nonsense mine", (2, "mine")),
         ("", (2, "")),
     ],
 )
-def test_people_win(present, expected):
+def test_what_people_have_changed_stays(present, expected):
     text = SelfReport(values={"attempt": 1, "step": 5}).merge_into(present, BASE)
-    said = parse_comment(text)
-    assert (said.max_restarts, split_user_comment(text)) == expected
-    assert (said.attempt, said.step, said.ended, said.exit, said.root) == (1, 5, False, None, None)
+    record = parse_comment(text)
+    assert (record.max_restarts, split_user_comment(text)) == expected
+    assert (record.attempt, record.step, record.ended, record.exit, record.root) == (
+        1,
+        5,
+        False,
+        None,
+        None,
+    )
 
 
-def test_a_long_text_of_the_user_is_cut_and_never_the_digest():
+def test_a_long_text_of_the_user_is_cut_and_never_the_record():
     text = SelfReport(values={"attempt": 1}).merge_into("ü" * 1000, BASE)
     assert len(text.encode()) <= comment_writer.MAX_COMMENT
     assert parse_comment(text).attempt == 1
 
 
-def test_slurm_that_does_not_answer_is_asked_again(writer, monkeypatch, told):
+def test_an_update_that_slurm_does_not_answer_is_repeated(writer, monkeypatch, warnings):
     monkeypatch.setattr(comment_writer, "FINAL_RETRY", 0.01)
     slurm = FakeSlurm(failures=[SlurmUnavailableError("no answer")] * 6)
-    keeper = writer(slurm)
-    assert keeper.finish(DEADLINE, ended=True, exit=0)
+    thread = writer(slurm)
+    assert thread.finish(DEADLINE, ended=True, exit=0)
     assert parse_comment(slurm.written[0]).ended
-    assert told == ["the job's Comment cannot be written now: no answer"]
+    assert warnings == ["the job's Comment cannot be written now: no answer"]
 
 
-def test_a_word_that_slurmctld_forgot_is_said_again_until_it_is_kept(writer, monkeypatch):
+def test_a_record_that_slurmctld_lost_is_written_again_until_it_is_saved(writer, monkeypatch):
     forgets = FakeSlurm()
     before = forgets.shown
 
     def saved(_seconds):
-        # Killed and started again before the first two words were on its disk.
+        # Killed and started again before the first two updates were on its disk.
         if len(forgets.written) < 3:
             forgets.shown = before
 
@@ -142,24 +148,24 @@ def test_a_word_that_slurmctld_forgot_is_said_again_until_it_is_kept(writer, mon
     assert parse_comment(forgets.shown.comment).cause is Category.CONFIG
 
 
-def test_slurm_that_refuses_is_given_up_soon(writer, monkeypatch):
+def test_an_update_that_slurm_refuses_is_given_up_soon(writer, monkeypatch):
     monkeypatch.setattr(comment_writer, "FINAL_RETRY", 0.01)
     slurm = FakeSlurm(failures=[SlurmError("Job has already finished")] * 100)
     assert not writer(slurm).finish(DEADLINE, ended=True)
     assert len(slurm.failures) == 100 - comment_writer._MAX_REFUSED
 
 
-def test_slurm_that_hangs_is_not_waited_for(writer, waits):
+def test_the_supervisor_does_not_wait_for_slurm_that_hangs(writer, waits):
     slurm = FakeSlurm(failures=[SlurmUnavailableError("no answer")] * 10_000)
-    keeper = writer(slurm)
-    assert not keeper.finish(0.2, ended=True)
+    thread = writer(slurm)
+    assert not thread.finish(0.2, ended=True)
     slurm.failures.clear()
-    waits(lambda: not keeper.is_alive(), "the thread's end")
+    waits(lambda: not thread.is_alive(), "the thread's end")
 
 
-def test_without_any_digest_nothing_is_written(writer, told, monkeypatch):
+def test_without_a_comment_record_nothing_is_written(writer, warnings, monkeypatch):
     monkeypatch.setattr(comment_writer, "FINAL_RETRY", 0.01)
     slurm = FakeSlurm(text="mine")
     assert not writer(slurm, fallback=None).finish(DEADLINE, ended=True)
     assert slurm.written == []
-    assert "it holds no comment record" in told[0]
+    assert "it holds no comment record" in warnings[0]

@@ -1,4 +1,4 @@
-"""Whole supervisors with real trainers, and every death that can be died on one machine."""
+"""Whole supervisors with real trainers: exits, signals, killed processes, unusable files."""
 
 import json
 import os
@@ -82,7 +82,7 @@ def test_the_trainer_has_a_group_of_its_own_and_signals_at_their_defaults(run):
 # --- what is left behind -----------------------------------------------------------------------
 
 
-def test_what_the_trainer_leaves_behind_is_ended(run):
+def test_processes_that_the_trainer_leaves_are_killed(run):
     # Without the supervisor's KILL this ends after the deadline of `run.run`.
     done = run.run(f"sleep 3000 & {DAEMON} while [ ! -e daemon.pid ]; do sleep 0.05; done; exit 5")
     assert done.returncode == 5
@@ -109,7 +109,7 @@ def test_no_orphan_survives_a_kill_of_supervisor_or_reaper(run, waits, victim):
 
 
 def test_the_trainer_dies_with_supervisor_and_reaper(run, waits):
-    """Nobody is left who could end it, so that the kernel has to."""
+    """No process is left that could end it: the kernel does."""
     process = run.start_ready("echo ready; exec sleep 300")
     reaper = reaper_of(process)
     os.kill(reaper, signal.SIGSTOP)
@@ -136,7 +136,7 @@ def test_the_trainer_of_a_killed_supervisor_may_end_by_itself(run, waits):
     assert saved.exists()
 
 
-def test_a_supervisor_that_is_killed_is_settled_by_the_next_attempt(run, waits):
+def test_the_end_of_a_killed_supervisor_is_backfilled_by_the_next_attempt(run, waits):
     process = run.start("exec sleep 300")
     waits(lambda: "sleep 300" in "".join(run.alive().values()), "the trainer")
     process.kill()
@@ -164,7 +164,7 @@ def test_usr1_ends_the_trainer_and_is_the_time_limit(run):
     run.assert_nothing_left()
 
 
-def test_a_trainer_that_ends_well_when_told_to_has_not_finished(run):
+def test_a_trainer_that_exits_with_0_after_term_has_not_finished(run):
     process = run.start_ready("trap 'sleep 0.3; exit 0' TERM; sleep 300 & echo ready; wait")
     process.send_signal(signal.SIGUSR1)
     assert process.wait(DEADLINE) == 128 + signal.SIGTERM
@@ -183,7 +183,7 @@ def test_signals_that_end_the_job_reach_the_trainer(run, number):
     run.assert_nothing_left()
 
 
-SAVES_WHEN_TOLD = """
+SAVES_AFTER_TERM = """
 import signal, sys, time
 def save(*_):
     time.sleep(1)
@@ -198,7 +198,7 @@ signal.pause()
 def test_a_compound_command_may_save_after_its_shell_is_gone(run):
     """TERM ends the shell at once; what it was running still has its grace."""
     script = Path(run.plan.work_dir) / "train.py"
-    script.write_text(SAVES_WHEN_TOLD)
+    script.write_text(SAVES_AFTER_TERM)
     process = run.start_ready(f"{sys.executable} '{script}'; echo never")
     process.send_signal(signal.SIGUSR1)
     assert process.wait(DEADLINE) == 128 + signal.SIGTERM
@@ -378,7 +378,7 @@ def test_the_run_directory_is_not_there(run):
     assert "Traceback" not in done.stderr
 
 
-def test_a_plan_that_is_none(run):
+def test_a_plan_that_is_not_json(run):
     run.dir.plan.write_text("{")
     done = run.run("true")
     assert done.returncode == 7
@@ -401,7 +401,7 @@ def test_a_preparation_that_takes_too_long(run):
 
 
 def test_a_file_system_that_hangs_before_the_start(run):
-    """A pipe that nobody writes to stands for it."""
+    """A named pipe without a writer hangs in the same way."""
     run.patched["supervise.checkpoint_check.TIMEOUT"] = 1
     path = run.dir.path / "../checkpoint_10.mdl"
     path.unlink(missing_ok=True)
@@ -412,7 +412,7 @@ def test_a_file_system_that_hangs_before_the_start(run):
     assert run.end_of(0)["category"] == "storage.io"
 
 
-def test_rules_of_the_run_judge_and_bad_ones_are_told(run):
+def test_rules_of_the_run_apply_and_bad_ones_are_reported(run):
     rules = run.dir.path / "rules"
     rules.mkdir()
     (rules / "00-flux.yaml").write_text(
@@ -435,7 +435,7 @@ def test_a_file_system_that_hangs_under_way(run):
     run.assert_nothing_left()
 
 
-def test_told_to_end_before_the_trainer_has_started(run, waits):
+def test_a_term_before_the_trainer_has_started(run, waits):
     os.mkfifo(run.model / "checkpoint_10.mdl")
     process = run.start("echo never")
     waits((run.dir.path / "attempts/0").exists, "the attempt")

@@ -46,7 +46,7 @@ def ending(code=1, *, number=None, stop=None, findings=(), reached=False, quiet_
 
 
 @pytest.mark.parametrize(
-    ("it", "exit_code", "category", "rule"),
+    ("end", "exit_code", "category", "rule"),
     [
         (ending(0), 0, "completed", "exit.zero"),
         (ending(0, findings=[NAN]), 0, "completed", "exit.zero"),
@@ -55,7 +55,7 @@ def ending(code=1, *, number=None, stop=None, findings=(), reached=False, quiet_
         (ending(number=9), 137, "unknown", "exit.nonzero"),
         (ending(number=11), 139, "software.crash", "exit.crash"),
         (ending(139), 139, "software.crash", "exit.crash"),
-        # It had failed before it was told to end, and only hung.
+        # It had failed before the stop and only hung.
         (ending(1, stop=StopReason.TIME_LIMIT, findings=[NAN]), 1, "numeric.nan", "cs.nan"),
         (
             ending(1, stop=StopReason.TIME_LIMIT, findings=[CAUGHT]),
@@ -64,7 +64,7 @@ def ending(code=1, *, number=None, stop=None, findings=(), reached=False, quiet_
             "supervisor.time_limit",
         ),
         (ending(stop=StopReason.TIME_LIMIT, quiet_time=4000.0), 1, "hang", "log.no_output"),
-        # Told to end: 0 is no success.
+        # Exit code 0 after a stop is no success.
         (
             ending(1, stop=StopReason.TERMINATED, findings=[NAN]),
             1,
@@ -78,14 +78,14 @@ def ending(code=1, *, number=None, stop=None, findings=(), reached=False, quiet_
         (ending(0, stop=StopReason.TERMINATED), 143, "unknown", "supervisor.terminated"),
     ],
 )
-def test_verdicts(it, exit_code, category, rule):
-    attribution = attribute_trainer_end(it)
-    assert (it.job_exit_code, attribution.category.value, attribution.rule) == (
+def test_the_attribution_of_a_trainers_end(end, exit_code, category, rule):
+    attribution = attribute_trainer_end(end)
+    assert (end.job_exit_code, attribution.category.value, attribution.rule) == (
         exit_code,
         category,
         rule,
     )
-    assert bool(explain(it, attribution)) is (category != "completed")
+    assert bool(explain(end, attribution)) is (category != "completed")
 
 
 def test_two_printings_of_one_error_are_alike():
@@ -169,9 +169,9 @@ def prepared(tmp_path):
     )
 
 
-def test_an_end_in_the_digests_words(run, prepared):
-    it = attempt_result(run.plan, prepared, ending(findings=[NODE]), step=20, now=5.0)
-    assert it.self_report == {
+def test_the_self_report_of_an_end(run, prepared):
+    result = attempt_result(run.plan, prepared, ending(findings=[NODE]), step=20, now=5.0)
+    assert result.self_report == {
         "ended": True,
         "exit": 1,
         "cause": Category.HARDWARE_NODE,
@@ -180,12 +180,12 @@ def test_an_end_in_the_digests_words(run, prepared):
         "nodes": "csx3",
         "step": 20,
     }
-    assert it.end.progress is True
-    assert it.end.blamed_nodes == ("csx3",)
-    assert it.end.root_cause.file == str(prepared.attempt.output)
+    assert result.end.progress is True
+    assert result.end.blamed_nodes == ("csx3",)
+    assert result.end.root_cause.file == str(prepared.attempt.output)
 
 
-def test_many_named_nodes_are_too_many_for_the_digest(run, prepared):
+def test_too_many_named_nodes_are_left_out_of_the_self_report(run, prepared):
     names = tuple(f"{letter}{'x' * 30}" for letter in "abcdefgh")
     many = Finding(
         rule="r", category=Category.HARDWARE_NODE, role=Role.ROOT, line=1, text="x", nodes=names
@@ -212,13 +212,13 @@ def test_many_named_nodes_are_too_many_for_the_digest(run, prepared):
     ],
 )
 def test_what_keeps_the_trainer_from_starting(failure, exit_code, category):
-    it = preparation_failure(failure, None, now=5.0)
-    assert (it.exit_code, it.self_report["exit"], it.self_report["cause"]) == (
+    result = preparation_failure(failure, None, now=5.0)
+    assert (result.exit_code, result.self_report["exit"], result.self_report["cause"]) == (
         exit_code,
         exit_code,
         category,
     )
-    assert it.end.reason.startswith("the trainer was not started: ")
+    assert result.end.reason.startswith("the trainer was not started: ")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The watch with a reaper that only notes what it is told."""
+"""The trainer process with a reaper that only records the requests."""
 
 import queue
 import signal
@@ -27,22 +27,22 @@ class FakeReaper:
     def __init__(self, events, given, *, hangs=False, ends_on_term=False):
         self.events, self.given = events, given
         self.hangs, self.ends_on_term = hangs, ends_on_term
-        self.told = []
+        self.requests = []
         self.running = not any(isinstance(event, TrainerEnded) for event in given)
 
     def launch(self, command):
-        self.told.append(command.text)
+        self.requests.append(command.text)
         for event in (TrainerStarted(PID), *self.given):
             self.events.put(event)
 
     def signal(self, number):
-        self.told.append(("group", number))
+        self.requests.append(("group", number))
         if self.ends_on_term and number == signal.SIGTERM:
             self.events.put(TrainerEnded(number))
             self.events.put(ReaperExited())
 
     def end(self, number, *, already_signalled=None):
-        self.told.append(("all", number, already_signalled))
+        self.requests.append(("all", number, already_signalled))
         if number == signal.SIGKILL and not self.hangs:
             if self.running:
                 self.events.put(TrainerEnded(number))
@@ -54,24 +54,24 @@ def events():
     return queue.SimpleQueue()
 
 
-def watch(events, *given, grace=0.05, **kind):
-    """Watch with these events to come; what came of it, and what the reaper was told."""
+def follow(events, *given, grace=0.05, **kind):
+    """Follow a trainer with these events; return its exit and the requests to the reaper."""
     reaper = FakeReaper(events, given, **kind)
-    it = TrainerProcess(reaper, events, dict.fromkeys(StopReason, grace))
-    return it.run(COMMAND), reaper.told
+    trainer = TrainerProcess(reaper, events, dict.fromkeys(StopReason, grace))
+    return trainer.run(COMMAND), reaper.requests
 
 
-def test_an_end_of_its_own(events):
-    result, told = watch(events, TrainerEnded(3 << 8), ReaperExited())
+def test_a_trainer_that_ends_by_itself(events):
+    result, requests = follow(events, TrainerEnded(3 << 8), ReaperExited())
     assert result == TrainerExit(exit_code=3, signal=None, stop=None)
-    assert told == ["true", ("all", signal.SIGTERM, None)]
+    assert requests == ["true", ("all", signal.SIGTERM, None)]
 
 
-def test_what_is_left_behind_is_killed(events, monkeypatch):
+def test_processes_that_are_left_are_killed(events, monkeypatch):
     monkeypatch.setattr(trainer_process, "LEFTOVER_GRACE", 0.05)
-    result, told = watch(events, TrainerEnded(0))
+    result, requests = follow(events, TrainerEnded(0))
     assert result == TrainerExit(exit_code=0, signal=None, stop=None)
-    assert told[-2:] == [("all", signal.SIGTERM, None), ("all", signal.SIGKILL, None)]
+    assert requests[-2:] == [("all", signal.SIGTERM, None), ("all", signal.SIGKILL, None)]
 
 
 @pytest.mark.parametrize(
@@ -83,59 +83,61 @@ def test_what_is_left_behind_is_killed(events, monkeypatch):
         (signal.SIGINT, signal.SIGINT, StopReason.TERMINATED),
     ],
 )
-def test_signals_that_end_it(events, number, forwarded, stop):
-    result, told = watch(events, SignalReceived(number))
+def test_signals_that_end_the_trainer(events, number, forwarded, stop):
+    result, requests = follow(events, SignalReceived(number))
     assert result == TrainerExit(exit_code=None, signal=signal.SIGKILL, stop=stop)
-    assert told[:3] == ["true", ("group", forwarded), ("all", signal.SIGKILL, None)]
+    assert requests[:3] == ["true", ("group", forwarded), ("all", signal.SIGKILL, None)]
 
 
 def test_a_signal_that_is_only_passed_on(events):
-    result, told = watch(events, SignalReceived(signal.SIGUSR2), TrainerEnded(0), ReaperExited())
+    result, requests = follow(
+        events, SignalReceived(signal.SIGUSR2), TrainerEnded(0), ReaperExited()
+    )
     assert result == TrainerExit(exit_code=0, signal=None, stop=None)
-    assert ("group", signal.SIGUSR2) in told
+    assert ("group", signal.SIGUSR2) in requests
 
 
-def test_an_end_in_time_needs_no_kill(events):
-    result, told = watch(events, SignalReceived(signal.SIGUSR1), grace=600, ends_on_term=True)
+def test_a_trainer_that_ends_within_its_grace_period_is_not_killed(events):
+    result, requests = follow(events, SignalReceived(signal.SIGUSR1), grace=600, ends_on_term=True)
     assert result == TrainerExit(exit_code=None, signal=15, stop=StopReason.TIME_LIMIT)
-    # The group that was told already is not told twice.
-    assert told == ["true", ("group", 15), ("all", 15, PID)]
+    # The group that has had the signal does not get it twice.
+    assert requests == ["true", ("group", 15), ("all", 15, PID)]
 
 
 def test_the_first_reason_counts_and_the_shorter_grace(events):
     both = (SignalReceived(signal.SIGUSR1), SignalReceived(signal.SIGTERM))
-    result, told = watch(events, *both)
+    result, requests = follow(events, *both)
     assert result.stop is StopReason.TIME_LIMIT
-    assert told.count(("group", signal.SIGTERM)) == 2
+    assert requests.count(("group", signal.SIGTERM)) == 2
 
 
-def test_another_attempt_has_begun(events):
-    result, told = watch(events, Superseded(), grace=600)
+def test_a_superseded_trainer_is_killed_at_once(events):
+    result, requests = follow(events, Superseded(), grace=600)
     assert result.stop is StopReason.SUPERSEDED
-    assert told == ["true", ("all", signal.SIGKILL, None), ("all", signal.SIGTERM, None)]
+    assert requests == ["true", ("all", signal.SIGKILL, None), ("all", signal.SIGTERM, None)]
 
 
 def test_a_signal_after_the_end_stops_nothing(events):
-    result, _ = watch(events, TrainerEnded(1 << 8), SignalReceived(signal.SIGTERM), ReaperExited())
+    result, _ = follow(events, TrainerEnded(1 << 8), SignalReceived(signal.SIGTERM), ReaperExited())
     assert result == TrainerExit(exit_code=1, signal=None, stop=None)
 
 
 @pytest.mark.parametrize("status", [0, 15, 143 << 8])
 @pytest.mark.parametrize("gone", [True, False])
-def test_slurm_tells_the_trainer_first(events, status, gone):
+def test_a_term_that_slurm_sent_to_the_trainer_first(events, status, gone):
     order = [TrainerEnded(status), ReaperExited(), SignalReceived(signal.SIGTERM)]
-    result, _ = watch(events, *(order if gone else [order[0], order[2], order[1]]))
+    result, _ = follow(events, *(order if gone else [order[0], order[2], order[1]]))
     assert result.stop is StopReason.TERMINATED
 
 
-def test_what_hangs_in_the_kernel_is_left(events, monkeypatch):
+def test_a_process_that_hangs_in_the_kernel_is_left(events, monkeypatch):
     monkeypatch.setattr(trainer_process, "KILL_TIMEOUT", 0.05)
-    result, _ = watch(events, SignalReceived(signal.SIGTERM), hangs=True)
+    result, _ = follow(events, SignalReceived(signal.SIGTERM), hangs=True)
     assert result == TrainerExit(exit_code=None, signal=signal.SIGKILL, stop=StopReason.TERMINATED)
 
 
 def test_a_reaper_that_is_gone(events):
-    result, _ = watch(events, ReaperExited())
+    result, _ = follow(events, ReaperExited())
     assert result == TrainerExit(exit_code=None, signal=signal.SIGKILL, stop=None)
 
 
