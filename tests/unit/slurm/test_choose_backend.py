@@ -20,6 +20,7 @@ def set_releases(monkeypatch: pytest.MonkeyPatch, pyslurm: str | None, slurm: st
         (None, "25.11.7", "commands", "pyslurm is not installed"),
         ("25.11.2", "22.05.8", "commands", "pyslurm is for Slurm 25.11, the cluster runs 22.05"),
         ("25.11.2", "26.05.5", "commands", "pyslurm is for Slurm 25.11, the cluster runs 26.05"),
+        ("25.11.2", "25.05.3", "commands", "pyslurm is for Slurm 25.11, the cluster runs 25.05"),
         ("26.5.0", "25.11.7", "commands", "pyslurm is for Slurm 26.05, the cluster runs 25.11"),
         ("25.11.2", "25.11.7", "pyslurm", "pyslurm is of the cluster's release"),
         ("26.5.0", "26.05.5", "pyslurm", "pyslurm is of the cluster's release"),
