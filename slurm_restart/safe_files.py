@@ -92,6 +92,32 @@ def read_tail(path: str | Path, limit: int, *, follow: bool = True) -> bytes:
         return stream.read(limit)
 
 
+def open_directory(path: str | Path, *below: str) -> int:
+    """Open a directory, for use as `dir_fd`, and return its descriptor.
+
+    Args:
+        path: a directory; symbolic links in it are followed.
+        below: names of directories below it, each inside the one before; no link is followed.
+
+    Raises:
+        OSError: it cannot be opened, or one of `below` is no directory or a symbolic link.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    descriptor = os.open(path, flags)
+    shown = Path(path)
+    for name in below:
+        shown /= name
+        try:
+            inner = os.open(name, flags | os.O_NOFOLLOW, dir_fd=descriptor)
+        except OSError as error:
+            message = f"expected a directory, no link: {error.strerror}"
+            raise OSError(error.errno, message, str(shown)) from error
+        finally:
+            os.close(descriptor)
+        descriptor = inner
+    return descriptor
+
+
 def _open(path: str | Path, flags: int, *, follow: bool, mode: int = 0) -> int:
     # Opening alone can have an effect on a device, so that the kind is asked for first; what was
     # opened is examined again, as the name may have been given to another file meanwhile.

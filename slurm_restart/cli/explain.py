@@ -1,4 +1,4 @@
-"""`csx-restart explain`: why a run's attempts ended, and what was done about it."""
+"""`csx-restart explain`: show why a run's attempts ended, and what was decided and done."""
 
 import json
 import time
@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from slurm_restart.cli.site import site_option, site_or_defaults
-from slurm_restart.cli.target import Target, resolve
+from slurm_restart.cli.target import MAX_PROBLEMS, Target, resolve
 from slurm_restart.control.find_journal import Found, find_journal
 from slurm_restart.core.end_report import EndReport, end_reports
 from slurm_restart.core.printable import escape_controls
@@ -20,49 +20,53 @@ from slurm_restart.errors import UsageError
 @site_option
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def command(target: str, site_path: Path, as_json: bool) -> None:  # noqa: FBT001 - a flag
-    """Say why the attempts of TARGET (a job id or a run directory) ended, and what was done.
+    """Show why the attempts of TARGET (a job id or a run directory) ended, and what was done.
 
-    It reads the controller's journal or the public copy of it where it may, else the run directory,
-    and says which. Of your own runs it settles records that nobody else could finish.
+    The source is the controller's journal or the public copy of it if you may read one, else the
+    run directory; the output names it. For your own runs, missing end records are written.
     """
-    which = resolve(target)
+    phase = resolve(target)
     found = find_journal(
-        site_or_defaults(site_path), job_id=which.job_id, run=which.run, uid=which.uid
+        site_or_defaults(site_path), job_id=phase.job_id, run=phase.run, uid=phase.uid
     )
-    if found is None and which.run_dir is None:
+    if found is None and phase.run_dir is None:
         raise UsageError(
             f"{target}: no journal of this job can be read here (settings: {site_path}), and its "
             "run directory is not known: give the run directory"
         )
     if as_json:
-        click.echo(json.dumps(_data(which, found), indent=2))
+        click.echo(json.dumps(_data(phase, found), indent=2))
         return
-    click.echo("\n".join(map(escape_controls, _lines(which, found))))
+    click.echo("\n".join(map(escape_controls, _lines(phase, found))))
 
 
-def _data(which: Target, found: Found | None) -> dict[str, object]:
+def _data(target: Target, found: Found | None) -> dict[str, object]:
     return {
-        "job_id": which.job_id,
-        "run_dir": str(which.run_dir) if which.run_dir else None,
-        "source": str(found.path) if found else str(which.run_dir),
+        "job_id": target.job_id,
+        "run_dir": str(target.run_dir) if target.run_dir else None,
+        "source": str(found.path) if found else str(target.run_dir),
         "damaged_lines": list(found.damaged) if found else [],
         "ends": [asdict(end) for end in end_reports(found.events)] if found else [],
-        "attempts": which.attempts(),
+        "attempts": target.attempts(),
+        "problems": list(target.problems),
     }
 
 
-def _lines(which: Target, found: Found | None) -> list[str]:
-    lines = [f"job {which.job_id}" + (f", run directory {which.run_dir}" if which.run_dir else "")]
+def _lines(target: Target, found: Found | None) -> list[str]:
+    lines = [
+        f"job {target.job_id}" + (f", run directory {target.run_dir}" if target.run_dir else "")
+    ]
+    lines += [f"problem: {text}" for text in target.problems[:MAX_PROBLEMS]]
     if found is None:
-        lines.append(f"source: {which.run_dir} (the controller's journal cannot be read here)")
-        return [*lines, *_from_run_dir(which)]
+        lines.append(f"source: {target.run_dir} (the controller's journal cannot be read here)")
+        return [*lines, *_from_run_dir(target)]
     lines.append(f"source: {found.path}")
     if found.damaged:
         lines.append(f"lines that cannot be read: {', '.join(map(str, found.damaged))}")
     ends = end_reports(found.events)
     if not ends:
         lines.append("no attempt has ended yet")
-    roots = dict(enumerate(which.attempts()))
+    roots = dict(enumerate(target.attempts()))
     for number, end in enumerate(ends):
         attempt = roots.get(number if end.attempt is None else end.attempt, {})
         lines += ["", *_end_lines(number, end, attempt)]
@@ -107,9 +111,9 @@ def _progress(end: EndReport) -> str:
             return f"not known, {steps}"
 
 
-def _from_run_dir(which: Target) -> list[str]:
+def _from_run_dir(target: Target) -> list[str]:
     lines: list[str] = []
-    for number, attempt in enumerate(which.attempts()):
+    for number, attempt in enumerate(target.attempts()):
         status, reason = attempt.get("status"), attempt.get("failure_reason")
         lines.append(f"attempt {number}: {status}" + (f": {reason}" if reason else ""))
         lines += [

@@ -1,4 +1,4 @@
-"""`csx-restart status`: where runs stand."""
+"""`csx-restart status`: show the state, attempt and step of runs."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from slurm_restart.cli.backend import backend_option
-from slurm_restart.cli.target import Target, resolve
+from slurm_restart.cli.target import MAX_PROBLEMS, Target, resolve
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.job_comment import CommentRecord, is_managed, parse_comment
 from slurm_restart.core.printable import escape_controls
@@ -105,16 +105,17 @@ def _dash(value: object) -> str:
     return "-" if value is None else str(value)
 
 
-def _detail(which: Target) -> dict[str, Any]:
+def _detail(target: Target) -> dict[str, Any]:
     data: dict[str, Any] = {
         "backend": "commands (one job is always read by Slurm's commands)",
-        "job_id": which.job_id,
-        "run": which.run,
-        "run_dir": str(which.run_dir) if which.run_dir else None,
+        "job_id": target.job_id,
+        "run": target.run,
+        "run_dir": str(target.run_dir) if target.run_dir else None,
         "state": None,
-        "summary": which.summary(),
+        "summary": target.summary,
+        "problems": list(target.problems),
     }
-    job = which.job
+    job = target.job
     if job is not None:
         data |= {
             "state": _state(job),
@@ -150,4 +151,7 @@ def _format_detail(data: dict[str, Any]) -> str:
         steps = f"steps {_dash(run.get('starting_step'))} to {_dash(run.get('ending_step'))}"
         why = f": {run['failure_reason']}" if run.get("failure_reason") else ""
         lines.append(f"  attempt {number:<6} {run.get('status')}, {steps}{why}")
+    lines += [f"  {'problem':<14} {text}" for text in data["problems"][:MAX_PROBLEMS]]
+    if (more := len(data["problems"]) - MAX_PROBLEMS) > 0:
+        lines.append(f"  {'problem':<14} {more} more: csx-restart status --json")
     return "\n".join(map(escape_controls, lines))

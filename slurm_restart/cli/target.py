@@ -1,54 +1,51 @@
-"""What a user names to `status` and `explain`: a job id or a run directory."""
+"""Resolve the argument of `status` and `explain`, a job id or a run directory, to a phase."""
 
 import os
 import re
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from slurm_restart.core.job import Job
 from slurm_restart.core.job_comment import parse_comment
-from slurm_restart.errors import CommentRecordError, RecordError, SlurmError, StateError, UsageError
+from slurm_restart.errors import CommentRecordError, SlurmError, StateError, UsageError
 from slurm_restart.slurm.commands import Commands
 from slurm_restart.supervise.backfill import backfill
 from slurm_restart.trainer.plan import RunPlan
 from slurm_restart.trainer.rundir import RunDir
 from slurm_restart.trainer.summary import read as read_summary
 
+MAX_PROBLEMS = 20
+"""Problems with records that a command shows one by one."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
-    """A phase of a run, as far as it can be known from here."""
+    """A phase of a run. None: not known on this host."""
 
     job_id: int | None
     run: str | None
     uid: int | None
     run_dir: Path | None
     job: Job | None
-
-    def summary(self) -> dict[str, Any]:
-        """summary.json; empty where there is none that can be read."""
-        if self.run_dir is None:
-            return {}
-        try:
-            return read_summary(RunDir(self.run_dir).summary)
-        except (OSError, RecordError):
-            return {}
+    summary: dict[str, Any] = field(default_factory=dict)
+    """The content of summary.json; empty: there is none, or it cannot be read."""
+    problems: tuple[str, ...] = ()
+    """Records in the run directory that cannot be read or written."""
 
     def attempts(self) -> list[dict[str, Any]]:
-        """The attempts of summary.json that have ended."""
-        runs = self.summary().get("runs")
+        """Return the attempts of summary.json, which have ended."""
+        runs = self.summary.get("runs")
         return [run for run in runs if isinstance(run, dict)] if isinstance(runs, list) else []
 
 
 def slurm_here(slurm_bin: Path | None = None) -> Commands:
-    """Slurm as the user's environment has it, else as the site's settings say."""
+    """Return Slurm's commands in `slurm_bin` if that is a directory, else those in PATH."""
     return Commands(bin_dir=slurm_bin if slurm_bin and slurm_bin.is_dir() else None)
 
 
 def resolve(text: str) -> Target:
-    """Find what a user has named, and settle his own records that nobody else could finish.
+    """Return the phase of a job id or run directory, with missing end records of own runs written.
 
     Raises:
         UsageError: neither a job id nor a run directory.
@@ -56,11 +53,27 @@ def resolve(text: str) -> Target:
     target = (
         _from_job(int(text)) if re.fullmatch(r"[0-9]{1,10}", text) else _from_run_dir(Path(text))
     )
-    if target.run_dir is not None and target.run_dir.stat().st_uid == os.getuid():
-        # A reader's question is answered all the same where the records cannot be put right.
-        with suppress(OSError, StateError):
-            backfill(RunDir(target.run_dir), target.job)
-    return target
+    return target if target.run_dir is None else _with_records(target, RunDir(target.run_dir))
+
+
+def _with_records(target: Target, run_dir: RunDir) -> Target:
+    """Write missing end records if the caller owns the run, then read the records."""
+    problems: list[str] = []
+    summary: dict[str, Any] = {}
+    try:
+        if run_dir.path.stat().st_uid == os.getuid():
+            problems += backfill(run_dir, target.job).problems
+    except (OSError, StateError) as error:
+        problems.append(f"the records were not completed: {error}")
+    try:
+        for attempt in run_dir.attempts():
+            problems += map(str, attempt.problems())
+        summary = read_summary(run_dir.summary)
+    except FileNotFoundError:
+        pass  # no attempt has ended
+    except (OSError, StateError) as error:
+        problems.append(str(error))
+    return replace(target, summary=summary, problems=tuple(dict.fromkeys(problems)))
 
 
 def _look_up(job_id: int) -> tuple[Job | None, Path | None]:

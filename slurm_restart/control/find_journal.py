@@ -1,11 +1,17 @@
 """Find the journal of a job: the controller's own, or its exported copy."""
 
+import os
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from slurm_restart.control.journal import read_journal
 from slurm_restart.control.site import Site
 from slurm_restart.core.journal_events import Event
+from slurm_restart.errors import StateError
+
+_NAME = re.compile(r"[0-9]+-[0-9]+-[0-9a-f]{16}\.jsonl", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +50,25 @@ def find_journal(
     if site.export_dir is not None:
         roots.append(site.export_dir)
     for root in roots:
-        try:
-            paths = sorted(root.glob(f"*/{pattern}"), key=lambda path: path.stat().st_mtime)
-        except PermissionError:
-            continue
-        if paths:
-            events, damaged = read_journal(paths[-1])
-            return Found(path=paths[-1], events=tuple(events), damaged=tuple(damaged))
+        for path in _newest_first(root, pattern):
+            try:
+                events, damaged = read_journal(path)
+            except StateError:
+                if os.path.lexists(path):
+                    raise
+                continue  # removed meanwhile
+            return Found(path=path, events=tuple(events), damaged=tuple(damaged))
     return None
+
+
+def _newest_first(root: Path, pattern: str) -> list[Path]:
+    """Return the journals of all clusters that match; files that vanish meanwhile are left out."""
+    found = []
+    try:
+        for path in root.glob(f"*/{pattern}"):
+            if _NAME.fullmatch(path.name):
+                with suppress(FileNotFoundError):
+                    found.append((path.lstat().st_mtime, path))
+    except (PermissionError, FileNotFoundError):
+        return []
+    return [path for _, path in sorted(found, reverse=True)]

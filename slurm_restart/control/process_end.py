@@ -55,10 +55,7 @@ def process_end(controller: Controller, ended: EndedJob) -> bool:
         CommentRecordError: the job has run before under another run id.
         StateError: the journal cannot be used; Slurm was not asked for anything.
     """
-    log = controller.log(ended.job.job_id)
     with open_journal(controller.site.state_dir, ended.run) as journal:
-        if journal.damaged:
-            log(f"{journal.path}: unreadable lines {journal.damaged[:10]} are ignored")
         _refuse_forged(controller, ended, journal)
         history = journal.history
         known = None if ended.stale else history.end(ended.key)

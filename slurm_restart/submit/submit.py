@@ -16,6 +16,8 @@ from slurm_restart.errors import (
     SlurmUnavailableError,
     StateError,
 )
+from slurm_restart.logs.rules import MAX_BYTES
+from slurm_restart.safe_files import read_bounded
 from slurm_restart.slurm.interface import Slurm
 from slurm_restart.submit.directories import RunDirectories
 from slurm_restart.submit.submission import PhaseJob, Submission
@@ -142,7 +144,7 @@ def _copy_rules(rules: Sequence[Path], directory: Path) -> None:
     """Copy the run's rules in their order, so that later edits do not affect the run."""
     for number, path in enumerate(rules):
         directory.mkdir(exist_ok=True)
-        write_atomic(directory / f"{number:02}-{path.stem}.yaml", path.read_bytes())
+        write_atomic(directory / f"{number:02}-{path.stem}.yaml", read_bounded(path, MAX_BYTES))
 
 
 def _submit_one(

@@ -4,26 +4,28 @@ The next attempt does it at its start. If there is none, `csx-restart status` an
 for the owner of the run, from Slurm's facts.
 """
 
+import errno
+import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from slurm_restart.core import job_comment
 from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.operations import ADMIN_PREFIX
+from slurm_restart.core.printable import escape_controls
 from slurm_restart.core.slurm_state import STATE_CAUSES, Cause, exit_cause
-from slurm_restart.errors import CommentRecordError
-from slurm_restart.safe_files import read_tail
+from slurm_restart.errors import CommentRecordError, RecordError
+from slurm_restart.safe_files import FileTooLargeError, open_directory, read_tail
 from slurm_restart.trainer import runlog, summary
-from slurm_restart.trainer.atomic_file import write_atomic
-from slurm_restart.trainer.attempt_records import AttemptEnd, to_json
+from slurm_restart.trainer.atomic_file import set_aside_in, write_atomic_in
+from slurm_restart.trainer.attempt_records import AttemptEnd, load_record, to_json
 from slurm_restart.trainer.plan import RunPlan
-from slurm_restart.trainer.rundir import AttemptDir, RunDir
+from slurm_restart.trainer.rundir import ATTEMPTS, AttemptDir, RunDir
 
 _UNKNOWN = Cause("supervisor.no_exit_record", Category.UNKNOWN, Confidence.GUESS)
 _NO_EXIT_RECORD = "no exit record was written"
-
-
 _LOG_TAIL = 4 << 20
 """Bytes of the end of run.log in which the final line is searched."""
 
@@ -34,6 +36,8 @@ class Backfill:
 
     ends: tuple[AttemptEnd, ...] = ()
     job_end: str | None = None
+    problems: tuple[str, ...] = ()
+    """Records that could not be read or written, and where damaged ones were put."""
 
     @property
     def changed(self) -> bool:
@@ -52,21 +56,28 @@ def backfill(run_dir: RunDir, job: Job | None, *, now: float | None = None) -> B
 
     Raises:
         StateError: the plan cannot be read.
-        OSError: the directory cannot be written (another user's run).
+        OSError: the attempts cannot be listed, or the summary cannot be written.
     """
     at = time.time() if now is None else now
     plan = RunPlan.load(run_dir.plan)
     attempts = run_dir.attempts()
     own = job if job is not None and _belongs_to(job, plan, attempts) else None
     ended = attempts if own is not None and _has_ended(own) else attempts[:-1]
-    ends = _record(run_dir, ended, newest=attempts[-1:], job=own, at=at)
-    job_end = _record_job_end(run_dir, own, at) if own is not None else None
-    if ends or job_end:
-        summary.write(plan, run_dir, at=at)
-    return Backfill(ends=ends, job_end=job_end)
+    done = _record(run_dir, ended, newest=attempts[-1:], job=own, at=at)
+    problems = list(done.problems)
+    job_end = None
+    if own is not None:
+        try:
+            job_end = _record_job_end(run_dir, own, at)
+        except OSError as error:
+            problems.append(f"run.log: {error}")
+    aside = summary.write(plan, run_dir, at=at) if done.ends or job_end else None
+    if aside:
+        problems.append(f"{run_dir.summary}: damaged, renamed to {aside.name}, and written anew")
+    return replace(done, job_end=job_end, problems=tuple(problems))
 
 
-def backfill_earlier(run_dir: RunDir, *, before: int, now: float) -> tuple[AttemptEnd, ...]:
+def backfill_earlier(run_dir: RunDir, *, before: int, now: float) -> Backfill:
     """Write missing end records of the attempts before the one that has just begun.
 
     Args:
@@ -75,7 +86,7 @@ def backfill_earlier(run_dir: RunDir, *, before: int, now: float) -> tuple[Attem
         now: epoch seconds.
 
     Raises:
-        OSError: a record cannot be written.
+        OSError: the attempts cannot be listed.
     """
     earlier = tuple(attempt for attempt in run_dir.attempts() if attempt.number < before)
     return _record(run_dir, earlier, newest=(), job=None, at=now)
@@ -108,21 +119,73 @@ def _record(
     newest: tuple[AttemptDir, ...],
     job: Job | None,
     at: float,
-) -> tuple[AttemptEnd, ...]:
-    ends = []
+) -> Backfill:
+    """Write the missing end records; a problem with one attempt does not affect the others."""
+    ends: list[AttemptEnd] = []
+    problems: list[str] = []
     by_number = {attempt.number: attempt for attempt in run_dir.attempts()}
     for attempt in attempts:
         if attempt.end() is not None:
             continue
-        facts = job if attempt in newest else None
-        following = by_number.get(attempt.number + 1)
-        end = _derive_end(attempt, facts, at, found=_resumed_step(following))
-        write_atomic(attempt.end_file, to_json(end))
+        found = _resumed_step(by_number.get(attempt.number + 1))
+        messages = [str(problem) for problem in attempt.problems()]
+        end = _derive_end(attempt, job if attempt in newest else None, at, found=found)
+        try:
+            aside = _write_end(run_dir, attempt, end, at)
+        except OSError as error:
+            problems += [*messages, f"attempt {attempt.number}: no end record written: {error}"]
+            continue
         ends.append(end)
-        name = runlog.run_name(attempt.number)
-        line = runlog.line(name, f"{end.reason}; newest step {end.step}", at=at, level="WARNING")
-        runlog.append(run_dir.log, line)
-    return tuple(ends)
+        if aside is not None:
+            messages.append(f"{attempt.end_file}: renamed to {aside}, and written anew")
+        problems += [*messages, *_log_end(run_dir, end, messages, at)]
+    return Backfill(ends=tuple(ends), problems=tuple(problems))
+
+
+def _write_end(run_dir: RunDir, attempt: AttemptDir, end: AttemptEnd, at: float) -> str | None:
+    """Write an end record; return the name to which a damaged one was renamed.
+
+    No directory below the run directory is opened through a symbolic link: another user who may
+    write there could let it point anywhere.
+
+    Raises:
+        OSError: it cannot be written, or there is one that cannot be read.
+    """
+    directory = open_directory(run_dir.path, ATTEMPTS, attempt.path.name)
+    try:
+        aside = None
+        if _is_damaged(attempt.end_file):
+            aside = set_aside_in(directory, attempt.end_file.name, at)
+        write_atomic_in(directory, attempt.end_file.name, to_json(end))
+    finally:
+        os.close(directory)
+    return aside
+
+
+def _is_damaged(path: Path) -> bool:
+    """Return whether there is an end record that is not of the right form.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file: not known whether it is damaged.
+    """
+    try:
+        load_record(AttemptEnd, path)
+    except FileNotFoundError:
+        return False
+    except (FileTooLargeError, RecordError):
+        return True
+    raise FileExistsError(errno.EEXIST, "written by another process meanwhile", str(path))
+
+
+def _log_end(run_dir: RunDir, end: AttemptEnd, problems: list[str], at: float) -> list[str]:
+    """Add the end and the problems with its records to run.log; return why that failed."""
+    name = runlog.run_name(end.attempt)
+    try:
+        for message in (*problems, f"{end.reason}; newest step {end.step}"):
+            runlog.append(run_dir.log, runlog.line(name, message, at=at, level="WARNING"))
+    except OSError as error:
+        return [f"run.log: {error}"]
+    return []
 
 
 def _resumed_step(following: AttemptDir | None) -> int | None:
@@ -185,7 +248,7 @@ def _record_job_end(run_dir: RunDir, job: Job, at: float) -> str | None:
     """Add a line about the job's end to run.log, unless it is already there; return its text."""
     if job.state is None or not job.state.is_final or job.completing:
         return None
-    text = f"job {job.job_id} has ended: {job.state.value}, {job.reason}"
+    text = escape_controls(f"job {job.job_id} has ended: {job.state.value}, {job.reason}")
     try:
         recorded = f" {text}" in read_tail(run_dir.log, _LOG_TAIL, follow=False).decode(
             errors="replace"

@@ -77,8 +77,11 @@ class Recorder(threading.Thread):
             self.summarize(plan)
 
     def _backfill(self, attempt: int) -> None:
-        for end in backfill_earlier(self._run_dir, before=attempt, now=self._clock()):
+        done = backfill_earlier(self._run_dir, before=attempt, now=self._clock())
+        for end in done.ends:
             self._warn(f"[{runlog.run_name(end.attempt)}] {end.reason}")
+        for problem in done.problems:
+            self._warn(f"[{runlog.MAIN}] {problem}")
 
     def _write_end(self, plan: RunPlan | None, result: AttemptResult) -> None:
         attempt, end = result.attempt, result.end

@@ -16,7 +16,7 @@ from slurm_restart.core.record import (
     to_data,
     unknown_keys,
 )
-from slurm_restart.errors import RecordError
+from slurm_restart.errors import RecordError, StateError
 from slurm_restart.safe_files import read_bounded
 
 MAX_BYTES = 16 << 20
@@ -142,16 +142,19 @@ def read_record(kind: type[_R], path: Path) -> _R | None:
         return None
 
 
-def read_lines(kind: type[_R], path: Path) -> tuple[tuple[_R, ...], tuple[RecordError, ...]]:
-    """Return the records of a file with one a line, and what is wrong with the other lines.
+def read_lines(kind: type[_R], path: Path) -> tuple[tuple[_R, ...], tuple[StateError, ...]]:
+    """Return the records of a file with one a line, and what cannot be read: lines, or the file.
 
     The last line of a process that was killed may be torn, as may any when the disk was full.
     """
     try:
         data = read_bounded(path, MAX_BYTES, follow=False)
-    except OSError:
+    except FileNotFoundError:
         return (), ()
-    found, problems = [], []
+    except OSError as error:
+        return (), (StateError(f"{path}: {error.strerror}"),)
+    found: list[_R] = []
+    problems: list[StateError] = []
     for number, line in json_lines(data):
         try:
             found.append(read_object(kind, parse_json(line))[0])

@@ -6,15 +6,18 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from slurm_restart.errors import StateError
 from slurm_restart.trainer import plan
 from slurm_restart.trainer.attempt_records import (
     AttemptEnd,
     AttemptStart,
     Saved,
+    load_record,
     read_lines,
     read_record,
 )
 
+ATTEMPTS = "attempts"
 MAX_ATTEMPTS = 100_000
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,5}")
 
@@ -60,8 +63,22 @@ class AttemptDir:
         return read_record(AttemptEnd, self.end_file)
 
     def saved(self) -> tuple[Saved, ...]:
-        """The checkpoints on record, in the order in which they were seen."""
+        """Return the checkpoints on record, in the order in which they were seen."""
         return read_lines(Saved, self.progress_file)[0]
+
+    def problems(self) -> tuple[StateError, ...]:
+        """Return what cannot be read of the attempt's records; a missing file is no problem."""
+        found: list[StateError] = []
+        for kind, path in ((AttemptStart, self.start_file), (AttemptEnd, self.end_file)):
+            try:
+                load_record(kind, path)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                found.append(StateError(f"{path}: {error.strerror}"))
+            except StateError as error:
+                found.append(error)
+        return (*found, *read_lines(Saved, self.progress_file)[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +118,7 @@ class RunDir:
         Raises:
             OSError: the directory cannot be read.
         """
-        folder = self.path / "attempts"
+        folder = self.path / ATTEMPTS
         try:
             names = os.listdir(folder)  # noqa: PTH208 - names are all that is wanted
         except FileNotFoundError:
@@ -115,7 +132,7 @@ class RunDir:
         Raises:
             OSError: it cannot be made.
         """
-        folder = self.path / "attempts"
+        folder = self.path / ATTEMPTS
         folder.mkdir(exist_ok=True)
         known = self.attempts()
         first = known[-1].number + 1 if known else 0

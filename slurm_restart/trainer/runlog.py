@@ -1,31 +1,32 @@
-"""run.log: what happened to a run, in lines that only ever are added."""
+"""run.log: the events of a run, a line each; lines are only added."""
 
 import os
 import time
 from pathlib import Path
 
+from slurm_restart.core.printable import escape_controls
 from slurm_restart.safe_files import open_append
 
 MAIN = "main"
 
 
 def run_name(attempt: int) -> str:
-    """The name of an attempt in run.log."""
+    """Return the name of an attempt in run.log."""
     return f"run_{attempt}"
 
 
 def line(name: str, message: str, *, at: float, level: str = "INFO") -> str:
-    """A line in the trainer's own form; `at` is epoch seconds.
+    """Return a line in the trainer's own form; `at` is epoch seconds.
 
-    Line breaks and other control characters of the message become spaces.
+    Line feeds and other control characters of the message are escaped.
     """
     stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
-    text = "".join(char if char.isprintable() else " " for char in message)
+    text = escape_controls(message)
     return f"[{name}] {stamp},{int(at % 1 * 1000):03d} {level}:   {text}"
 
 
 def append(path: Path, text: str) -> None:
-    """Add a line, whole even where two processes write at once.
+    """Add a line with one write, so that lines of two processes do not mix.
 
     Raises:
         OSError: it cannot be written, or is no regular file.

@@ -5,6 +5,7 @@ removed is whole again after the next write.
 """
 
 import json
+import os
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,8 +14,8 @@ from typing import Any
 from slurm_restart.core.category import Category
 from slurm_restart.core.record import parse_json, read_object
 from slurm_restart.errors import RecordError
-from slurm_restart.safe_files import FileTooLargeError, read_bounded
-from slurm_restart.trainer.atomic_file import write_atomic
+from slurm_restart.safe_files import FileTooLargeError, open_directory, read_bounded
+from slurm_restart.trainer.atomic_file import set_aside_in, write_atomic
 from slurm_restart.trainer.attempt_records import AttemptEnd, AttemptStart
 from slurm_restart.trainer.plan import RunPlan
 from slurm_restart.trainer.rundir import AttemptDir, RunDir
@@ -177,6 +178,8 @@ def _set_aside(path: Path, at: float) -> Path | None:
         pass
     else:
         return None
-    aside = path.with_name(f"{path.name}.corrupt-{int(at)}")
-    path.replace(aside)
-    return aside
+    directory = open_directory(path.parent)
+    try:
+        return path.with_name(set_aside_in(directory, path.name, at))
+    finally:
+        os.close(directory)

@@ -313,6 +313,25 @@ def test_any_json_as_a_record(data: Any) -> None:
             call(*command.split(), str(run.path))
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("summary.json", "{"),
+        ("attempts/0/start.json", "[]"),
+        ("attempts/0/end.json", '{"attempt": "x"}'),
+        ("attempts/0/progress.jsonl", '{"at": 1, "step"'),
+    ],
+)
+def test_a_record_that_cannot_be_read_is_reported(run_dir: RunDir, name: str, content: str) -> None:
+    path = run_dir.path / name
+    path.write_text(content)
+    for command in ("status", "explain"):
+        ended = call(command, str(run_dir.path))
+        assert f"{path}:" in ended.out
+        [problem] = json.loads(call(command, "--json", str(run_dir.path)).out)["problems"]
+        assert problem.startswith(f"{path}:")
+
+
 ARGUMENT = st.binary(max_size=12).map(lambda data: os.fsdecode(data.replace(b"\0", b"")))
 """What a shell can pass: any bytes but NUL."""
 HOSTILE = st.sampled_from([STEERS[3:], "9" * 5000, "n[0-99999999]", "x" * 5000, "-", "", "\u0660"])

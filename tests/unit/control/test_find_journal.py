@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from slurm_restart.control import find_journal as find_journal_module
 from slurm_restart.control.controller import Controller
 from slurm_restart.control.find_journal import find_journal
 from slurm_restart.control.journal import MAX_JOURNAL_BYTES, journal_path, open_journal
@@ -92,3 +93,38 @@ def test_a_journal_that_cannot_be_read_is_an_error(site: Site) -> None:
     os.truncate(path, MAX_JOURNAL_BYTES + 1)
     with pytest.raises(StateError, match="larger than"):
         find_journal(site, job_id=8)
+
+
+@pytest.mark.parametrize("moment", ["stat", "read"])
+def test_a_journal_that_is_removed_meanwhile_is_skipped(
+    site: Site, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    newest = journal_path(site.state_dir, run_key_of(7, OTHER))
+    if moment == "stat":
+        lstat = Path.lstat
+
+        def vanish(path: Path) -> os.stat_result:
+            if path == newest:
+                newest.unlink(missing_ok=True)
+            return lstat(path)
+
+        monkeypatch.setattr(Path, "lstat", vanish)
+    else:
+        read = find_journal_module.read_journal
+
+        def read_late(path: Path) -> object:
+            newest.unlink(missing_ok=True)
+            return read(path)
+
+        monkeypatch.setattr(find_journal_module, "read_journal", read_late)
+    journal = find_journal(site, job_id=7)
+    assert journal is not None
+    assert journal.run == RUN
+
+
+def test_a_file_of_another_name_is_no_journal(site: Site) -> None:
+    folder = journal_path(site.state_dir, run_key_of(7)).parent
+    (folder / "7-x-y.jsonl").touch()
+    journal = find_journal(site, job_id=7)
+    assert journal is not None
+    assert (journal.uid, journal.run) == (1000, OTHER)

@@ -165,12 +165,13 @@ def test_a_first_end_that_was_missed_is_no_new_run_id(controller: Controller) ->
     assert process(controller, **RESTARTABLE, restarts=1) is True
 
 
-def test_unreadable_lines_are_logged(controller: Controller) -> None:
+def test_an_unreadable_line_is_logged_once(controller: Controller) -> None:
     put(controller, NoteEvent(at=1, text="x"))
     path = journal_path(controller.site.state_dir, run_key_of())
     path.write_text("half a li\n" + path.read_text())
     process(controller, **FAILED)
-    assert f"job 7: {path}: unreadable lines [1] are ignored" in log_of(controller)
+    process(controller, **FAILED)
+    assert log_of(controller).count(f"job 7: line left out: {path}:1: ") == 1
 
 
 def test_an_unusable_journal_asks_for_nothing(controller: Controller, slurm: FakeSlurm) -> None:

@@ -1,4 +1,6 @@
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -6,6 +8,7 @@ from slurm_restart.core.job import Job, JobFlag, JobState
 from slurm_restart.core.job_comment import format_comment
 from slurm_restart.supervise.backfill import backfill, backfill_earlier
 from slurm_restart.trainer.attempt_records import AttemptEnd, AttemptStart, Saved, to_json, to_line
+from slurm_restart.trainer.rundir import AttemptDir
 from tests.unit.core.expected_causes import EXIT_ROWS, STATE_ROWS
 
 
@@ -49,14 +52,14 @@ def test_a_new_attempt_backfills_those_before_it(run):
     attempt(run, saved=(20, 30))
     attempt(run)
     attempt(run)
-    first, second = backfill_earlier(run.dir, before=3, now=3000.0)
+    first, second = backfill_earlier(run.dir, before=3, now=3000.0).ends
     assert (first.attempt, first.step, first.progress) == (1, 30, True)
     # Whether it wrote a checkpoint that is not on record is not known.
     assert (second.attempt, second.step, second.progress) == (2, 10, None)
     assert first.backfilled
     assert run.dir.attempts()[0].end().reason == "own"
     assert run.dir.attempts()[3].end() is None
-    assert backfill_earlier(run.dir, before=3, now=3000.0) == ()
+    assert backfill_earlier(run.dir, before=3, now=3000.0).ends == ()
     assert run.log().count("no exit record was written") == 2
 
 
@@ -66,7 +69,7 @@ def test_a_new_attempt_backfills_those_before_it(run):
 def test_what_the_next_attempt_found_was_saved_by_the_one_before(run, found, step, progress):
     attempt(run, saved=() if found == 10 else (20, 30))
     attempt(run, from_step=found, resumed=True)
-    (end,) = backfill_earlier(run.dir, before=1, now=3000.0)
+    (end,) = backfill_earlier(run.dir, before=1, now=3000.0).ends
     assert (end.step, end.progress) == (step, progress)
 
 
@@ -157,6 +160,81 @@ def test_without_slurm_the_earlier_attempts_are_backfilled(run):
     assert [one.attempt for one in backfill(run.dir, None, now=3000.0).ends] == [0]
 
 
+<<<<<<< HEAD
 def test_a_damaged_record_is_replaced(run, job):
     attempt(run).end_file.write_text("{")
     assert len(backfill(run.dir, replace(job, state=JobState.FAILED), now=3000.0).ends) == 1
+=======
+def test_a_damaged_end_record_is_renamed_and_reported(run, job):
+    path = attempt(run).end_file
+    path.write_text("{")
+    path.with_name("end.json.corrupt-3000").write_text("an earlier one")
+    done = backfill(run.dir, replace(job, state=JobState.FAILED), now=3000.0)
+    assert len(done.ends) == 1
+    assert path.with_name("end.json.corrupt-3000").read_text() == "an earlier one"
+    assert path.with_name("end.json.corrupt-3001").read_text() == "{"
+    damage, renamed = done.problems
+    assert damage.startswith(f"{path}: expected JSON")
+    assert renamed == f"{path}: renamed to end.json.corrupt-3001, and written anew"
+    assert all(problem in run.log() for problem in done.problems)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("x")])
+def test_an_end_record_that_is_no_file_stays_and_is_reported(run, job, make):
+    first, second = attempt(run), attempt(run)
+    make(first.end_file)
+    before = first.end_file.lstat()
+    done = backfill(run.dir, replace(job, state=JobState.FAILED), now=3000.0)
+    assert [end.attempt for end in done.ends] == [second.number]
+    assert any("attempt 0: no end record written" in problem for problem in done.problems)
+    assert first.end_file.lstat() == before
+
+
+@pytest.mark.parametrize("name", ["attempts", "attempts/0"])
+def test_nothing_is_written_through_a_symbolic_link(run, job, name, tmp_path):
+    attempt(run)
+    path, elsewhere = run.dir.path / name, tmp_path / "elsewhere"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+    before = sorted(elsewhere.rglob("*"))
+    done = backfill(run.dir, replace(job, state=JobState.FAILED), now=3000.0)
+    assert done.ends == ()
+    assert sorted(elsewhere.rglob("*")) == before
+    [problem] = done.problems
+    assert f"expected a directory, no link: Not a directory: '{path}'" in problem
+
+
+def test_lines_of_checkpoints_that_cannot_be_read_are_reported(run, job):
+    path = attempt(run, saved=(20, 30)).progress_file
+    path.write_text(path.read_text() + '{"at": 1, "st')
+    done = backfill(run.dir, replace(job, state=JobState.FAILED), now=3000.0)
+    assert done.ends[0].step == 30
+    [problem] = done.problems
+    assert problem.startswith(f"{path}:3: expected JSON")
+    assert problem in run.log()
+
+
+def test_a_record_that_another_process_writes_meanwhile_stays(run, job, monkeypatch):
+    path = attempt(run, ended=True).end_file
+    monkeypatch.setattr(AttemptDir, "end", lambda _: None)
+    before = path.read_bytes()
+    done = backfill(run.dir, replace(job, state=JobState.FAILED), now=3000.0)
+    assert (done.ends, path.read_bytes()) == ((), before)
+
+
+def test_a_run_log_that_cannot_be_written_is_reported(run, job):
+    attempt(run)
+    run.dir.log.unlink(missing_ok=True)
+    run.dir.log.mkdir()
+    done = backfill(run.dir, replace(job, state=JobState.FAILED), now=3000.0)
+    assert len(done.ends) == 1
+    assert [problem.partition(":")[0] for problem in done.problems] == ["run.log", "run.log"]
+    assert run.summary()["runs"]
+
+
+def test_an_end_with_control_characters_is_logged_once(run, job):
+    attempt(run)
+    over = replace(job, state=JobState.FAILED, reason="a\x1b[2J\nb")
+    assert backfill(run.dir, over, now=3000.0).job_end == r"job 7 has ended: FAILED, a\x1b[2J\nb"
+    assert not backfill(run.dir, over, now=3001.0).changed
+>>>>>>> 7b83b35 (Report records that cannot be read, rename damaged ones, and write through no symbolic link)

@@ -125,7 +125,7 @@ def test_a_damaged_file_is_kept_beside_the_new_one(tmp_path, content):
 def test_a_line_of_the_log_is_one_line(tmp_path):
     text = runlog.line("run_2", "a\nb\x1b[31m\u2028c", at=0.25, level="ERROR")
     assert text.startswith("[run_2] ")
-    assert text.endswith(",250 ERROR:   a b [31m c")
+    assert text.endswith(r",250 ERROR:   a\nb\x1b[31m\u2028c")
     for _ in range(2):
         runlog.append(tmp_path / "run.log", text)
     assert (tmp_path / "run.log").read_text() == f"{text}\n{text}\n"
