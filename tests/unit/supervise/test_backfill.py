@@ -160,11 +160,6 @@ def test_without_slurm_the_earlier_attempts_are_backfilled(run):
     assert [one.attempt for one in backfill(run.dir, None, now=3000.0).ends] == [0]
 
 
-<<<<<<< HEAD
-def test_a_damaged_record_is_replaced(run, job):
-    attempt(run).end_file.write_text("{")
-    assert len(backfill(run.dir, replace(job, state=JobState.FAILED), now=3000.0).ends) == 1
-=======
 def test_a_damaged_end_record_is_renamed_and_reported(run, job):
     path = attempt(run).end_file
     path.write_text("{")
@@ -237,4 +232,3 @@ def test_an_end_with_control_characters_is_logged_once(run, job):
     over = replace(job, state=JobState.FAILED, reason="a\x1b[2J\nb")
     assert backfill(run.dir, over, now=3000.0).job_end == r"job 7 has ended: FAILED, a\x1b[2J\nb"
     assert not backfill(run.dir, over, now=3001.0).changed
->>>>>>> 7b83b35 (Report records that cannot be read, rename damaged ones, and write through no symbolic link)
