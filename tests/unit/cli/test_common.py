@@ -83,6 +83,6 @@ def test_a_reader_that_goes_is_no_error(lines):
     ) as process:
         os.close(writer)
         os.close(reader)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=300)
     assert errors == b""
     assert process.returncode == 1

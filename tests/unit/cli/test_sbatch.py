@@ -56,7 +56,7 @@ def csx_sbatch(tmp_path):
             capture_output=True,
             text=True,
             errors="surrogateescape",
-            timeout=60,
+            timeout=300,
             check=False,
         )
 
@@ -167,7 +167,7 @@ def test_a_signal_takes_half_a_submission_back(csx_sbatch, number, code):
     ) as process:
         await_((work / "blocked").exists, "the second phase's sbatch")
         process.send_signal(number)
-        out, errors = process.communicate(timeout=60)
+        out, errors = process.communicate(timeout=300)
     assert (process.returncode, out) == (code, "")
     assert "Traceback" not in errors
     assert names(work) == ["blocked", "calls", "cancelled", "trainer.yaml"]
@@ -226,7 +226,7 @@ def test_a_full_disk_under_the_output_is_no_traceback(csx_sbatch):
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
     assert done.returncode != 0

@@ -240,4 +240,4 @@ def test_the_second_waits_for_the_first(tmp_path: Path) -> None:
         assert second.stdout is not None
         assert second.stdout.readline() == "started\n"
         journal.append(note("first"))
-    assert second.communicate(timeout=30)[0] == "1\n"
+    assert second.communicate(timeout=300)[0] == "1\n"

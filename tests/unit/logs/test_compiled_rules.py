@@ -141,7 +141,7 @@ def test_classify_of_a_small_log_imports_and_compiles_little(tmp_path: Path) -> 
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=300,
     )
     modules, patterns = done.stdout.splitlines()[-1].rsplit(" ", 1)
     assert modules == "[]"

@@ -18,7 +18,7 @@ from slurm_restart.errors import SlurmError, SlurmUnavailableError
 from slurm_restart.slurm import process
 from slurm_restart.slurm.process import Call, Completed, run, run_all
 
-HANG = 120
+HANG = 300
 """Seconds after which a test is taken to hang; far more than a busy machine needs."""
 
 
@@ -187,13 +187,23 @@ def test_the_others_end_where_one_cannot_be_started() -> None:
     await_end(pid)
 
 
-def test_an_interruption_leaves_no_process(tmp_path: Path) -> None:
+def test_an_interruption_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pid = tmp_path / "pid"
+    started = threading.Event()
+    original = process._collect
+
+    def collect(*args: Any) -> Completed:
+        started.set()
+        return original(*args)
+
+    monkeypatch.setattr(process, "_collect", collect)
 
     def interrupt(_signal: int, _frame: object) -> None:
         raise TimeoutError
 
     def interrupt_once_it_runs() -> None:
+        # The program may write its line before Popen returns.
+        assert started.wait(HANG)
         await_line(pid)
         signal.pthread_kill(main, signal.SIGUSR1)
 

@@ -46,7 +46,7 @@ def reports() -> list[str]:
 @pytest.fixture
 def slurm(answers: Answers, reports: list[str]) -> Iterator[PyslurmBackend]:
     assert answers
-    backend = PyslurmBackend(None, "/etc/slurm.conf", timeout=60, report=reports.append)
+    backend = PyslurmBackend(None, "/etc/slurm.conf", timeout=300, report=reports.append)
     yield backend
     backend.close()
 
@@ -122,13 +122,13 @@ def test_a_missing_library_makes_the_commands_answer(
 def test_a_late_child_is_killed_and_replaced(answers: Answers) -> None:
     answers["jobs"] = lambda _: threading.Event().wait()
     answers["nodes"] = lambda _: (os.getpid(),)
-    slurm = PyslurmBackend(None, None, timeout=60)
+    slurm = PyslurmBackend(None, None, timeout=300)
     (late,) = slurm.nodes()
     slurm._timeout = 0.2
     with pytest.raises(SlurmUnavailableError, match=r"jobs: no answer within 0.2 s"):
         slurm.jobs()
     with pytest.raises(ProcessLookupError):
         os.kill(late, 0)  # type: ignore[arg-type]
-    slurm._timeout = 60
+    slurm._timeout = 300
     assert slurm.nodes() not in ((late,), FROM_COMMANDS)
     slurm.close()

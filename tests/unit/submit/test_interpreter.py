@@ -45,7 +45,7 @@ def test_the_package_is_found_whatever_the_environment_says(tmp_path, monkeypatc
         assert bootstrap != command[3]
         probe = [*command[:3], bootstrap, *command[4:]]
     done = subprocess.run(
-        probe, capture_output=True, text=True, check=True, timeout=60, **hostile(tmp_path)
+        probe, capture_output=True, text=True, check=True, timeout=300, **hostile(tmp_path)
     )
     assert done.stdout.split(" ", 1) == [
         str(PACKAGE / "__init__.py"),
