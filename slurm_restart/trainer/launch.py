@@ -1,6 +1,5 @@
 """The command that starts the trainer: a template, filled in with quoted values."""
 
-import difflib
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -114,6 +113,8 @@ def check_template(template: str) -> None:
     for match in _PLACEHOLDER.finditer(template):
         name = match.group(1)
         if name is not None and name not in PLACEHOLDERS:
+            import difflib  # noqa: PLC0415 - 2 ms and 0.4 MB, for a mistake only
+
             near = difflib.get_close_matches(name, PLACEHOLDERS, n=1)
             known = ", ".join(f"{{{known}}}" for known in PLACEHOLDERS)
             hint = f" (did you mean {{{near[0]}}}?)" if near else ""
