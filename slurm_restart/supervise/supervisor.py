@@ -34,10 +34,10 @@ from slurm_restart.supervise.events import (
     SignalReceived,
     queue_signals,
 )
-from slurm_restart.supervise.output_tee import open_output_tee
+from slurm_restart.supervise.output_tee import OutputTee, open_output_tee
 from slurm_restart.supervise.preparation_thread import PreparationThread
 from slurm_restart.supervise.prepare_attempt import PreparedAttempt
-from slurm_restart.supervise.reaper import Reaper
+from slurm_restart.supervise.reaper import Reaper, TrainerCommand
 from slurm_restart.supervise.recorder import Recorder
 from slurm_restart.supervise.supersede_monitor import SupersedeMonitor
 from slurm_restart.supervise.supervisor_context import SupervisorContext, log_to_slurm
@@ -162,6 +162,19 @@ class Supervisor:
         output = open_output_tee(
             self._reaper.output, prepared.attempt.output, scanner, log_to_slurm
         )
+        trainer_end = self._run_trainer(plan, prepared, prepared.command, output)
+        return attempt_result(
+            plan,
+            prepared,
+            trainer_end,
+            step=self._step,
+            now=time.time(),
+            job_ids=output.job_ids,
+        )
+
+    def _run_trainer(
+        self, plan: RunPlan, prepared: PreparedAttempt, command: TrainerCommand, output: OutputTee
+    ) -> TrainerEnd:
         checkpoints = self._checkpoint_monitor(plan, prepared)
         supersede_monitor = SupersedeMonitor(prepared.attempt, self._events)
         for thread in (output, checkpoints, supersede_monitor):
@@ -175,7 +188,7 @@ class Supervisor:
                 (output.findings(), time.monotonic() - output.last_output_at)
             ),
         )
-        trainer_exit = trainer.run(prepared.command)
+        trainer_exit = trainer.run(command)
         supersede_monitor.stop()
         hurried = trainer_exit.stop is StopReason.TERMINATED
         output.join(HURRIED_TIMEOUT if hurried else OUTPUT_TIMEOUT)
@@ -185,15 +198,7 @@ class Supervisor:
             )
         # What the trainer prints after it was asked to end is no evidence of a cause.
         findings, quiet_time = before_stop[0] if before_stop else (output.findings(), 0.0)
-        trainer_end = self._trainer_end(trainer_exit, prepared, findings, quiet_time)
-        return attempt_result(
-            plan,
-            prepared,
-            trainer_end,
-            step=self._step,
-            now=time.time(),
-            job_ids=output.job_ids,
-        )
+        return self._trainer_end(trainer_exit, prepared, findings, quiet_time)
 
     def _checkpoint_monitor(
         self, plan: RunPlan, prepared: PreparedAttempt
