@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -177,6 +178,22 @@ class Run:
                 found[int(folder.name)] = line.decode(errors="replace")
         return found
 
+    def end_processes(self) -> None:
+        """Kill all processes of this test; those that are left may hold the supervisors' pipes."""
+
+        def kill_all() -> bool:
+            left = self.alive()
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            return bool(left)
+
+        for process in self.started:
+            process.kill()
+        await_(lambda: not kill_all(), "the end of all processes")
+        for process in self.started:
+            process.communicate(timeout=DEADLINE)
+
     def end_of(self, attempt: int) -> dict:
         return json.loads((self.dir.path / f"attempts/{attempt}/end.json").read_text())
 
@@ -250,8 +267,4 @@ def run(tmp_path, request):
     plan.save(folder / "plan.json")
     made = Run(model=model, mark=f"{os.getpid()}-{request.node.name}-{id(request)}", plan=plan)
     yield made
-    for process in made.started:
-        process.kill()
-        process.communicate()
-    for pid in made.alive():
-        os.kill(pid, signal.SIGKILL)
+    made.end_processes()
