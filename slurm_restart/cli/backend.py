@@ -1,4 +1,4 @@
-"""The --backend option: how Slurm is asked about jobs and nodes."""
+"""The --backend option: read jobs and nodes with Slurm's commands or with pyslurm."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ from slurm_restart.slurm.choose_backend import AUTO, BACKEND_VARIABLE, BACKENDS
 
 
 def backend_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --backend; the parameter is called `backend`."""
+    """Add the option --backend; its parameter is `backend`."""
     return click.option(
         "--backend",
         type=click.Choice(BACKENDS),

@@ -31,7 +31,7 @@ def run(command: click.Command, name: str, args: Sequence[str] | None = None) ->
         click.echo(f"{name}: interrupted", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
-        # The reader has gone (`| head`): no message, and the exit code that click gives it.
+        # The reader has closed the pipe (`| head`): no message, and the exit code of click.
         _drop_output()
         sys.exit(1)
     except OSError as error:
@@ -55,13 +55,13 @@ def _escape_unencodable() -> None:
 
 
 def _drop_output() -> None:
-    """Keep Python from failing once more when it flushes at exit."""
+    """Redirect stdout to /dev/null, so that Python's flush at exit does not fail again."""
     with suppress(io.UnsupportedOperation):  # no file: the output is collected in memory
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def report(name: str, error: CsxError) -> None:
-    """Print an error to stderr; the problems of a file stand on lines of their own."""
+    """Print an error to stderr; each problem of a file is on its own line."""
     if isinstance(error, ConfigError):
         count = len(error.problems)
         noun = "problem" if count == 1 else "problems"

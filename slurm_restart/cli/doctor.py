@@ -1,4 +1,4 @@
-"""`csx-restart doctor`: whether this controller is set up right."""
+"""`csx-restart doctor`: check the installation on this controller."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ _MARKS = {Level.OK: "ok     ", Level.NOTE: "note   ", Level.PROBLEM: "PROBLEM"}
 def command(site_path: Path, as_json: bool) -> int:  # noqa: FBT001 - a flag
     """Check the installation on the controller; run it as root or SlurmUser.
 
-    Exit code 0: nothing to mend; 1: there is a problem, told with its remedy.
+    Exit code 0: no problem; 1: at least one problem, printed with its remedy.
     """
     site = load_site(site_path)
     config = commands_for(site).config()

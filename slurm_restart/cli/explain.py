@@ -81,7 +81,7 @@ def _end_lines(number: int, end: EndReport, attempt: dict[str, object]) -> list[
     name = number if end.attempt is None else end.attempt
     count = len(end.nodes)
     nodes = f" on {count} {'node' if count == 1 else 'nodes'}" if end.nodes else ""
-    # Of a job that it has requeued itself, Slurm shows no run time any more.
+    # Slurm shows no run time of a job that it has requeued itself.
     ran = f" after {end.run_time} s" if end.run_time else ""
     lines = [f"attempt {name}{nodes} ended {_clock(end.at)}{ran}: {end.category}"]
     lines.append(f"  judged by    {end.rule} (found by the {end.found_by})")

@@ -1,4 +1,4 @@
-"""`csx-restart reconcile`: one sweep over all managed jobs, or one every few seconds."""
+"""`csx-restart reconcile`: sweep over all managed jobs, once or every few seconds."""
 
 import json
 import time
@@ -24,18 +24,18 @@ from slurm_restart.slurm.choose_backend import choose_backend
     "--every",
     metavar="SECONDS",
     type=click.FloatRange(min=0.2),
-    help="Go on, with a sweep every SECONDS.",
+    help="Repeat the sweep every SECONDS.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print what a sweep did as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the counters of a sweep as JSON.")
 def command(
     site_path: Path,
     backend: str,
     every: float | None,
     as_json: bool,  # noqa: FBT001 - a flag
 ) -> None:
-    """Verify decisions, fit pending jobs to today's nodes, and find ends that no hook judged.
+    """Verify decisions, adjust pending jobs to the current nodes, and find ends missed by the hook.
 
-    It runs as SlurmUser, by a timer (contrib/systemd) or with --every. With --every, jobs and nodes
+    Run it as SlurmUser, by a timer (contrib/systemd) or with --every. With --every, jobs and nodes
     are read with pyslurm where it is installed and of the cluster's release.
     """
     site = load_site(site_path)

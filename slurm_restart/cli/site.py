@@ -1,4 +1,4 @@
-"""The --site option, and where the site's settings are looked for."""
+"""The --site option: the path of the site's settings."""
 
 import os
 from collections.abc import Callable
@@ -13,7 +13,7 @@ VARIABLE = "CSX_RESTART_SITE"
 
 
 def site_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --site; the parameter is called site_path."""
+    """Add the option --site; its parameter is `site_path`."""
     return click.option(
         "--site",
         "site_path",
@@ -25,5 +25,5 @@ def site_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def site_or_defaults(path: Path) -> Site:
-    """The settings for a reader: a login node may have no such file."""
+    """Return the site's settings, or the defaults if there is no such file, as on a login node."""
     return load_site(path) if path.exists() else Site()

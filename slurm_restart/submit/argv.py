@@ -7,7 +7,7 @@ from slurm_restart.errors import UsageError
 from slurm_restart.submit.option import Argument, Option, OptionHandling
 from slurm_restart.submit.option_rows import OWN, SBATCH
 from slurm_restart.trainer.config_checker import nearest
-from slurm_restart.trainer.settings import Given
+from slurm_restart.trainer.settings import OptionSetting
 
 _HETEROGENEOUS = (
     "`:` separates the parts of a heterogeneous job, which cannot be restarted yet: submit the "
@@ -176,7 +176,7 @@ def _from_variable(option: Option, variable: str, value: str) -> GivenOption | N
 
 
 def from_settings(
-    sbatch: Mapping[str, Given], table: OptionTable
+    sbatch: Mapping[str, OptionSetting], table: OptionTable
 ) -> tuple[list[GivenOption], list[str]]:
     """Return the options of settings files, and all problems with them."""
     options: list[GivenOption] = []

@@ -20,7 +20,7 @@ from slurm_restart.errors import RecordError, StateError
 from slurm_restart.safe_files import read_bounded
 
 MAX_BYTES = 16 << 20
-"""Of one file. A start record names the checkpoints that were there before, a line of
+"""Of one file. A start record lists the checkpoints that existed before, a line of
 `progress.jsonl` takes about 150 bytes."""
 _R = TypeVar("_R")
 _Time = Annotated[float, Range(0, 10**11)]
@@ -33,7 +33,7 @@ _ConfidenceName = Annotated[str, Text(values=frozenset(member.value for member i
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AttemptStart:
-    """What an attempt started from. Times are epoch seconds."""
+    """How an attempt started. Times are epoch seconds."""
 
     attempt: int
     at: _Time
@@ -43,9 +43,9 @@ class AttemptStart:
     nodes: tuple[str, ...]
     num_csx: int
     checkpoint: Argument | None
-    """What the trainer loads; None: it starts from scratch, or an evaluation's config says."""
+    """None: from scratch, or in an evaluation the checkpoint in its config."""
     from_step: int | None
-    """None: an evaluation, or a checkpoint that does not tell its step."""
+    """None: an evaluation, or a checkpoint whose step is not known."""
     resumed: bool
     """`checkpoint` was written by an earlier attempt of this phase."""
     first_step: int
@@ -53,8 +53,8 @@ class AttemptStart:
     last_step: int | None
     """The step at which the run is done; None: not known."""
     before: dict[str, tuple[_Mark, _Mark]] = field(default_factory=dict)
-    """In the first attempt: checkpoints that were there already, name and mark. What is not among
-    them was written by this phase, whatever the clocks of nodes and file servers say."""
+    """In the first attempt: checkpoints that existed already, name and mark. All others are of this
+    phase; clocks of nodes and file servers, which may differ, are not compared."""
     unknown: dict[str, Any] = unknown_keys()
 
 
@@ -70,7 +70,7 @@ class Saved:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RootCauseLine:
-    """The line of the output that says why; `line` counts from 1."""
+    """The line of the output with the cause; `line` counts from 1."""
 
     line: int
     text: str
@@ -87,7 +87,7 @@ class AttemptEnd:
     category: _CategoryName
     rule: str
     reason: str
-    """For a person; empty for success."""
+    """Text for people; empty for success."""
     confidence: _ConfidenceName = "certain"
     exit_code: _Byte | None = None
     """None: not known, or ended by a signal."""
@@ -102,11 +102,11 @@ class AttemptEnd:
     """Whether this attempt wrote a new checkpoint; None: not known."""
     recoverable: bool = True
     expected_decision: str = ""
-    """What the supervisor expects the hook to do; the hook decides."""
+    """The decision that the supervisor expects of the hook."""
     compile_job_ids: tuple[str, ...] = ()
     execute_job_ids: tuple[str, ...] = ()
     backfilled: bool = False
-    """The supervisor wrote no exit record: this one was made afterwards from other facts."""
+    """Whether the supervisor wrote no exit record, and this record was derived from other facts."""
     unknown: dict[str, Any] = unknown_keys()
 
 

@@ -1,8 +1,8 @@
 """Check checkpoints in a short-lived process: `python -m … [--first] PATH…`, one JSON line a path.
 
-The process that watches the trainer must neither hold HDF5's memory nor hang with a file system nor
-die of a damaged file. The answer to a path is printed before the next one is opened, so that the
-caller knows which file this process died of.
+The supervisor must neither keep HDF5's memory, nor hang with a file system, nor crash on a damaged
+file. The result for a path is printed before the next path is opened, so that the caller knows at
+which file this process crashed.
 """
 
 import json
@@ -15,24 +15,24 @@ from pathlib import Path
 from typing import Any
 
 SECONDS = 120
-"""After which the process ends by itself, should nobody be left to end it."""
+"""After which the process ends by itself if its caller was killed."""
 _STEP = "global_step"
 _MAX_LINKS = 8
 
 
 class Soundness(Enum):
-    """What a check found."""
+    """Result of a check."""
 
     COMPLETE = "complete"
     BROKEN = "broken"
-    """It was read, and it is certainly no complete checkpoint."""
+    """The file was read and is not a complete checkpoint."""
     UNREADABLE = "unreadable"
-    """It could not be read now, which says nothing of the checkpoint."""
+    """The file could not be read now; whether it is complete is not known."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Probe:
-    """The check of one checkpoint. `step` is None where the file does not tell it."""
+    """The check of one checkpoint. `step` is None if the file does not hold it."""
 
     path: str
     soundness: Soundness
@@ -41,14 +41,14 @@ class Probe:
 
 
 def probe(path: str) -> Probe:
-    """Check one `.mdl` file: it opens, and says that it was written to its end."""
+    """Check that one `.mdl` file can be opened and is marked as completely written."""
     try:
         with Path(path).open("rb") as stream:
             stream.read(1)
     except OSError as error:
         reason = error.strerror or str(error)
         return Probe(path=path, soundness=Soundness.UNREADABLE, reason=reason)
-    import h5py  # noqa: PLC0415 - slow to import, and not needed for a path that is not there
+    import h5py  # noqa: PLC0415 - slow to import, and not needed for a missing file
 
     try:
         # The trainer of a lost node may still hold HDF5's lock on a network file system.
@@ -69,7 +69,7 @@ def _broken(path: str, reason: str) -> Probe:
 
 
 def _step(file: Any) -> int | None:
-    """The global step; equal scalars of a checkpoint are stored once and linked to."""
+    """Return the global step; equal scalars of a checkpoint are stored once and linked."""
     key = _STEP
     for _ in range(_MAX_LINKS):
         name = f"{key}.__metadata__"
@@ -77,14 +77,14 @@ def _step(file: Any) -> int | None:
             break
         entry = json.loads(file.attrs[name]).get(name, {})
         if "scalar_value" in entry:
-            return _whole(entry["scalar_value"])
+            return _to_int(entry["scalar_value"])
         if not entry.get("__LINKED__"):
             break
         key = str(entry.get("key"))
-    return _whole(file[key][()]) if key in file else None
+    return _to_int(file[key][()]) if key in file else None
 
 
-def _whole(value: Any) -> int | None:
+def _to_int(value: Any) -> int | None:
     try:
         return int(value)
     except (TypeError, ValueError):
@@ -92,7 +92,7 @@ def _whole(value: Any) -> int | None:
 
 
 def probe_all(paths: Sequence[str], *, first: bool) -> Iterator[Probe]:
-    """Check in order; `first`: stop at the first complete one."""
+    """Yield the check of each path in order; `first`: stop after the first complete checkpoint."""
     for path in paths:
         result = probe(path)
         yield result
@@ -101,27 +101,27 @@ def probe_all(paths: Sequence[str], *, first: bool) -> Iterator[Probe]:
 
 
 def to_json(result: Probe) -> str:
-    """One line."""
+    """Return a result as one line of JSON."""
     return json.dumps(asdict(result) | {"soundness": result.soundness.value})
 
 
 def from_json(line: str) -> Probe:
-    """Read what `to_json` wrote.
+    """Return the result of a line that `to_json` returned.
 
     Raises:
-        ValueError, KeyError, TypeError: it did not write this.
+        ValueError, KeyError, TypeError: not such a line.
     """
     data = json.loads(line)
     return Probe(**(data | {"soundness": Soundness(data["soundness"])}))
 
 
 def main() -> None:
-    """Print a line a path."""
+    """Print one line for each path."""
     signal.alarm(SECONDS)
     paths = sys.argv[1:]
     first = paths[:1] == ["--first"]
     for result in probe_all(paths[first:], first=first):
-        print(to_json(result), flush=True)  # noqa: T201 - the answer
+        print(to_json(result), flush=True)  # noqa: T201 - the result
 
 
 if __name__ == "__main__":

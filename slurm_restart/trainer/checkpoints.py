@@ -1,4 +1,4 @@
-"""Checkpoints of a run: found by their names, put in order, and told apart from older ones."""
+"""Find the checkpoints of a run by their names, and sort them by step."""
 
 import os
 import re
@@ -8,17 +8,17 @@ from slurm_restart.core.job_comment import MAX_STEP
 from slurm_restart.trainer.plan import CheckpointLayout
 
 Mark = tuple[int, int]
-"""Time of the last change in nanoseconds, and size: a file that is written anew has another one."""
+"""Time of the last change in nanoseconds, and size in bytes: differs once a file is rewritten."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Checkpoint:
-    """A file or directory that bears the name of a checkpoint; complete or not."""
+    """A file or directory with the name of a checkpoint; complete or not."""
 
     path: str
     step: int
     stamp: str
-    """Tells two savings of one step apart; the later one sorts last."""
+    """Distinguishes checkpoints of the same step; the later sorts last."""
     mark: Mark
 
     @property
@@ -27,16 +27,16 @@ class Checkpoint:
         return self.path.rpartition("/")[2]
 
 
-def find(rule: CheckpointLayout) -> tuple[Checkpoint, ...]:
-    """All checkpoints in the rule's directory, the newest first; none where there is no directory.
+def find(layout: CheckpointLayout) -> tuple[Checkpoint, ...]:
+    """Return all checkpoints in the layout's directory, the newest first; none if it is missing.
 
     Raises:
         OSError: the directory cannot be read.
     """
-    pattern = re.compile(rule.pattern)
+    pattern = re.compile(layout.pattern)
     found = []
     try:
-        with os.scandir(rule.directory) as entries:
+        with os.scandir(layout.directory) as entries:
             for entry in entries:
                 match = pattern.fullmatch(entry.name)
                 if match is not None and (checkpoint := _read(entry, match)) is not None:
@@ -48,15 +48,15 @@ def find(rule: CheckpointLayout) -> tuple[Checkpoint, ...]:
     )
 
 
-def step_of(rule: CheckpointLayout, path: str) -> int | None:
-    """The step that a checkpoint's name tells; None: it tells none."""
-    match = re.fullmatch(rule.pattern, path.rpartition("/")[2])
+def step_of(layout: CheckpointLayout, path: str) -> int | None:
+    """Return the step in a checkpoint's name; None if it has none."""
+    match = re.fullmatch(layout.pattern, path.rpartition("/")[2])
     return None if match is None else _step(match)
 
 
 def _step(match: re.Match[str]) -> int | None:
     text = match["step"]
-    # No trainer writes so many digits, and int() refuses even more of them.
+    # int() raises ValueError for more than 4300 digits.
     step = int(text) if text and len(text) <= len(str(MAX_STEP)) else MAX_STEP + 1
     return step if step <= MAX_STEP else None
 
@@ -68,7 +68,7 @@ def _read(entry: os.DirEntry[str], match: re.Match[str]) -> Checkpoint | None:
     try:
         status = entry.stat()
     except FileNotFoundError:
-        # Removed by the trainer, which keeps the last few only, or a link to nothing.
+        # Removed by the trainer, which keeps only the last few, or a dangling link.
         return None
     return Checkpoint(
         path=entry.path,
@@ -78,6 +78,6 @@ def _read(entry: os.DirEntry[str], match: re.Match[str]) -> Checkpoint | None:
     )
 
 
-def complete_by_name(rule: CheckpointLayout, path: str) -> bool:
-    """Whether a checkpoint is complete as far as names tell."""
-    return rule.complete is None or os.path.exists(rule.complete.replace("{path}", path))  # noqa: PTH110
+def complete_by_name(layout: CheckpointLayout, path: str) -> bool:
+    """Return whether the file that marks a checkpoint as complete exists, if the layout has one."""
+    return layout.complete is None or os.path.exists(layout.complete.replace("{path}", path))  # noqa: PTH110

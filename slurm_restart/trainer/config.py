@@ -1,4 +1,4 @@
-"""A trainer config as data: one phase of it, and what the trainer is given in an attempt."""
+"""Split a trainer config into phases, and derive the config of one attempt."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def dump(config: Config) -> str:
-    """The config as YAML, keys in their order.
+    """Return the config as YAML, with the order of keys kept.
 
     Aliases are written out: a value that is changed in one place must not change in another.
     """
@@ -40,9 +40,9 @@ class _Dumper(yaml.SafeDumper):
 
 
 def phases(config: Config) -> tuple[dict[str, Any], ...]:
-    """The config of each phase in the single form: `{trainer: {init, fit, …}}`.
+    """Return the config of each phase in the single form: `{trainer: {init, fit, …}}`.
 
-    Top-level keys beside `trainer` go with every phase. The config must have been checked.
+    Top-level keys other than `trainer` are part of every phase. The config must have been checked.
     """
     trainer = config["trainer"]
     items = trainer if isinstance(trainer, Sequence) else [config]
@@ -62,20 +62,20 @@ def for_attempt(
     max_restarts: int | None = None,
     nan_checker: bool = False,
 ) -> dict[str, Any]:
-    """The config that the trainer is given in one attempt; `config` is one phase's.
+    """Return the config for the trainer in one attempt.
 
     Args:
         config: the phase, in the single form.
         model_dir: absolute.
         ckpt_path: the checkpoint to train from (absolute); None: from scratch. An evaluation
-            keeps what its config says.
+            keeps the path in its config.
         num_csx: CSX systems of this attempt.
         full_num_csx: CSX systems of a full-size attempt.
         training: fit or train_and_eval.
         resumed: `ckpt_path` was written by an attempt of this phase.
         last_step: the step at which the run is done; None: not known.
         max_restarts: `max_num_restarts`; None: the config has no autorestart.
-        nan_checker: watch for NaN in this attempt.
+        nan_checker: add the trainer's check for NaN.
     """
     result: dict[str, Any] = _copy(
         {key: value for key, value in config.items() if key != SLURM_KEY}
@@ -100,14 +100,14 @@ def for_attempt(
 
 
 def _copy(node: Any) -> Any:
-    """A copy that shares nothing: what was an alias in the file can be changed by itself."""
+    """Return a deep copy in which aliases of the file are independent values."""
     if isinstance(node, dict):
         return {key: _copy(value) for key, value in node.items()}
     return [_copy(item) for item in node] if isinstance(node, list) else node
 
 
 def _section(parent: dict[str, Any], key: str) -> dict[str, Any]:
-    """A mapping of the config, made where it is absent or null."""
+    """Return a mapping of the config; it is created if it is absent or null."""
     if parent.get(key) is None:
         parent[key] = {}
     section: dict[str, Any] = parent[key]
@@ -120,15 +120,15 @@ def _set_size(result: dict[str, Any], init: dict[str, Any], num_csx: int, full: 
     if kind == "CSX" or backend.get("cluster_config") is not None:
         _section(_section(init, "backend"), "cluster_config")["num_csx"] = num_csx
     if num_csx < full:
-        # A size per system that fitted the full number need not divide what is left.
+        # The batch size per system of a full-size attempt may not divide that of a smaller one.
         _replace(result, MICRO_BATCH_SIZE, "auto")
 
 
 def _set_checkpointing(init: dict[str, Any], *, resumed: bool, max_restarts: int | None) -> None:
     """Set `save_initial_checkpoint` as the trainer's own restarting sets it.
 
-    It is on in a first attempt, so that there is something to restart from, and off later. Without
-    restarts it stays as the config says.
+    On in a first attempt, so that a restart has a checkpoint, and off later. Without restarts the
+    value of the config is kept.
     """
     if resumed:
         _section(init, "checkpoint")["save_initial_checkpoint"] = False
@@ -137,10 +137,10 @@ def _set_checkpointing(init: dict[str, Any], *, resumed: bool, max_restarts: int
 
 
 def _load_all_states(init: dict[str, Any]) -> None:
-    """Let a run that goes on from its own checkpoint load all of it.
+    """Set `LoadCheckpointStates` to all states, for a run that resumes from its own checkpoint.
 
-    `LoadCheckpointStates: model`, for a first start from somebody's weights, would drop the step,
-    the optimizer and the place in the data: the run would begin anew, with exit code 0.
+    `model`, meant for a first start from given weights, would drop the step, the optimizer and
+    the position in the data: the run would start from step 0 without an error.
     """
     for callback in init.get("callbacks") or []:
         if isinstance(callback, dict) and LOAD_STATES in callback:
@@ -148,7 +148,7 @@ def _load_all_states(init: dict[str, Any]) -> None:
 
 
 def _replace(node: Any, key: str, value: Any) -> None:
-    """Set a key wherever it stands."""
+    """Set the value of a key at every level of the config."""
     if isinstance(node, dict):
         if key in node:
             node[key] = value

@@ -1,4 +1,4 @@
-"""Times as people write them: `10min`, `24h`, `1h30min`, or Slurm's `1-12:00:00`."""
+"""Parse durations: `10min`, `24h`, `1h30min`, or Slurm's `1-12:00:00`."""
 
 import re
 
@@ -6,16 +6,16 @@ from slurm_restart.core.job_comment import MAX_SECONDS
 
 _UNITS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "hour": 3600, "d": 86400, "day": 86400}
 _PART = re.compile(r"(\d{1,9})\s*(days?|d|hours?|h|mins?|m|secs?|s)\s*", re.ASCII)
-# sbatch(1), --time, but for the bare number: it is minutes there, and seconds to most people.
+# sbatch(1), --time, except a number without unit: minutes there, but often meant as seconds.
 _SLURM = re.compile(r"(?:(?P<d>\d{1,6})-)?(?P<a>\d{1,9})(?::(?P<b>\d{1,2}))?(?::(?P<c>\d{1,2}))?")
 EXPECTED = "a time such as 10min, 24h or 1-12:00:00"
 
 
 def parse_duration(text: str) -> int:
-    """Seconds; `unlimited` is the longest time there is.
+    """Return the seconds of a duration; `unlimited` is `MAX_SECONDS`.
 
     Raises:
-        ValueError: no time, or longer than `MAX_SECONDS`.
+        ValueError: not a duration, or longer than `MAX_SECONDS`.
     """
     text = text.strip().lower()
     seconds = MAX_SECONDS if text == "unlimited" else _slurm_time(text)
@@ -40,7 +40,7 @@ def _singular(unit: str) -> str:
 
 
 def _slurm_time(text: str) -> int | None:
-    """Seconds of minutes:seconds, hours:minutes:seconds, days-hours[:minutes[:seconds]]."""
+    """Return the seconds of `minutes:seconds`, `h:m:s` or `days-hours[:minutes[:seconds]]`."""
     match = _SLURM.fullmatch(text)
     if match is None or not (match["d"] or match["b"]):
         return None

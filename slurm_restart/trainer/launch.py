@@ -1,4 +1,4 @@
-"""The command that starts the trainer: a template, filled in with quoted values."""
+"""Build the command that starts the trainer from a template and quoted values."""
 
 import re
 import shlex
@@ -11,7 +11,7 @@ from slurm_restart.errors import UsageError
 # `${config}` belongs to the shell; `{{` and `}}` are braces that stay.
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|(?<!\$)\{(\w+)\}")
 _PLAIN = r"[\w.,:/=+@%-]*"
-# A word with {checkpoint} in it, unless something touches it that may not vanish: `$(…)`, `"`.
+# A shell word with {checkpoint} in it, unless it adjoins text that must stay: `$(…)`, `"`.
 _CHECKPOINT_WORD = re.compile(
     rf"(?:^|(?<=[\s;&|(]))(?:(?P<option>-[\w.,:/+@%-]*)(?P<gap>(?:[ \t]|\\\n)+))?"
     rf"(?P<before>{_PLAIN})(?<![{{$])\{{checkpoint\}}(?!\}}){_PLAIN}(?=[\s;&|)]|$)"
@@ -19,7 +19,7 @@ _CHECKPOINT_WORD = re.compile(
 
 PLACEHOLDERS: dict[str, str] = {
     "config": "the attempt's config file",
-    "checkpoint": "the checkpoint to load; where there is none its word vanishes, with the option"
+    "checkpoint": "the checkpoint to load; without one, the argument is left out, with the option"
     " before it",
     "num_csx": "CSX systems (nodes times csx_per_node) of the attempt",
     "nodes": "number of nodes of the attempt",
@@ -38,13 +38,13 @@ _DEFAULTS: dict[Mode, str] = {
 
 
 def default_command(mode: Mode) -> str:
-    """The launch template where the settings give none."""
+    """Return the launch template that is used if the settings have none."""
     return _DEFAULTS[mode]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Launch:
-    """The values of one attempt. Paths are absolute."""
+    """The values of one attempt that a template can use. Paths are absolute."""
 
     config: str
     checkpoint: str | None
@@ -59,10 +59,10 @@ class Launch:
         return {name: "" if value is None else str(value) for name, value in values.items()}
 
     def command(self, template: str, arguments: Sequence[str] = ()) -> str:
-        """The shell command: every value and every argument is one word, whatever it holds.
+        """Return the shell command; every value and argument is quoted as one shell word.
 
         Raises:
-            UsageError: the template names a value that there is not.
+            UsageError: the template has an unknown placeholder.
         """
         check_template(template)
         if self.checkpoint is None:
@@ -76,24 +76,25 @@ class Launch:
         return " ".join([_PLACEHOLDER.sub(fill, template).strip(), *map(shlex.quote, arguments)])
 
     def environment(self) -> Mapping[str, str]:
-        """The same values as variables, so that a shell can leave out what is not there.
+        """Return the values as environment variables; a missing value is an empty variable.
 
-        `${CSX_RESTART_CHECKPOINT:+--resume "$CSX_RESTART_CHECKPOINT"}` gives nothing in a first
-        attempt. A value that there is not is an empty variable.
+        In the shell, `${CSX_RESTART_CHECKPOINT:+--resume "$CSX_RESTART_CHECKPOINT"}` expands to
+        nothing without a checkpoint.
         """
         return {f"CSX_RESTART_{name.upper()}": value for name, value in self._values().items()}
 
 
 def _without_checkpoint(template: str) -> str:
-    """Leave out `--resume={checkpoint}`, or `{checkpoint}` with the option directly before it.
+    """Return the template without the arguments that need a checkpoint.
 
+    These are `--resume={checkpoint}`, and `{checkpoint}` with the option directly before it.
     Anything else, such as a redirection, keeps an empty argument.
     """
 
     def leave_out(match: re.Match[str]) -> str:
         if template[: match.start()].rstrip().endswith(("<", ">")):
             return match.group(0)
-        # An option before `name={checkpoint}` has no argument there: it is a flag.
+        # An option before `name={checkpoint}` takes no argument: it is a flag, and stays.
         stays = match["option"] is not None and match["before"]
         return f"{match['option']}{match['gap']}" if stays else ""
 
@@ -101,10 +102,10 @@ def _without_checkpoint(template: str) -> str:
 
 
 def check_template(template: str) -> None:
-    """See that every placeholder is a known one, and stands where its quoted value is one word.
+    """Check that every placeholder is known, and is not inside quotes.
 
     Raises:
-        UsageError: what is wrong, and the nearest right name.
+        UsageError: the problem, with the most similar known name.
     """
     if not template.strip():
         raise UsageError("expected a command, got nothing")
@@ -129,7 +130,7 @@ def check_template(template: str) -> None:
 
 
 def _is_quoted(text: str, position: int) -> bool:
-    """Whether the shell is inside quotes at a position: a value put there could break out."""
+    """Return whether a position is inside quotes, where a quoted value could end them."""
     quote, index, word_start = "", 0, True
     while index < position:
         char = text[index]

@@ -1,4 +1,4 @@
-"""What a trainer config says of each phase, checked as far as it can be before anything runs."""
+"""Read the facts of each phase from a trainer config, and check them before submission."""
 
 import re
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ DEFAULT_CHECKPOINT_NAME = "checkpoint_{step}.mdl"
 
 
 class Backend(Enum):
-    """What the trainer computes on; for all but CSX, num_csx is the number of nodes."""
+    """Hardware that the trainer computes on; for all but CSX, num_csx is the number of nodes."""
 
     CSX = "CSX"
     CPU = "CPU"
@@ -46,11 +46,11 @@ class Autorestart:
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """The facts of one phase; paths are as they are written. None: not given."""
+    """The facts of one phase; paths are as in the file. None: not given."""
 
     index: int
     keys: tuple[Key, ...]
-    """Where the phase's `init` stands in the file, for messages."""
+    """Keys that lead to the phase's `init`, for messages."""
     config: dict[str, Any]
     """The phase in the single form."""
     backend: Backend
@@ -69,29 +69,32 @@ class Phase:
 def read_phases(
     document: Document, mode: Mode, *, section_required: bool = True
 ) -> tuple[tuple[Phase, ...], list[str]]:
-    """The phases of a config, and every problem in it (then the phases are only half right).
+    """Return the phases of a config, and its problems; with problems, phases may be incomplete.
 
-    `section_required`: the mode's own section (`fit`, …) has to be there, which is so for the
-    trainer of the Model Zoo and not for others.
+    Args:
+        document: the config.
+        mode: what the trainer is to do.
+        section_required: whether the mode's own section (`fit`, …) has to be present, as for the
+            trainer of the Model Zoo.
     """
     checker = Checker(document)
-    places = _places(checker)
+    places = _phase_keys(checker)
     if checker.problems:
         return (), checker.problems
     configs = config.phases(document.data)
-    checker.misspelt((), (config.SLURM_KEY,), ("trainer",))
+    checker.refuse_misspelt((), (config.SLURM_KEY,), ("trainer",))
     phases = tuple(
         _read_phase(checker, index, keys, configs[index], mode) for index, keys in enumerate(places)
     )
     if section_required:
         for keys in places:
             _require_section(checker, keys, mode)
-    _require_alike(checker, phases)
+    _require_autorestart_alike(checker, phases)
     return phases, checker.problems
 
 
-def _places(checker: Checker) -> list[tuple[Key, ...]]:
-    """The keys of every phase's inner `trainer`; notes why there is none."""
+def _phase_keys(checker: Checker) -> list[tuple[Key, ...]]:
+    """Return the keys of every phase's inner `trainer`; empty, with a problem, if there is none."""
     data = checker.document.data
     if "trainer" not in data:
         legacy = [key for key in _LEGACY_KEYS if key in data]
@@ -111,7 +114,7 @@ def _places(checker: Checker) -> list[tuple[Key, ...]]:
     else:
         places = [("trainer", index, "trainer") for index in range(len(trainer))]
         if not places:
-            checker.problem(("trainer",), "at least one phase", trainer)
+            checker.add_problem(("trainer",), "at least one phase", trainer)
     for keys in places:
         if len(keys) > 1:
             _require_mapping(checker, keys[:-1])
@@ -122,9 +125,9 @@ def _places(checker: Checker) -> list[tuple[Key, ...]]:
 
 def _require_mapping(checker: Checker, keys: tuple[Key, ...]) -> None:
     parent = checker.get(*keys[:-1]) if len(keys) > 1 else checker.document.data
-    # A parent that is none itself has been noted.
+    # For a parent of another type there is a problem already.
     if isinstance(parent, dict | list) and checker.get(*keys) is None:
-        checker.problem(keys, "a mapping")
+        checker.add_problem(keys, "a mapping")
     else:
         checker.mapping(*keys)
 
@@ -132,28 +135,28 @@ def _require_mapping(checker: Checker, keys: tuple[Key, ...]) -> None:
 def _require_section(checker: Checker, keys: tuple[Key, ...], mode: Mode) -> None:
     name = _SECTIONS[mode]
     if not checker.mapping(*keys, name) and checker.get(*keys, name) is None:
-        checker.problem((*keys, name), f"this section, as --mode is {mode.value}")
+        checker.add_problem((*keys, name), f"this section, as --mode is {mode.value}")
 
 
-def _require_alike(checker: Checker, phases: Sequence[Phase]) -> None:
-    """Either all phases restart or none does."""
+def _require_autorestart_alike(checker: Checker, phases: Sequence[Phase]) -> None:
+    """Require that all phases have `autorestart`, or none."""
     has = [checker.get(*phase.keys, "autorestart") is not None for phase in phases]
     if any(has) and not all(has):
         first = phases[has.index(True)].index
         for phase, given in zip(phases, has, strict=True):
             if not given:
                 expected = f"this block in all phases or in none (phase {first + 1} has it)"
-                checker.problem((*phase.keys, "autorestart"), expected)
+                checker.add_problem((*phase.keys, "autorestart"), expected)
 
 
 def _read_phase(
     checker: Checker, index: int, trainer: tuple[Key, ...], single: dict[str, Any], mode: Mode
 ) -> Phase:
     init = (*trainer, "init")
-    checker.misspelt(init, _READ, _OTHERS)
+    checker.refuse_misspelt(init, _READ, _OTHERS)
     checkpoint = (*init, "checkpoint")
     checker.mapping(*checkpoint)
-    ckpt_path = None if mode.is_evaluation else _local(checker, (*trainer, "fit", "ckpt_path"))
+    ckpt_path = None if mode.is_evaluation else _local_path(checker, (*trainer, "fit", "ckpt_path"))
     return Phase(
         index=index,
         keys=init,
@@ -161,19 +164,19 @@ def _read_phase(
         backend=_backend(checker, init),
         num_csx=checker.whole(*init, "backend", "cluster_config", "num_csx", low=1, high=MAX_NODES),
         autorestart=_autorestart(checker, (*init, "autorestart")),
-        model_dir=_local(checker, (*init, "model_dir")) or DEFAULT_MODEL_DIR,
+        model_dir=_local_path(checker, (*init, "model_dir")) or DEFAULT_MODEL_DIR,
         checkpoint_steps=checker.whole(*checkpoint, "steps", low=0),
-        checkpoint_root=_local(checker, (*checkpoint, "checkpoint_root")),
+        checkpoint_root=_local_path(checker, (*checkpoint, "checkpoint_root")),
         checkpoint_name=_checkpoint_name(checker, (*checkpoint, "checkpoint_name")),
-        autoload_last_checkpoint=not _starts_from_nothing(single)
+        autoload_last_checkpoint=not _is_ckpt_path_null(single)
         and checker.flag(*checkpoint, "autoload_last_checkpoint", default=True),
         ckpt_path=ckpt_path,
         loop=_loop(checker, (*init, "loop")),
     )
 
 
-def _starts_from_nothing(single: config.Config) -> bool:
-    """Whether `ckpt_path` is there and null: the one null that the trainer tells from no key."""
+def _is_ckpt_path_null(single: config.Config) -> bool:
+    """Return whether `ckpt_path` is null, which the trainer treats unlike an absent key."""
     fit = single["trainer"].get("fit") if isinstance(single["trainer"], dict) else None
     return isinstance(fit, dict) and "ckpt_path" in fit and fit["ckpt_path"] is None
 
@@ -191,26 +194,26 @@ def _backend(checker: Checker, init: tuple[Key, ...]) -> Backend:
     try:
         return Backend(value.upper())
     except ValueError:
-        checker.problem(keys, f"one of {', '.join(kind.value for kind in Backend)}", value)
+        checker.add_problem(keys, f"one of {', '.join(kind.value for kind in Backend)}", value)
         return Backend.CSX
 
 
 def _autorestart(checker: Checker, keys: tuple[Key, ...]) -> Autorestart | None:
     if not checker.mapping(*keys):
         return None
-    checker.only(keys, AUTORESTART_KEYS)
+    checker.refuse_unknown(keys, AUTORESTART_KEYS)
     most = checker.whole(*keys, "max_num_restarts", low=0, high=MAX_RESTARTS)
     if checker.get(*keys, "max_num_restarts") is None:
-        checker.problem((*keys, "max_num_restarts"), "a whole number from 0")
+        checker.add_problem((*keys, "max_num_restarts"), "a whole number from 0")
     least = checker.whole(*keys, "min_num_csx", low=1, high=MAX_NODES)
     return Autorestart(max_num_restarts=most or 0, min_num_csx=1 if least is None else least)
 
 
-def _local(checker: Checker, keys: tuple[Key, ...]) -> str | None:
-    """A path on a file system of the nodes."""
+def _local_path(checker: Checker, keys: tuple[Key, ...]) -> str | None:
+    """Return a path on a file system of the nodes; a URL is a problem."""
     value = checker.text(*keys)
     if value is not None and _REMOTE.match(value):
-        checker.problem(
+        checker.add_problem(
             keys, "a path on a file system (remote checkpoints cannot be checked yet)", value
         )
     return value
@@ -221,7 +224,7 @@ def _checkpoint_name(checker: Checker, keys: tuple[Key, ...]) -> str:
     if name is None:
         return DEFAULT_CHECKPOINT_NAME
     if name.count("{step}") != 1 or "/" in name or set("{}") & set(name.replace("{step}", "")):
-        checker.problem(keys, "a file name with {step} in it once", name)
+        checker.add_problem(keys, "a file name with {step} in it once", name)
         return DEFAULT_CHECKPOINT_NAME
     return name
 

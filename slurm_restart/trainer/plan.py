@@ -1,4 +1,4 @@
-"""The plan of one phase: all that the supervisor needs, written by `csx-sbatch` as plan.json."""
+"""The plan of one phase, plan.json: written by `csx-sbatch`, read by the supervisor."""
 
 import json
 import re
@@ -37,47 +37,48 @@ _Phase = Annotated[int, Range(0, 10_000)]
 
 
 class CheckpointFormat(Enum):
-    """How a checkpoint tells its step and that it is complete."""
+    """How the step and the completeness of a checkpoint are determined."""
 
     MDL = "mdl"
     """One HDF5 file with `__SUCCESS__` and the step as attributes; `complete` is not used."""
     FILES = "files"
-    """Any file or directory; its name tells the step, `complete` when it is complete."""
+    """Any file or directory; the step is in its name, completeness is as in `complete`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckpointLayout:
-    """Where checkpoints appear and how they are recognised."""
+    """Where checkpoints are written and how they are recognised."""
 
     directory: Argument
     """Absolute path."""
     pattern: Argument
     """Regular expression that a name must match in full. Groups: `step` (always there), `stamp`
-    (optional: tells two savings of one step apart, the later one sorts last)."""
+    (optional: distinguishes checkpoints of the same step, the later sorts last)."""
     format: CheckpointFormat = CheckpointFormat.MDL
     complete: Argument | None = None
-    """None: a file that bears its final name is complete. Else a path in which `{path}` stands for
-    the checkpoint's: complete once that path exists, such as `{path}.done` or `{path}/DONE`."""
+    """None: a file with its final name is complete. Else a path, with `{path}` for that of the
+    checkpoint, that exists once it is complete, such as `{path}.done` or `{path}/DONE`."""
     unknown: dict[str, Any] = unknown_keys()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoopFacts:
-    """What the config says of the length of a run. None: not given."""
+    """Length of a run as in the config. None: not given."""
 
     max_steps: int | None = None
-    """The last global step: absolute, whatever step the run starts from."""
+    """The last global step: absolute, independent of the first step."""
     num_steps: int | None = None
-    """Steps (or epochs of a known length) of this run. The trainer counts them anew from the step
-    that it starts from, so that a restart has to be given `last_step` as its max_steps."""
+    """Steps (or epochs of a known length) of this run. The trainer counts them from the step at
+    which it starts, so a restart needs `last_step` as its max_steps."""
     unknown_epochs: bool = False
-    """Epochs are asked for whose length only the data tells."""
+    """Whether the length is in epochs whose number of steps only the data determines."""
     unknown: dict[str, Any] = unknown_keys()
 
     def last_step(self, first_step: int) -> int | None:
-        """The step at which the run is done; `first_step`: where attempt 0 of the phase started.
+        """Return the step at which the run is complete; None: not known.
 
-        None: not known. With `unknown_epochs` it may be done earlier.
+        With `unknown_epochs` it may be complete earlier. `first_step` is where attempt 0 of the
+        phase started.
         """
         ends = [] if self.max_steps is None else [self.max_steps]
         if self.num_steps is not None:
@@ -87,7 +88,7 @@ class LoopFacts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RestartPolicy:
-    """Restarting as asked for at submission. None: the site's default. Times in seconds."""
+    """Restart policy as requested at submission. None: the site's default. Times in seconds."""
 
     max_restarts: _Restarts
     stop_on_repeat: _Restarts | None = None
@@ -99,7 +100,7 @@ class RestartPolicy:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SlurmAccess:
-    """How Slurm was reached at submission: the fallback where the job's environment does not say.
+    """How Slurm was reached at submission; used if the job's environment does not define it.
 
     Absolute paths. `conf` is None where SLURM_CONF was not set.
     """
@@ -122,7 +123,7 @@ class RunPlan:
     """Nodes of a full-size attempt."""
     min_nodes: _Nodes
     num_csx: int
-    """CSX systems of a full-size attempt; `csx_of` says how many fewer nodes have."""
+    """CSX systems of a full-size attempt; `csx_of` returns those of fewer nodes."""
     csx_per_node: _Nodes
     policy: RestartPolicy | None
     """None: the config has no `autorestart`; the job is unmanaged and has no comment record."""
@@ -151,12 +152,12 @@ class RunPlan:
     unknown: dict[str, Any] = unknown_keys()
 
     def csx_of(self, nodes: int) -> int:
-        """CSX systems of an attempt that has so many nodes."""
+        """Return the CSX systems of an attempt on `nodes` nodes."""
         return min(self.num_csx, nodes * self.csx_per_node)
 
     @property
     def comment_record(self) -> CommentRecord | None:
-        """What the job's Comment says at submission; None for an unmanaged job."""
+        """The comment record at submission; None for an unmanaged job."""
         if self.policy is None:
             return None
         return CommentRecord(

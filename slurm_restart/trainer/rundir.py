@@ -1,4 +1,4 @@
-"""The run directory of a phase: where its files are, and its attempts."""
+"""Paths and attempts of the run directory of a phase."""
 
 import errno
 import os
@@ -41,25 +41,25 @@ class AttemptDir:
 
     @property
     def start_file(self) -> Path:
-        """What the attempt started from."""
+        """How the attempt started."""
         return self.path / "start.json"
 
     @property
     def end_file(self) -> Path:
-        """How it ended."""
+        """How the attempt ended."""
         return self.path / "end.json"
 
     @property
     def progress_file(self) -> Path:
-        """The checkpoints it wrote, a line each."""
+        """The checkpoints that the attempt wrote, a line each."""
         return self.path / "progress.jsonl"
 
     def start(self) -> AttemptStart | None:
-        """None: not on record, or not readable."""
+        """Return the start record; None if it is missing or cannot be read."""
         return read_record(AttemptStart, self.start_file)
 
     def end(self) -> AttemptEnd | None:
-        """None: not on record, or not readable."""
+        """Return the end record; None if it is missing or cannot be read."""
         return read_record(AttemptEnd, self.end_file)
 
     def saved(self) -> tuple[Saved, ...]:
@@ -89,12 +89,12 @@ class RunDir:
 
     @property
     def plan(self) -> Path:
-        """All that the supervisor needs."""
+        """The plan of the phase."""
         return self.path / plan.FILE_NAME
 
     @property
     def rules(self) -> Path:
-        """The run's own rules over log lines, where it has any: a directory."""
+        """Directory with the run's own rules over log lines; missing if it has none."""
         return self.path / "rules"
 
     @property
@@ -113,24 +113,24 @@ class RunDir:
         return self.path / "run.log"
 
     def attempts(self) -> tuple[AttemptDir, ...]:
-        """All attempts in order.
+        """Return all attempts in order.
 
         Raises:
             OSError: the directory cannot be read.
         """
         folder = self.path / ATTEMPTS
         try:
-            names = os.listdir(folder)  # noqa: PTH208 - names are all that is wanted
+            names = os.listdir(folder)  # noqa: PTH208 - only names are needed
         except FileNotFoundError:
             return ()
         numbers = sorted(int(name) for name in names if _NUMBER.fullmatch(name))
         return tuple(AttemptDir(folder / str(number), number) for number in numbers)
 
     def new_attempt(self) -> AttemptDir:
-        """Make the next attempt's directory; no two processes ever get the same one.
+        """Create the directory of the next attempt; concurrent calls get different ones.
 
         Raises:
-            OSError: it cannot be made.
+            OSError: it cannot be created.
         """
         folder = self.path / ATTEMPTS
         folder.mkdir(exist_ok=True)

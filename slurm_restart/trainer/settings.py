@@ -1,4 +1,4 @@
-"""Settings for submission: every key, its form, and how layers of them become one."""
+"""Settings for submission: check every key, and combine the layers of several files."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 
 from slurm_restart.core.job_comment import MAX_NODES, MAX_RESTARTS
 from slurm_restart.errors import UsageError
-from slurm_restart.trainer.config_checker import nearest, shown
+from slurm_restart.trainer.config_checker import format_value, nearest
 from slurm_restart.trainer.duration import parse_duration
 from slurm_restart.trainer.launch import check_template
 from slurm_restart.trainer.settings_files import SettingsLayer
@@ -16,8 +16,8 @@ OptionValue = str | bool
 
 
 @dataclass(frozen=True, kw_only=True)
-class Given:
-    """An sbatch option in a settings file, and where it stands, for messages."""
+class OptionSetting:
+    """The value of an sbatch option in a settings file; `origin` is `FILE:LINE: key`."""
 
     value: OptionValue
     origin: str
@@ -25,16 +25,16 @@ class Given:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the layers say together. None: not given anywhere. Times in seconds."""
+    """The combined layers. None: given in no layer. Times in seconds."""
 
-    sbatch: Mapping[str, Given] = field(default_factory=dict)
+    sbatch: Mapping[str, OptionSetting] = field(default_factory=dict)
     """sbatch's options by their long name without dashes, not yet checked."""
     site_options: tuple[str, ...] = ()
     """Options of the site's SPANK plugins; with an argument: the name ends with `=`."""
     setup: tuple[str, ...] = ()
     """Shell lines that run in the job before the trainer."""
     setup_origin: str = ""
-    """Where they stand, for messages."""
+    """`FILE:LINE: key` of them, for messages."""
     command: str | None = None
     rules: tuple[str, ...] = ()
     """Files of rules over log lines; relative to the config's directory."""
@@ -51,22 +51,22 @@ class Settings:
     exclude_for: int | None = None
 
 
-class _Unfit(Exception):  # noqa: N818 - carries what was expected, and never leaves this module
-    pass
+class _InvalidValueError(Exception):
+    """A wrong value; the text is what was expected. Raised and caught in this module only."""
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value.strip() or "\0" in value:
-        raise _Unfit("text")
+        raise _InvalidValueError("text")
     return value
 
 
 def _whole(low: int, high: int) -> Callable[[Any], int]:
     def read(value: Any) -> int:
         if not isinstance(value, str) or not re.fullmatch(r"[0-9]{1,9}", value, re.ASCII):
-            raise _Unfit(f"a whole number from {low} to {high}")
+            raise _InvalidValueError(f"a whole number from {low} to {high}")
         if not low <= int(value) <= high:
-            raise _Unfit(f"a whole number from {low} to {high}")
+            raise _InvalidValueError(f"a whole number from {low} to {high}")
         return int(value)
 
     return read
@@ -76,7 +76,7 @@ def _duration(value: Any) -> int:
     try:
         return parse_duration(_text(value))
     except ValueError as error:
-        raise _Unfit(str(error)) from None
+        raise _InvalidValueError(str(error)) from None
 
 
 def _command(value: Any) -> str:
@@ -84,7 +84,7 @@ def _command(value: Any) -> str:
     try:
         check_template(text)
     except UsageError as error:
-        raise _Unfit(str(error).removeprefix("expected ")) from None
+        raise _InvalidValueError(str(error).removeprefix("expected ")) from None
     return text
 
 
@@ -93,7 +93,7 @@ def _lines(value: Any) -> tuple[str, ...]:
     if not isinstance(lines, list) or not all(
         isinstance(line, str) and "\0" not in line for line in lines
     ):
-        raise _Unfit("a list of shell lines, or a block of them")
+        raise _InvalidValueError("a list of shell lines, or a block of them")
     return tuple(lines)
 
 
@@ -102,7 +102,7 @@ def _paths(value: Any) -> tuple[str, ...]:
     if not isinstance(paths, list) or not all(
         isinstance(path, str) and path.strip() and "\0" not in path for path in paths
     ):
-        raise _Unfit("a file of rules, or a list of them")
+        raise _InvalidValueError("a file of rules, or a list of them")
     return tuple(paths)
 
 
@@ -110,15 +110,19 @@ def _names(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(
         isinstance(name, str) and re.fullmatch(r"[a-z0-9][a-z0-9-]*=?", name) for name in value
     ):
-        raise _Unfit("a list of option names such as container-image= (with an argument)")
+        raise _InvalidValueError(
+            "a list of option names such as container-image= (with an argument)"
+        )
     return tuple(value)
 
 
 def _pattern(value: Any) -> str:
-    """`epoch=*-step={step}.ckpt` as a regular expression."""
+    """Return a name such as `epoch=*-step={step}.ckpt` as a regular expression."""
     text = _text(value)
     if text.count("{step}") != 1 or "/" in text:
-        raise _Unfit("the name of a checkpoint with {step} in it once, and * for any text")
+        raise _InvalidValueError(
+            "the name of a checkpoint with {step} in it once, and * for any text"
+        )
     parts = re.split(r"(\{step\}|\*)", text)
     known = {"{step}": r"(?P<step>\d+)", "*": ".*"}
     return "".join(known.get(part) or re.escape(part) for part in parts)
@@ -127,7 +131,7 @@ def _pattern(value: Any) -> str:
 def _complete(value: Any) -> str:
     text = _text(value)
     if "{path}" not in text:
-        raise _Unfit("a path with {path} in it, such as {path}.done")
+        raise _InvalidValueError("a path with {path} in it, such as {path}.done")
     return text
 
 
@@ -147,25 +151,25 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 }
 _SECTIONS = ("sbatch", "checkpoint", "nodes", "policy")
 KEYS = ("sbatch", *_READERS)
-# The field of a key that does not bear its last part's name.
+# Field names of keys whose last part is not the name of the field.
 _FIELDS = {f"checkpoint.{name}": f"checkpoint_{name}" for name in
            ("directory", "pattern", "complete")}  # fmt: skip
 
 
 def combine(layers: Sequence[SettingsLayer]) -> tuple[Settings, list[str]]:
-    """The settings of all layers, the later over the earlier key by key, and every problem.
+    """Return the combined settings, in which later layers override earlier ones, and all problems.
 
-    Null (or an option that is false) takes back what an earlier layer has set.
+    Null (or an option that is false) removes the value of an earlier layer.
     """
     problems: list[str] = []
-    sbatch: dict[str, Given] = {}
+    sbatch: dict[str, OptionSetting] = {}
     values: dict[str, Any] = {}
     for layer in layers:
         for keys, value in _flat(layer, problems):
             if keys[0] == "sbatch":
-                _take_option(sbatch, layer, keys, value, problems)
+                _set_option(sbatch, layer, keys, value, problems)
             else:
-                _take(values, layer, keys, value, problems)
+                _set_value(values, layer, keys, value, problems)
     return Settings(sbatch=sbatch, **values), problems
 
 
@@ -177,11 +181,11 @@ def _flat(layer: SettingsLayer, problems: list[str]) -> list[tuple[tuple[str, ..
         elif isinstance(value, dict):
             flat += [((key, inner), item) for inner, item in value.items()]
         elif value is not None:
-            problems.append(f"{layer.where((key,))}: expected a mapping, got {shown(value)}")
+            problems.append(f"{layer.where((key,))}: expected a mapping, got {format_value(value)}")
     return flat
 
 
-def _take(
+def _set_value(
     values: dict[str, Any],
     layer: SettingsLayer,
     keys: tuple[str, ...],
@@ -192,7 +196,7 @@ def _take(
     if name not in _READERS:
         near = nearest(name, KEYS) or nearest(name, (*KEYS, *_SECTIONS))
         expected = near or f"one of {', '.join(KEYS)}"
-        problems.append(f"{layer.where(keys)}: expected {expected}, got {shown(name)}")
+        problems.append(f"{layer.where(keys)}: expected {expected}, got {format_value(name)}")
         return
     target = _FIELDS.get(name, keys[-1])
     if value is None:
@@ -202,12 +206,12 @@ def _take(
         values[target] = _READERS[name](value)
         if target in ("setup", "rules"):
             values[f"{target}_origin"] = layer.where(keys)
-    except _Unfit as error:
-        problems.append(f"{layer.where(keys)}: expected {error}, got {shown(value)}")
+    except _InvalidValueError as error:
+        problems.append(f"{layer.where(keys)}: expected {error}, got {format_value(value)}")
 
 
-def _take_option(
-    sbatch: dict[str, Given],
+def _set_option(
+    sbatch: dict[str, OptionSetting],
     layer: SettingsLayer,
     keys: tuple[str, ...],
     value: Any,
@@ -220,7 +224,7 @@ def _take_option(
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         value = ",".join(value)
     if not isinstance(value, str | bool) or "\0" in str(value):
-        problems.append(f"{layer.where(keys)}: expected text or a flag, got {shown(value)}")
+        problems.append(f"{layer.where(keys)}: expected text or a flag, got {format_value(value)}")
         return
     sbatch.pop(name, None)
-    sbatch[name] = Given(value=value, origin=layer.where(keys))
+    sbatch[name] = OptionSetting(value=value, origin=layer.where(keys))

@@ -1,4 +1,4 @@
-"""Where settings come from: the site's file, the user's, the config's `slurm:` block."""
+"""Read layers of settings: the site's file, the user's, and the config's `slurm:` block."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from typing import Any
 from slurm_restart.errors import ConfigError
 from slurm_restart.safe_files import read_bounded
 from slurm_restart.trainer.config import SLURM_KEY
-from slurm_restart.trainer.config_checker import shown
+from slurm_restart.trainer.config_checker import format_value
 from slurm_restart.trainer.yaml_lines import Document
 
 SITE_PATH = "/etc/slurm_restart/site.toml"
@@ -22,15 +22,15 @@ MAX_BYTES = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class SettingsLayer:
-    """The settings of one file: scalars as the text that stands there, flags and null read."""
+    """The settings of one file: numbers and times as text, flags and null converted."""
 
     values: Mapping[str, Any]
     where: Callable[[tuple[str, ...]], str]
-    """`FILE:LINE: key` of a key."""
+    """Returns `FILE:LINE: key` of a key."""
 
 
 def config_layer(document: Document) -> SettingsLayer | None:
-    """The `slurm:` block of a trainer config; None where there is none.
+    """Return the `slurm:` block of a trainer config; None if there is none.
 
     Raises:
         ConfigError: it is not a mapping.
@@ -39,7 +39,7 @@ def config_layer(document: Document) -> SettingsLayer | None:
     if block is None:
         return None
     if not isinstance(block, dict):
-        problem = document.problem((SLURM_KEY,), f"expected a mapping, got {shown(block)}")
+        problem = document.problem((SLURM_KEY,), f"expected a mapping, got {format_value(block)}")
         raise ConfigError(document.path, [problem])
 
     def where(keys: tuple[str, ...]) -> str:
@@ -49,7 +49,7 @@ def config_layer(document: Document) -> SettingsLayer | None:
 
 
 def file_layers(environ: Mapping[str, str]) -> list[SettingsLayer]:
-    """The site's and the user's settings, where there are any.
+    """Return the site's and the user's settings; a missing file is left out.
 
     Raises:
         ConfigError: a file that cannot be read, is not TOML, or has a `slurm` that is no table.
@@ -81,14 +81,17 @@ def _toml_layer(path: Path) -> SettingsLayer | None:
 
 
 def _toml_line(text: str, key: str) -> str:
-    """`:LINE` of a key that stands in one line only, else nothing: tomllib keeps no lines."""
+    """Return `:LINE` of a key that is in one line only, else an empty text.
+
+    tomllib gives no line numbers.
+    """
     form = re.compile(rf'\s*(?:[\w.-]+\.)?"?{re.escape(key)}"?\s*=')
     lines = [number for number, line in enumerate(text.splitlines(), 1) if form.match(line)]
     return f":{lines[0]}" if len(lines) == 1 else ""
 
 
 def _as_text(value: Any) -> Any:
-    """TOML's values in the form that the YAML layer has."""
+    """Return TOML's values in the form of the YAML layer: numbers and times as text."""
     if isinstance(value, dict):
         return {key: _as_text(item) for key, item in value.items()}
     if isinstance(value, list):

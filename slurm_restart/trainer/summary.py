@@ -1,7 +1,7 @@
-"""summary.json: the vendor's summary of a run, with names of our own beside the vendor's.
+"""summary.json: the summary of a run with the vendor's field names and additional ones.
 
-It is put together from the records of all attempts each time, so that a file that was damaged or
-removed is whole again after the next write.
+Every write derives the file from the records of all attempts, so a damaged or removed file is
+complete again after the next write.
 """
 
 import json
@@ -56,14 +56,14 @@ SUCCESS, FAILED, NON_RECOVERABLE = "success", "failed", "non_recoverable_failure
 
 
 def status_of(end: AttemptEnd) -> str:
-    """The vendor's status; `failed` means that a restart can help."""
+    """Return the vendor's status; `failed` means that a restart is useful."""
     if end.category == Category.COMPLETED.value:
         return SUCCESS
     return FAILED if end.recoverable else NON_RECOVERABLE
 
 
 def summarize(plan: RunPlan, run_dir: RunDir) -> dict[str, Any]:
-    """The whole summary. `runs` has the attempts that have ended, `running` the one that has not.
+    """Return the summary: `runs` has the ended attempts, `running` the current attempt.
 
     Raises:
         OSError: the attempts cannot be listed.
@@ -97,7 +97,7 @@ def _time(at: float | None) -> str | None:
 
 
 def _started(attempt: AttemptDir, start: AttemptStart | None) -> dict[str, Any]:
-    """What is known of an attempt from its start, in the vendor's names and then in ours."""
+    """Return the facts of an attempt's start, with the vendor's names first."""
     return {
         "artifact_dir": str(attempt.path),
         "start_time": _time(start.at if start else None),
@@ -143,7 +143,7 @@ def _run(attempt: AttemptDir, start: AttemptStart | None, end: AttemptEnd) -> di
 
 
 def write(plan: RunPlan, run_dir: RunDir, *, at: float) -> Path | None:
-    """Write summary.json anew; returns where a damaged one was put, None: there was none.
+    """Write summary.json; return the new path of a damaged one, None if there was none.
 
     Raises:
         OSError: it cannot be written.

@@ -1,4 +1,4 @@
-"""Limits on YAML, seen to before anything is built: depth, size with all aliases, one document."""
+"""Limits on YAML, checked before nodes are built: depth, size with aliases, one document."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,21 +7,21 @@ import yaml
 
 MAX_DEPTH = 100
 MAX_NODES = 200_000
-"""Nodes with every alias written out, which is what a walk over the data visits."""
+"""Nodes with every alias written out: as many as a traversal of the data visits."""
 
 
-def exceeded(text: str, loader: Any) -> str | None:
-    """Which limit a text exceeds, as `LINE: what is wrong`; None: none.
+def exceeded_limit(text: str, loader: Any) -> str | None:
+    """Return the limit that a text exceeds, as `LINE: problem`; None: no limit.
 
-    The composer recurses, libyaml's in C without a limit of its own, so the events are looked at
-    first, which takes no more memory than the deepest branch.
+    The composer is recursive, that of libyaml without a limit, so the events are counted first,
+    which takes no more memory than the deepest branch.
 
     Raises:
         yaml.YAMLError: it is not YAML.
     """
     measure = _Measure()
     for event in yaml.parse(text, Loader=loader):
-        if problem := measure.take(event):
+        if problem := measure.count(event):
             mark = event.start_mark
             return f"{mark.line + 1 if mark else 1}: {problem}"
     return None
@@ -29,7 +29,7 @@ def exceeded(text: str, loader: Any) -> str | None:
 
 @dataclass
 class _NodeSize:
-    """What a node takes with its aliases written out."""
+    """Nodes and depth of a node with its aliases written out."""
 
     anchor: str | None
     nodes: int = 1
@@ -42,14 +42,14 @@ class _NodeSize:
 
 @dataclass
 class _Measure:
-    """Sizes while the events of a file go by."""
+    """Counts nodes and levels over the events of a file."""
 
     open: list[_NodeSize] = field(default_factory=list)
     anchors: dict[str, _NodeSize] = field(default_factory=dict)
     documents: int = 0
 
-    def take(self, event: yaml.Event) -> str | None:
-        """Count an event; returns what is wrong, without the line."""
+    def count(self, event: yaml.Event) -> str | None:
+        """Count an event; return the exceeded limit, without the line."""
         match event:
             case yaml.DocumentStartEvent():
                 self.documents += 1
@@ -69,7 +69,9 @@ class _Measure:
             return self._close(self.anchors[anchor])
         # An unknown one is left to the composer, which has a message for it.
         inside = any(size.anchor == anchor for size in self.open)
-        return f"*{anchor}: expected another anchor, got the one around it" if inside else None
+        return (
+            f"*{anchor}: expected another anchor, got that of an enclosing node" if inside else None
+        )
 
     def _close(self, size: _NodeSize) -> str | None:
         if size.anchor is not None:

@@ -1,4 +1,4 @@
-"""YAML with the line of every key, read strictly, and safely however odd the file is."""
+"""Read YAML strictly, with the line of every key, and bounded for any file."""
 
 import errno
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ from yaml.constructor import SafeConstructor
 
 from slurm_restart.errors import ConfigError
 from slurm_restart.safe_files import FileTooLargeError, NotRegularFileError, read_bounded
-from slurm_restart.trainer.yaml_limits import exceeded
+from slurm_restart.trainer.yaml_limits import exceeded_limit
 
 MAX_BYTES = 1 << 20
 """The largest config of the Model Zoo has 23 kB."""
@@ -33,7 +33,7 @@ class Document:
     data: dict[Any, Any]
 
     def line(self, *keys: Key) -> int:
-        """The line, from 1, of a key or list item, or of its nearest ancestor that exists."""
+        """Return the line, from 1, of a key or list item, or of its nearest existing ancestor."""
         node: yaml.Node = self.root
         line: int = node.start_mark.line
         for key in keys:
@@ -45,7 +45,7 @@ class Document:
         return line + 1
 
     def node(self, *keys: Key) -> yaml.Node | None:
-        """The node at a key, None where there is none."""
+        """Return the node at a key; None if there is none."""
         node: yaml.Node = self.root
         for key in keys:
             found = _child(node, key)
@@ -55,21 +55,21 @@ class Document:
         return node
 
     def raw(self, *keys: Key) -> Any:
-        """The value at a key with its numbers and times as they are written.
+        """Return the value at a key with numbers and times as text; None if there is no such key.
 
-        YAML reads `1:00:00` as 3600; a time limit has to stay what the person wrote. Flags and
-        null are read. None where there is no such key.
+        YAML converts `1:00:00` to 3600, which would change a time limit. Flags and null are
+        converted.
         """
         node = self.node(*keys)
         return None if node is None else _raw(node)
 
     def problem(self, keys: tuple[Key, ...], message: str) -> str:
-        """One line for a person: `trainer.yaml:LINE: key: message`."""
+        """Return a line of a message: `trainer.yaml:LINE: key: message`."""
         return f"{self.path}:{self.line(*keys)}: {dotted(keys)}: {message}"
 
 
 def dotted(keys: tuple[Key, ...]) -> str:
-    """A key as people write it: `trainer[0].trainer.init`."""
+    """Return keys as a dotted name: `trainer[0].trainer.init`."""
     text = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)
     return text.removeprefix(".")
 
@@ -79,19 +79,19 @@ def read(path: Path) -> Document:
 
     Raises:
         ConfigError: not a readable text file of at most `MAX_BYTES`, not YAML, not one mapping,
-            duplicate keys, tags beyond plain YAML, or aliases that would fill the memory.
+            duplicate keys, tags beyond plain YAML, or too large with aliases written out.
     """
     return parse(_text(path), str(path))
 
 
 def parse(text: str, name: str) -> Document:
-    """The same for text; `name` stands for the file's path in messages.
+    """Parse YAML text; `name` is used as the file's path in messages.
 
     Raises:
         ConfigError: as `read`.
     """
     try:
-        problem = exceeded(text, _Loader)
+        problem = exceeded_limit(text, _Loader)
         root = None if problem else yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise ConfigError(name, [_syntax(name, text, error)]) from None
@@ -130,7 +130,7 @@ def _text(path: Path) -> str:
 
 
 def _check(node: yaml.Node, keys: tuple[Key, ...], seen: set[int]) -> Iterator[str]:
-    """What the trainer's own loader would not take, each as `LINE: key: what is wrong`."""
+    """Yield what the trainer's own loader refuses, as `LINE: key: problem`."""
     if id(node) in seen:
         return
     seen.add(id(node))
@@ -196,7 +196,7 @@ def _pairs(node: yaml.Node) -> Mapping[str, tuple[yaml.Node, yaml.Node]]:
 
 
 def _child(node: yaml.Node, key: Key) -> tuple[yaml.Node, yaml.Node] | None:
-    """The node whose line a key has, and the node of its value."""
+    """Return the node that gives a key its line, and the node of its value."""
     if isinstance(node, yaml.SequenceNode) and isinstance(key, int):
         return (node.value[key],) * 2 if key < len(node.value) else None
     return _pairs(node).get(str(key)) if isinstance(node, yaml.MappingNode) else None

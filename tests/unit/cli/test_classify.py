@@ -38,8 +38,8 @@ def call(capsys):
     def run(*args):
         with pytest.raises(SystemExit) as caught:
             common.run(group, "csx-restart", args)
-        said = capsys.readouterr()
-        return caught.value.code, said.out, said.err
+        captured = capsys.readouterr()
+        return caught.value.code, captured.out, captured.err
 
     return run
 
@@ -67,11 +67,11 @@ def test_the_json_has_what_scripts_need(judged, log):
         "line": 5,
         "text": "ModuleNotFoundError: No module named 'flux'",
     }
-    assert [one["rule"] for one in answer["secondary"]] == ["slurm.task_exited"]
+    assert [item["rule"] for item in answer["secondary"]] == ["slurm.task_exited"]
     assert answer["files"] == [{"file": path, "lines": 6, "bytes": len(TRACE), "error": None}]
 
 
-def test_people_see_the_line_with_those_around_it(call, log):
+def test_the_text_shows_the_root_cause_with_its_neighbouring_lines(call, log):
     code, out, _ = call("classify", log(TRACE))
     assert code == 0
     assert "category     code: " in out
@@ -94,7 +94,7 @@ def test_people_see_the_line_with_those_around_it(call, log):
         ("SE", "unknown"),
     ],
 )
-def test_a_state_may_be_written_as_slurms_commands_do(judged, log, state, category):
+def test_states_in_the_forms_of_slurms_commands(judged, log, state, category):
     assert judged("--state", state, log("step 1\n"))["category"] == category
 
 
@@ -123,15 +123,15 @@ def test_only_the_jobs_own_nodes_are_to_blame(judged, log):
     assert (answer["blamed_nodes"], answer["reported"]) == ([], ["csx3"])
 
 
-def test_a_directory_is_all_logs_in_it(judged, log, tmp_path):
+def test_all_logs_of_a_directory_are_read(judged, log, tmp_path):
     log("step 1\n", "a.out")
     log(TRACE, "b.log")
     log("MemoryError\n", "notes.txt")
     answer = judged("--exit-code", "1", str(tmp_path))
-    assert [one["file"] for one in answer["files"]] == [
+    assert [item["file"] for item in answer["files"]] == [
         str(tmp_path / "b.log"),
         str(tmp_path / "a.out"),
-    ] or [one["file"] for one in answer["files"]] == [
+    ] or [item["file"] for item in answer["files"]] == [
         str(tmp_path / "a.out"),
         str(tmp_path / "b.log"),
     ]
@@ -144,7 +144,7 @@ def test_of_a_run_directory_the_last_attempt_is_judged(judged, tmp_path):
         (tmp_path / "attempts" / attempt / "output.log").write_text(text)
     (tmp_path / "run.log").write_text("[main] x\n")
     answer = judged(str(tmp_path))
-    assert [one["file"] for one in answer["files"]] == [str(tmp_path / "attempts/10/output.log")]
+    assert [item["file"] for item in answer["files"]] == [str(tmp_path / "attempts/10/output.log")]
     assert answer["category"] == "code"
 
 
@@ -169,7 +169,7 @@ def test_a_file_that_cannot_be_read_does_not_hide_the_others(judged, log, tmp_pa
     missing = str(tmp_path / "gone.log")
     answer = judged(missing, log(TRACE))
     assert answer["category"] == "code"
-    assert [one["error"] for one in answer["files"]] == ["No such file or directory", None]
+    assert [item["error"] for item in answer["files"]] == ["No such file or directory", None]
 
 
 def test_standard_input_is_read(judged, monkeypatch):
@@ -178,7 +178,7 @@ def test_standard_input_is_read(judged, monkeypatch):
     assert answer["root_cause"]["line"] == 5
 
 
-def test_a_pipe_that_nobody_writes_is_not_waited_for(call, tmp_path):
+def test_a_pipe_without_a_writer_does_not_block(call, tmp_path):
     os.mkfifo(tmp_path / "fifo.log")
     code, _, err = call("classify", str(tmp_path / "fifo.log"))
     assert code == 2
@@ -193,7 +193,7 @@ def test_any_bytes_can_be_classified(judged, log, data):
     assert judged("--exit-code", "0", log(data))["category"] == "completed"
 
 
-def test_rules_of_ones_own_come_first(judged, log, tmp_path):
+def test_given_rules_are_tried_first(judged, log, tmp_path):
     own = tmp_path / "own.yaml"
     own.write_text(
         "rules:\n- id: own.flux\n  category: storage.full\n  role: root\n  pattern: named 'flux'\n"

@@ -47,7 +47,7 @@ def test_errors_are_one_message_and_an_exit_code(capsys, error, code, text):
     assert captured.err == text
 
 
-def test_a_command_may_say_its_exit_code():
+def test_the_return_value_of_a_command_is_its_exit_code():
     assert run(lambda: 7) == 7
     assert run(lambda: None) == 0
 
@@ -57,7 +57,7 @@ def test_clicks_own_errors_keep_their_form(capsys):
     assert "No such option" in capsys.readouterr().err
 
 
-def test_what_nobody_expected_is_not_hidden():
+def test_an_unexpected_exception_is_not_caught():
     with pytest.raises(ZeroDivisionError):
         common.run(click.command()(lambda: 1 / 0), "csx-test", [])
 
@@ -76,7 +76,7 @@ common.run(command, "csx-test", [])
 
 
 @pytest.mark.parametrize("lines", [10, 100_000])
-def test_a_reader_that_goes_is_no_error(lines):
+def test_a_closed_pipe_is_no_error(lines):
     reader, writer = os.pipe()
     with subprocess.Popen(
         [sys.executable, "-c", PRINTER.format(lines=lines)], stdout=writer, stderr=subprocess.PIPE

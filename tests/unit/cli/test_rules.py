@@ -28,13 +28,13 @@ def call(capsys):
     def run(*args):
         with pytest.raises(SystemExit) as caught:
             common.run(group, "csx-restart", ("rules", *map(str, args)))
-        said = capsys.readouterr()
-        return caught.value.code, said.out, said.err
+        captured = capsys.readouterr()
+        return caught.value.code, captured.out, captured.err
 
     return run
 
 
-def test_all_rules_of_the_package_are_good(call):
+def test_all_rules_of_the_package_are_valid(call):
     code, out, _ = call("lint", "--json")
     assert code == 0
     assert json.loads(out)["problems"] == []

@@ -2,7 +2,7 @@ import pytest
 
 from slurm_restart.errors import UsageError
 from slurm_restart.submit.argv import OptionTable, from_environment, from_settings, layered, parse
-from slurm_restart.trainer.settings import Given
+from slurm_restart.trainer.settings import OptionSetting
 
 TABLE = OptionTable(["container-image=", "container-mounts"])
 
@@ -94,9 +94,9 @@ def test_variables_stand_for_options(environ, expected):
 def test_settings_give_options():
     options, problems = from_settings(
         {
-            "partition": Given(value="gpu", origin="f:1: p"),
-            "hold": Given(value=True, origin="f:2: h"),
-            "nice": Given(value=True, origin="f:3: n"),
+            "partition": OptionSetting(value="gpu", origin="f:1: p"),
+            "hold": OptionSetting(value=True, origin="f:2: h"),
+            "nice": OptionSetting(value=True, origin="f:3: n"),
         },
         TABLE,
     )
@@ -104,10 +104,10 @@ def test_settings_give_options():
     assert [given.argument for given in options] == ["--partition=gpu", "--hold", "--nice"]
     assert from_settings(
         {
-            "partiton": Given(value="gpu", origin="f:1: a"),
-            "zzz": Given(value="gpu", origin="f:2: b"),
-            "hold": Given(value="maybe", origin="f:3: c"),
-            "partition": Given(value=True, origin="f:4: d"),
+            "partiton": OptionSetting(value="gpu", origin="f:1: a"),
+            "zzz": OptionSetting(value="gpu", origin="f:2: b"),
+            "hold": OptionSetting(value="maybe", origin="f:3: c"),
+            "partition": OptionSetting(value=True, origin="f:4: d"),
         },
         TABLE,
     ) == (

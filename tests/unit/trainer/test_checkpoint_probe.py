@@ -45,20 +45,20 @@ SCALAR = {"global_step": entry("global_step", scalar_value=40)}
         ({}, None),
     ],
 )
-def test_a_complete_checkpoint_tells_its_step(tmp_path, attrs, step):
+def test_the_step_of_a_complete_checkpoint(tmp_path, attrs, step):
     result = probe(str(write(tmp_path / "a.mdl", attrs)))
     assert (result.soundness, result.step) == (Soundness.COMPLETE, step)
 
 
 @pytest.mark.parametrize("success", [None, False])
-def test_one_that_was_not_written_to_its_end_is_broken(tmp_path, success):
+def test_an_incomplete_checkpoint_is_broken(tmp_path, success):
     result = probe(str(write(tmp_path / "a.mdl", SCALAR, success=success)))
     assert result.soundness is Soundness.BROKEN
     assert "__SUCCESS__" in result.reason
 
 
 @pytest.mark.parametrize("size", [0, 1, 100, 0.3, 0.9, -1])
-def test_a_truncated_one_is_broken(tmp_path, size):
+def test_a_truncated_checkpoint_is_broken(tmp_path, size):
     path = write(tmp_path / "a.mdl", SCALAR)
     whole = path.stat().st_size
     os.truncate(
@@ -69,7 +69,7 @@ def test_a_truncated_one_is_broken(tmp_path, size):
     assert "\n" not in result.reason
 
 
-def test_text_is_broken_and_nothing_is_unreadable(tmp_path):
+def test_a_text_file_is_broken_and_a_missing_file_unreadable(tmp_path):
     (tmp_path / "text.mdl").write_text("not HDF5\n" * 1000)
     assert probe(str(tmp_path / "text.mdl")).soundness is Soundness.BROKEN
     assert probe(str(tmp_path / "absent.mdl")).soundness is Soundness.UNREADABLE
@@ -81,14 +81,14 @@ def test_metadata_that_is_no_json_is_broken(tmp_path):
     assert probe(str(path)).soundness is Soundness.BROKEN
 
 
-def test_the_search_stops_at_the_first_complete_one(tmp_path):
+def test_the_search_stops_at_the_first_complete_checkpoint(tmp_path):
     bad = str(write(tmp_path / "bad.mdl", SCALAR, success=False))
     good = str(write(tmp_path / "good.mdl", SCALAR))
-    assert [one.path for one in probe_all([bad, good, bad], first=True)] == [bad, good]
+    assert [item.path for item in probe_all([bad, good, bad], first=True)] == [bad, good]
     assert len(list(probe_all([bad, good, bad], first=False))) == 3
 
 
-def test_it_is_a_program_that_prints_a_line_a_path(tmp_path):
+def test_the_program_prints_a_line_for_each_path(tmp_path):
     good = str(write(tmp_path / "good \n.mdl", SCALAR))
     done = subprocess.run(
         [
@@ -105,5 +105,5 @@ def test_it_is_a_program_that_prints_a_line_a_path(tmp_path):
         check=True,
     )
     results = [from_json(line) for line in done.stdout.splitlines()]
-    assert [one.soundness for one in results] == [Soundness.UNREADABLE, Soundness.COMPLETE]
+    assert [item.soundness for item in results] == [Soundness.UNREADABLE, Soundness.COMPLETE]
     assert results[1] == from_json(to_json(probe(good)))

@@ -22,7 +22,7 @@ def test_the_newest_comes_first_by_step_and_then_by_stamp(tmp_path):
     ]
     for name in names:
         (tmp_path / name).touch()
-    assert [one.name for one in find(rule(tmp_path))] == [
+    assert [item.name for item in find(rule(tmp_path))] == [
         "checkpoint_1000.mdl",
         "checkpoint_200_20261122_072652.mdl",
         "checkpoint_200_20261121_072652.mdl",
@@ -48,7 +48,7 @@ def test_other_names_are_no_checkpoints(tmp_path, name):
     assert find(rule(tmp_path)) == ()
 
 
-def test_a_link_to_nothing_is_passed_over_and_no_directory_has_none(tmp_path):
+def test_a_dangling_link_and_a_missing_directory_give_no_checkpoint(tmp_path):
     (tmp_path / "checkpoint_1.mdl").symlink_to("nowhere")
     assert find(rule(tmp_path)) == ()
     assert find(rule(tmp_path / "absent")) == ()
@@ -60,7 +60,7 @@ def test_a_directory_that_cannot_be_read_is_an_error(tmp_path):
         find(rule(tmp_path / "file"))
 
 
-def test_a_file_that_is_written_anew_has_another_mark(tmp_path):
+def test_a_rewritten_file_has_another_mark(tmp_path):
     path = tmp_path / "checkpoint_1.mdl"
     path.write_text("a")
     (before,) = find(rule(tmp_path))

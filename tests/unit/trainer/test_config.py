@@ -72,7 +72,7 @@ def test_a_resumed_attempt_loads_all_of_its_own_checkpoint(given):
     assert len(resumed) == 3
 
 
-def test_what_was_an_alias_changes_by_itself():
+def test_aliases_are_changed_independently():
     config = attempt(ckpt_path="/m/c", resumed=True, last_step=150)
     assert config["trainer"]["fit"]["train_dataloader"]["loop"] == {
         "num_steps": 100,
@@ -80,7 +80,7 @@ def test_what_was_an_alias_changes_by_itself():
     }
 
 
-def test_the_config_given_is_left_as_it_is():
+def test_the_given_config_is_not_changed():
     before = yaml.safe_load(CONFIG)
     config = yaml.safe_load(CONFIG)
     for_attempt(
@@ -121,13 +121,13 @@ def test_an_evaluation_keeps_its_checkpoint():
         ),
     ],
 )
-def test_the_size_stands_where_the_trainer_reads_it(init, backend):
+def test_the_size_is_set_where_the_trainer_reads_it(init, backend):
     config = attempt(f"trainer: {{init: {init}, fit: }}", num_csx=2)
     assert config["trainer"]["init"].get("backend") == backend
     assert config["trainer"]["fit"] == {"ckpt_path": None}
 
 
-def test_the_nan_checker_watches_for_as_long_as_a_checkpoint_takes():
+def test_the_nan_checker_is_set_for_the_steps_of_a_checkpoint():
     callbacks = attempt(nan_checker=True)["trainer"]["init"]["callbacks"]
     assert len(callbacks) == 3
     assert callbacks[-1] == {"NaNChecker": {"num_steps": 10}}
@@ -145,7 +145,7 @@ def test_each_phase_has_the_single_form():
     )
 
 
-def test_what_is_written_is_read_alike(tmp_path):
+def test_a_dumped_config_is_loaded_unchanged(tmp_path):
     config = attempt()
     (tmp_path / "p.yaml").write_text(dump(config))
     assert load(tmp_path / "p.yaml") == config

@@ -11,13 +11,13 @@ PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "configuration.md").r
 
 
 def test_the_page_names_every_key():
-    controller = {one.name for one in fields(Site)} - {"observe", "limits", "policy"}
+    controller = {item.name for item in fields(Site)} - {"observe", "limits", "policy"}
     keys = [
         *KEYS,
         *(f"autorestart.{key}" for key in AUTORESTART_KEYS),
         *controller,
-        *(f"policy.{one.name}" for one in fields(SitePolicy)),
-        *(f"hook.{one.name}" for one in fields(HookLimits)),
+        *(f"policy.{item.name}" for item in fields(SitePolicy)),
+        *(f"hook.{item.name}" for item in fields(HookLimits)),
     ]
     assert [key for key in keys if f"`{key}`" not in PAGE] == []
     assert [name for name in PLACEHOLDERS if f"`{{{name}}}`" not in PAGE] == []

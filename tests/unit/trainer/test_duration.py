@@ -38,6 +38,6 @@ def test_times_are_read(text, seconds):
     "text",
     ["", " ", "300", "-1", "10", "1.5h", "ten", "10min!", "h", "1:2:3:4", "1-", "9" * 40, "99999d"],
 )
-def test_what_is_no_time_or_has_no_unit_is_refused(text):
+def test_an_invalid_duration_is_refused(text):
     with pytest.raises(ValueError, match="a time such as 10min, 24h or 1-12:00:00"):
         parse_duration(text)

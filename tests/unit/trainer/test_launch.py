@@ -44,7 +44,7 @@ def test_every_placeholder_is_filled_in():
     )
 
 
-def test_the_shells_own_braces_stay():
+def test_braces_of_the_shell_are_kept():
     template = """a ${config} {{config}} {a,b} 'it' "${X}" \\' {config} # don't
     {nodes}"""
     assert LAUNCH.command(template) == (
@@ -70,7 +70,7 @@ def test_the_shells_own_braces_stay():
         ("train $(ls {checkpoint}/*)", "train $(ls ''/*)"),
     ],
 )
-def test_without_a_checkpoint_its_option_vanishes(template, command):
+def test_without_a_checkpoint_its_option_is_left_out(template, command):
     launch = replace(LAUNCH, checkpoint=None)
     assert launch.command(template) == command
     if "{{" not in template:
@@ -78,7 +78,7 @@ def test_without_a_checkpoint_its_option_vanishes(template, command):
         assert filled == template.format(checkpoint=LAUNCH.checkpoint, nodes=3)
 
 
-def test_the_values_are_variables_too_and_an_absent_one_is_empty():
+def test_the_values_are_variables_and_a_missing_value_is_empty():
     launch = replace(LAUNCH, checkpoint=None)
     assert launch.command("train --resume {checkpoint}", ["--x y"]) == "train '--x y'"
     assert launch.environment()["CSX_RESTART_CHECKPOINT"] == ""
@@ -105,7 +105,7 @@ def test_a_template_that_cannot_be_filled_in_is_refused(template, message):
 
 @settings(max_examples=60)
 @given(TEXT, st.lists(TEXT, max_size=2))
-def test_whatever_goes_in_comes_out_as_one_argument(text, arguments):
+def test_any_value_becomes_one_argument(text, arguments):
     show = "import json, os, sys; print(json.dumps([os.fsencode(a).hex() for a in sys.argv[1:]]))"
     launch = replace(LAUNCH, config=text, checkpoint=text)
     command = launch.command(

@@ -64,7 +64,7 @@ def test_the_facts_of_a_phase():
     assert phase.config == yaml.safe_load(GOOD)
 
 
-def test_what_is_not_given_is_the_trainers_default():
+def test_defaults_are_those_of_the_trainer():
     (phase,), problems = phases("trainer: {init: {model: 1}, fit: {}}")
     assert problems == []
     assert (phase.backend, phase.num_csx, phase.autorestart) == (Backend.CSX, None, None)
@@ -72,7 +72,7 @@ def test_what_is_not_given_is_the_trainers_default():
     assert phase.loop == LoopFacts()
 
 
-def test_a_checkpoint_that_is_null_keeps_the_newest_from_being_loaded():
+def test_with_a_null_checkpoint_the_newest_is_not_loaded():
     (phase,), problems = phases(GOOD.replace("ckpt_path: start.mdl", "ckpt_path:"))
     assert problems == []
     assert phase.ckpt_path is None
@@ -189,11 +189,11 @@ def test_the_length_of_the_run(loop, facts):
         ({"loop": "long"}, "init.loop: expected a mapping, got 'long'"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_key(init, problem):
+def test_problems_name_their_key(init, problem):
     assert problem_of(changed(**init)) == problem
 
 
-def test_all_problems_are_told_with_their_lines():
+def test_all_problems_are_reported_with_their_lines():
     text = GOOD.replace("num_csx: 4", "num_csx: two").replace(" steps: 10", " steps: -1")
     text = text.replace("max_num_restarts: 3", "max_num_restart: 3")
     assert set(phases(text)[1]) == {
@@ -228,14 +228,14 @@ def test_all_problems_are_told_with_their_lines():
         ("trainer: [{trainer: {init: 1}}]", "trainer[0].trainer.init: expected a mapping, got 1"),
     ],
 )
-def test_what_has_no_phases_is_refused(text, problem):
+def test_a_config_without_phases_is_refused(text, problem):
     found, problems = phases(text)
     assert found == ()
     assert len(problems) == 1
     assert problem in problems[0]
 
 
-def test_the_legacy_form_is_refused_with_the_way_out():
+def test_the_legacy_form_is_refused_with_the_remedy():
     assert "cszoo config convert_legacy OLD.yaml -o NEW.yaml" in phases("runconfig: {}")[1][0]
 
 
@@ -250,7 +250,7 @@ trainer:
 """
 
 
-def test_autorestart_stands_in_all_phases_or_in_none():
+def test_autorestart_is_in_all_phases_or_in_none():
     assert phases(TWO)[1] == [
         (
             "t.yaml:6: trainer[1].trainer.init.autorestart: expected this block in all phases or "
@@ -275,7 +275,7 @@ def test_autorestart_stands_in_all_phases_or_in_none():
         ),
     ],
 )
-def test_the_modes_own_section_has_to_be_there(mode, problem):
+def test_the_section_of_the_mode_is_required(mode, problem):
     if problem is None:
         assert phases(mode=mode)[1] == []
     else:
@@ -283,11 +283,11 @@ def test_the_modes_own_section_has_to_be_there(mode, problem):
         assert phases(mode=mode, section_required=False)[1] == []
 
 
-def test_an_evaluation_loads_what_it_likes():
+def test_the_checkpoint_of_an_evaluation_is_not_checked():
     (phase,), problems = phases(GOOD.replace("start.mdl", "s3://b/x"), Mode.VALIDATE)
     assert problems == []
     assert phase.ckpt_path is None
 
 
-def test_a_misspelt_slurm_block_is_told():
+def test_a_misspelt_slurm_block_is_reported():
     assert phases(f"slrum: {{}}\n{GOOD}")[1] == ["t.yaml:1: slrum: expected slurm, got 'slrum'"]

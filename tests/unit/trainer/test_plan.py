@@ -43,7 +43,7 @@ PLAN = RunPlan(
 )
 
 
-def test_what_is_saved_is_loaded(tmp_path):
+def test_a_saved_plan_is_loaded_unchanged(tmp_path):
     path = tmp_path / "plan.json"
     for plan in (PLAN, replace(PLAN, policy=None, mode=Mode.VALIDATE, user_comment="")):
         plan.save(path)
@@ -51,7 +51,7 @@ def test_what_is_saved_is_loaded(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["plan.json"]
 
 
-def test_the_digest_says_what_the_hook_needs():
+def test_the_comment_record_has_what_the_hook_needs():
     comment_record = PLAN.comment_record
     assert comment_record is not None
     assert (
@@ -98,7 +98,7 @@ WHOLE = "a whole number from 1 to 100000"
         ("bogus", float("inf"), "expected JSON, got expected a number, got Infinity"),
     ],
 )
-def test_a_plan_that_is_not_ours_is_refused(tmp_path, key, value, message):
+def test_an_invalid_plan_is_refused(tmp_path, key, value, message):
     path = tmp_path / "plan.json"
     PLAN.save(path)
     data = json.loads(path.read_text()) | {key: value}

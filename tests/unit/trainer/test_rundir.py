@@ -37,14 +37,14 @@ END = AttemptEnd(
 )
 
 
-def test_attempts_are_numbered_and_never_given_twice(tmp_path):
+def test_attempts_have_consecutive_numbers(tmp_path):
     run = RunDir(tmp_path)
     assert run.attempts() == ()
     assert [run.new_attempt().number for _ in range(3)] == [0, 1, 2]
     (tmp_path / "attempts" / "10").mkdir()
     for other in ("007", "x", "-1", "٣", "1.bak"):
         (tmp_path / "attempts" / other).mkdir()
-    assert [one.number for one in run.attempts()] == [0, 1, 2, 10]
+    assert [item.number for item in run.attempts()] == [0, 1, 2, 10]
     assert run.new_attempt().number == 11
 
 
@@ -55,7 +55,7 @@ def test_an_attempt_that_another_process_takes_meanwhile(tmp_path, monkeypatch):
     assert run.new_attempt().number == 1
 
 
-def test_records_come_back_as_they_were_written(tmp_path):
+def test_records_are_read_as_written(tmp_path):
     attempt = RunDir(tmp_path).new_attempt()
     assert attempt.start() is None
     attempt.start_file.write_bytes(to_json(START))
@@ -84,7 +84,7 @@ def test_a_damaged_record_is_none(tmp_path, change):
     assert attempt.start() is None
 
 
-def test_fields_of_another_release_are_passed_over(tmp_path):
+def test_fields_of_another_release_are_ignored(tmp_path):
     attempt = RunDir(tmp_path).new_attempt()
     data = json.loads(to_json(START)) | {"new": 1, "at": 2}
     attempt.start_file.write_text(json.dumps(data))
@@ -93,7 +93,7 @@ def test_fields_of_another_release_are_passed_over(tmp_path):
     assert start.at == 2.0
 
 
-def test_a_damaged_line_costs_no_other(tmp_path):
+def test_a_damaged_line_does_not_affect_others(tmp_path):
     attempt = RunDir(tmp_path).new_attempt()
     assert attempt.saved() == ()
     saved = [Saved(at=1.0, step=step, path=f"/m/{step}") for step in (10, 20)]

@@ -66,14 +66,14 @@ def test_every_key_of_the_block():
     assert not re.fullmatch(settings.checkpoint_pattern, "epoch=3-step=12_ckpt")
 
 
-def test_nothing_given_is_all_defaults():
+def test_without_settings_all_are_defaults():
     assert combine([]) == (Settings(), [])
     assert combine([of_yaml("  policy: {}\n  sbatch:\n")]) == (Settings(), [])
     assert config_layer(parse("trainer: 1", "t.yaml")) is None
     assert config_layer(parse("slurm: ~", "t.yaml")) is None
 
 
-def test_the_later_layer_wins_key_by_key(tmp_path):
+def test_later_layers_override_earlier_ones_by_key(tmp_path):
     layers = files(
         tmp_path,
         site="""
@@ -130,19 +130,19 @@ shrink_after = "1h"
         ("  sbatch: [a]", "slurm.sbatch: expected a mapping, got a list"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_line(block, problem):
+def test_problems_name_their_line(block, problem):
     problems = combine([of_yaml(block)])[1]
     assert len(problems) == 1
     assert problems[0].startswith("t.yaml:2: slurm.")
     assert problem in problems[0]
 
 
-def test_a_block_that_is_none_is_refused():
+def test_a_block_that_is_no_mapping_is_refused():
     with pytest.raises(ConfigError, match=r"t\.yaml:1: slurm: expected a mapping, got '3'"):
         config_layer(parse("slurm: 3", "t.yaml"))
 
 
-def test_files_that_are_not_there_say_nothing(tmp_path):
+def test_missing_files_are_ignored(tmp_path):
     nowhere = {"CSX_RESTART_SITE": str(tmp_path / "a" / "b"), "HOME": str(tmp_path)}
     assert file_layers(nowhere) == []
     assert file_layers({**nowhere, "HOME": "/dev/null"}) == []
@@ -154,7 +154,7 @@ def test_files_that_are_not_there_say_nothing(tmp_path):
     ("site", "problem"),
     [("slurm = 3", "slurm: expected a table"), ("[slurm", "Expected ']'"), ("x = \x01", "Invalid")],
 )
-def test_a_file_that_is_wrong_is_refused(tmp_path, site, problem):
+def test_an_invalid_file_is_refused(tmp_path, site, problem):
     with pytest.raises(ConfigError) as caught:
         files(tmp_path, site=site)
     assert caught.value.problems[0].startswith(f"{tmp_path}/site.toml: ")

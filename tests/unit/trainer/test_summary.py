@@ -78,7 +78,7 @@ def add(run: RunDir, *, step: int | None, from_step: int | None = 0, ended: bool
     return attempt
 
 
-def test_the_vendors_names_and_ours(tmp_path):
+def test_the_summary_has_the_vendors_and_our_names(tmp_path):
     run = RunDir(tmp_path)
     add(run, step=20)
     add(run, step=20, from_step=20, recoverable=False, category="code")
@@ -87,13 +87,13 @@ def test_the_vendors_names_and_ours(tmp_path):
     data = summary.summarize(PLAN, run)
     assert set(data) >= TOP
     assert (data["max_num_restarts"], data["min_num_csx"]) == (3, 2)
-    assert all(set(one) >= RUN for one in data["runs"])
-    assert [one["status"] for one in data["runs"]] == [
+    assert all(set(item) >= RUN for item in data["runs"])
+    assert [item["status"] for item in data["runs"]] == [
         "failed",
         "non_recoverable_failure",
         "success",
     ]
-    assert [one["steps_progressed"] for one in data["runs"]] == [20, 0, 80]
+    assert [item["steps_progressed"] for item in data["runs"]] == [20, 0, 80]
     assert data["running"]["attempt"] == 3
     json.dumps(data)
 
@@ -105,8 +105,8 @@ def test_the_vendors_names_and_ours(tmp_path):
 def test_steps_that_are_not_known(tmp_path, from_step, step, ending, progressed):
     run = RunDir(tmp_path)
     add(run, step=step, from_step=from_step)
-    (one,) = summary.summarize(PLAN, run)["runs"]
-    assert (one["ending_step"], one["steps_progressed"]) == (ending, progressed)
+    (run_data,) = summary.summarize(PLAN, run)["runs"]
+    assert (run_data["ending_step"], run_data["steps_progressed"]) == (ending, progressed)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", "\udcff"])

@@ -57,7 +57,7 @@ def test_merge_keys_and_aliases_work():
     assert own.raw("b") == {"x": "3", "y": "2"}
 
 
-def test_raw_keeps_what_the_person_wrote():
+def test_raw_keeps_numbers_and_times_as_text():
     document = parse("a: {t: 1:00:00, n: 010, d: 2024-01-02, f: no, z: ~, l: [1e3, '']}", "t")
     assert document.raw("a") == {
         "t": "1:00:00",
@@ -70,7 +70,7 @@ def test_raw_keeps_what_the_person_wrote():
     assert document.raw("b") is None
 
 
-def test_all_duplicates_are_told_with_both_lines():
+def test_all_duplicates_are_reported_with_both_lines():
     assert problems("a: 1\nb:\n  c: 1\n  c: 2\na: 3\n0x1: 2\n1: 2\n") == [
         "t.yaml:4: b.c: expected each key once, got it in line 3 too",
         "t.yaml:5: a: expected each key once, got it in line 1 too",
@@ -97,11 +97,11 @@ def test_all_duplicates_are_told_with_both_lines():
         ("a: 1\nb:\n  <<: 3", "t.yaml:3: not YAML: "),
         ("a:\n\t- b", "t.yaml:2: not YAML: "),
         ("a: *b", "t.yaml:1: not YAML: "),
-        ("a: &a [*a]", "t.yaml:1: *a: expected another anchor, got the one around it"),
-        ("a: &a {<<: *a}", "t.yaml:1: *a: expected another anchor, got the one around it"),
+        ("a: &a [*a]", "t.yaml:1: *a: expected another anchor, got that of an enclosing node"),
+        ("a: &a {<<: *a}", "t.yaml:1: *a: expected another anchor, got that of an enclosing node"),
     ],
 )
-def test_what_is_no_config_is_refused_with_its_line(text, problem):
+def test_an_invalid_config_is_refused_with_its_line(text, problem):
     assert problems(text)[0].startswith(problem)
 
 
@@ -121,7 +121,7 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
         "a0: &a0 [1]\n" + "".join(f"a{i + 1}: &a{i + 1} [*a{i}]\n" for i in range(3000)),
     ],
 )
-def test_bombs_are_refused_quickly(text):
+def test_yaml_that_expands_without_limit_is_refused_quickly(text):
     begin = time.monotonic()
     assert len(problems(text)) == 1
     assert time.monotonic() - begin < 10
@@ -159,7 +159,7 @@ def test_a_file_of_50_mb_is_refused_before_it_is_read(tmp_path):
     assert time.monotonic() - begin < 1
 
 
-def test_what_is_no_file_is_refused(tmp_path):
+def test_a_path_that_is_no_file_is_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for name, problem in [
         ("", "expected a YAML file, got a directory"),
@@ -173,5 +173,5 @@ def test_what_is_no_file_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["!!int : 1", "!!foo a: 1", "2024-13-45: 1", "a: {!!int x: 1}"])
-def test_keys_are_checked_as_values_are(text):
+def test_keys_are_checked_like_values(text):
     assert problems(text)[0].startswith("t.yaml:1: ")
