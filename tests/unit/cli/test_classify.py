@@ -220,4 +220,6 @@ def test_classify_needs_no_slurm_and_little_of_the_package(log):
         "try: main()\nexcept SystemExit as done: assert done.code == 0\n"
         "assert 'h5py' not in sys.modules and 'jinja2' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], env={"PATH": "/nonexistent"}, check=True)
+    environment = {"PATH": "/nonexistent", "XDG_CACHE_HOME": os.environ["XDG_CACHE_HOME"]}
+    # -P: the installed package, not the checkout.
+    subprocess.run([sys.executable, "-P", "-c", code], env=environment, check=True)

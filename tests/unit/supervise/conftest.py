@@ -136,7 +136,12 @@ class Run:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={"PATH": os.environ["PATH"], MARK: self.mark, **env},
+            env={
+                "PATH": os.environ["PATH"],
+                "XDG_CACHE_HOME": os.environ["XDG_CACHE_HOME"],
+                MARK: self.mark,
+                **env,
+            },
         )
         self.started.append(process)
         return process
