@@ -19,7 +19,7 @@ from slurm_restart.core.finding import Role
 from slurm_restart.core.journal_events import Action
 from slurm_restart.logs.rule import LogRule
 from slurm_restart.logs.rules import PACKAGE_RULES, files_of, read_file
-from slurm_restart.submit.reference import reference
+from slurm_restart.submit.option_reference import reference
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 SOURCE = DOCS.parent / "slurm_restart"

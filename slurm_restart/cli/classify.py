@@ -144,7 +144,7 @@ def _facts_from_slurm(
 ) -> tuple[ExitFacts, tuple[Path, ...]]:
     """Add Slurm's facts about a job and the path of its log, unless the command line has them."""
     # Imported here: most calls need no Slurm, and its modules take 40 ms.
-    from slurm_restart.cli.target import slurm_here  # noqa: PLC0415
+    from slurm_restart.cli.find_run import slurm_here  # noqa: PLC0415
 
     job = slurm_here().job(job_id)
     facts = replace(given, nodes=given.nodes or job.nodes)

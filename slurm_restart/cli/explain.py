@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
+from slurm_restart.cli.find_run import MAX_PROBLEMS, Target, resolve
 from slurm_restart.cli.site import site_option, site_or_defaults
-from slurm_restart.cli.target import MAX_PROBLEMS, Target, resolve
 from slurm_restart.control.find_journal import Found, find_journal
 from slurm_restart.core.end_report import EndReport, end_reports
 from slurm_restart.core.printable import escape_controls

@@ -19,7 +19,7 @@ from slurm_restart.submit.argv import CommandLine, OptionTable, parse
 from slurm_restart.submit.job_plan import SubmitContext
 from slurm_restart.submit.prepare import prepare
 from slurm_restart.submit.submission import Submission, slurm_access
-from slurm_restart.trainer.plan import SlurmAccess
+from slurm_restart.trainer.run_plan import SlurmAccess
 from slurm_restart.trainer.settings import combine
 from slurm_restart.trainer.settings_files import file_layers
 

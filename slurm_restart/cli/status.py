@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from slurm_restart.cli.backend import backend_option
-from slurm_restart.cli.target import MAX_PROBLEMS, Target, resolve
+from slurm_restart.cli.find_run import MAX_PROBLEMS, Target, resolve
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.job_comment import CommentRecord, is_managed, parse_comment
 from slurm_restart.core.printable import escape_controls

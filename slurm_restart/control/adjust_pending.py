@@ -13,7 +13,7 @@ from slurm_restart.core.job import Job, NodeState
 from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.core.journal_events import EndEvent, OutcomeEvent
 from slurm_restart.core.plan_pending import PendingCase, plan_pending
-from slurm_restart.slurm.hostlist import format_hostlist
+from slurm_restart.slurm.format_hostlist import format_hostlist
 
 WHOLE_SECOND = 2
 """Seconds from SubmitTime, which Slurm rounds down, until a full second has passed for certain."""

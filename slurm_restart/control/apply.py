@@ -14,7 +14,8 @@ from slurm_restart.core.journal_events import (
     IntendEvent,
     OutcomeEvent,
 )
-from slurm_restart.core.operations import (
+from slurm_restart.core.plan_end import EndPlan
+from slurm_restart.core.slurm_operations import (
     SAFE_START,
     JobUpdate,
     Operation,
@@ -23,9 +24,8 @@ from slurm_restart.core.operations import (
     operations_before_update,
     update_operations,
 )
-from slurm_restart.core.plan_end import EndPlan
 from slurm_restart.errors import SlurmError
-from slurm_restart.slurm.hostlist import format_hostlist
+from slurm_restart.slurm.format_hostlist import format_hostlist
 from slurm_restart.slurm.interface import Slurm
 
 MAX_FAILED = 2000

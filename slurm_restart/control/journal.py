@@ -24,9 +24,15 @@ from slurm_restart.core.journal_events import (
     ReadmitEvent,
     StaleRunningEvent,
 )
-from slurm_restart.core.operations import Operation
 from slurm_restart.core.printable import escape_controls
-from slurm_restart.core.record import FORMER_VALUES, json_lines, parse_json, read_object, to_data
+from slurm_restart.core.record_reader import (
+    FORMER_VALUES,
+    json_lines,
+    parse_json,
+    read_object,
+    to_data,
+)
+from slurm_restart.core.slurm_operations import Operation
 from slurm_restart.errors import RecordError, StateError
 from slurm_restart.safe_files import open_append, open_regular, read_bounded
 

@@ -14,8 +14,8 @@ from slurm_restart.core.hostlist import expand
 from slurm_restart.core.job import Job, JobEnd, JobState, NodeState
 from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.core.journal_events import Action, EndEvent, EndKey, Event, IntendEvent
-from slurm_restart.core.operations import JobUpdate, Operation, Verb
 from slurm_restart.core.plan_end import EndPlan, plan_end, self_report_for
+from slurm_restart.core.slurm_operations import JobUpdate, Operation, Verb
 from slurm_restart.errors import CommentRecordError, StateError
 
 

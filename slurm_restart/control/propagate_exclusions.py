@@ -12,7 +12,7 @@ from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.job_comment import CommentRecord, is_managed, parse_comment
 from slurm_restart.core.journal_events import AppliedEvent, ExcludeEvent
 from slurm_restart.errors import CommentRecordError, SlurmError
-from slurm_restart.slurm.hostlist import format_hostlist
+from slurm_restart.slurm.format_hostlist import format_hostlist
 
 
 def later_phases(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from slurm_restart.core.policy import SitePolicy
+from slurm_restart.core.restart_limits import SitePolicy
 from slurm_restart.errors import ConfigError
 from slurm_restart.safe_files import read_bounded
 

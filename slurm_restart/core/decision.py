@@ -7,7 +7,7 @@ from slurm_restart.core.attribution import Attribution
 from slurm_restart.core.category import Category, Restart
 from slurm_restart.core.history import History, Streak, streak
 from slurm_restart.core.journal_events import Action, EndEvent
-from slurm_restart.core.policy import Policy
+from slurm_restart.core.restart_limits import Policy
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from slurm_restart.core.journal_events import (
     ReadmitEvent,
     StaleRunningEvent,
 )
-from slurm_restart.core.operations import Operation
+from slurm_restart.core.slurm_operations import Operation
 
 
 @dataclass(kw_only=True)

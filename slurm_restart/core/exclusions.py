@@ -7,7 +7,7 @@ from slurm_restart.core.history import Exclusion, History
 from slurm_restart.core.job import Job, NodeState
 from slurm_restart.core.journal_events import ExcludeEvent, ReadmitEvent
 from slurm_restart.core.node_pool import NodePool, build_pool
-from slurm_restart.core.operations import cleared_by_person, user_excluded
+from slurm_restart.core.slurm_operations import cleared_by_person, user_excluded
 
 
 def exclude_events(

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from slurm_restart.core.job import Job, NodeState
-from slurm_restart.core.policy import Policy
+from slurm_restart.core.restart_limits import Policy
 
 _SIMPLE_CONSTRAINT = re.compile(r"[\w.:+-]+(?:[&,|][\w.:+-]+)*", re.ASCII)
 

@@ -18,13 +18,13 @@ from slurm_restart.core.job import Job, JobEnd, NodeState
 from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.core.journal_events import Action, EndEvent, Event
 from slurm_restart.core.node_pool import SizeChoice, choose_size
-from slurm_restart.core.operations import (
+from slurm_restart.core.restart_limits import Policy, SitePolicy, granted_policy
+from slurm_restart.core.slurm_operations import (
     SAFE_START,
     JobUpdate,
     format_admin_comment,
     merge_admin_comment,
 )
-from slurm_restart.core.policy import Policy, SitePolicy, granted_policy
 
 _KEEP_SIZE = "a person has set the job's size"
 

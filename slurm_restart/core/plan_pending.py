@@ -17,7 +17,8 @@ from slurm_restart.core.job import Job, NodeState
 from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.core.journal_events import AppliedEvent, EndEvent, Event, NoteEvent, ReadmitEvent
 from slurm_restart.core.node_pool import SizeChoice, choose_size
-from slurm_restart.core.operations import (
+from slurm_restart.core.restart_limits import Policy, SitePolicy, granted_policy
+from slurm_restart.core.slurm_operations import (
     SAFE_START,
     JobUpdate,
     Operation,
@@ -27,7 +28,6 @@ from slurm_restart.core.operations import (
     start_is_ours,
     update_operations,
 )
-from slurm_restart.core.policy import Policy, SitePolicy, granted_policy
 
 _BAD_CONSTRAINTS = "BadConstraints"
 _PROLOG_HELD = "launch_failed_requeued_held"

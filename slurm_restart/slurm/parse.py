@@ -14,7 +14,7 @@ from slurm_restart.core.hostlist import expand
 from slurm_restart.core.job import Job, JobFlag, JobState
 from slurm_restart.errors import SlurmError
 from slurm_restart.slurm.output_path import output_path
-from slurm_restart.slurm.values import (
+from slurm_restart.slurm.parse_values import (
     Base,
     parse_duration,
     parse_exit,

@@ -8,7 +8,7 @@ from typing import Any
 
 from slurm_restart.core.hostlist import expand
 from slurm_restart.core.job import Job, JobState, NodeState
-from slurm_restart.slurm.values import parse_reason, parse_state
+from slurm_restart.slurm.parse_values import parse_reason, parse_state
 
 
 def answer(question: str, argument: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
-from slurm_restart.core.record import to_data
+from slurm_restart.core.record_reader import to_data
 from slurm_restart.submit.submission import PhaseJob, Submission
 from slurm_restart.submit.submit import SubmittedPhase, preview_run_dir
 

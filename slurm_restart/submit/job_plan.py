@@ -12,7 +12,7 @@ from slurm_restart.submit.size import JobSize, size_of
 from slurm_restart.submit.submission import PhaseJob
 from slurm_restart.trainer.launch import default_command
 from slurm_restart.trainer.phases import Backend, Phase
-from slurm_restart.trainer.plan import (
+from slurm_restart.trainer.run_plan import (
     CheckpointFormat,
     CheckpointLayout,
     RestartPolicy,

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from slurm_restart.submit.job_plan import SubmissionRequest
 from slurm_restart.submit.submission import PhaseJob
 from slurm_restart.trainer.phases import Phase
-from slurm_restart.trainer.plan import RestartPolicy
+from slurm_restart.trainer.run_plan import RestartPolicy
 from slurm_restart.trainer.settings import Settings
 from slurm_restart.trainer.yaml_lines import Document
 

@@ -12,7 +12,7 @@ from slurm_restart.submit.merge import JobFacts, sbatch_arguments
 from slurm_restart.submit.render_script import render
 from slurm_restart.submit.size import JobSize
 from slurm_restart.trainer.config import dump
-from slurm_restart.trainer.plan import RunPlan, SlurmAccess
+from slurm_restart.trainer.run_plan import RunPlan, SlurmAccess
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any
 from slurm_restart.core.attribution import Attribution
 from slurm_restart.core.category import Category, Confidence
 from slurm_restart.errors import CsxError
-from slurm_restart.slurm.hostlist import format_hostlist
+from slurm_restart.slurm.format_hostlist import format_hostlist
 from slurm_restart.supervise.prepare_attempt import PreparedAttempt
 from slurm_restart.supervise.trainer_end import (
     StopReason,
@@ -19,7 +19,7 @@ from slurm_restart.supervise.trainer_end import (
     fingerprint,
 )
 from slurm_restart.trainer.attempt_records import AttemptEnd, AttemptStart, RootCauseLine
-from slurm_restart.trainer.plan import RunPlan
+from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import AttemptDir
 
 EXIT_IO_ERROR = 74

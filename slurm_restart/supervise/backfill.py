@@ -13,15 +13,15 @@ from pathlib import Path
 from slurm_restart.core import job_comment
 from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.job import Job, JobState
-from slurm_restart.core.operations import ADMIN_PREFIX
 from slurm_restart.core.printable import escape_controls
+from slurm_restart.core.slurm_operations import ADMIN_PREFIX
 from slurm_restart.core.slurm_state import STATE_CAUSES, Cause, exit_cause
 from slurm_restart.errors import CommentRecordError, RecordError
 from slurm_restart.safe_files import FileTooLargeError, open_directory, read_tail
 from slurm_restart.trainer import runlog, summary
 from slurm_restart.trainer.atomic_file import set_aside_in, write_atomic_in
 from slurm_restart.trainer.attempt_records import AttemptEnd, load_record, to_json
-from slurm_restart.trainer.plan import RunPlan
+from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import ATTEMPTS, AttemptDir, RunDir
 
 _UNKNOWN = Cause("supervisor.no_exit_record", Category.UNKNOWN, Confidence.GUESS)

@@ -9,7 +9,7 @@ from slurm_restart.supervise.checkpoint_check import check
 from slurm_restart.trainer.attempt_records import Saved
 from slurm_restart.trainer.checkpoint_probe import Probe, Soundness
 from slurm_restart.trainer.checkpoints import Checkpoint, Mark, complete_by_name, find
-from slurm_restart.trainer.plan import CheckpointFormat, CheckpointLayout
+from slurm_restart.trainer.run_plan import CheckpointFormat, CheckpointLayout
 
 INTERVAL = 2.0
 """Seconds between two scans."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from slurm_restart.errors import CheckpointError
 from slurm_restart.trainer.checkpoint_probe import Probe, Soundness
 from slurm_restart.trainer.checkpoints import Checkpoint, Mark, complete_by_name, find, step_of
-from slurm_restart.trainer.plan import CheckpointFormat, CheckpointLayout, RunPlan
+from slurm_restart.trainer.run_plan import CheckpointFormat, CheckpointLayout, RunPlan
 
 UNUSABLE_SUFFIX = ".unusable"
 """Suffix that a broken checkpoint is renamed with."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from slurm_restart.supervise.prepare_attempt import PreparedAttempt
-from slurm_restart.trainer.plan import RunPlan
+from slurm_restart.trainer.run_plan import RunPlan
 
 
 @dataclass(frozen=True, slots=True)

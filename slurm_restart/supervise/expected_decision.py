@@ -8,7 +8,7 @@ from slurm_restart.core.decision import Decision, Progress, Situation, decide
 from slurm_restart.core.history import replay
 from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.core.journal_events import Action, EndEvent
-from slurm_restart.core.policy import SitePolicy, policy_for
+from slurm_restart.core.restart_limits import SitePolicy, policy_for
 from slurm_restart.trainer.attempt_records import AttemptEnd, AttemptStart
 
 

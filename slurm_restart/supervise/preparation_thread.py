@@ -6,7 +6,7 @@ import time
 from slurm_restart.supervise.events import AttemptPrepared, Events, PlanLoaded, PreparationFailed
 from slurm_restart.supervise.job_environment import JobEnvironment
 from slurm_restart.supervise.prepare_attempt import prepare
-from slurm_restart.trainer.plan import RunPlan
+from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import AttemptDir, RunDir
 
 

@@ -13,7 +13,7 @@ from slurm_restart.trainer.attempt_records import AttemptStart, to_json
 from slurm_restart.trainer.checkpoint_probe import Probe
 from slurm_restart.trainer.checkpoints import Mark, find
 from slurm_restart.trainer.launch import Launch
-from slurm_restart.trainer.plan import RunPlan
+from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import AttemptDir, RunDir
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from slurm_restart.core.category import Category
 from slurm_restart.errors import CsxError
-from slurm_restart.slurm.hostlist import format_hostlist
+from slurm_restart.slurm.format_hostlist import format_hostlist
 from slurm_restart.supervise.attempt_result import AttemptResult
 from slurm_restart.supervise.backfill import backfill_earlier
 from slurm_restart.supervise.expected_decision import expected_decision, format_decision
@@ -19,7 +19,7 @@ from slurm_restart.supervise.prepare_attempt import PreparedAttempt
 from slurm_restart.trainer import runlog, summary
 from slurm_restart.trainer.atomic_file import write_atomic
 from slurm_restart.trainer.attempt_records import Saved, to_json, to_line
-from slurm_restart.trainer.plan import RunPlan
+from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import AttemptDir, RunDir
 
 

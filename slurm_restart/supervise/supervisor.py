@@ -49,7 +49,7 @@ from slurm_restart.supervise.trainer_process import (
     grace_periods,
 )
 from slurm_restart.trainer.attempt_records import Saved
-from slurm_restart.trainer.plan import RunPlan
+from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import RunDir
 from slurm_restart.trainer.runlog import MAIN
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from slurm_restart.slurm.commands import Commands
 from slurm_restart.slurm.interface import Slurm
 from slurm_restart.supervise.job_environment import JobEnvironment
-from slurm_restart.trainer.plan import RunPlan
+from slurm_restart.trainer.run_plan import RunPlan
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from slurm_restart.core.category import Category, Confidence
-from slurm_restart.core.record import (
+from slurm_restart.core.record_reader import (
     Argument,
     Range,
     Text,

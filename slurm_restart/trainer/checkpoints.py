@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 
 from slurm_restart.core.job_comment import MAX_STEP
-from slurm_restart.trainer.plan import CheckpointLayout
+from slurm_restart.trainer.run_plan import CheckpointLayout
 
 Mark = tuple[int, int]
 """Time of the last change in nanoseconds, and size in bytes: differs once a file is rewritten."""

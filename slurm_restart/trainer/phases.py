@@ -9,7 +9,7 @@ from typing import Any
 from slurm_restart.core.job_comment import MAX_NODES, MAX_RESTARTS, Mode
 from slurm_restart.trainer import config
 from slurm_restart.trainer.config_checker import Checker, nearest
-from slurm_restart.trainer.plan import LoopFacts
+from slurm_restart.trainer.run_plan import LoopFacts
 from slurm_restart.trainer.yaml_lines import Document, Key
 
 AUTORESTART_KEYS = ("max_num_restarts", "min_num_csx")

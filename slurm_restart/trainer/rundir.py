@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slurm_restart.errors import StateError
-from slurm_restart.trainer import plan
+from slurm_restart.trainer import run_plan
 from slurm_restart.trainer.attempt_records import (
     AttemptEnd,
     AttemptStart,
@@ -90,7 +90,7 @@ class RunDir:
     @property
     def plan(self) -> Path:
         """The plan of the phase."""
-        return self.path / plan.FILE_NAME
+        return self.path / run_plan.FILE_NAME
 
     @property
     def rules(self) -> Path:

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from slurm_restart.core.category import Category
-from slurm_restart.core.record import parse_json, read_object
+from slurm_restart.core.record_reader import parse_json, read_object
 from slurm_restart.errors import RecordError
 from slurm_restart.safe_files import FileTooLargeError, open_directory, read_bounded
 from slurm_restart.trainer.atomic_file import set_aside_in, write_atomic
 from slurm_restart.trainer.attempt_records import AttemptEnd, AttemptStart
-from slurm_restart.trainer.plan import RunPlan
+from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import AttemptDir, RunDir
 
 MAX_BYTES = 64 << 20

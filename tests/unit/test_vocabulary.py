@@ -54,7 +54,7 @@ PHRASES = [
 ]
 ALLOWED = {
     "slurm_restart/control/site.py": {"ghost_after", "follow_up"},
-    "slurm_restart/core/record.py": {"digest", "ghost", "refit", "wrote"},
+    "slurm_restart/core/record_reader.py": {"digest", "ghost", "refit", "wrote"},
 }
 """Names of release 0.1 in its settings and journals, by the file that reads them."""
 

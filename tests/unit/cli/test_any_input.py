@@ -26,7 +26,7 @@ from slurm_restart.core.printable import escape_controls
 from slurm_restart.errors import SlurmUnavailableError
 from slurm_restart.slurm.commands import Commands
 from slurm_restart.trainer.attempt_records import AttemptEnd, AttemptStart, to_json
-from slurm_restart.trainer.plan import (
+from slurm_restart.trainer.run_plan import (
     CheckpointLayout,
     LoopFacts,
     RestartPolicy,

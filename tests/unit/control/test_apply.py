@@ -24,8 +24,8 @@ from slurm_restart.core.journal_events import (
     NoteEvent,
     OutcomeEvent,
 )
-from slurm_restart.core.operations import JobUpdate, Operation, Verb
 from slurm_restart.core.plan_end import plan_end
+from slurm_restart.core.slurm_operations import JobUpdate, Operation, Verb
 from slurm_restart.errors import SlurmError, StateError
 from tests.unit.control.conftest import Clock, FakeSlurm, Request, events_of, of_kind, run_key_of
 from tests.unit.core import facts

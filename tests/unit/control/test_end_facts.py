@@ -17,7 +17,7 @@ from slurm_restart.control.hook_environment import HookEnvironment
 from slurm_restart.control.site import Site
 from slurm_restart.core.history import History
 from slurm_restart.core.job import JobState, NodeState
-from slurm_restart.core.policy import SitePolicy
+from slurm_restart.core.restart_limits import SitePolicy
 from slurm_restart.errors import CsxError, SlurmUnavailableError
 from tests.unit.control.conftest import FakeSlurm, run_key_of
 from tests.unit.core import facts

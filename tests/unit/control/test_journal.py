@@ -34,8 +34,8 @@ from slurm_restart.core.journal_events import (
     ReadmitEvent,
     StaleRunningEvent,
 )
-from slurm_restart.core.operations import Operation, Verb
-from slurm_restart.core.record import MAX_NUMBER
+from slurm_restart.core.record_reader import MAX_NUMBER
+from slurm_restart.core.slurm_operations import Operation, Verb
 from slurm_restart.errors import RecordError, StateError
 
 KEY = RunKey(cluster="c1", job_id=7, uid=1000, run="0123456789abcdef")

@@ -10,7 +10,7 @@ from slurm_restart.core.job import Job, JobEnd, JobState, NodeState
 from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.core.journal_events import Action, EndEvent, Event
 from slurm_restart.core.plan_end import EndCase
-from slurm_restart.core.policy import Policy, SitePolicy, policy_for
+from slurm_restart.core.restart_limits import Policy, SitePolicy, policy_for
 
 SUBMITTED = 1_000_000
 RUN = "0123456789abcdef"

@@ -20,11 +20,11 @@ from slurm_restart.core.job_comment import (
 )
 from slurm_restart.core.journal_events import Action, ExcludeEvent
 from slurm_restart.core.node_pool import NodePool, choose_size
-from slurm_restart.core.operations import Verb
 from slurm_restart.core.plan_end import plan_end
 from slurm_restart.core.plan_pending import PendingCase, plan_pending
-from slurm_restart.core.policy import SitePolicy
+from slurm_restart.core.restart_limits import SitePolicy
 from slurm_restart.core.root_cause import MAX_MESSAGE_LINES, SURVIVED, find_root_cause
+from slurm_restart.core.slurm_operations import Verb
 from slurm_restart.errors import CommentRecordError
 from tests.unit.core import facts
 from tests.unit.core.facts import SUBMITTED

@@ -9,7 +9,7 @@ from slurm_restart.core.decision import Decision, Progress, decide
 from slurm_restart.core.history import History
 from slurm_restart.core.job_comment import Mode
 from slurm_restart.core.journal_events import Action
-from slurm_restart.core.policy import SitePolicy
+from slurm_restart.core.restart_limits import SitePolicy
 from tests.unit.core import facts
 from tests.unit.core.facts import attribution, situation
 

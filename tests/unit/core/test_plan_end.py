@@ -13,7 +13,7 @@ from slurm_restart.core.job import JobFlag, JobState
 from slurm_restart.core.job_comment import CommentRecord, Mode
 from slurm_restart.core.journal_events import Action, AppliedEvent, EndEvent, ExcludeEvent
 from slurm_restart.core.plan_end import EndCase, EndPlan, attempt_progress, known_restarts, plan_end
-from slurm_restart.core.policy import SitePolicy, policy_for
+from slurm_restart.core.restart_limits import SitePolicy, policy_for
 from tests.unit.core import facts
 from tests.unit.core.facts import SUBMITTED, case
 

@@ -17,9 +17,9 @@ from slurm_restart.core.journal_events import (
     ExcludeEvent,
     ReadmitEvent,
 )
-from slurm_restart.core.operations import Verb
 from slurm_restart.core.plan_pending import PendingCase, PendingPlan, plan_pending
-from slurm_restart.core.policy import SitePolicy
+from slurm_restart.core.restart_limits import SitePolicy
+from slurm_restart.core.slurm_operations import Verb
 from tests.unit.core import facts
 from tests.unit.core.facts import SUBMITTED
 

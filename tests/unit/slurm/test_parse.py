@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from slurm_restart.core.job import Job, JobFlag, JobState
 from slurm_restart.errors import SlurmError
-from slurm_restart.slurm import parse, values
+from slurm_restart.slurm import parse, parse_values
 
 RECORDED = Path(__file__).parent / "recorded"
 RELEASES = ("22.05", "25.11")
@@ -179,7 +179,7 @@ def test_the_others_of_an_array_are_passed_over() -> None:
     ],
 )
 def test_states(words: list[str], state: JobState | None, flags: set[JobFlag]) -> None:
-    assert values.parse_state(words) == (state, frozenset(flags))
+    assert parse_values.parse_state(words) == (state, frozenset(flags))
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_states(words: list[str], state: JobState | None, flags: set[JobFlag]) -
     ],
 )
 def test_answers_of_different_moments_do_not_agree(
-    shown: dict[str, str], changed: dict[str, str], base: values.Base | None, *, agrees: bool
+    shown: dict[str, str], changed: dict[str, str], base: parse_values.Base | None, *, agrees: bool
 ) -> None:
     text = (RECORDED / "22.05" / "failed-5.details").read_text()
     (detail,) = parse.detail_records(text, MARK)
@@ -214,7 +214,7 @@ def test_answers_of_different_moments_do_not_agree(
     ],
 )
 def test_reasons(text: str, expected: str) -> None:
-    assert values.parse_reason(text) == expected
+    assert parse_values.parse_reason(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_reasons(text: str, expected: str) -> None:
     ],
 )
 def test_durations(text: str, expected: int | None) -> None:
-    assert values.parse_duration(text) == expected
+    assert parse_values.parse_duration(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_durations(text: str, expected: int | None) -> None:
     ],
 )
 def test_exit_codes(text: str, expected: tuple[int, int]) -> None:
-    assert values.parse_exit(text) == expected
+    assert parse_values.parse_exit(text) == expected
 
 
 @pytest.mark.parametrize(

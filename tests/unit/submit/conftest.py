@@ -6,7 +6,7 @@ import pytest
 from slurm_restart.submit.argv import OptionTable, parse
 from slurm_restart.submit.job_plan import SubmitContext
 from slurm_restart.submit.prepare import prepare
-from slurm_restart.trainer.plan import SlurmAccess
+from slurm_restart.trainer.run_plan import SlurmAccess
 
 CONFIG = """\
 trainer:

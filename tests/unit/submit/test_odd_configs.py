@@ -13,7 +13,7 @@ from slurm_restart.submit.argv import OptionTable, parse
 from slurm_restart.submit.job_plan import SubmitContext
 from slurm_restart.submit.prepare import prepare
 from slurm_restart.submit.submit import preview_run_dir
-from slurm_restart.trainer.plan import SlurmAccess
+from slurm_restart.trainer.run_plan import SlurmAccess
 
 TABLE = OptionTable()
 KEYS = st.sampled_from(

@@ -2,14 +2,16 @@ from pathlib import Path
 
 from slurm_restart.submit.argv import OptionTable
 from slurm_restart.submit.option import Argument, OptionHandling
+from slurm_restart.submit.option_reference import reference
 from slurm_restart.submit.option_rows import LEFT_TO_SBATCH, OWN, SBATCH
-from slurm_restart.submit.reference import reference
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "sbatch-options.md"
 
 
 def test_the_page_is_the_table():
-    assert PAGE.read_text() == reference(), "python -m slurm_restart.submit.reference > the page"
+    assert PAGE.read_text() == reference(), (
+        "python -m slurm_restart.submit.option_reference > the page"
+    )
 
 
 def test_names_are_unique_and_in_order():

@@ -8,7 +8,7 @@ from slurm_restart.errors import ConfigError, UsageError
 from slurm_restart.submit.argv import OptionTable, parse
 from slurm_restart.submit.job_plan import SubmitContext
 from slurm_restart.submit.prepare import prepare
-from slurm_restart.trainer.plan import CheckpointFormat, LoopFacts, RestartPolicy, SlurmAccess
+from slurm_restart.trainer.run_plan import CheckpointFormat, LoopFacts, RestartPolicy, SlurmAccess
 
 from .conftest import CONFIG, TWO_PHASES
 

@@ -8,7 +8,7 @@ from slurm_restart.core.job_comment import parse_comment
 from slurm_restart.errors import SlurmError, SlurmUnavailableError, StateError
 from slurm_restart.submit import format_plan
 from slurm_restart.submit import submit as submission_module
-from slurm_restart.trainer.plan import RunPlan
+from slurm_restart.trainer.run_plan import RunPlan
 
 from .conftest import CONFIG, NOW, TWO_PHASES
 

@@ -14,7 +14,7 @@ import h5py
 import pytest
 
 from slurm_restart.core.job_comment import Mode
-from slurm_restart.trainer.plan import (
+from slurm_restart.trainer.run_plan import (
     CheckpointLayout,
     LoopFacts,
     RestartPolicy,

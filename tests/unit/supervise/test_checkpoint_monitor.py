@@ -7,7 +7,7 @@ from slurm_restart.supervise import checkpoint_monitor
 from slurm_restart.supervise.checkpoint_monitor import CheckpointMonitor, CheckpointMonitorThread
 from slurm_restart.trainer.checkpoint_probe import Probe, Soundness
 from slurm_restart.trainer.checkpoints import find
-from slurm_restart.trainer.plan import CheckpointFormat, CheckpointLayout
+from slurm_restart.trainer.run_plan import CheckpointFormat, CheckpointLayout
 
 
 class Prober:

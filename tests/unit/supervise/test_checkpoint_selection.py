@@ -8,7 +8,7 @@ from slurm_restart.supervise.checkpoint_check import first_complete
 from slurm_restart.supervise.checkpoint_selection import choose_start, set_aside
 from slurm_restart.trainer.checkpoint_probe import Probe, Soundness
 from slurm_restart.trainer.checkpoints import find
-from slurm_restart.trainer.plan import CheckpointFormat, CheckpointLayout
+from slurm_restart.trainer.run_plan import CheckpointFormat, CheckpointLayout
 
 
 def prober(broken=(), unreadable=(), steps=None):

@@ -8,7 +8,7 @@ from slurm_restart.errors import ConfigError
 from slurm_restart.supervise.job_environment import JobEnvironment
 from slurm_restart.supervise.prepare_attempt import prepare
 from slurm_restart.supervise.render_config import RenderRequest, render
-from slurm_restart.trainer.plan import LoopFacts
+from slurm_restart.trainer.run_plan import LoopFacts
 
 JOB = JobEnvironment(job_id=7, restarts=2, nodes=("csx1",), num_nodes=1)
 

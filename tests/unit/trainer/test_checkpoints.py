@@ -3,7 +3,7 @@ import os
 import pytest
 
 from slurm_restart.trainer.checkpoints import complete_by_name, find, step_of
-from slurm_restart.trainer.plan import CheckpointFormat, CheckpointLayout
+from slurm_restart.trainer.run_plan import CheckpointFormat, CheckpointLayout
 
 MDL = r"checkpoint_(?P<step>\d+)(?P<stamp>_\d{8}_\d{6})?\.mdl"
 

@@ -2,7 +2,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from slurm_restart.control.site import HookLimits, Site
-from slurm_restart.core.policy import SitePolicy
+from slurm_restart.core.restart_limits import SitePolicy
 from slurm_restart.trainer.launch import PLACEHOLDERS
 from slurm_restart.trainer.phases import AUTORESTART_KEYS
 from slurm_restart.trainer.settings import KEYS

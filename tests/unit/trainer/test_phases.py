@@ -3,7 +3,7 @@ import yaml
 
 from slurm_restart.core.job_comment import Mode
 from slurm_restart.trainer.phases import Autorestart, Backend, read_phases
-from slurm_restart.trainer.plan import LoopFacts
+from slurm_restart.trainer.run_plan import LoopFacts
 from slurm_restart.trainer.yaml_lines import parse
 
 GOOD = """\

@@ -5,7 +5,7 @@ import pytest
 from slurm_restart.core.job_comment import Mode
 from slurm_restart.trainer import runlog, summary
 from slurm_restart.trainer.attempt_records import AttemptEnd, AttemptStart, to_json
-from slurm_restart.trainer.plan import (
+from slurm_restart.trainer.run_plan import (
     CheckpointLayout,
     LoopFacts,
     RestartPolicy,

@@ -1,4 +1,4 @@
-"""Prints docs/reference/sbatch-options.md: `python -m slurm_restart.submit.reference > FILE`."""
+"""Prints docs/reference/sbatch-options.md: `python -m slurm_restart.submit.option_reference`."""
 
 import sys
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ _HEAD = """\
 
 What `csx-sbatch` does with every option of sbatch from Slurm 22.05 to 26.05, and with the
 environment variables that set them. This page is printed from the table in the code
-(`slurm_restart/submit/option_rows.py`) by `python -m slurm_restart.submit.reference`.
+(`slurm_restart/submit/option_rows.py`) by `python -m slurm_restart.submit.option_reference`.
 
 - *passed*: passed to sbatch unchanged, for every phase.
 - *merged*: combined with what restarting needs.

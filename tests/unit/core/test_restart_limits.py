@@ -3,7 +3,7 @@
 import pytest
 
 from slurm_restart.core.job_comment import Mode
-from slurm_restart.core.policy import SitePolicy, policy_for
+from slurm_restart.core.restart_limits import SitePolicy, policy_for
 from tests.unit.core import facts
 
 

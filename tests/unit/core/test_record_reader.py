@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurm_restart.core.printable import escape_controls
-from slurm_restart.core.record import (
+from slurm_restart.core.record_reader import (
     MAX_DEPTH,
     Argument,
     Range,

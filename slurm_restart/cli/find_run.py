@@ -11,7 +11,7 @@ from slurm_restart.core.job_comment import parse_comment
 from slurm_restart.errors import CommentRecordError, SlurmError, StateError, UsageError
 from slurm_restart.slurm.commands import Commands
 from slurm_restart.supervise.backfill import backfill
-from slurm_restart.trainer.plan import RunPlan
+from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import RunDir
 from slurm_restart.trainer.summary import read as read_summary
 

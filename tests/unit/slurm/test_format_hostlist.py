@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from slurm_restart.core.hostlist import MAX_NAMES, expand
 from slurm_restart.errors import SlurmError
-from slurm_restart.slurm.hostlist import format_hostlist
+from slurm_restart.slurm.format_hostlist import format_hostlist
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_fold() -> None:
 def test_expanding_imports_no_clustershell() -> None:
     code = (
         "import sys; from slurm_restart.core.hostlist import expand;"
-        "from slurm_restart.slurm.hostlist import format_hostlist;"
+        "from slurm_restart.slurm.format_hostlist import format_hostlist;"
         "expand('csx[1-100]'); format_hostlist(['a1', 'a2']);"
         "sys.exit(any(name.split('.')[0] in ('ClusterShell', 'yaml') for name in sys.modules))"
     )

@@ -10,7 +10,7 @@ from slurm_restart.core.decision import Decision
 from slurm_restart.core.history import Exclusion
 from slurm_restart.core.journal_events import Action, AppliedEvent
 from slurm_restart.core.node_pool import SizeChoice
-from slurm_restart.core.operations import (
+from slurm_restart.core.slurm_operations import (
     JobUpdate,
     Operation,
     Verb,

@@ -5,7 +5,7 @@ import pytest
 
 from slurm_restart.core.job_comment import Mode
 from slurm_restart.errors import RecordError, StateError
-from slurm_restart.trainer.plan import (
+from slurm_restart.trainer.run_plan import (
     CheckpointFormat,
     CheckpointLayout,
     LoopFacts,

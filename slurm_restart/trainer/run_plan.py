@@ -14,7 +14,7 @@ from slurm_restart.core.job_comment import (
     CommentRecord,
     Mode,
 )
-from slurm_restart.core.record import (
+from slurm_restart.core.record_reader import (
     Argument,
     Range,
     parse_json,
