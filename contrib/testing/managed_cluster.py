@@ -251,17 +251,33 @@ class ManagedCluster(DevCluster):
         """Nodes that the run's journal excludes."""
         return {event["node"] for event in self.journal(job_id) if event["event"] == "exclude"}
 
+    def await_helper(self) -> None:
+        """Wait until the hook and its helper have ended for all jobs."""
+
+        def ended() -> bool:
+            # pgrep(1) exits with 1 where no process matches.
+            found = subprocess.run(
+                ["pgrep", "-f", f"epilog import main.* {self.site}"],
+                stdout=subprocess.DEVNULL,
+                check=False,
+            )
+            return found.returncode == 1
+
+        await_(ended, "the end of the hook's helper")
+
     def lose_batch_step(self, job_id: int) -> None:
         """Kill a job's batch slurmstepd and wait until Slurm has found out and requeued the job.
 
         The cluster needs a short BatchStartTimeout: SHORT_BATCH_START.
         """
-        self.fault("kill-stepd", self.nodes_of(job_id)[0])
         ends = len(self.ends(job_id))
+        self.fault("kill-stepd", self.nodes_of(job_id)[0])
 
         def found() -> bool:
-            # The nodes register again, which they otherwise do every few minutes.
+            # The nodes register again, which they otherwise do every few minutes. The sweep finds
+            # an end that the hook left to it, before the next attempt has begun.
             self.run("scontrol", "reconfigure", as_root=True)
+            self.reconcile()
             return len(self.ends(job_id)) > ends
 
         await_(found, f"Slurm finds that the batch step of job {job_id} is gone", interval=5)

@@ -319,10 +319,9 @@ def test_an_interrupted_up_leaves_no_process(
         for line in up.stdout:
             if moment in line:
                 up.send_signal(number)
-    if number == signal.SIGKILL:
-        await_(lambda: processes(str(directory)) == [])
+    # A command of Slurm's that was just started may outlive it by a moment.
+    await_(lambda: processes(str(directory)) == [])
     assert up.returncode == (-9 if number == signal.SIGKILL else 128 + number)
-    assert processes(str(directory)) == []
 
 
 def full_box(box: Box) -> list[str]:

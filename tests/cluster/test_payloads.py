@@ -139,7 +139,8 @@ PAYLOADS = (
     ),
     Payload(
         name="rank_killed",
-        command=f"{SRUN} python -u {PROGRAMS}/crash.py long",
+        # Each rank runs until it is killed: the second by the test, the first by srun after that.
+        command=f"srun --label --kill-on-bad-exit=1 python -u {PROGRAMS}/crash.py long 6000",
         category="unknown",
         restarted=True,
         why="unknown: restart 1/2",
@@ -213,7 +214,7 @@ PAYLOADS = (
     ),
     Payload(
         name="node_down",
-        command=f"{SRUN} python -u {PROGRAMS}/crash.py long 200",
+        command=f"{SRUN} python -u {PROGRAMS}/crash.py long 6000",
         category="hardware.node",
         restarted=True,
         why="hardware.node: ",

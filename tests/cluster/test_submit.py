@@ -12,7 +12,7 @@ from contrib.testing.managed_cluster import ManagedCluster
 from slurm_restart.core.job_comment import parse_comment
 from slurm_restart.submit.option import Argument, OptionHandling
 from slurm_restart.submit.option_rows import SBATCH
-from slurm_restart.trainer.plan import RunPlan
+from slurm_restart.trainer.run_plan import RunPlan
 
 ZOO = os.environ.get("CSX_MODELZOO")
 """A checkout of Cerebras/modelzoo, whose configs are tried where there is one."""
