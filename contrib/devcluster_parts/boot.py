@@ -147,7 +147,7 @@ def clear_directory(directory: Path) -> None:
 
 
 def await_daemon(cluster: Cluster, name: str, ready: Callable[[], bool], timeout: float) -> None:
-    """Wait until a daemon is ready; if it has ended instead, say so with its last words."""
+    """Wait until a daemon is ready; raise its last lines of log as an error if it has ended."""
 
     def ready_or_ended() -> bool:
         check_alive(cluster, name)
@@ -157,14 +157,14 @@ def await_daemon(cluster: Cluster, name: str, ready: Callable[[], bool], timeout
 
 
 def check_alive(cluster: Cluster, name: str) -> None:
-    """DevclusterError with a daemon's last words if it has ended."""
+    """DevclusterError with the last lines of the log of a daemon that has ended."""
     if cluster.recorded(name) is not None:
         return
     lines: list[str] = []
     for path in (cluster.log(name), cluster.log(name).with_suffix(".out")):
         with contextlib.suppress(FileNotFoundError):
             lines = lines or path.read_text(errors="replace").splitlines()[-8:]
-    raise DevclusterError("\n  ".join([f"{name} has ended; its last words:", *lines]))
+    raise DevclusterError("\n  ".join([f"{name} has ended; the last lines of its log:", *lines]))
 
 
 def start_munged(cluster: Cluster) -> None:

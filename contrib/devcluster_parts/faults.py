@@ -35,7 +35,7 @@ def live(cluster: Cluster, name: str) -> Process:
 
 
 def kill_slurmd(cluster: Cluster, options: argparse.Namespace) -> str:
-    # As from a machine that is lost there are no last words, only its connections get closed.
+    # As for a machine that is lost: nothing is sent, only its connections are closed.
     live(cluster, f"slurmd-{options.node}")
     killed = kill_all(lambda: cluster.on_node(options.node))
     return f"{options.node}: slurmd and all else on the node killed ({killed} processes)"
