@@ -1,7 +1,7 @@
 """Adjust one pending job to the nodes that are usable now, under its journal's lock."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slurm_restart.control.apply import OperationBatch, apply_operations
 from slurm_restart.control.controller import Controller
@@ -9,7 +9,7 @@ from slurm_restart.control.end_facts import reserved_nodes, run_key
 from slurm_restart.control.journal import Journal, open_journal
 from slurm_restart.control.process_end import publish
 from slurm_restart.core.history import History
-from slurm_restart.core.job import Job, NodeState
+from slurm_restart.core.job import Job, JobState, NodeState
 from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.core.journal_events import EndEvent, OutcomeEvent
 from slurm_restart.core.plan_pending import PendingCase, plan_pending
@@ -33,7 +33,8 @@ class PendingJob:
 def adjust_pending(controller: Controller, pending: PendingJob) -> int | None:
     """Adjust a pending job; return when its next attempt is due, in epoch seconds.
 
-    None: no restart was decided for the job, or the site only observes; nothing was changed.
+    None: no restart was decided for the job, it is not pending any more, or the site only observes;
+    nothing was changed.
 
     Raises:
         StateError: the journal cannot be used; Slurm was not asked for anything.
@@ -43,9 +44,13 @@ def adjust_pending(controller: Controller, pending: PendingJob) -> int | None:
         history = journal.history
         if not history.ends or not history.ends[-1].action.restarts or controller.site.observe:
             return None
+        # What another process changed before it gave up the lock must not look like a person's act.
+        job = controller.slurm.job(pending.job.job_id)
+        if job.state is not JobState.PENDING or job.completing:
+            return None
         last = history.ends[-1]
         _close_intent(journal, history, last)
-        _adjust(controller, pending, journal)
+        _adjust(controller, replace(pending, job=job), journal)
         publish(controller, journal, key)
         return last.start_at
 

@@ -7,8 +7,16 @@ import pytest
 
 from slurm_restart.control.adjust_pending import WHOLE_SECOND, PendingJob, adjust_pending
 from slurm_restart.control.controller import Controller
-from slurm_restart.core.job import Job
-from slurm_restart.core.journal_events import Action, EndEvent, IntendEvent, OutcomeEvent
+from slurm_restart.core.job import Job, JobState
+from slurm_restart.core.journal_events import (
+    Action,
+    AppliedEvent,
+    EndEvent,
+    ExcludeEvent,
+    IntendEvent,
+    OutcomeEvent,
+    ReadmitEvent,
+)
 from slurm_restart.errors import SlurmError
 from tests.unit.control.conftest import (
     Clock,
@@ -47,7 +55,7 @@ def test_the_intent_is_on_disk_first(controller: Controller, fsyncs: list[str]) 
     put(controller, RESTARTED, REQUESTED)
     fsyncs.clear()
     adjust_pending(controller, waiting())
-    assert fsyncs == ["fsync", "update", "fsync"]
+    assert fsyncs == ["job", "fsync", "update", "fsync"]
 
 
 @pytest.mark.parametrize("action", [Action.LEAVE, Action.CANCEL])
@@ -80,13 +88,16 @@ def test_no_start_before_a_full_second_has_passed(
     submitted = int(clock.now) - passed
     put(controller, replace(RESTARTED, submit_time=submitted - 1000))
     job = facts.pending(submit_time=submitted, eligible_time=submitted + 121)
+    slurm.show(job)
     adjust_pending(controller, waiting(job, startable=None))
     assert slurm.fields("StartTime") == ["now"] * started
 
 
 def test_no_start_without_a_submit_time(controller: Controller, slurm: FakeSlurm) -> None:
     put(controller, RESTARTED)
-    adjust_pending(controller, waiting(facts.pending(submit_time=None), startable=None))
+    job = facts.pending(submit_time=None)
+    slurm.show(job)
+    adjust_pending(controller, waiting(job, startable=None))
     assert slurm.requests == []
 
 
@@ -131,8 +142,34 @@ def test_a_refusal_is_logged(controller: Controller, slurm: FakeSlurm) -> None:
 def test_the_reservation_bounds_the_nodes(controller: Controller, slurm: FakeSlurm) -> None:
     slurm.reservations["r"] = ("csx1", "csx2")
     put(controller, RESTARTED)
-    adjust_pending(controller, waiting(facts.pending(reservation="r")))
+    job = facts.pending(reservation="r")
+    slurm.show(job)
+    adjust_pending(controller, waiting(job))
     assert slurm.fields("NumNodes") == ["2-2"]
+
+
+def test_what_another_process_excluded_meanwhile_is_no_persons_act(
+    controller: Controller, slurm: FakeSlurm
+) -> None:
+    listed_before = facts.pending()
+    excluded = ExcludeEvent(
+        at=1, node="csx3", until=facts.SUBMITTED * 2, evidence="e", submit_time=1
+    )
+    put(controller, RESTARTED, excluded, AppliedEvent(at=1, exc_nodes=("csx3",)))
+    slurm.show(replace(listed_before, exc_nodes=("csx3",)))
+    adjust_pending(controller, waiting(listed_before))
+    assert of_kind(events_of(controller), ReadmitEvent) == []
+    assert slurm.fields("ExcNodeList") == []
+
+
+@pytest.mark.parametrize("state", [JobState.RUNNING, JobState.CANCELLED])
+def test_a_job_that_has_started_or_ended_meanwhile_is_left_alone(
+    controller: Controller, slurm: FakeSlurm, state: JobState
+) -> None:
+    put(controller, RESTARTED)
+    slurm.show(replace(facts.pending(), state=state))
+    assert adjust_pending(controller, waiting()) is None
+    assert slurm.requests == []
 
 
 def test_the_journal_is_exported(controller: Controller, tmp_path: Path) -> None:

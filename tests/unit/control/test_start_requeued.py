@@ -104,7 +104,7 @@ def test_a_later_start_is_set_and_the_job_started_when_it_is_due(
     due = int(clock.now) + 30
     put(helper, facts.ended(submit_time=facts.SUBMITTED + 1, attempt=1, start_at=due))
     at_due = replace(PENDING, eligible_time=due)
-    slurm.show(PENDING, PENDING, at_due)
+    slurm.show(PENDING, PENDING, PENDING, at_due)
     moments = requested_at(slurm, clock)
     start_requeued(helper, 7, RECORD)
     assert slurm.fields("StartTime") == ["now+27", "now"]
