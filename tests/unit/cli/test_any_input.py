@@ -399,13 +399,17 @@ def test_a_rule_and_a_line_that_is_tested_are_escaped(tmp_path: Path) -> None:
     rule = {
         "id": "own.one",
         "category": "code",
+        "role": "root",
         "meaning": "a\x1b[2Jz",
         "pattern": "steers",
         "examples": {"positive": ["steers"], "negative": []},
     }
     rules.write_text(json.dumps({"rules": [rule]}))
     for command in ("list", "show own.one", "test steers"):
-        call("rules", *command.split(), "--rules", str(rules))
+        shown = call("rules", *command.split(), "--rules", str(rules))
+        assert shown.code == 0
+        assert "own.one" in shown.out
+        assert r"a\x1b[2Jz" in shown.out
     ended = call("rules", "test", stdin=b"steers \x1b[2J \xff\xe2\x80\xae\n")
     assert ended.code == 0
 
