@@ -3,12 +3,14 @@
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 from slurm_restart.core.cluster_facts import ClusterFacts
 from slurm_restart.core.hostlist import expand
-from slurm_restart.core.job import Job, NodeState
+from slurm_restart.core.job import Job, NodeState, PartitionState
 from slurm_restart.errors import JobNotFoundError, SlurmError, SlurmUnavailableError
 from slurm_restart.slurm import parse
 from slurm_restart.slurm.client import CommandClient
@@ -17,6 +19,7 @@ from slurm_restart.slurm.parse_config import cluster_facts, parse_config
 from slurm_restart.slurm.parse_nodes import (
     parse_cluster_name,
     parse_nodes,
+    parse_partitions,
     parse_release,
     parse_reservation,
 )
@@ -26,7 +29,6 @@ BASE_STATES_SINCE = (24, 11)
 """From this release on, Slurm shows the base state of a COMPLETING job."""
 _TRIES = 4
 """How often parallel calls are made until they show a job at the same moment."""
-_SHOW_NODES = ("scontrol", "show", "node", "-o")
 _SQUEUE = ("-h", "-a", "-t", "all", "--noconvert")
 _FIELD = re.compile(r"[A-Za-z]+")
 _SUBMITTED = re.compile(r"^([0-9]+)(?:;\S*)?$", re.MULTILINE)
@@ -77,26 +79,42 @@ class Commands:
 
     def job_end_facts(self, job_id: int) -> tuple[Job, tuple[NodeState, ...]]:
         """Return one job with every field, and all nodes; requested in parallel."""
-        job, (nodes,) = self._read(job_id, self._client.call(*_SHOW_NODES))
+        job, (nodes,) = self._read(job_id, self._show_all("node"))
         return job, parse_nodes(nodes.stdout)
 
     def jobs(self, *, uid: int | None = None) -> tuple[Job, ...]:
-        """Return all jobs with the fields of `squeue -o`, by one call.
+        """Return all jobs with the fields of `squeue -o` and `restarts`, by two parallel calls.
 
-        admin_comment, restarts, requeue, exit_code, signal, eligible_time, preempt_time and
-        std_out keep their defaults; `state` is None while COMPLETING; on 22.05 the num_nodes of
-        a pending job that was scheduled before may be the former one.
+        admin_comment, requeue, exit_code, signal, eligible_time, preempt_time, std_out and what is
+        requested of a node keep their defaults; `state` is None while COMPLETING; on 22.05 the
+        num_nodes of a pending job that was scheduled before may be the former one. A job that
+        changed between the two answers is read again by itself.
         """
         delimiter = _new_delimiter()
         of_user = () if uid is None else ("-u", str(uid))
-        call = self._squeue(*of_user, SQUEUE_FORMAT=parse.job_format(delimiter))
-        (answer,) = self._client.request("jobs", call)
-        found = map(parse.to_job, parse.job_records(answer.stdout, delimiter))
-        return tuple(job for job in found if uid in (None, job.uid))
+        rows, counts = self._client.request(
+            "jobs",
+            self._squeue(*of_user, SQUEUE_FORMAT=parse.job_format(delimiter)),
+            self._squeue(*of_user, SQUEUE_FORMAT2=parse.count_format(delimiter)),
+        )
+        records = parse.job_records(rows.stdout, delimiter)
+        restarts = parse.restart_counts(records, parse.count_records(counts.stdout, delimiter))
+        found = (
+            self._job_if_known(int(record["job_id"]))
+            if count is None
+            else replace(parse.to_job(record), restarts=count)
+            for record, count in zip(records, restarts, strict=True)
+        )
+        return tuple(job for job in found if job is not None and uid in (None, job.uid))
 
     def nodes(self) -> tuple[NodeState, ...]:
         """Return all nodes."""
-        return parse_nodes(self._run("nodes", *_SHOW_NODES).stdout)
+        return parse_nodes(self._client.request("nodes", self._show_all("node"))[0].stdout)
+
+    def partitions(self) -> tuple[PartitionState, ...]:
+        """Return all partitions."""
+        call = self._show_all("partition")
+        return parse_partitions(self._client.request("partitions", call)[0].stdout)
 
     def reservation_nodes(self, name: str) -> tuple[str, ...]:
         """Return the nodes of a reservation, or of several (`a,b`)."""
@@ -204,6 +222,15 @@ class Commands:
 
     def _run(self, what: str, name: str, *arguments: str) -> Completed:
         return self._client.request(what, self._client.call(name, *arguments))[0]
+
+    def _show_all(self, entity: str) -> Call:
+        # Without SCONTROL_ALL, only root sees hidden partitions and their nodes.
+        return self._client.call("scontrol", "show", entity, "-o", SCONTROL_ALL="1")
+
+    def _job_if_known(self, job_id: int) -> Job | None:
+        with suppress(JobNotFoundError):
+            return self.job(job_id)
+        return None
 
     def _squeue(self, *arguments: str, **env: str) -> Call:
         # Without --noconvert, 1024 nodes are `1K`.
