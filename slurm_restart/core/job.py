@@ -177,6 +177,8 @@ class PartitionState:
     """UP, DOWN (jobs wait), DRAIN (no new jobs, waiting ones start), INACTIVE."""
     max_nodes: int | None = None
     """The most nodes of one job (MaxNodes); None: no limit."""
+    qos: str | None = None
+    """The QOS whose limits hold for jobs in this partition; None: none."""
 
     @property
     def starts_jobs(self) -> bool:

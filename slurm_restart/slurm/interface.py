@@ -35,6 +35,9 @@ class Slurm(Protocol):
     def partitions(self) -> tuple[PartitionState, ...]:
         """Return all partitions."""
 
+    def node_limit(self, job: Job) -> int | None:
+        """Return how many nodes limits leave for a pending job; None: there is no limit."""
+
     def reservation_nodes(self, name: str) -> tuple[str, ...]:
         """Return the nodes of a reservation, or of several (`a,b`)."""
 

@@ -14,6 +14,7 @@ _LAST_BUSY = re.compile(r" LastBusyTime=([0-9]+) ")
 _PARTITION = re.compile(
     r"^PartitionName=(\S+) .*? MaxNodes=(\S+) .*? State=(\S+) .*$", re.MULTILINE
 )
+_PARTITION_QOS = re.compile(r" QoS=(\S+) ")
 _PARTITIONS = re.compile(r"(?:^| )Partitions=(\S+)")
 _REASON = re.compile(r" Reason=(.*) \[[^\]\s]*@([0-9]+)\]")
 _RESERVATION = re.compile(r"^ReservationName=.*? Nodes=(\S*) NodeCnt=", re.MULTILINE)
@@ -69,6 +70,7 @@ def parse_partitions(text: str) -> tuple[PartitionState, ...]:
             name=match[1],
             state=match[3],
             max_nodes=int(match[2]) if match[2].isdecimal() else None,
+            qos=_partition_qos(match[0]),
         )
         for match in _PARTITION.finditer(text)
     )
@@ -76,6 +78,11 @@ def parse_partitions(text: str) -> tuple[PartitionState, ...]:
 
 def _names(text: str) -> frozenset[str]:
     return frozenset() if text == _NULL else frozenset(text.split(","))
+
+
+def _partition_qos(line: str) -> str | None:
+    found = _PARTITION_QOS.search(line)
+    return found[1] if found and found[1] != "N/A" else None
 
 
 def parse_reservation(text: str) -> str:
