@@ -61,8 +61,8 @@ def _grouped(results: Sequence[CheckResult]) -> dict[tuple[Level, str, str | Non
 def _backend(context: Context) -> tuple[Finding, ...]:
     choice = choose_backend(
         long_lived=True,
-        bin_dir=context.site.slurm_bin,
-        slurm_conf=context.site.slurm_conf,
+        bin_dir=context.bin_dir,
+        slurm_conf=context.slurm_conf,
         timeout=context.site.limits.command_timeout,
     )
     return (ok(f"reconcile --every reads jobs and nodes with {choice}"),)

@@ -55,7 +55,7 @@ def cluster_options() -> dict[str, object]:
 
 
 def doctor(cluster: ManagedCluster, **identity: Any) -> tuple[int, Results]:
-    """Run doctor without an environment; return its exit code and the results by check."""
+    """Run doctor in a bare environment; return its exit code and the results by check."""
     done = subprocess.run(
         [*cluster.csx_restart, "doctor", "--site", str(cluster.site), "--json"],
         capture_output=True,
@@ -63,7 +63,7 @@ def doctor(cluster: ManagedCluster, **identity: Any) -> tuple[int, Results]:
         timeout=DEADLINE,
         check=False,
         cwd="/",
-        env={},
+        env={"PATH": str(cluster.bin_dir), "SLURM_CONF": str(cluster.conf)},
         **identity,
     )
     assert done.returncode in {0, 1}, done.stderr
@@ -156,8 +156,7 @@ def closed_venv(cluster: ManagedCluster) -> Iterator[None]:
 @contextmanager
 def file_of_root(cluster: ManagedCluster) -> Iterator[None]:
     """Leave a journal of root's in the state directory, as a sweep as root would."""
-    path = cluster.state_dir / "journal" / "left.jsonl"
-    path.parent.mkdir(exist_ok=True)
+    path = cluster.state_dir / "left.jsonl"
     path.touch()
     try:
         yield

@@ -34,11 +34,15 @@ class Context:
         site_path: the site's settings file.
         site_found: its content, or the problems for which it cannot be used.
         config_found: the output of `scontrol show config` by name, or why there is none.
+        bin_dir: directory of the Slurm commands that this process runs; None: PATH is searched.
+        slurm_conf: the slurm.conf for them; None: the environment's, else Slurm's default.
     """
 
     site_path: Path
     site_found: Site | tuple[str, ...]
     config_found: Mapping[str, str] | str
+    bin_dir: Path | None = None
+    slurm_conf: Path | None = None
 
     @property
     def site(self) -> Site:

@@ -55,7 +55,7 @@ def _foreign_files(path: Path, user: Account) -> Iterable[Finding]:
     owners = [(file, _owner(file)) for file in files_below(path)]
     foreign = [f"{file} ({user_name(uid)})" for file, uid in owners if uid not in (None, user.uid)]
     if not foreign:
-        yield ok(f"all {len(owners)} files below it belong to {user.name}")
+        yield ok(f"all {len(owners)} files below {path} belong to {user.name}")
         return
     more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
     yield problem(

@@ -1,5 +1,6 @@
 """Every check runs, none is fatal, and what cannot be found out is said."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,8 +9,10 @@ import pytest
 from slurm_restart.control.checks.context import Context
 from slurm_restart.control.checks.result import Check, Level
 from slurm_restart.control.doctor import CHECKS, examine, gather, run_check
+from slurm_restart.control.site import Site
 from slurm_restart.errors import SlurmError, SlurmUnavailableError
 from slurm_restart.slurm.commands import Commands
+from tests.unit.control.checks.installation import NOBODY, as_root
 
 NOTHING = Context(site_path=Path("/nowhere"), site_found=("bad",), config_found="no answer")
 
@@ -84,3 +87,31 @@ def test_a_missing_settings_file_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(Commands, "config", lambda _: {})
     [text] = gather(tmp_path / "absent.toml").site_found  # type: ignore[misc]
     assert "absent.toml" in text
+
+
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Settings whose scontrol says so when it is run."""
+    (tmp_path / "scontrol").write_text(
+        f"#!/bin/sh\ntouch {tmp_path}/asked\necho 'JobRequeue = 1'\n"
+    )
+    (tmp_path / "scontrol").chmod(0o755)
+    (tmp_path / "site.toml").write_text(f'slurm_bin = "{tmp_path}"\n')
+    monkeypatch.setenv("PATH", str(tmp_path / "absent"))
+    return tmp_path / "site.toml"
+
+
+def test_slurm_is_asked_with_the_commands_of_the_settings(asked: Path) -> None:
+    assert gather(asked).config == {"JobRequeue": "1"}
+
+
+@as_root
+@pytest.mark.parametrize("of", ["site.toml", "."])
+def test_root_runs_no_program_that_a_users_settings_name(asked: Path, of: str) -> None:
+    os.chown(asked.parent / of, NOBODY.pw_uid, 0)
+    context = gather(asked)
+    assert not (asked.parent / "asked").exists()
+    assert isinstance(context.config_found, str)
+    assert "belongs to nobody)" in context.config_found
+    assert context.bin_dir is None
+    assert isinstance(context.site_found, Site)

@@ -99,7 +99,7 @@ def test_files_of_root_in_the_state_directory(context: Context) -> None:
     )
     for number in range(5):
         os.chown(state / "journal" / "cluster" / f"{number}.jsonl", NOBODY.pw_uid, 0)
-    assert only(found, "state.files").text == "all 7 files below it belong to nobody"
+    assert only(found, "state.files").text == f"all 7 files below {state} belong to nobody"
 
 
 def test_a_state_directory_that_this_user_may_not_list(
