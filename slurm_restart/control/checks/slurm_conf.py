@@ -76,8 +76,8 @@ def _prolog_flags(context: Context) -> Iterable[Finding]:
         yield ok(f"the Prolog runs before the job starts (PrologFlags={flags})")
     else:
         yield warning(
-            "without PrologFlags=Alloc the Prolog runs on most nodes of a job only when a step starts "
-            "there: where it fails, the trainer fails, and the cause is not seen",
+            "without PrologFlags=Alloc the Prolog of most nodes of a job runs only when a step "
+            "starts there: where it fails, the trainer fails, and the cause is not seen",
             "set PrologFlags=Alloc,DeferBatch: the job then starts after the Prolog of all its "
             "nodes",
         )
