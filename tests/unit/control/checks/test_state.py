@@ -1,6 +1,7 @@
 """The directories that the controller writes."""
 
 import os
+import pwd
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,7 @@ def test_a_file_in_place_of_the_state_directory(context: Context) -> None:
 
 
 def test_a_state_directory_of_another_user(context: Context) -> None:
-    other = next(user for user in (NOBODY, ME) if user.pw_uid != ME.pw_uid)
+    other = next(user for user in map(pwd.getpwnam, ("nobody", "daemon")) if user != ME)
     found = configured(context, SlurmUser=f"{other.pw_name}({other.pw_uid})")
     text = f"belongs to {ME.pw_name}, not to SlurmUser ({other.pw_name})"
     assert problem(found, "state.directory").endswith(text)
