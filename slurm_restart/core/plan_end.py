@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from slurm_restart.core.attribute_end import attribute_end
 from slurm_restart.core.attribution import Attribution
-from slurm_restart.core.decision import Decision, Progress, Situation, decide
-from slurm_restart.core.end_rules import EndFacts
+from slurm_restart.core.decision import Decision, decide
+from slurm_restart.core.end_facts import EndFacts
 from slurm_restart.core.exclusions import (
     available_pool,
     exclude_events,
@@ -18,7 +18,9 @@ from slurm_restart.core.job import Job, JobEnd, NodeState
 from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.core.journal_events import Action, EndEvent, Event
 from slurm_restart.core.node_pool import SizeChoice, choose_size
+from slurm_restart.core.prolog_failures import count_prolog_failures
 from slurm_restart.core.restart_limits import Policy, SitePolicy, granted_policy
+from slurm_restart.core.situation import Progress, Situation
 from slurm_restart.core.slurm_operations import (
     SAFE_START,
     JobUpdate,
@@ -116,6 +118,8 @@ def plan_end(case: EndCase) -> EndPlan:
             restarts=case.end.restarts,
             requeueable=case.job.requeue,
             run_time=_run_time(case, attribution),
+            failed=facts.failed,
+            prolog_failures=count_prolog_failures(case.job.partitions, case.nodes),
         )
     )
     ended = _end_event(case, attribution, decision, progress)
@@ -226,7 +230,7 @@ def _end_event(
         action=decision.action,
         reason=decision.reason,
         attempt=progress.attempt,
-        progress=progress.made,
+        progress=decision.progress,
         from_step=progress.from_step,
         step=progress.step,
         root=attribution.root_hash,

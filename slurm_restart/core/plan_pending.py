@@ -94,7 +94,7 @@ def plan_pending(case: PendingCase) -> PendingPlan:
     # A job with a begin time that a person has set does not wait for nodes before that time.
     begin = 0 if start_is_ours(case.job, case.history.applied) else case.job.eligible_time or 0
     waited = max(0, case.now - max(due, begin))
-    # Slurm could not start the job before its begin time, whoever has set it.
+    # Slurm could not start the job before its begin time, a person's or its own.
     ready = max(0, case.now - max(due, case.job.eligible_time or 0))
     size = choose_size(policy, pool, waited=ready, now=case.now)
     if size.num_nodes is None and waited > policy.give_up_after:
