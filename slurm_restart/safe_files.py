@@ -61,6 +61,27 @@ def open_append(path: str | Path, mode: int = 0o644, *, directory: int | None = 
     return _open(path, flags, follow=False, mode=mode, directory=directory)
 
 
+def create_new(path: str | Path, data: bytes, *, mode: int = 0o644) -> bool:
+    """Create a file with this content unless the path exists; return whether it was created.
+
+    Of several processes, one creates the file. A reader may see it while it is still empty, and it
+    may be so after a power cut.
+
+    Raises:
+        OSError: it cannot be created; on a full disk it may stay, empty.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        descriptor = os.open(path, flags, mode)
+    except FileExistsError:
+        return False
+    try:
+        os.write(descriptor, data)
+    finally:
+        os.close(descriptor)
+    return True
+
+
 def open_binary(path: str | Path, *, follow: bool = True) -> BinaryIO:
     """Return `open_regular` as a buffered binary stream.
 

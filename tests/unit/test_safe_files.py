@@ -10,6 +10,7 @@ import pytest
 from slurm_restart.safe_files import (
     FileTooLargeError,
     NotRegularFileError,
+    create_new,
     open_append,
     open_below,
     open_directory,
@@ -152,6 +153,17 @@ def test_appending_creates_a_file_and_keeps_what_is_there(tmp_path):
         os.write(descriptor, text)
         os.close(descriptor)
     assert (tmp_path / "log").read_bytes() == b"ab"
+
+
+def test_a_new_file_is_created_once(tmp_path):
+    path = tmp_path / "new"
+    assert create_new(path, b"a", mode=0o600)
+    assert not create_new(path, b"b")
+    assert path.read_bytes() == b"a"
+    assert path.stat().st_mode & 0o777 == 0o600
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    assert not create_new(tmp_path / "link", b"x")
+    assert not (tmp_path / "elsewhere").exists()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
