@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from contrib.devcluster_parts.accounting import ACCOUNT
 
 from contrib.testing.dev_cluster import SYSTEM_PATH, DevCluster, missing
 from contrib.testing.waiting import await_
@@ -13,6 +12,8 @@ from tests.contract.conftest import PREFIX, QUICK
 
 pytestmark = pytest.mark.cluster
 
+accounting = pytest.importorskip("contrib.devcluster_parts.accounting")
+ACCOUNT = accounting.ACCOUNT
 NEEDED = ("slurmdbd", "mariadbd", "mariadb-install-db", "my_print_defaults")
 
 
