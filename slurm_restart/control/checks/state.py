@@ -61,7 +61,7 @@ def _foreign_files(path: Path, user: Account) -> Iterable[Finding]:
     yield problem(
         f"{', '.join(foreign[:_SHOWN])}{more}: {user.name} (SlurmUser) may be unable to write what "
         "belongs to another user",
-        f"chown -hR {user.name} {path}, and run csx-restart reconcile as {user.name} only",
+        f"chown -hR {user.name} {path}",
     )
 
 

@@ -95,9 +95,7 @@ def test_files_of_root_in_the_state_directory(context: Context) -> None:
     text = problem(found, "state.files")
     assert text.count(".jsonl (root)") == 3
     assert " and 2 more: nobody (SlurmUser)" in text
-    assert only(found, "state.files").remedy == (
-        f"chown -hR nobody {state}, and run csx-restart reconcile as nobody only"
-    )
+    assert only(found, "state.files").remedy == f"chown -hR nobody {state}"
     for number in range(5):
         os.chown(state / "journal" / "cluster" / f"{number}.jsonl", NOBODY.pw_uid, 0)
     assert only(found, "state.files").text == f"all 7 files below {state} belong to nobody"
