@@ -112,6 +112,35 @@ def test_a_state_directory_that_this_user_may_not_list(
     assert (result.level, result.remedy) == (Level.UNKNOWN, "run csx-restart doctor as root")
 
 
+# --- space ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mebibytes", "inodes", "left", "found"),
+    [
+        (15, 1000, 900, Level.PROBLEM),
+        (16, 1000, 900, Level.WARNING),
+        (255, 1000, 900, Level.WARNING),
+        (256, 1000, 900, Level.OK),
+        (256, 1000, 0, Level.PROBLEM),
+        (256, 0, 0, Level.OK),
+    ],
+)
+def test_how_much_space_is_left(
+    context: Context,
+    monkeypatch: pytest.MonkeyPatch,
+    mebibytes: int,
+    inodes: int,
+    left: int,
+    found: Level,
+) -> None:
+    # bsize, frsize, blocks, bfree, bavail, files, ffree, favail, flag, namemax
+    blocks = mebibytes * 256
+    shown = os.statvfs_result((4096, 4096, 10**6, 10**6, blocks, inodes, inodes, left, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda _: shown)
+    assert level(context, "state.space") is found
+
+
 # --- export_dir ----------------------------------------------------------------------------------
 
 
