@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from slurm_restart.errors import SlurmError
 
 _FIELDS = ("associd:20", "account:256", "userid:20", "qos:256")
-_ASSOCIATION = re.compile(r"^ClusterName=\S* Account=.*? ID=([0-9]+) (.*)$", re.MULTILINE)
+_ASSOCIATION = re.compile(
+    r"^ClusterName=\S* Account=(\S*) UserName=(\S*) .*?ID=([0-9]+) (.*)$", re.MULTILINE
+)
 _PARENT = re.compile(r"ParentAccount=\S*\(([0-9]+)\) ")
 _QOS = re.compile(r"^QOS=(\S+)\([0-9]+\) (.*)$", re.MULTILINE)
 _GROUP = re.compile(r"(?:^| )GrpTRES=(\S*)")
@@ -78,12 +80,18 @@ def nodes_left(text: str, job: LimitedBy) -> int | None:
 
 
 def _chain(text: str, association: str) -> Iterator[str]:
-    """Return the limits of an association and of its parents, nearest first."""
-    records = {match[1]: match[2] for match in _ASSOCIATION.finditer(text)}
+    """Return the limits of an association and of those above it, nearest first.
+
+    The record of an account names its parent's; that of a user has only the account's name.
+    """
+    found = _ASSOCIATION.findall(text)
+    records = {number: (account, user, limits) for account, user, number, limits in found}
+    accounts = {account: number for account, user, number, _ in found if not user}
     while (record := records.pop(association, None)) is not None:
-        yield record
-        parent = _PARENT.search(record)
-        association = parent[1] if parent else ""
+        account, user, limits = record
+        yield limits
+        parent = _PARENT.search(limits)
+        association = accounts.get(account, "") if user else parent[1] if parent else ""
 
 
 def _part(section: re.Pattern[str], records: Iterable[str]) -> list[str]:

@@ -23,8 +23,9 @@ def tres(name: str, node: str, *, used: bool = True) -> str:
 def association(
     number: int, parent: str, *, node: str = "N(2)", each: str = "N", user: str = ""
 ) -> str:
+    account = "physics" if user else {1: "root", 3: "physics"}.get(number, "chem")
     return (
-        f"ClusterName=alps Account=physics UserName={user} Partition= Priority=0 ID={number} "
+        f"ClusterName=alps Account={account} UserName={user} Partition= Priority=0 ID={number} "
         "SharesRaw/Norm/Level/Factor=1/0.50/1/0.00 UsageRaw/Norm/Efctv=0.00/0.00/0.00 "
         f"ParentAccount={parent} Lft=2 DefAssoc=No GrpJobs=N(1) GrpJobsAccrue=N(0) "
         f"GrpSubmitJobs=N(1) GrpWall=N(0.00) {tres('GrpTRES', node)} "
@@ -59,7 +60,7 @@ def left(*lines: str, job: LimitedBy = JOB) -> int | None:
 PLAIN = (
     association(1, ""),
     association(3, "root(1)"),
-    association(4, "physics(3)", user="alice(1000)"),
+    association(4, "", user="alice(1000)"),
     qos("normal"),
 )
 
@@ -82,19 +83,23 @@ def test_no_limit() -> None:
 def test_the_whole_chain_of_associations_counts(
     limits: dict[int, str], expected: int | None
 ) -> None:
-    parents = {1: "", 3: "root(1)", 4: "physics(3)", 9: "root(1)"}
-    lines = [association(n, parents[n], node=limits.get(n, "N(2)")) for n in parents]
+    parents = {1: "", 3: "root(1)", 4: "", 9: "root(1)"}
+    users = {4: "alice(1000)"}
+    lines = [
+        association(n, parents[n], node=limits.get(n, "N(2)"), user=users.get(n, ""))
+        for n in parents
+    ]
     assert left(*lines, qos("normal")) == expected
 
 
 def test_limits_for_each_job() -> None:
-    own = association(4, "physics(3)", each="3")
+    own = association(4, "", each="3", user="alice(1000)")
     assert left(association(3, "root(1)", each="2"), own, qos("normal")) == 3
     assert left(own, qos("normal", each="5")) == 5
 
 
 def test_a_qos_takes_the_place_of_associations() -> None:
-    own = association(4, "", node="4(0)")
+    own = association(4, "", node="4(0)", user="alice(1000)")
     assert left(own, qos("normal", node="9(1)")) == 8
     assert left(own, qos("other", node="9(1)")) == 4
     assert left(own, qos("normal", node="9(1)"), qos("main-limits", node="3(1)")) == 2
