@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from slurm_restart.core.cluster_facts import ClusterFacts
 from slurm_restart.core.hostlist import expand
 from slurm_restart.core.job import Job, NodeState
 from slurm_restart.errors import JobNotFoundError, SlurmError, SlurmUnavailableError
 from slurm_restart.slurm import parse
 from slurm_restart.slurm.client import CommandClient
 from slurm_restart.slurm.error_messages import error_for, ignored_a_value
+from slurm_restart.slurm.parse_config import cluster_facts, parse_config
 from slurm_restart.slurm.parse_nodes import (
     parse_cluster_name,
     parse_nodes,
@@ -115,9 +117,11 @@ class Commands:
 
     def config(self) -> dict[str, str]:
         """Return the settings of slurm.conf as the controller uses them."""
-        lines = self._run("configuration", "scontrol", "show", "config").stdout.splitlines()
-        pairs = (line.partition("=") for line in lines)
-        return {name.strip(): value.strip() for name, equals, value in pairs if equals}
+        return parse_config(self._run("configuration", "scontrol", "show", "config").stdout)
+
+    def cluster_facts(self) -> ClusterFacts:
+        """Return the facts of the controller's configuration, by one call."""
+        return cluster_facts(self.config())
 
     def ping(self) -> bool:
         """Return whether the controller, or its backup, answers."""

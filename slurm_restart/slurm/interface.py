@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from slurm_restart.core.cluster_facts import ClusterFacts
 from slurm_restart.core.job import Job, NodeState
 
 
@@ -18,6 +19,9 @@ class Slurm(Protocol):
 
     def release(self) -> tuple[int, int]:
         """Return major and minor of the commands' release, such as (22, 5)."""
+
+    def cluster_facts(self) -> ClusterFacts:
+        """Return the facts of the controller's configuration."""
 
     def job(self, job_id: int) -> Job:
         """Return one job with every field."""

@@ -1,0 +1,23 @@
+"""Facts of the cluster's configuration that decide how Slurm treats a requeued job."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterFacts:
+    """What `scontrol show config` shows. The defaults are those of Slurm 22.05 without settings."""
+
+    release: tuple[int, int] = (22, 5)
+    """The controller's major and minor, such as (24, 11)."""
+    boot_time: int | None = None
+    """When slurmctld started, in epoch seconds; a reconfiguration may set it anew (from 23.11)."""
+    requeue_delay: int = 121
+    """Seconds after which Slurm itself starts a requeued job, if no begin time is set."""
+    requeue_exit: frozenset[int] = frozenset()
+    """Exit codes after which Slurm requeues a job (RequeueExit)."""
+    requeue_exit_hold: frozenset[int] = frozenset()
+    """Exit codes after which Slurm requeues a job and holds it (RequeueExitHold)."""
+    limits_enforced: bool = False
+    """Whether limits of associations and QOS are enforced (AccountingStorageEnforce=limits)."""
+    slurm_user: str | None = None
+    """SlurmUser's name; None: not shown."""
