@@ -155,9 +155,7 @@ def _concerns_later_phases(history: History) -> bool:
 def _has_failed(history: History) -> bool:
     """Whether the last end of a phase is final without being a success."""
     last = history.ends[-1] if history.ends else None
-    return (
-        last is not None and not last.action.restarts and last.category is not Category.COMPLETED
-    )
+    return last is not None and not last.action.restarts and last.category is not Category.COMPLETED
 
 
 def later_phases(

@@ -35,7 +35,7 @@ _defer_import("inspect")
 
 from slurm_restart.control.concurrency import take_slot
 from slurm_restart.control.controller import Controller, commands_for
-from slurm_restart.control.hook_environment import HookEnvironment, read_environment
+from slurm_restart.control.hook_environment import read_environment
 from slurm_restart.control.hook_log import HookLog
 from slurm_restart.control.site import Site, load_site
 from slurm_restart.errors import CsxError

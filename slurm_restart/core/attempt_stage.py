@@ -117,9 +117,7 @@ def _completing(
     )
 
 
-def _is_same(
-    last: EndEvent, job: Job, comment_record: CommentRecord, nodes: Sequence[str]
-) -> bool:
+def _is_same(last: EndEvent, job: Job, comment_record: CommentRecord, nodes: Sequence[str]) -> bool:
     if last.submit_time != job.submit_time:
         return False
     if last.nodes and not set(nodes) <= set(last.nodes):

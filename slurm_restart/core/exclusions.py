@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 
 from slurm_restart.core.attribution import Blame
-from slurm_restart.core.history import Exclusion, History
+from slurm_restart.core.history import History
 from slurm_restart.core.job import Job
 from slurm_restart.core.journal_events import CLEARED, ExcludeEvent, ReadmitEvent
 
@@ -40,7 +40,7 @@ def readmit_events(
             a node missing from the list since before then was not cleared by a person.
     """
     applied, shown = history.applied, set(job.exc_nodes)
-    kept = boot_time is None or applied.at > boot_time
+    kept = boot_time is None or applied.at >= boot_time
     cleared = set(applied.exc_nodes or ()) - shown if kept else set()
     events = []
     for exclusion in sorted(history.exclusions, key=lambda exclusion: exclusion.node):

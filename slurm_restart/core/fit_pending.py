@@ -270,7 +270,7 @@ def _confirm(seen: Observation, fitted: Fit) -> tuple[AppliedEvent, ...]:
     if not shown or not set(fitted.own) <= set(shown):
         return ()
     recorded = set(history.applied.exc_nodes or ()) == set(shown)
-    if recorded and (boot_time is None or history.applied.at > boot_time):
+    if recorded and (boot_time is None or history.applied.at >= boot_time):
         return ()
     return (AppliedEvent(at=seen.time, exc_nodes=shown),)
 

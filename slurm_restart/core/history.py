@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, fields, replace
 
 from slurm_restart.core.journal_events import (
     CLEARED,
-    Action,
     AppliedEvent,
     EndEvent,
     Event,

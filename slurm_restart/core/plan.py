@@ -9,6 +9,7 @@ from typing import assert_never
 
 from slurm_restart.core.attempt_stage import AttemptStage, Stage, find_stage, was_cancelled_pending
 from slurm_restart.core.category import Category
+from slurm_restart.core.exclusions import exclusion_list
 from slurm_restart.core.fit_pending import (
     WAIT,
     Fit,
@@ -20,7 +21,6 @@ from slurm_restart.core.fit_pending import (
     plan_pending,
     restart_comment,
 )
-from slurm_restart.core.exclusions import exclusion_list
 from slurm_restart.core.history import FOR_NO_END, History, replay
 from slurm_restart.core.job import JobEnd, JobState
 from slurm_restart.core.journal_events import (
@@ -125,9 +125,7 @@ def _is_to_be_judged(view: RunView, at: AttemptStage) -> bool:
             assert_never(at.stage)
 
 
-def _converge(
-    view: RunView, stage: Stage, known: EndEvent | None, ended: int | None
-) -> Plan:
+def _converge(view: RunView, stage: Stage, known: EndEvent | None, ended: int | None) -> Plan:
     if view.observe or (known is not None and known.observed):
         return Plan()
     match stage:

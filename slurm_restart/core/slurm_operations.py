@@ -152,4 +152,3 @@ def merge_admin_comment(current: str, ours: str) -> str:
     whole = f"{theirs} | {ours}" if theirs else ours
     whole = "".join(char if char.isprintable() else " " for char in whole)
     return whole[:MAX_ADMIN_COMMENT]
-
