@@ -5,23 +5,41 @@ A key that the code no longer has, or has anew, fails contrib/docs and tests/uni
 
 RULES = {
     "slurm.prolog_failed": "Slurm has requeued and held the job because a node's prolog failed",
-    "state.requeue_hold": "the job was requeued on hold: `scontrol requeuehold`, a hold",
+    "slurm.protective_hold": "slurmctld itself holds the job: reason JobHoldMaxRequeue (more than "
+    "MaxBatchRequeue launch failures), JobHeldMaxNodeFailRequeue, JobHeldMaxPreemptRequeue, or "
+    "their texts",
+    "state.requeue_hold": "the job was requeued on hold: `scontrol requeuehold`, a hold, or the "
+    "site's RequeueExitHold",
     "state.deadline": "state DEADLINE, or reason DeadLine",
     "slurm.usage_limit": "the reason is a limit of the association or the QOS, and the job is not "
     "pending again, when such a reason only says why it waits",
     "state.resv_del_hold": "the job's reservation was deleted",
-    "state.preempted": "state PREEMPTED, or Slurm shows a PreemptTime",
-    "job.reported_completed": "the supervisor saw the trainer finish, and the exit code is 0 "
-    "or Slurm has requeued the job since",
-    "state.node_fail": "Slurm gave up a node: state NODE_FAIL, reason NodeDown, or (before 24.11) "
-    "a restart count that only a node failure leaves behind",
+    "state.preempted": "Slurm shows a PreemptTime of this very attempt. The state PREEMPTED alone "
+    "is no proof: on 24.11 it returns at every later end of a job that was once preempted with a "
+    "grace time",
+    "job.reported_completed": "the supervisor saw the trainer finish, and the exit code is 0 (a "
+    "TIMEOUT or a preemption apart: one more attempt then ends as success, and dependents live)",
+    "slurm.prolog_drained": "Slurm has requeued the job without a hold (nohold_on_prolog_fail), "
+    "the supervisor has not started, and a node of the attempt is drained because its prolog "
+    "failed",
+    "state.node_fail": "Slurm gave up a node: state NODE_FAIL, reason NodeDown, a restart count "
+    "that only a node failure leaves behind (before 24.11), or the job is pending again, no hook "
+    "saw the end, and a node of the attempt is down",
     "job.reported_before_requeue": "Slurm has requeued the job, and the supervisor had seen the "
     "trainer end by itself with a known cause",
     "state.boot_fail": "state BOOT_FAIL",
     "slurm.stepd_lost": "Slurm has requeued the job, with wait status 1: the batch step's "
     "slurmstepd is gone",
-    "state.requeued": "the job is pending again already: requeued by a person, or (where Slurm "
-    "does not tell the two apart) preempted with requeue",
+    "job.failed_before_requeue": "the job is pending again already, Slurm shows no exit status, "
+    "and the supervisor had seen the trainer fail by itself",
+    "state.requeued": "the job is pending again already, and had not failed by itself: requeued by "
+    "a person, or (where Slurm does not tell the two apart) preempted with requeue. After a "
+    "failure the site's RequeueExit has requeued it: the rules below give the category, and it "
+    "counts",
+    "slurm.reservation_ended": "TIMEOUT more than 60 s before the time limit, of a job in a "
+    "reservation",
+    "slurm.early_timeout": "TIMEOUT more than 60 s before the time limit, or without one: "
+    "slurmctld shows a used-up usage limit in this way (GrpTRESMins)",
     "state.timeout": "state TIMEOUT, or reason TimeLimit",
     "state.cancelled": "state CANCELLED",
     "state.out_of_memory": "state OUT_OF_MEMORY, or reason OutOfMemory",
@@ -35,6 +53,8 @@ RULES = {
     "success at once)",
     "slurm.node_down": "a node of the job is down, whatever else happened",
     "job.reported": "the supervisor's judgement of exit status and log is any other known cause",
+    "slurm.exit_not_recorded": "state PREEMPTED with exit status 0:0, without a PreemptTime: "
+    "slurmctld records no exit status then",
     "exit.crash": "the batch script or the trainer died of SIGILL, SIGABRT, SIGBUS, SIGFPE or "
     "SIGSEGV",
     "exit.not_run": "exit code 126 or 127 without a report of the supervisor: the shell found no "
@@ -48,6 +68,13 @@ STOPS = {
     "requeue-disabled": "the job's Requeue flag is off (`scontrol update Requeue=0`)",
     "total-cap": "restarts in all, those that never count apart, have reached the site's "
     "`max_total_restarts`; Slurm's own restart count, which no user can forge, is counted too",
+    "uncounted-cap": "restarts that never count have reached the site's "
+    "`max_uncounted_restarts`, by Slurm's own count too",
+    "prolog-repeated": "a node's prolog failed, and the attempt before ended in the same way: the "
+    "job stays held by Slurm",
+    "prolog-share": "a node's prolog failed, and in the job's partitions more nodes are drained "
+    "for that reason than the site's `max_prolog_failed_share` allows (one always): the job stays "
+    "held",
     "oom-repeated": "the node's memory was used up a second time at the same step",
     "repeated": "the same root-cause line at the same step for the `stop_on_repeat`th time (only "
     "`data.corrupt` and `numeric.nan`)",
@@ -62,5 +89,5 @@ ACTIONS = {
     "released",
     "cancel": "Slurm has requeued the job, but it is not to run again: AdminComment says why, then "
     "`scancel`",
-    "leave": "nothing: the job keeps the final state that Slurm gave it",
+    "leave": "nothing: the job keeps the final state that Slurm gave it, or stays held",
 }

@@ -5,23 +5,30 @@ from dataclasses import replace
 from slurm_restart.control.hook_environment import HookEnvironment
 from slurm_restart.control.journal import RunKey
 from slurm_restart.core.hostlist import expand
-from slurm_restart.core.job import Job, JobEnd, NodeState
+from slurm_restart.core.job import Job, JobEnd, JobState, NodeState
 from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.errors import CsxError, SlurmError, SlurmUnavailableError
 from slurm_restart.slurm.interface import Slurm
 
 MAX_NAMED = 64
 """Nodes that a comment record may name; a longer list is ignored."""
-_PROLOG_FAILED = "Prolog error"
 
 
 def down_nodes(names: frozenset[str], nodes: tuple[NodeState, ...]) -> tuple[NodeState, ...]:
     """Return those of the named nodes that Slurm shows down, or drained after a failed prolog."""
-    return tuple(
-        node
-        for node in nodes
-        if node.name in names and (node.down or node.reason.startswith(_PROLOG_FAILED))
-    )
+    return tuple(node for node in nodes if node.name in names and (node.down or node.prolog_failed))
+
+
+def _was_preempted(job: Job) -> bool:
+    """Return whether Slurm shows a preemption of the attempt that the record describes.
+
+    slurmctld resets PreemptTime at each requeue (batch_requeue_fini in src/slurmctld/job_mgr.c).
+    The start time of a pending job is an expected one.
+    """
+    if job.preempt_time is None:
+        return False
+    pending = job.state is JobState.PENDING
+    return pending or job.start_time is None or job.preempt_time >= job.start_time
 
 
 def end_from_hook(env: HookEnvironment, job: Job, nodes: tuple[NodeState, ...]) -> JobEnd:
@@ -44,7 +51,12 @@ def end_from_hook(env: HookEnvironment, job: Job, nodes: tuple[NodeState, ...]) 
 
 
 def end_from_record(
-    cluster: str, job: Job, nodes: tuple[NodeState, ...], *, submit_time: int
+    cluster: str,
+    job: Job,
+    nodes: tuple[NodeState, ...],
+    *,
+    submit_time: int,
+    known_nodes: tuple[str, ...] = (),
 ) -> JobEnd:
     """Return an end whose hook did not run, from the job record alone.
 
@@ -53,7 +65,10 @@ def end_from_record(
         job: the job as Slurm shows it.
         nodes: all nodes.
         submit_time: epoch seconds, the SubmitTime of the attempt.
+        known_nodes: the attempt's nodes where the record shows none: a job that is pending again
+            has none.
     """
+    names = job.nodes or known_nodes
     return JobEnd(
         cluster=cluster,
         job_id=job.job_id,
@@ -65,11 +80,12 @@ def end_from_record(
         state=job.state,
         restarts=job.restarts,
         flags=job.flags,
-        preempted=job.preempt_time is not None,
-        nodes=job.nodes,
+        preempted=_was_preempted(job),
+        reserved=job.reservation is not None,
+        nodes=names,
         time_limit=job.time_limit,
         run_time=job.run_time,
-        down_nodes=down_nodes(frozenset(job.nodes), nodes),
+        down_nodes=down_nodes(frozenset(names), nodes),
     )
 
 

@@ -60,13 +60,15 @@ def _path(value: Any) -> Path:
     return Path(value)
 
 
-def _number(low: float, kind: type[int] | type[float]) -> Callable[[Any], Any]:
+def _number(
+    low: float, kind: type[int] | type[float], high: int = _MAX_NUMBER
+) -> Callable[[Any], Any]:
     def read(value: Any) -> Any:
         fits = isinstance(value, int | float if kind is float else int)
         # TOML has inf and nan, which timers do not accept.
-        if not fits or isinstance(value, bool) or not low <= value <= _MAX_NUMBER:
+        if not fits or isinstance(value, bool) or not low <= value <= high:
             what = "number" if kind is float else "whole number"
-            raise ValueError(f"a {what} from {low} to {_MAX_NUMBER}")
+            raise ValueError(f"a {what} from {low} to {high}")
         return kind(value)
 
     return read
@@ -92,8 +94,12 @@ _TOP: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "slurm_bin": ("slurm_bin", _path),
     "slurm_conf": ("slurm_conf", _path),
 }
+_POLICY_READERS: dict[str, Callable[[Any], Any]] = {
+    "backoff": _backoff,
+    "max_prolog_failed_share": _number(0, float, 1),
+}
 _POLICY: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    setting.name: (setting.name, _backoff if setting.name == "backoff" else _number(0, int))
+    setting.name: (setting.name, _POLICY_READERS.get(setting.name, _number(0, int)))
     for setting in fields(SitePolicy)
 }
 _LIMITS: dict[str, tuple[str, Callable[[Any], Any]]] = {

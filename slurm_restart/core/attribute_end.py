@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from slurm_restart.core.attribution import Attribution, Blame
 from slurm_restart.core.category import Category, Nodes
-from slurm_restart.core.end_rules import SELF_REPORT_RULES, EndFacts, first_match
+from slurm_restart.core.end_facts import EndFacts
+from slurm_restart.core.end_rules import SELF_REPORT_RULES, first_match
 
 
 def attribute_end(facts: EndFacts, named: Sequence[str] = ()) -> Attribution:

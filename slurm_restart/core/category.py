@@ -33,6 +33,7 @@ class Category(Enum):
     USAGE_LIMIT = "usage_limit"
     RESERVATION_ENDED = "reservation_ended"
     HELD = "held"
+    HELD_BY_SLURM = "held_by_slurm"
     COMPILE = "compile"
     CONFIG = "config"
     CODE = "code"
@@ -114,7 +115,11 @@ _TREATMENTS: dict[Category, _Treatment] = {
     Category.DEADLINE: _no("the job's deadline has passed"),
     Category.USAGE_LIMIT: _no("a usage limit of the association or QOS was reached"),
     Category.RESERVATION_ENDED: _no("the job's reservation has ended"),
-    Category.HELD: _no("a person requeued the job on hold"),
+    Category.HELD: _no("a person, or the site's RequeueExitHold, requeued the job on hold"),
+    Category.HELD_BY_SLURM: _no(
+        "Slurm itself holds the job after repeated launch or node failures: "
+        "an administrator has to find the reason and release it"
+    ),
     Category.COMPILE: _no("the model does not compile"),
     Category.CONFIG: _no("the configuration is wrong"),
     Category.CODE: _no("an error in the program: import, syntax, type, shape, assertion"),
@@ -148,7 +153,7 @@ _TREATMENTS: dict[Category, _Treatment] = {
     ),
     Category.REQUEUED: _yes("a person requeued the job", nodes=Nodes.NONE, counts=False),
     Category.PROLOG_FAILED: _yes(
-        "a node's prolog failed before the job started", nodes=Nodes.NAMED, counts=False
+        "a node's prolog failed before the job started", nodes=Nodes.NAMED
     ),
     Category.UNKNOWN: _yes("no known cause"),
     Category.UNLISTED: _no("an end without a rule of its own gets no action"),
@@ -157,6 +162,7 @@ _TREATMENTS: dict[Category, _Treatment] = {
 SLURM_ONLY = frozenset(
     {
         Category.HELD,
+        Category.HELD_BY_SLURM,
         Category.PREEMPTION,
         Category.PROLOG_FAILED,
         Category.REQUEUED,
@@ -166,7 +172,8 @@ SLURM_ONLY = frozenset(
 )
 """Categories that only Slurm can establish; a self-report that gives one is read as unknown.
 
-They bypass the counters and the cap, or release a held job, which no user may bring about.
+They bypass the counters and `max_total_restarts`, release a held job, or keep it held, which no
+user may bring about.
 """
 
 

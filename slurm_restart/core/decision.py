@@ -1,58 +1,11 @@
 """Decide what is done about an end."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from slurm_restart.core.attribution import Attribution
 from slurm_restart.core.category import Category, Restart
-from slurm_restart.core.history import History, Streak, streak
 from slurm_restart.core.journal_events import Action, EndEvent
-from slurm_restart.core.restart_limits import Policy
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """How far the attempt got, in training steps; None: not known."""
-
-    made: bool | None
-    attempt: int | None = None
-    from_step: int | None = None
-    step: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Situation:
-    """Everything that a decision depends on."""
-
-    attribution: Attribution
-    progress: Progress
-    policy: Policy
-    history: History
-    restarts: int
-    """Slurm's own restart count, which no user can forge."""
-    requeueable: bool = True
-    """Slurm's Requeue= of the job, which a person may have turned off."""
-    run_time: int | None = None
-
-    @property
-    def streak(self) -> Streak:
-        """Failures in a row with this end; restarts before situation."""
-        before = streak(self.history.ends, next_from_step=self.progress.from_step)
-        if self.made:
-            return Streak(failures=0, restarts=0)
-        failed = self.attribution.counts and self.made is False
-        return replace(before, failures=before.failures + failed)
-
-    @property
-    def made(self) -> bool | None:
-        """Whether the attempt made progress; None: not known. An evaluation never makes any."""
-        return False if self.policy.evaluation else self.progress.made
-
-    @property
-    def total(self) -> int:
-        """Restarts so far that count against the cap: the larger of Slurm's count and our own."""
-        before = self.restarts - self.attribution.requeued
-        return max(self.history.total_restarts(), before - self.history.uncounted_restarts())
+from slurm_restart.core.situation import Situation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +21,13 @@ class Decision:
     """Seconds before the restart."""
     last_chance: bool = False
     """The next end without progress is final."""
+    progress: bool | None = None
+    """Whether the attempt made progress, for the journal; None: not known yet."""
+
+
+_STAYS_HELD = (
+    "the job stays held, so that it drains no further node; release it once the prolog is repaired"
+)
 
 
 def _repeats(situation: Situation, same: Callable[[EndEvent], bool]) -> int:
@@ -117,6 +77,23 @@ def _capped(situation: Situation) -> bool:
     )
 
 
+def _uncounted_capped(situation: Situation) -> bool:
+    limit = situation.policy.site.max_uncounted_restarts
+    return not situation.attribution.counts and situation.uncounted >= limit
+
+
+def _prolog_again(situation: Situation) -> bool:
+    ends = situation.history.ends
+    last = ends[-1].category if ends else None
+    return situation.attribution.category is last is Category.PROLOG_FAILED
+
+
+def _prolog_share(situation: Situation) -> bool:
+    share = situation.policy.site.max_prolog_failed_share
+    failed = situation.attribution.category is Category.PROLOG_FAILED
+    return failed and situation.prolog_failures.exceed(share)
+
+
 def _why_no(situation: Situation) -> str:
     return situation.attribution.category.meaning
 
@@ -124,6 +101,19 @@ def _why_no(situation: Situation) -> str:
 def _why_capped(situation: Situation) -> str:
     limit = situation.policy.site.max_total_restarts
     return f"{situation.total} restarts in all, the site allows {limit}"
+
+
+def _why_uncounted(situation: Situation) -> str:
+    limit = situation.policy.site.max_uncounted_restarts
+    return f"{situation.uncounted} restarts that never count, the site allows {limit}"
+
+
+def _why_prolog_share(situation: Situation) -> str:
+    found, share = situation.prolog_failures, situation.policy.site.max_prolog_failed_share
+    return (
+        f"the prolog failed on {found.failed} of {found.nodes} nodes of the job's partitions, "
+        f"the site allows {found.allowed(share)}: {_STAYS_HELD}"
+    )
 
 
 def _why_budget(situation: Situation) -> str:
@@ -160,6 +150,13 @@ _STOP_RULES: tuple[_StopRule, ...] = (
         _capped,
         _why_capped,
     ),
+    _StopRule("uncounted-cap", _uncounted_capped, _why_uncounted),
+    _StopRule(
+        "prolog-repeated",
+        _prolog_again,
+        lambda _: f"a node's prolog failed twice in a row: {_STAYS_HELD}",
+    ),
+    _StopRule("prolog-share", _prolog_share, _why_prolog_share),
     _StopRule("oom-repeated", _oom_again, lambda _: "out of memory again at the same step"),
     _StopRule("repeated", _repeated, _why_repeated),
     _StopRule("budget", _budget_used, _why_budget),
@@ -177,17 +174,26 @@ def _restart_action(situation: Situation) -> Action:
     return Action.ADJUST if situation.attribution.requeued else Action.REQUEUE
 
 
-_HELD = frozenset({Category.HELD, Category.RESERVATION_ENDED})
+_HELD = frozenset({Category.HELD, Category.HELD_BY_SLURM, Category.RESERVATION_ENDED})
 """Causes of a job that waits for a person. Slurm also holds a job whose reservation is deleted."""
+_LEFT_HELD = frozenset({"prolog-repeated", "prolog-share"})
+"""Stop rules for a job that Slurm holds."""
 
 
-def _stop_action(situation: Situation) -> Action:
+def waits_for_person(category: Category, action: Action) -> bool:
+    """Return whether a job with this decision is left held by Slurm until a person releases it."""
+    return action is Action.LEAVE and category in _HELD | {Category.PROLOG_FAILED}
+
+
+def _stop_action(situation: Situation, rule: str) -> Action:
     # A job that waits for a person is left to that person; one that Slurm has requeued for another
     # reason has to be cancelled.
     attribution = situation.attribution
-    if attribution.category in _HELD or not (attribution.requeued or attribution.stale_running):
+    if attribution.category in _HELD or rule in _LEFT_HELD:
         return Action.LEAVE
-    if attribution.category is Category.COMPLETED:
+    if not (attribution.requeued or attribution.stale_running):
+        return Action.LEAVE
+    if attribution.category is Category.COMPLETED and not _uncounted_capped(situation):
         # The attempt runs once more: it ends as success at once, and its dependents are kept.
         return Action.REQUEUE if attribution.stale_running else Action.ADJUST
     return Action.CANCEL
@@ -215,11 +221,12 @@ def decide(situation: Situation) -> Decision:
     stop = next((stop for stop in _STOP_RULES if stop.when(situation)), None)
     if stop is not None:
         return Decision(
-            action=_stop_action(situation),
+            action=_stop_action(situation, stop.id),
             rule=stop.id,
             reason=stop.reason(situation),
             failures=failures,
             total=total,
+            progress=situation.made,
         )
     counts = situation.attribution.counts
     spent = situation.made is not None and failures >= situation.policy.max_restarts
@@ -231,4 +238,5 @@ def decide(situation: Situation) -> Decision:
         total=total + counts,
         delay=_delay(situation) if counts else 0,
         last_chance=counts and (spent or total + 1 >= situation.policy.site.max_total_restarts),
+        progress=situation.made,
     )

@@ -3,90 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from slurm_restart.core.category import SLURM_ONLY, Category, Confidence
-from slurm_restart.core.job import JobEnd, JobFlag, JobState
-from slurm_restart.core.job_comment import CommentRecord
+from slurm_restart.core.category import Category, Confidence
+from slurm_restart.core.end_facts import EndFacts
+from slurm_restart.core.job import JobFlag, JobState
 from slurm_restart.core.slurm_state import (
     COMMAND_NOT_RUN,
     CRASH,
     NONZERO,
     STATE_CAUSES,
     Cause,
-    exit_cause,
 )
-
-TIME_LIMIT_MARGIN = 300
-"""Seconds before the time limit within which a self-reported `timeout` is accepted.
-
-The default warning comes 120 s before the limit; Slurm may send it up to 60 s earlier (sbatch(1),
---signal), and the trainer is given time to end.
-"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EndFacts:
-    """All that is known of one end. `self_report`: None where this attempt's job reported none."""
-
-    end: JobEnd
-    self_report: CommentRecord | None
-    known_restarts: int
-    """Slurm's restart count when the attempt began."""
-
-    @property
-    def requeued(self) -> bool:
-        """Whether the job is pending again already, requeued by Slurm or a person."""
-        if self.end.state is not None:
-            return self.end.state is JobState.PENDING
-        return self.end.restarts > self.known_restarts
-
-    @property
-    def node_failed(self) -> bool:
-        """Whether Slurm lost a node of the job.
-
-        The base state shows it from 24.11. Before, the hook's restart count is still the old one
-        while the record's has grown, which happens in no other end (measured on 22.05).
-        """
-        if self.end.state is JobState.NODE_FAIL or self.end.reason == "NodeDown":
-            return True
-        env = self.end.env_restarts
-        return self.requeued and env is not None and env < self.end.restarts
-
-    @property
-    def timed_out(self) -> bool:
-        """Whether Slurm ended the job at its time limit, or at the end of the grace time."""
-        return self.end.state is JobState.TIMEOUT or self.end.reason == "TimeLimit"
-
-    @property
-    def near_time_limit(self) -> bool:
-        """Whether the attempt ran until `TIME_LIMIT_MARGIN` seconds before its limit or longer."""
-        limit, ran = self.end.time_limit, self.end.run_time
-        return limit is not None and ran is not None and ran >= limit - TIME_LIMIT_MARGIN
-
-    @property
-    def final_report(self) -> CommentRecord | None:
-        """The self-report, if it says that the trainer of this attempt has ended."""
-        report = self.self_report
-        return report if report is not None and report.ended else None
-
-    @property
-    def cause(self) -> Category | None:
-        """The self-reported cause; UNKNOWN in place of one that only Slurm can establish."""
-        cause = self.final_report.cause if self.final_report is not None else None
-        return Category.UNKNOWN if cause in SLURM_ONLY else cause
-
-    @property
-    def clean_exit(self) -> bool:
-        """Whether the hook's environment has exit code 0 and no signal."""
-        return self.end.exit_code == 0 and self.end.signal == 0
-
-    @property
-    def exit_cause(self) -> Cause | None:
-        """The cause that the exit status alone gives.
-
-        A supervisor that reports has judged the trainer's exit status together with its log.
-        """
-        cause = exit_cause(self.end.exit_code, self.end.signal)
-        return NONZERO if cause is COMMAND_NOT_RUN and self.final_report is not None else cause
 
 
 @dataclass(frozen=True)
@@ -101,7 +27,31 @@ class EndRule:
 
 _CERTAIN, _LIKELY, _GUESS = Confidence.CERTAIN, Confidence.LIKELY, Confidence.GUESS
 _PROLOG_REASON = "launch_failed_requeued_held"
-_HELD_REASONS = frozenset({"job_requeued_in_held_state", "JobHeldUser", "JobHeldAdmin"})
+_HELD_REASONS = frozenset(
+    {
+        "job_requeued_in_held_state",
+        "job_requeued_in_special_exit_state",
+        "JobHeldUser",
+        "JobHeldAdmin",
+    }
+)
+_HELD_FLAGS = frozenset({JobFlag.REQUEUE_HOLD, JobFlag.SPECIAL_EXIT})
+_PROTECTIVE_HOLDS = frozenset(
+    {
+        "JobHoldMaxRequeue",
+        "JobHeldMaxNodeFailRequeue",
+        "JobHeldMaxPreemptRequeue",
+        "launch_failure_limit_exceeded_requeued_held",
+        "node_failure_requeue_limit_exceeded",
+        "preemption_requeue_limit_exceeded",
+        "user_env_retrieval_failed_requeued_held",
+    }
+)
+"""Reasons of a hold that slurmctld itself has set, other than for a failed prolog.
+
+Names and texts of src/common/job_state_reason.c and src/slurmctld/job_mgr.c; squeue shows the text
+where there is one. Those of MaxNodeFailRequeue and MaxPreemptRequeue are proposed for 26.11.
+"""
 
 
 def _rule(cause: Cause, when: Callable[[EndFacts], bool]) -> EndRule:
@@ -123,8 +73,8 @@ def _reason(*names: str) -> Callable[[EndFacts], bool]:
 
 def _is_held(facts: EndFacts) -> bool:
     # A held job that is cancelled keeps its reason.
-    held = facts.end.reason in _HELD_REASONS or JobFlag.REQUEUE_HOLD in facts.end.flags
-    return held and not (facts.end.state is not None and facts.end.state.is_final)
+    held = facts.end.reason in _HELD_REASONS or bool(facts.end.flags & _HELD_FLAGS)
+    return held and not facts.final
 
 
 def _reached_usage_limit(facts: EndFacts) -> bool:
@@ -134,16 +84,34 @@ def _reached_usage_limit(facts: EndFacts) -> bool:
     return reason.startswith(("Assoc", "QOS")) and reason.endswith("Limit") and not facts.requeued
 
 
-def _reports_completion(facts: EndFacts) -> bool:
+def _finished(facts: EndFacts) -> bool:
     # A trainer that has finished, perhaps in its grace time, stays finished whatever becomes of
-    # its nodes. Where Slurm calls the end a TIMEOUT all the same (measured), its dependents would
-    # be lost: one more attempt ends as success at once.
-    completed = facts.cause is Category.COMPLETED
-    return completed and (facts.requeued or (facts.clean_exit and not facts.timed_out))
+    # its nodes. Where Slurm calls the end a TIMEOUT or PREEMPTED all the same (measured), its
+    # dependents would be lost: one more attempt ends as success at once.
+    if facts.requeued:
+        return facts.reports_completion and not facts.exit_failed
+    if facts.timed_out or facts.end.preempted:
+        return False
+    return facts.reports_completion and (facts.clean_exit or facts.exit_not_recorded)
+
+
+def _timed_out_early(facts: EndFacts) -> bool:
+    return facts.timed_out_early and not facts.reports_completion
+
+
+def _prolog_drained(facts: EndFacts) -> bool:
+    # SchedulerParameters=nohold_on_prolog_fail: requeued as for a held job, but not held.
+    return facts.requeued and facts.self_report is None and facts.prolog_failed
 
 
 def _reports_cause_before_requeue(facts: EndFacts) -> bool:
-    return facts.requeued and facts.cause not in (None, Category.UNKNOWN, Category.TIMEOUT)
+    known = facts.cause not in (
+        None,
+        Category.UNKNOWN,
+        Category.TIMEOUT,
+        Category.COMPLETED,
+    )
+    return facts.requeued and known
 
 
 def _reports_fatal_cause(facts: EndFacts) -> bool:
@@ -159,7 +127,18 @@ def _reports_cause(facts: EndFacts) -> bool:
 # First match wins. Slurm's own facts stand above the self-report; the last row matches every end
 # that no other row matches, and gives no action.
 _END_RULES: tuple[EndRule, ...] = (
-    EndRule("slurm.prolog_failed", Category.PROLOG_FAILED, _CERTAIN, _reason(_PROLOG_REASON)),
+    EndRule(
+        "slurm.prolog_failed",
+        Category.PROLOG_FAILED,
+        _CERTAIN,
+        lambda f: f.end.reason == _PROLOG_REASON and not f.final,
+    ),
+    EndRule(
+        "slurm.protective_hold",
+        Category.HELD_BY_SLURM,
+        _CERTAIN,
+        lambda f: f.end.reason in _PROTECTIVE_HOLDS and not f.final,
+    ),
     _rule(STATE_CAUSES[JobFlag.REQUEUE_HOLD], _is_held),
     _state(JobState.DEADLINE, _reason("DeadLine")),
     EndRule("slurm.usage_limit", Category.USAGE_LIMIT, _CERTAIN, _reached_usage_limit),
@@ -167,8 +146,11 @@ _END_RULES: tuple[EndRule, ...] = (
         STATE_CAUSES[JobFlag.RESV_DEL_HOLD],
         lambda f: JobFlag.RESV_DEL_HOLD in f.end.flags or f.end.reason == "ReservationDeleted",
     ),
-    EndRule("job.reported_completed", Category.COMPLETED, _CERTAIN, _reports_completion),
-    _state(JobState.PREEMPTED, lambda f: f.end.preempted),
+    EndRule("job.reported_completed", Category.COMPLETED, _CERTAIN, _finished),
+    # On 24.11 the base state PREEMPTED comes back at every later end of a job that was preempted
+    # with a grace time once (measured): only a PreemptTime shows a preemption.
+    _rule(STATE_CAUSES[JobState.PREEMPTED], lambda f: f.end.preempted),
+    EndRule("slurm.prolog_drained", Category.HARDWARE_NODE, _LIKELY, _prolog_drained),
     _state(JobState.NODE_FAIL, lambda f: f.node_failed),
     EndRule(
         "job.reported_before_requeue", Category.UNKNOWN, _LIKELY, _reports_cause_before_requeue
@@ -181,8 +163,22 @@ _END_RULES: tuple[EndRule, ...] = (
         _LIKELY,
         lambda f: f.requeued and (f.end.exit_code, f.end.signal) == (0, 1),
     ),
-    # On 22.05 preemption by requeue and a person's requeue look alike; both are only adjusted.
-    _rule(STATE_CAUSES[JobFlag.REQUEUED], lambda f: f.requeued),
+    EndRule(
+        "job.failed_before_requeue",
+        Category.UNKNOWN,
+        _GUESS,
+        lambda f: f.requeued and f.reports_failure and not f.exit_failed,
+    ),
+    # On 22.05 preemption by requeue and a person's requeue look alike; both are only adjusted. A
+    # job that had failed by itself was requeued by the site's RequeueExit: the exit status counts.
+    _rule(STATE_CAUSES[JobFlag.REQUEUED], lambda f: f.requeued and not f.exit_failed),
+    EndRule(
+        "slurm.reservation_ended",
+        Category.RESERVATION_ENDED,
+        _LIKELY,
+        lambda f: f.end.reserved and _timed_out_early(f),
+    ),
+    EndRule("slurm.early_timeout", Category.USAGE_LIMIT, _LIKELY, _timed_out_early),
     _state(JobState.TIMEOUT, _reason("TimeLimit")),
     _state(JobState.CANCELLED),
     _state(JobState.OUT_OF_MEMORY, _reason("OutOfMemory")),
@@ -198,18 +194,17 @@ _END_RULES: tuple[EndRule, ...] = (
         lambda f: f.cause is Category.TIMEOUT and f.near_time_limit,
     ),
     EndRule("job.fatal", Category.UNKNOWN, _LIKELY, _reports_fatal_cause),
-    EndRule(
-        "slurm.node_down",
-        Category.HARDWARE_NODE,
-        _LIKELY,
-        lambda f: any(node.name in f.end.nodes for node in f.end.down_nodes),
-    ),
+    EndRule("slurm.node_down", Category.HARDWARE_NODE, _LIKELY, lambda f: f.node_down),
     EndRule("job.reported", Category.UNKNOWN, _LIKELY, _reports_cause),
+    EndRule("slurm.exit_not_recorded", Category.UNKNOWN, _GUESS, lambda f: f.exit_not_recorded),
     _exit(CRASH),
     _exit(COMMAND_NOT_RUN),
     _exit(NONZERO),
     EndRule("unlisted", Category.UNLISTED, _GUESS, lambda _: True),
 )
+
+NOT_STARTED_RULES = frozenset({"slurm.prolog_failed", "slurm.prolog_drained", "state.boot_fail"})
+"""Rules of attempts that ended before the job's script had started."""
 
 SELF_REPORT_RULES = frozenset({"job.fatal", "job.reported", "job.reported_before_requeue"})
 """Rules whose category is the self-reported one."""

@@ -125,6 +125,11 @@ class NodeState:
         return self.state in ("DOWN", "ERROR") or "NOT_RESPONDING" in self.flags
 
     @property
+    def prolog_failed(self) -> bool:
+        """Whether Slurm has drained the node because its prolog failed (its reason then)."""
+        return self.reason.startswith(_PROLOG_FAILED)
+
+    @property
     def healthy(self) -> bool:
         """Whether Slurm would start a job here once the node is free: busy counts as healthy.
 
@@ -140,6 +145,7 @@ class NodeState:
         return self.healthy and self.state == "IDLE" and "COMPLETING" not in self.flags
 
 
+_PROLOG_FAILED = "Prolog error"
 _UNUSABLE_FLAGS = frozenset(
     {"DRAIN", "FAIL", "MAINTENANCE", "NOT_RESPONDING", "REBOOT_ISSUED", "INVALID_REG", "DOWN"}
 )
@@ -170,8 +176,14 @@ class JobEnd:
     stale_running: bool = False
     """Slurm shows the job RUNNING although its trainer has ended: the end itself was lost."""
     preempted: bool = False
+    """Slurm shows a PreemptTime of this very attempt; the base state PREEMPTED is no proof."""
+    reserved: bool = False
+    """The job runs in a reservation."""
     nodes: tuple[str, ...] = ()
+    """The attempt's nodes. A job that is pending again shows none: the caller then gives them."""
     time_limit: int | None = None
+    """Seconds; None: no limit."""
     run_time: int | None = None
+    """Seconds; None: not known. A requeue resets them."""
     down_nodes: tuple[NodeState, ...] = ()
-    """Nodes of the job that Slurm shows down or not responding now."""
+    """Those of `nodes` that are down, not responding, or drained by a failed prolog now."""

@@ -4,14 +4,16 @@ from dataclasses import dataclass, replace
 
 from slurm_restart.core.attribute_end import attribute_end
 from slurm_restart.core.attribution import Attribution
-from slurm_restart.core.decision import Decision, Progress, Situation, decide
-from slurm_restart.core.end_rules import EndFacts
+from slurm_restart.core.decision import Decision, decide
+from slurm_restart.core.end_facts import EndFacts
 from slurm_restart.core.exclusions import exclude_events
 from slurm_restart.core.history import History
-from slurm_restart.core.job import Job, JobEnd
+from slurm_restart.core.job import Job, JobEnd, NodeState
 from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.core.journal_events import EndEvent, Event
+from slurm_restart.core.prolog_failures import count_prolog_failures
 from slurm_restart.core.restart_limits import Policy, SitePolicy, granted_policy
+from slurm_restart.core.situation import Progress, Situation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +25,7 @@ class EndCase:
     comment_record: CommentRecord
     named: tuple[str, ...]
     """The node names of the comment record's hostlist, expanded."""
+    nodes: tuple[NodeState, ...]
     history: History
     site: SitePolicy
     now: int
@@ -65,6 +68,8 @@ def judge_end(case: EndCase) -> Judgement:
             restarts=case.end.restarts,
             requeueable=case.job.requeue,
             run_time=_run_time(case, attribution),
+            failed=facts.failed,
+            prolog_failures=count_prolog_failures(case.job.partitions, case.nodes),
         )
     )
     ended = _end_event(case, attribution, decision, progress)
@@ -121,7 +126,7 @@ def _end_event(
         action=decision.action,
         reason=decision.reason,
         attempt=progress.attempt,
-        progress=progress.made,
+        progress=decision.progress,
         from_step=progress.from_step,
         step=progress.step,
         root=attribution.root_hash,

@@ -100,6 +100,7 @@ def _judge(view: RunView, index: int) -> Judgement:
             job=seen.job,
             comment_record=seen.comment_record,
             named=view.named,
+            nodes=seen.nodes,
             history=view.history,
             site=seen.site,
             now=seen.time,

@@ -15,6 +15,11 @@ class SitePolicy:
     """The site's limits and defaults; times are seconds."""
 
     max_total_restarts: int = 100
+    max_uncounted_restarts: int = 1000
+    """Restarts of a run after ends that never count: preemptions, requeues by people."""
+    max_prolog_failed_share: float = 0.1
+    """Of the nodes in a job's partitions: if the prolog has failed on more of them, a job that
+    Slurm holds for a failed prolog is not released. One node is always allowed."""
     stop_on_repeat: int = 2
     shrink_after: int = 10 * MINUTE
     give_up_after: int = 24 * HOUR

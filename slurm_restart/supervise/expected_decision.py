@@ -4,11 +4,12 @@ from collections.abc import Iterable
 
 from slurm_restart.core.attribution import Attribution
 from slurm_restart.core.category import Category
-from slurm_restart.core.decision import Decision, Progress, Situation, decide
+from slurm_restart.core.decision import Decision, decide
 from slurm_restart.core.history import replay
 from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.core.journal_events import Action, EndEvent
 from slurm_restart.core.restart_limits import SitePolicy, policy_for
+from slurm_restart.core.situation import Progress, Situation
 from slurm_restart.trainer.attempt_records import AttemptEnd, AttemptStart
 
 

@@ -164,6 +164,8 @@ def test_a_signal_takes_half_a_submission_back(csx_sbatch, number, code):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Ignored in a background job of a shell, or below nohup; csx-sbatch leaves it so.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # noqa: PLW1509 - no threads
     ) as process:
         await_((work / "blocked").exists, "the second phase's sbatch")
         process.send_signal(number)

@@ -70,6 +70,47 @@ def test_an_end_from_the_record_alone() -> None:
     assert end_from_record("c", facts.job(), (), submit_time=5).preempted is False
 
 
+@pytest.mark.parametrize(
+    ("preempt_time", "start_time", "state", "preempted"),
+    [
+        (None, 100, JobState.PREEMPTED, False),  # 24.11: an old flag, PreemptTime=None
+        (99, 100, JobState.PREEMPTED, False),
+        (100, 100, JobState.PREEMPTED, True),
+        (150, 100, JobState.PREEMPTED, True),
+        (150, 100, None, True),
+        (150, None, None, True),
+        # A pending job's start time is an expected one.
+        (150, 200, JobState.PENDING, True),
+        (None, None, JobState.PENDING, False),
+    ],
+)
+def test_a_preemption_is_one_of_this_attempt(
+    preempt_time: int | None, start_time: int | None, state: JobState | None, *, preempted: bool
+) -> None:
+    job = replace(RECORD, preempt_time=preempt_time, start_time=start_time, state=state)
+    assert end_from_hook(ENV, job, ()).preempted is preempted
+    assert end_from_record("c", job, (), submit_time=5).preempted is preempted
+
+
+@pytest.mark.parametrize(("reservation", "reserved"), [(None, False), ("weekend", True)])
+def test_an_end_shows_whether_the_job_ran_in_a_reservation(
+    reservation: str | None, *, reserved: bool
+) -> None:
+    job = replace(RECORD, reservation=reservation)
+    assert end_from_hook(ENV, job, ()).reserved is reserved
+
+
+def test_the_nodes_of_a_job_that_is_pending_again_are_given() -> None:
+    waiting = facts.pending(restarts=1)
+    down = facts.nodes(csx2="DOWN")
+    known = ("csx1", "csx2")
+    end = end_from_record("c", waiting, down, submit_time=5, known_nodes=known)
+    assert (end.nodes, [node.name for node in end.down_nodes]) == (known, ["csx2"])
+    own = end_from_record("c", RECORD, down, submit_time=5, known_nodes=known)
+    assert own.nodes == ("csx1",)
+    assert end_from_record("c", waiting, down, submit_time=5).nodes == ()
+
+
 def test_down_nodes_are_those_of_the_job() -> None:
     nodes = (
         *facts.nodes(csx1="DOWN", csx2="IDLE+DRAIN", csx4="DOWN"),

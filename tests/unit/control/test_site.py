@@ -31,6 +31,12 @@ def test_values(tmp_path: Path) -> None:
     assert (site.policy.backoff, site.limits.margin) == ((1,), 2.0)
 
 
+@pytest.mark.parametrize("share", ["0", "0.25", "1", "1.0"])
+def test_the_share_of_nodes_with_a_failed_prolog(tmp_path: Path, share: str) -> None:
+    site = load_site(written(tmp_path, f"[policy]\nmax_prolog_failed_share = {share}\n"))
+    assert site.policy.max_prolog_failed_share == float(share)
+
+
 def test_all_problems_at_once(tmp_path: Path) -> None:
     text = (
         'mode = "on"\nstate_dir = "relative"\nstat_dir = "/x"\n'
@@ -58,6 +64,22 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
         ('[hook]\ndeadline = "60"', "hook.deadline: expected a number"),
         ("[hook]\nconcurrency = 2.5", "hook.concurrency: expected a whole number from 1"),
         ("[policy]\ngive_up_after = -1", "policy.give_up_after: expected a whole number from 0"),
+        (
+            "[policy]\nmax_uncounted_restarts = 1.5",
+            "policy.max_uncounted_restarts: expected a whole number from 0 to 100000000, got 1.5",
+        ),
+        (
+            "[policy]\nmax_prolog_failed_share = 1.1",
+            "policy.max_prolog_failed_share: expected a number from 0 to 1, got 1.1",
+        ),
+        (
+            "[policy]\nmax_prolog_failed_share = nan",
+            "policy.max_prolog_failed_share: expected a number from 0 to 1, got nan",
+        ),
+        (
+            "[policy]\nmax_prolog_failed_share = true",
+            "policy.max_prolog_failed_share: expected a number from 0 to 1, got True",
+        ),
         ("[policy]\nbackoff = 30", "policy.backoff: expected a list of seconds, got 30"),
         ("[policy]\nbackoff = [30, true]", "policy.backoff: expected a whole number"),
         ('mode = ["act"]', 'mode: expected "act" or "observe"'),

@@ -4,13 +4,13 @@ from typing import Any
 
 from slurm_restart.core.attribution import Attribution
 from slurm_restart.core.category import Category, Confidence
-from slurm_restart.core.decision import Progress, Situation
 from slurm_restart.core.history import History, replay
 from slurm_restart.core.job import Job, JobEnd, JobState, NodeState
 from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.core.journal_events import Action, EndEvent, Event
 from slurm_restart.core.plan_end import EndCase
 from slurm_restart.core.restart_limits import Policy, SitePolicy, policy_for
+from slurm_restart.core.situation import Progress, Situation
 
 SUBMITTED = 1_000_000
 RUN = "0123456789abcdef"

@@ -6,8 +6,8 @@ import pytest
 
 from slurm_restart.core.attribute_end import attribute_end
 from slurm_restart.core.category import Category
-from slurm_restart.core.end_rules import EndFacts
-from slurm_restart.core.job import JobFlag, JobState
+from slurm_restart.core.end_facts import EndFacts
+from slurm_restart.core.job import JobFlag, JobState, NodeState
 from tests.unit.core import facts
 
 NO_REPORT: dict[str, Any] = {"ended": False, "exit": None, "cause": None}
@@ -24,6 +24,7 @@ def judge(
 
 
 CLEAN = {"exit_code": 0, "signal": 0, "reason": "None"}
+AT_LIMIT = {"run_time": 3600}
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,7 @@ CLEAN = {"exit_code": 0, "signal": 0, "reason": "None"}
         (Category.CANCELLED, CLEAN),
         (Category.PREEMPTION, CLEAN | {"preempted": True}),
         (Category.UNKNOWN, {}),
-        (Category.TIMEOUT, CLEAN | {"reason": "TimeLimit"}),
+        (Category.TIMEOUT, CLEAN | {"reason": "TimeLimit"} | AT_LIMIT),
         (Category.HARDWARE_NODE, CLEAN | {"reason": "NodeDown"}),
         (Category.HARDWARE_NODE, CLEAN | {"restarts": 1, "env_restarts": 0}),
         (Category.REQUEUED, CLEAN | {"restarts": 1, "env_restarts": 1}),
@@ -73,13 +74,16 @@ CLEAN = {"exit_code": 0, "signal": 0, "reason": "None"}
         # From 24.11 the base state is there.
         (Category.COMPLETED, CLEAN | {"state": JobState.COMPLETED}),
         (Category.CANCELLED, CLEAN | {"state": JobState.CANCELLED}),
-        (Category.TIMEOUT, CLEAN | {"state": JobState.TIMEOUT}),
-        (Category.PREEMPTION, CLEAN | {"state": JobState.PREEMPTED}),
+        (Category.TIMEOUT, CLEAN | {"state": JobState.TIMEOUT} | AT_LIMIT),
+        (Category.PREEMPTION, CLEAN | {"state": JobState.PREEMPTED, "preempted": True}),
         (Category.OOM_HOST, {"state": JobState.OUT_OF_MEMORY}),
         (Category.DEADLINE, CLEAN | {"state": JobState.DEADLINE}),
         (Category.HARDWARE_NODE, CLEAN | {"state": JobState.NODE_FAIL}),
         (Category.HARDWARE_NODE, CLEAN | {"state": JobState.BOOT_FAIL}),
-        (Category.HARDWARE_NODE, {"state": JobState.PENDING, "signal": 1, "restarts": 1}),
+        (
+            Category.HARDWARE_NODE,
+            CLEAN | {"state": JobState.PENDING, "signal": 1, "restarts": 1, "env_restarts": 0},
+        ),
         (Category.REQUEUED, CLEAN | {"state": JobState.PENDING, "env_restarts": 1, "restarts": 1}),
         (Category.HELD, CLEAN | {"state": JobState.PENDING, "flags": {JobFlag.REQUEUE_HOLD}}),
     ],
@@ -95,7 +99,7 @@ def test_slurms_facts_alone(category: Category, end: dict[str, Any]) -> None:
         (Category.CONFIG, {"cause": Category.CONFIG}, {}),
         (Category.NETWORK_FABRIC, {"cause": Category.NETWORK_FABRIC}, {}),
         # Slurm's facts stand above the self-report.
-        (Category.TIMEOUT, {"cause": Category.CODE}, CLEAN | {"reason": "TimeLimit"}),
+        (Category.TIMEOUT, {"cause": Category.CODE}, CLEAN | {"reason": "TimeLimit"} | AT_LIMIT),
         (
             Category.HARDWARE_NODE,
             {"cause": Category.NETWORK_FABRIC},
@@ -196,3 +200,202 @@ def test_a_down_node_explains_an_exit_without_a_cause() -> None:
         Category.HARDWARE_NODE,
         ["csx3"],
     )
+
+
+# --- preemption ----------------------------------------------------------------------------------
+
+OLD_PREEMPTION = CLEAN | {"state": JobState.PREEMPTED}
+FINISHED = {"cause": Category.COMPLETED, "exit": 0}
+AT_TIME_LIMIT = {"cause": Category.TIMEOUT}
+
+
+@pytest.mark.parametrize(
+    ("category", "rule", "self_report", "end"),
+    [
+        # On 24.11 every later end of a job that was preempted with a grace time is PREEMPTED, and
+        # slurmctld records no exit status: only a PreemptTime of this attempt is believed.
+        (Category.UNKNOWN, "slurm.exit_not_recorded", None, OLD_PREEMPTION),
+        (Category.UNKNOWN, "slurm.exit_not_recorded", {"cause": Category.UNKNOWN}, OLD_PREEMPTION),
+        (Category.CODE, "py.error", {"cause": Category.CODE, "rule": "py.error"}, OLD_PREEMPTION),
+        (Category.HANG, "job.reported", {"cause": Category.HANG}, OLD_PREEMPTION),
+        (Category.TIMEOUT, "job.time_limit", AT_TIME_LIMIT, OLD_PREEMPTION | {"run_time": 3500}),
+        (Category.UNKNOWN, "exit.nonzero", None, OLD_PREEMPTION | {"exit_code": 1}),
+        (Category.SOFTWARE_CRASH, "exit.crash", None, OLD_PREEMPTION | {"signal": 11}),
+        # Nothing would change with one more attempt: it would end as PREEMPTED again.
+        (Category.COMPLETED, "job.reported_completed", FINISHED, OLD_PREEMPTION),
+        # A trainer that finished in its grace time: its dependents need one more attempt.
+        (Category.PREEMPTION, "state.preempted", FINISHED, OLD_PREEMPTION | {"preempted": True}),
+        (Category.PREEMPTION, "state.preempted", FINISHED, CLEAN | {"preempted": True}),
+        # Preempted with requeue, and finished before: it is pending again already.
+        (
+            Category.COMPLETED,
+            "job.reported_completed",
+            FINISHED,
+            CLEAN | {"preempted": True, "state": JobState.PENDING, "restarts": 1},
+        ),
+        (Category.PREEMPTION, "state.preempted", {"cause": Category.CODE}, {"preempted": True}),
+    ],
+)  # fmt: skip
+def test_a_preemption_is_believed_only_with_a_preempt_time_of_this_attempt(
+    category: Category, rule: str, self_report: dict[str, Any] | None, end: dict[str, Any]
+) -> None:
+    found = judge(self_report, **end)
+    assert (found.category, found.rule) == (category, rule)
+
+
+# --- requeues that nobody asked for --------------------------------------------------------------
+
+AGAIN = {"state": JobState.PENDING, "reason": "BeginTime", "restarts": 1, "env_restarts": None}
+BEFORE_24_11 = AGAIN | {"state": None}
+STOPPED = {"rule": "supervisor.terminated", "exit": 143}
+
+
+@pytest.mark.parametrize("pending", [AGAIN, BEFORE_24_11, AGAIN | {"env_restarts": 1}])
+@pytest.mark.parametrize(
+    ("category", "rule", "self_report", "end"),
+    [
+        # RequeueExit of the site: the job failed by itself and Slurm requeued it.
+        (Category.UNKNOWN, "exit.nonzero", None, {}),
+        (Category.SOFTWARE_CRASH, "exit.crash", None, {"exit_code": 139}),
+        (Category.CONFIG, "exit.not_run", None, {"exit_code": 127}),
+        (Category.UNKNOWN, "exit.nonzero", {}, {}),
+        (Category.UNKNOWN, "exit.nonzero", {"cause": Category.TIMEOUT}, {"run_time": None}),
+        (Category.CODE, "py.error", {"cause": Category.CODE, "rule": "py.error"}, {}),
+        (Category.UNKNOWN, "exit.nonzero", STOPPED, {"exit_code": 143}),
+        # A job that claims to have finished and fails is counted, or it would never end.
+        (Category.UNKNOWN, "exit.nonzero", FINISHED, {}),
+        # The end was lost with slurmctld's memory: only the self-report shows the failure.
+        (Category.UNKNOWN, "job.failed_before_requeue", {}, {"exit_code": 0}),
+        (Category.UNKNOWN, "job.failed_before_requeue", AT_TIME_LIMIT, {"exit_code": 0}),
+        # A person, or a preemption, requeued a job that ran.
+        (Category.REQUEUED, "state.requeued", None, {"exit_code": 0}),
+        (Category.REQUEUED, "state.requeued", NO_REPORT, {"exit_code": 0}),
+        (Category.REQUEUED, "state.requeued", STOPPED, {"exit_code": 0}),
+        (Category.REQUEUED, "state.requeued", {"exit": 143}, {"exit_code": 0}),
+        (Category.REQUEUED, "state.requeued", {"cause": Category.PREEMPTION}, {"exit_code": 0}),
+        (Category.COMPLETED, "job.reported_completed", FINISHED, {"exit_code": 0}),
+        (Category.PREEMPTION, "state.preempted", {}, {"preempted": True}),
+    ],
+)  # fmt: skip
+def test_a_requeue_after_a_failure_is_the_failure(
+    category: Category,
+    rule: str,
+    self_report: dict[str, Any] | None,
+    end: dict[str, Any],
+    pending: dict[str, Any],
+) -> None:
+    found = judge(self_report, **pending | end)
+    assert (found.category, found.rule) == (category, rule)
+    assert found.requeued
+
+
+DOWN = facts.nodes(csx2="DOWN")[1:2]
+
+
+@pytest.mark.parametrize(
+    ("category", "end"),
+    [
+        # NODE_FAIL found by a sweep: the job waits, and no hook has seen the end.
+        (Category.HARDWARE_NODE, {"down_nodes": DOWN}),
+        (Category.HARDWARE_NODE, {"down_nodes": DOWN, "signal": 1}),
+        (Category.REQUEUED, {}),
+        (Category.REQUEUED, {"down_nodes": DOWN, "nodes": ("csx1",)}),
+        (Category.REQUEUED, {"down_nodes": DOWN, "nodes": ()}),
+        # A hook saw it as requeued by a person, who may have done it because of the node.
+        (Category.REQUEUED, {"down_nodes": DOWN, "env_restarts": 1}),
+        # Failed by itself, and requeued by this plugin before the end was judged.
+        (Category.UNKNOWN, {"env_restarts": 0, "exit_code": 1}),
+        (Category.HARDWARE_NODE, {"env_restarts": 0}),
+    ],
+)
+@pytest.mark.parametrize("pending", [AGAIN, BEFORE_24_11])
+def test_a_node_failure_is_found_after_the_requeue(
+    category: Category, end: dict[str, Any], pending: dict[str, Any]
+) -> None:
+    found = judge(None, **pending | {"exit_code": 0} | end)
+    assert found.category is category
+    blamed = ["csx2"] if category is Category.HARDWARE_NODE and "down_nodes" in end else []
+    assert [one.node for one in found.blamed] == blamed
+
+
+# --- holds and limits that are Slurm's own -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "JobHoldMaxRequeue",
+        "launch_failure_limit_exceeded_requeued_held",
+        "JobHeldMaxNodeFailRequeue",
+        "node_failure_requeue_limit_exceeded",
+        "JobHeldMaxPreemptRequeue",
+        "preemption_requeue_limit_exceeded",
+        "user_env_retrieval_failed_requeued_held",
+    ],
+)
+def test_slurms_own_protective_hold_is_no_persons(reason: str) -> None:
+    held = AGAIN | {"exit_code": 0, "reason": reason, "flags": {JobFlag.REQUEUE_HOLD}}
+    found = judge(None, **held)
+    assert (found.category, found.rule) == (Category.HELD_BY_SLURM, "slurm.protective_hold")
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        {"reason": "job_requeued_in_special_exit_state"},
+        {"reason": "JobHeldUser", "flags": {JobFlag.SPECIAL_EXIT}},  # RequeueExitHold
+    ],
+)
+def test_a_special_exit_is_held(held: dict[str, Any]) -> None:
+    assert judge(None, **AGAIN | held).category is Category.HELD
+
+
+@pytest.mark.parametrize("reason", ["launch_failed_requeued_held", "JobHoldMaxRequeue"])
+def test_a_held_job_that_was_cancelled_is_not_held(reason: str) -> None:
+    found = judge(None, exit_code=0, state=JobState.CANCELLED, reason=reason)
+    assert found.category is Category.CANCELLED
+
+
+@pytest.mark.parametrize("pending", [AGAIN, BEFORE_24_11])
+def test_a_failed_prolog_that_does_not_hold_the_job_is_the_nodes_fault(
+    pending: dict[str, Any],
+) -> None:
+    bad = (NodeState(name="csx2", state="IDLE", reason="Prolog error", flags=frozenset({"DRAIN"})),)
+    found = judge(None, **pending | {"exit_code": 0, "signal": 54, "down_nodes": bad})
+    assert (found.category, found.rule) == (Category.HARDWARE_NODE, "slurm.prolog_drained")
+    assert [one.node for one in found.blamed] == ["csx2"]
+    running = judge(NO_REPORT, **pending | {"exit_code": 0, "down_nodes": bad, "env_restarts": 1})
+    assert running.category is Category.REQUEUED
+
+
+TIMED_OUT = CLEAN | {"state": JobState.TIMEOUT, "reason": "TimeLimit"}
+
+
+@pytest.mark.parametrize(
+    ("category", "end"),
+    [
+        # The limit is 3600 s; slurmctld ends no job before it.
+        (Category.TIMEOUT, {"run_time": 3601}),
+        (Category.TIMEOUT, {"run_time": 3540}),
+        (Category.USAGE_LIMIT, {"run_time": 3539}),
+        (Category.USAGE_LIMIT, {"run_time": 0}),
+        (Category.USAGE_LIMIT, {"run_time": 600, "time_limit": None}),
+        (Category.TIMEOUT, {"run_time": None}),
+        (Category.TIMEOUT, {"run_time": None, "time_limit": None}),
+        (Category.RESERVATION_ENDED, {"run_time": 600, "reserved": True}),
+        (Category.TIMEOUT, {"run_time": 3600, "reserved": True}),
+        (Category.PREEMPTION, {"run_time": 600, "preempted": True}),
+    ],
+)
+@pytest.mark.parametrize("shown", [{}, {"state": None}])
+def test_a_timeout_long_before_the_limit_is_another_limit(
+    category: Category, end: dict[str, Any], shown: dict[str, Any]
+) -> None:
+    assert judge(None, **TIMED_OUT | shown | end).category is category
+    assert judge({"cause": Category.HANG}, **TIMED_OUT | shown | end).category is category
+
+
+@pytest.mark.parametrize("reserved", [False, True])
+def test_a_run_that_finished_at_a_usage_limit_gets_its_dependents(reserved: bool) -> None:
+    found = judge(FINISHED, **TIMED_OUT | {"run_time": 600, "reserved": reserved})
+    assert found.category is Category.TIMEOUT

@@ -174,7 +174,8 @@ def test_a_begin_time_of_a_person_is_kept_after_a_requeue(
 ) -> None:
     end = facts.end(restarts=1, env_restarts=1, exit_code=0, reason="None")
     job = facts.job(submit_time=submit_time, eligible_time=begin)
-    found = plan_end(facts.case(end=end, job=job, now=NOW))
+    record = facts.comment_record(ended=False)
+    found = plan_end(facts.case(end=end, job=job, comment_record=record, now=NOW))
     assert found.attribution.category is Category.REQUEUED
     assert found.job_update.start_time == start_time
 

@@ -17,6 +17,7 @@ ROWS = {
     "usage_limit": NO,
     "reservation_ended": NO,
     "held": NO,
+    "held_by_slurm": NO,
     "unlisted": NO,
     "compile": NO,
     "config": NO,
@@ -40,7 +41,7 @@ ROWS = {
     "timeout": UNBLAMED,
     "preemption": NEVER_COUNTS,
     "requeued": NEVER_COUNTS,
-    "prolog_failed": (Restart.YES, False, Nodes.NAMED),
+    "prolog_failed": NAMED,
 }
 
 

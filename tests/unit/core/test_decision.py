@@ -1,15 +1,19 @@
 """What is done about an end: the policy's table, the counters, and always an answer."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from slurm_restart.core.category import Category
-from slurm_restart.core.decision import Decision, Progress, decide
+from slurm_restart.core.decision import Decision, decide, waits_for_person
 from slurm_restart.core.history import History
 from slurm_restart.core.job_comment import Mode
 from slurm_restart.core.journal_events import Action
+from slurm_restart.core.prolog_failures import PrologFailures
 from slurm_restart.core.restart_limits import SitePolicy
+from slurm_restart.core.situation import Progress
 from tests.unit.core import facts
 from tests.unit.core.facts import attribution, situation
 
@@ -21,6 +25,7 @@ NEVER = {
     Category.USAGE_LIMIT,
     Category.RESERVATION_ENDED,
     Category.HELD,
+    Category.HELD_BY_SLURM,
     Category.UNLISTED,
     Category.COMPILE,
     Category.CONFIG,
@@ -29,7 +34,7 @@ NEVER = {
     Category.STORAGE_FULL,
     Category.DEVICE_OOM,
 }
-UNCOUNTED = {Category.PREEMPTION, Category.REQUEUED, Category.PROLOG_FAILED}
+UNCOUNTED = {Category.PREEMPTION, Category.REQUEUED}
 
 
 @pytest.mark.parametrize("category", Category)
@@ -113,6 +118,194 @@ def test_preemption_and_the_like_restart_whatever_the_counters(category: Categor
     decision = decide(situation(category, used_up, policy=policy, restarts=200))
     assert decision.action.restarts
     assert decision.delay == 0
+
+
+@pytest.mark.parametrize(
+    ("category", "requeued", "action"),
+    [
+        (Category.PREEMPTION, False, Action.LEAVE),
+        (Category.PREEMPTION, True, Action.CANCEL),
+        (Category.REQUEUED, True, Action.CANCEL),
+    ],
+)
+def test_restarts_that_never_count_have_a_cap_of_their_own(
+    category: Category, requeued: bool, action: Action
+) -> None:
+    policy = facts.policy(SitePolicy(max_uncounted_restarts=5))
+    found = attribution(category, requeued=requeued)
+    below = decide(
+        situation(category, facts.attempts(4, category), attribution=found, policy=policy)
+    )
+    assert below.action.restarts
+    at = decide(situation(category, facts.attempts(5, category), attribution=found, policy=policy))
+    assert (at.action, at.rule) == (action, "uncounted-cap")
+    assert at.reason == "5 restarts that never count, the site allows 5"
+
+
+@pytest.mark.parametrize(("restarts", "rule"), [(1000, "restart"), (1001, "uncounted-cap")])
+def test_that_cap_holds_by_slurms_own_count_too(restarts: int, rule: str) -> None:
+    assert SitePolicy().max_uncounted_restarts == 1000
+    found = attribution(Category.REQUEUED, requeued=True)
+    assert decide(situation(Category.REQUEUED, attribution=found, restarts=restarts)).rule == rule
+
+
+def test_counted_restarts_do_not_use_up_the_cap_of_the_uncounted_ones() -> None:
+    policy = facts.policy(SitePolicy(max_uncounted_restarts=3))
+    mixed = facts.attempts(5, Category.TIMEOUT, progress=True)
+    assert decide(situation(Category.PREEMPTION, mixed, policy=policy, restarts=5)).action.restarts
+    assert decide(situation(Category.UNKNOWN, mixed, policy=policy, made=True)).action.restarts
+
+
+def test_a_finished_run_is_not_started_once_more_without_end() -> None:
+    policy = facts.policy(SitePolicy(max_uncounted_restarts=2))
+    found = attribution(Category.COMPLETED, requeued=True)
+    again = facts.attempts(1, Category.COMPLETED)
+    once_more = decide(situation(Category.COMPLETED, again, attribution=found, policy=policy))
+    assert once_more.action is Action.ADJUST
+    often = facts.attempts(2, Category.COMPLETED)
+    last = decide(situation(Category.COMPLETED, often, attribution=found, policy=policy))
+    assert last.action is Action.CANCEL
+
+
+# --- failed prologs ------------------------------------------------------------------------------
+
+HELD_PROLOG = attribution(Category.PROLOG_FAILED, requeued=True)
+
+
+def test_a_failed_prolog_counts() -> None:
+    unknown = Progress(made=None)  # no supervisor could report anything
+    first = decide(
+        situation(Category.PROLOG_FAILED, attribution=HELD_PROLOG, progress=unknown, restarts=1)
+    )
+    assert (first.action, first.failures, first.total) == (Action.RELEASE, 1, 1)
+    assert first.progress is False
+    none_left = facts.policy(max_restarts=0)
+    final = decide(
+        situation(
+            Category.PROLOG_FAILED, attribution=HELD_PROLOG, progress=unknown, policy=none_left
+        )
+    )
+    assert (final.action, final.rule) == (Action.CANCEL, "budget")
+    capped = facts.policy(SitePolicy(max_total_restarts=2))
+    many = facts.attempts(2, Category.TIMEOUT, progress=True)
+    capped_end = situation(
+        Category.PROLOG_FAILED, many, attribution=HELD_PROLOG, progress=unknown, policy=capped
+    )
+    assert decide(capped_end).rule == "total-cap"
+
+
+@pytest.mark.parametrize("limit", [1, 3, 100])
+def test_a_second_failed_prolog_in_a_row_is_left_to_a_person(limit: int) -> None:
+    policy = facts.policy(max_restarts=limit)
+    before = facts.attempts(1, Category.PROLOG_FAILED, action=Action.RELEASE)
+    decision = decide(
+        situation(Category.PROLOG_FAILED, before, attribution=HELD_PROLOG, policy=policy)
+    )
+    assert (decision.action, decision.rule) == (Action.LEAVE, "prolog-repeated")
+    assert "a node's prolog failed twice in a row: the job stays held" in decision.reason
+    assert waits_for_person(Category.PROLOG_FAILED, decision.action)
+
+
+def test_an_attempt_of_another_kind_between_allows_a_release_again() -> None:
+    policy = facts.policy(max_restarts=100)
+    ends = (
+        facts.ended(Category.PROLOG_FAILED, attempt=0, action=Action.RELEASE),
+        facts.ended(Category.PREEMPTION, attempt=1),
+    )
+    decision = decide(
+        situation(
+            Category.PROLOG_FAILED, History(ends=ends), attribution=HELD_PROLOG, policy=policy
+        )
+    )
+    assert decision.action is Action.RELEASE
+    assert decide(situation(Category.UNKNOWN, History(ends=ends[:1]))).action is Action.REQUEUE
+
+
+@pytest.mark.parametrize(
+    ("failed", "nodes", "share", "action"),
+    [
+        (1, 6, 0.1, Action.RELEASE),  # one node is always allowed
+        (2, 6, 0.1, Action.LEAVE),
+        (2, 20, 0.1, Action.RELEASE),
+        (3, 20, 0.1, Action.LEAVE),
+        (29, 100, 0.29, Action.RELEASE),
+        (1, 6, 0, Action.RELEASE),
+        (2, 6, 0, Action.LEAVE),
+        (6, 6, 1, Action.RELEASE),
+        (0, 0, 0.1, Action.RELEASE),
+    ],
+)
+def test_a_release_never_drains_more_than_a_share_of_the_partition(
+    failed: int, nodes: int, share: float, action: Action
+) -> None:
+    policy = facts.policy(SitePolicy(max_prolog_failed_share=share))
+    decision = decide(
+        situation(
+            Category.PROLOG_FAILED,
+            attribution=HELD_PROLOG,
+            policy=policy,
+            prolog_failures=PrologFailures(failed=failed, nodes=nodes),
+        )
+    )
+    assert decision.action is action
+    if action is Action.LEAVE:
+        assert decision.rule == "prolog-share"
+        assert f"failed on {failed} of {nodes} nodes" in decision.reason
+
+
+def test_failed_prologs_of_other_jobs_stop_no_restart_of_another_kind() -> None:
+    everywhere = PrologFailures(failed=6, nodes=6)
+    assert decide(situation(Category.UNKNOWN, prolog_failures=everywhere)).action.restarts
+
+
+@pytest.mark.parametrize(
+    ("category", "action", "waits"),
+    [
+        (Category.HELD, Action.LEAVE, True),
+        (Category.HELD_BY_SLURM, Action.LEAVE, True),
+        (Category.RESERVATION_ENDED, Action.LEAVE, True),
+        (Category.PROLOG_FAILED, Action.LEAVE, True),
+        (Category.PROLOG_FAILED, Action.RELEASE, False),
+        (Category.PROLOG_FAILED, Action.CANCEL, False),
+        (Category.CONFIG, Action.LEAVE, False),
+        (Category.COMPLETED, Action.LEAVE, False),
+    ],
+)
+def test_what_waits_for_a_person(category: Category, action: Action, waits: bool) -> None:
+    assert waits_for_person(category, action) is waits
+
+
+# --- a failure without a report ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("made", "failed", "run_time", "expected"),
+    [
+        (None, True, 59, False),
+        (None, True, 60, None),
+        (None, True, None, None),
+        (None, False, 5, None),
+        (True, True, 5, True),
+        (False, False, 3600, False),
+    ],
+)
+def test_a_short_failure_without_a_report_has_made_no_progress(
+    made: bool | None, failed: bool, run_time: int | None, expected: bool | None
+) -> None:
+    given = situation(
+        Category.UNKNOWN, progress=Progress(made=made), failed=failed, run_time=run_time
+    )
+    decision = decide(given)
+    assert decision.progress is expected
+    assert decision.failures == int(expected is False)
+
+
+def test_a_node_that_did_not_boot_has_made_no_progress() -> None:
+    booting = replace(attribution(Category.HARDWARE_NODE), rule="state.boot_fail")
+    given = situation(
+        Category.HARDWARE_NODE, attribution=booting, progress=Progress(made=None), run_time=None
+    )
+    assert decide(given).failures == 1
 
 
 def test_the_cap_on_all_restarts_holds_by_slurms_own_count() -> None:
@@ -210,6 +403,7 @@ def test_a_job_that_slurm_has_requeued_is_cancelled_or_only_adjusted() -> None:
     [
         # What waits for a person stays where it is; what is not to run again is taken back.
         (Category.HELD, True, False, Action.LEAVE),
+        (Category.HELD_BY_SLURM, True, False, Action.LEAVE),
         (Category.RESERVATION_ENDED, True, False, Action.LEAVE),
         (Category.CANCELLED, True, False, Action.CANCEL),
         (Category.CONFIG, True, False, Action.CANCEL),
@@ -270,6 +464,9 @@ def test_a_short_attempt_waits() -> None:
     limit=st.integers(0, 5),
     requeued=st.booleans(),
     stale_running=st.booleans(),
+    failed=st.booleans(),
+    run_time=st.none() | st.integers(0, 120),
+    drained=st.integers(0, 4),
 )
 def test_there_is_a_decision_for_every_end(
     category: Category,
@@ -280,6 +477,9 @@ def test_there_is_a_decision_for_every_end(
     limit: int,
     requeued: bool,
     stale_running: bool,
+    failed: bool,
+    run_time: int | None,
+    drained: int,
 ) -> None:
     history = History(
         ends=tuple(facts.ended(one, attempt=n, step=step) for n, one in enumerate(before))
@@ -291,10 +491,15 @@ def test_there_is_a_decision_for_every_end(
         progress=Progress(made=made, from_step=step, step=step),
         policy=facts.policy(max_restarts=limit),
         restarts=restarts,
+        failed=failed,
+        run_time=run_time,
+        prolog_failures=PrologFailures(failed=drained, nodes=20),
     )
     decision = decide(given)
     assert isinstance(decision, Decision)
     assert decision.reason
     assert decision.rule
+    if restarts - requeued >= SitePolicy().max_uncounted_restarts + len(before):
+        assert not decision.action.restarts
     if not category.counts and category in NEVER and not (requeued or stale_running):
         assert decision.action is Action.LEAVE

@@ -1,5 +1,6 @@
 """Whole ends: exclusions with the user's own, size, AdminComment, no report."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurm_restart.core.category import Category
-from slurm_restart.core.decision import Progress
 from slurm_restart.core.history import History, replay
 from slurm_restart.core.job import JobFlag, JobState
 from slurm_restart.core.job_comment import CommentRecord, Mode
 from slurm_restart.core.journal_events import Action, AppliedEvent, EndEvent, ExcludeEvent
 from slurm_restart.core.plan_end import EndCase, EndPlan, attempt_progress, known_restarts, plan_end
 from slurm_restart.core.restart_limits import SitePolicy, policy_for
+from slurm_restart.core.situation import Progress
 from tests.unit.core import facts
 from tests.unit.core.facts import SUBMITTED, case
 
@@ -230,6 +231,64 @@ def test_a_begin_time_set_by_the_person_who_requeued_the_job_stays() -> None:
     assert ours.job_update.start_time == SUBMITTED + 600
 
 
+def test_a_job_whose_prolog_always_fails_is_released_once() -> None:
+    held = facts.end(
+        exit_code=0,
+        reason="launch_failed_requeued_held",
+        restarts=1,
+        env_restarts=1,
+        nodes=("csx1",),
+    )
+    no_report = facts.comment_record(submit=None, ended=False, max_restarts=100)
+    first = plan_end(case(end=held, comment_record=no_report))
+    assert first.decision.action is Action.RELEASE
+    again = replace(held, submit_time=SUBMITTED + 9, restarts=2, env_restarts=2, nodes=("csx2",))
+    second = plan_end(case(end=again, comment_record=no_report, history=replay(first.events)))
+    assert (second.decision.action, second.decision.rule) == (Action.LEAVE, "prolog-repeated")
+    assert (first.decision.failures, second.decision.failures) == (1, 2)
+
+
+def test_no_release_while_the_prolog_fails_on_many_nodes() -> None:
+    held = facts.end(exit_code=0, reason="launch_failed_requeued_held", restarts=1)
+    failed = tuple(
+        replace(node, reason="Prolog error", flags=frozenset({"DRAIN"})) for node in facts.nodes()
+    )
+    no_report = facts.comment_record(submit=None, ended=False)
+    one = plan_end(
+        case(end=held, comment_record=no_report, nodes=(*failed[:1], *facts.nodes()[1:]))
+    )
+    assert one.decision.action is Action.RELEASE
+    two = plan_end(
+        case(end=held, comment_record=no_report, nodes=(*failed[:2], *facts.nodes()[2:]))
+    )
+    assert (two.decision.action, two.decision.rule) == (Action.LEAVE, "prolog-share")
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"exit_code": 1},
+        {"exit_code": 0, "signal": 9},
+        {"exit_code": 0, "state": JobState.PREEMPTED},
+    ],
+)
+@pytest.mark.parametrize(
+    ("run_time", "rules"), [(5, ["restart"] * 2 + ["budget"]), (600, ["restart"] * 3)]
+)
+def test_a_job_that_fails_before_it_can_report_uses_up_its_budget(
+    status: dict[str, Any], run_time: int, rules: list[str]
+) -> None:
+    no_report = facts.comment_record(submit=None, ended=False, max_restarts=2)
+    history, found = History(), []
+    for number in range(3):
+        end = facts.end(submit_time=SUBMITTED + number, restarts=number, run_time=run_time)
+        end = replace(end, **status)
+        plan = plan_end(case(end=end, comment_record=no_report, history=history))
+        history = replay(plan.events, history)
+        found.append(plan.decision.rule)
+    assert found == rules
+
+
 # --- every end has a plan, and the plan touches nothing of others ---
 
 NAMES = st.sampled_from([*facts.NODES, "csx9", "gpu1"])
@@ -271,6 +330,7 @@ ENDS = st.builds(
     flags=st.frozensets(st.sampled_from(JobFlag), max_size=2),
     stale_running=st.booleans(),
     preempted=st.booleans(),
+    reserved=st.booleans(),
     nodes=st.sets(st.sampled_from(facts.NODES), max_size=4).map(
         lambda end_plan: tuple(sorted(end_plan))
     ),

@@ -11,7 +11,8 @@ from slurm_restart.core.attribute_end import attribute_end
 from slurm_restart.core.attribute_log import ExitFacts, attribute_log
 from slurm_restart.core.attribution import Attribution
 from slurm_restart.core.category import Category
-from slurm_restart.core.end_rules import EndFacts, end_rules
+from slurm_restart.core.end_facts import EndFacts
+from slurm_restart.core.end_rules import end_rules
 from slurm_restart.core.job import JobFlag, JobState
 from slurm_restart.core.slurm_state import STATE_BY_NAME, STATE_CAUSES, exit_cause
 from slurm_restart.logs.rules import load_rules
@@ -38,9 +39,9 @@ def test_the_table_has_the_expected_rows_and_no_others() -> None:
 @pytest.mark.parametrize("name", STATE_ROWS)
 def test_the_hook_uses_the_table(name: str) -> None:
     state = STATE_BY_NAME[name]
-    clean = {"exit_code": 0, "signal": 0, "reason": "None"}
+    clean = {"exit_code": 0, "signal": 0, "reason": "None", "run_time": 3600}
     if isinstance(state, JobState):
-        found = hook(**clean, state=state)
+        found = hook(**clean, state=state, preempted=state is JobState.PREEMPTED)
     elif state is JobFlag.REQUEUED:
         # In the hook the job is pending again already.
         found = hook(**clean, state=JobState.PENDING)

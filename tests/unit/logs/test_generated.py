@@ -11,7 +11,7 @@ from slurm_restart.core.attribute_end import attribute_end
 from slurm_restart.core.attribute_log import ExitFacts, attribute_log
 from slurm_restart.core.attribution import Attribution
 from slurm_restart.core.category import Category
-from slurm_restart.core.end_rules import EndFacts
+from slurm_restart.core.end_facts import EndFacts
 from slurm_restart.core.finding import Finding
 from slurm_restart.core.job import JobEnd, JobState
 from slurm_restart.core.job_comment import CommentRecord

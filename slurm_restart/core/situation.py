@@ -1,0 +1,88 @@
+"""Everything that a decision about an end depends on, with the run's counters."""
+
+from dataclasses import dataclass, field, replace
+
+from slurm_restart.core.attribution import Attribution
+from slurm_restart.core.category import Category
+from slurm_restart.core.end_rules import NOT_STARTED_RULES
+from slurm_restart.core.history import History, Streak, streak
+from slurm_restart.core.prolog_failures import PrologFailures
+from slurm_restart.core.restart_limits import Policy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far the attempt got, in training steps; None: not known."""
+
+    made: bool | None
+    attempt: int | None = None
+    from_step: int | None = None
+    step: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Situation:
+    """Everything that a decision depends on."""
+
+    attribution: Attribution
+    progress: Progress
+    """As the self-report shows it; `made` is what counts."""
+    policy: Policy
+    history: History
+    restarts: int
+    """Slurm's own restart count, which no user can forge."""
+    requeueable: bool = True
+    """Slurm's Requeue= of the job, which a person may have turned off."""
+    run_time: int | None = None
+    """Seconds that the attempt ran; None: not known."""
+    failed: bool = False
+    """Whether the attempt has to be taken for a failed one (`EndFacts.failed`)."""
+    prolog_failures: PrologFailures = field(default_factory=PrologFailures)
+    """Those in the job's partitions."""
+
+    @property
+    def streak(self) -> Streak:
+        """Failures in a row with this end; restarts before situation."""
+        before = streak(self.history.ends, next_from_step=self.progress.from_step)
+        if self.made:
+            return Streak(failures=0, restarts=0)
+        failed = self.attribution.counts and self.made is False
+        return replace(before, failures=before.failures + failed)
+
+    @property
+    def made(self) -> bool | None:
+        """Whether the attempt made progress; None: not known.
+
+        An evaluation never makes any, nor does an attempt that never started. A short attempt that
+        failed without a report of progress has made none: a job that always fails before it can
+        report would use up no budget otherwise.
+        """
+        if self.policy.evaluation or self._not_started:
+            return False
+        if self.progress.made is None and self.failed and self._short:
+            return False
+        return self.progress.made
+
+    @property
+    def _not_started(self) -> bool:
+        found = self.attribution
+        return found.category is Category.PROLOG_FAILED or found.rule in NOT_STARTED_RULES
+
+    @property
+    def _short(self) -> bool:
+        return self.run_time is not None and self.run_time < self.policy.site.short_attempt
+
+    @property
+    def total(self) -> int:
+        """Restarts so far that count against the cap: the larger of Slurm's count and our own."""
+        return max(self.history.total_restarts(), self._before - self.history.uncounted_restarts())
+
+    @property
+    def uncounted(self) -> int:
+        """Restarts so far that never count: the larger of Slurm's count and our own."""
+        return max(self.history.uncounted_restarts(), self._before - self.history.total_restarts())
+
+    @property
+    def _before(self) -> int:
+        """Slurm's restart count without the restart that follows this end."""
+        return self.restarts - self.attribution.requeued
