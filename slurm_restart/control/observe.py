@@ -16,7 +16,7 @@ from slurm_restart.core.attempt_stage import find_stage
 from slurm_restart.core.cluster_facts import ClusterFacts
 from slurm_restart.core.fit_pending import Observation
 from slurm_restart.core.history import Exclusion, History
-from slurm_restart.core.job import Job, JobEnd, JobState, NodeState
+from slurm_restart.core.job import Job, JobEnd, JobState, NodeState, PartitionState
 from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.core.plan import RunView
 from slurm_restart.errors import CsxError
@@ -29,6 +29,7 @@ class Snapshot:
     controller: Controller
     _nodes: tuple[NodeState, ...] | None = None
     _cluster: ClusterFacts | None = None
+    _partitions: tuple[PartitionState, ...] | None = None
     _jobs: dict[int | None, tuple[Job, ...]] = field(default_factory=dict)
 
     def nodes(self) -> tuple[NodeState, ...]:
@@ -42,6 +43,12 @@ class Snapshot:
         if self._cluster is None:
             self._cluster = self.controller.slurm.cluster_facts()
         return self._cluster
+
+    def partitions(self) -> tuple[PartitionState, ...]:
+        """Return all partitions."""
+        if self._partitions is None:
+            self._partitions = self.controller.slurm.partitions()
+        return self._partitions
 
     def jobs(self, uid: int | None = None) -> tuple[Job, ...]:
         """Return all jobs (of one user)."""
@@ -71,6 +78,16 @@ class RunContext:
     source: str = "hook"
 
 
+@dataclass(frozen=True)
+class _Ended:
+    """The sources of what is known about an end."""
+
+    job: Job
+    record: CommentRecord
+    history: History
+    hook: HookEnvironment | None
+
+
 def observe(
     snapshot: Snapshot, job: Job, record: CommentRecord, history: History, context: RunContext
 ) -> RunView:
@@ -80,6 +97,7 @@ def observe(
     # Before the requeue no part of the plan depends on the configuration, and the job waits.
     ending = job.completing and job.state is not JobState.PENDING
     cluster = ClusterFacts() if ending else snapshot.cluster()
+    partitions = () if ending else snapshot.partitions()
     return RunView(
         history=history,
         seen=Observation(
@@ -90,10 +108,11 @@ def observe(
             cluster=cluster,
             site=controller.site.policy,
             now=time.time(),
+            partitions=partitions,
             margin=controller.site.limits.margin,
             run_exclusions=context.exclusions,
         ),
-        end=_end(controller.cluster, job, record, history, nodes, context.hook),
+        end=_end(controller, _Ended(job, record, history, context.hook), nodes),
         named=named_nodes(record),
         source=context.source,
         observe=controller.site.observe,
@@ -103,42 +122,35 @@ def observe(
     )
 
 
-def _end(
-    cluster: str,
-    job: Job,
-    record: CommentRecord,
-    history: History,
-    nodes: tuple[NodeState, ...],
-    hook: HookEnvironment | None,
-) -> JobEnd:
+def _end(controller: Controller, view: _Ended, nodes: tuple[NodeState, ...]) -> JobEnd:
     """Return the end of the last attempt, as far as it is known."""
-    end = end_from_record(cluster, job, nodes, submit_time=job.submit_time or 0)
-    if hook is not None:
-        ended = find_stage(job, history, record, ()).ended
-        # A hook that was late belongs to an attempt before.
-        if job.completing or (ended is not None and hook.restarts - ended in (0, 1)):
-            end = end_from_hook(hook, job, nodes)
+    job, hook = view.job, view.hook
+    ended = find_stage(job, view.history, view.record, ()).ended
+    # A hook that was late belongs to an attempt before.
+    current = job.completing or (
+        ended is not None and hook is not None and hook.restarts - ended in (0, 1)
+    )
+    if hook is not None and current:
+        end = end_from_hook(hook, job, nodes)
+    else:
+        end = end_from_record(controller.cluster, job, nodes, submit_time=job.submit_time or 0)
     if job.completing or job.state is not JobState.PENDING:
         return end
-    return _end_before_pending(end, job, record, history, nodes)
+    return _end_before_pending(end, view, nodes)
 
 
-def _end_before_pending(
-    end: JobEnd, job: Job, record: CommentRecord, history: History, nodes: tuple[NodeState, ...]
-) -> JobEnd:
+def _end_before_pending(end: JobEnd, view: _Ended, nodes: tuple[NodeState, ...]) -> JobEnd:
     """Return the end of the attempt before a pending job, which has another SubmitTime by now."""
-    started = history.started
-    if started is not None and started.restarts == job.restarts - 1:
+    started = view.history.started
+    if started is not None and started.restarts == view.job.restarts - 1:
         names = end.nodes or started.nodes
-        end = replace(
+        return replace(
             end,
             nodes=names,
             submit_time=started.submit_time,
             down_nodes=down_nodes(frozenset(names), nodes),
         )
-    elif record.submit is not None:
-        end = replace(end, submit_time=record.submit)
-    return end
+    return end if view.record.submit is None else replace(end, submit_time=view.record.submit)
 
 
 def require_submit_time(job: Job) -> None:

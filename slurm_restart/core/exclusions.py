@@ -42,13 +42,11 @@ def readmit_events(
     applied, shown = history.applied, set(job.exc_nodes)
     kept = boot_time is None or applied.at >= boot_time
     cleared = set(applied.exc_nodes or ()) - shown if kept else set()
-    events = []
-    for exclusion in sorted(history.exclusions, key=lambda exclusion: exclusion.node):
-        if exclusion.node in cleared:
-            events.append(ReadmitEvent(at=now, node=exclusion.node, why=CLEARED))
-        elif exclusion.until <= now:
-            events.append(ReadmitEvent(at=now, node=exclusion.node, why=EXPIRED))
-    return tuple(events)
+    over = {exclusion.node for exclusion in history.exclusions if exclusion.until <= now}
+    return tuple(
+        ReadmitEvent(at=now, node=node, why=CLEARED if node in cleared else EXPIRED)
+        for node in sorted(cleared | over)
+    )
 
 
 def own_exclusions(

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from slurm_restart.core.attribution import Blame
+from slurm_restart.core.avoid_nodes import Avoidance, avoided_nodes
 from slurm_restart.core.category import Nodes
 from slurm_restart.core.cluster_facts import ClusterFacts
 from slurm_restart.core.exclusions import (
@@ -14,7 +15,7 @@ from slurm_restart.core.exclusions import (
     user_excluded,
 )
 from slurm_restart.core.history import Exclusion, History, replay
-from slurm_restart.core.job import Job, NodeState
+from slurm_restart.core.job import Job, NodeState, PartitionState
 from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.core.journal_events import (
     Action,
@@ -59,6 +60,7 @@ class Observation:
     cluster: ClusterFacts
     site: SitePolicy
     now: float
+    partitions: tuple[PartitionState, ...] = ()
     margin: float = 1.1
     """Seconds between PENDING and a start: slurmd refuses a start in the second of the kill."""
     run_exclusions: tuple[Exclusion, ...] = ()
@@ -110,6 +112,8 @@ class Fit:
     own: tuple[str, ...]
     """Nodes that this plugin excludes."""
     size: SizeChoice
+    avoidance: Avoidance | None = None
+    """Nodes among `own` that are avoided as a guess."""
 
 
 def fit(seen: Observation, history: History, last: EndEvent | None, *, waited: float) -> Fit:
@@ -125,15 +129,34 @@ def fit(seen: Observation, history: History, last: EndEvent | None, *, waited: f
     events = _exclusion_changes(seen, history, last, policy)
     changed = replay(events, history)
     names = {exclusion.node for exclusion in changed.excluded(seen.now)}
+    avoidance = _avoidance(seen, changed, last, policy, names)
+    names.update(avoidance.nodes if avoidance is not None else ())
     own = own_exclusions(seen.job, changed, names, seen.names)
-    pool = _pool(seen, changed, own)
-    size = choose_size(policy, pool, waited=int(waited))
-    return Fit(policy=policy, events=events, history=changed, own=own, size=size)
+    size = choose_size(policy, _pool(seen, changed, own), waited=int(waited), now=seen.time)
+    return Fit(
+        policy=policy, events=events, history=changed, own=own, size=size, avoidance=avoidance
+    )
+
+
+def _avoidance(
+    seen: Observation, history: History, last: EndEvent | None, policy: Policy, excluded: set[str]
+) -> Avoidance | None:
+    """Return a guess which nodes make every attempt fail; None while Slurm lacks nodes for it."""
+    if last is None or seen.job.reason == BAD_CONSTRAINTS:
+        return None
+    usable = _pool(seen, history, excluded).usable - history.readmitted_since(last.at)
+    return avoided_nodes(
+        history.ends,
+        usable,
+        needed=min(policy.num_nodes, len(usable)),
+        short_attempt=seen.site.short_attempt,
+        blamed={exclusion.node for exclusion in history.exclusions},
+    )
 
 
 def _pool(seen: Observation, history: History, own: Iterable[str]) -> NodePool:
     barred = {*user_excluded(seen.job, history), *own}
-    return build_pool(seen.job, seen.nodes, barred, seen.reserved)
+    return build_pool(seen.job, seen.nodes, barred, seen.reserved, seen.partitions)
 
 
 def _exclusion_changes(
@@ -203,10 +226,12 @@ def plan_pending(seen: Observation, history: History, last: EndEvent | None) -> 
     theirs = not start_is_ours(seen.job, history, seen.cluster.requeue_delay)
     since = max(due, (seen.job.eligible_time or 0) if theirs else 0)
     waited = max(0.0, seen.now - since) if since else 0.0
-    fitted = fit(seen, history, last, waited=waited)
+    # Slurm could not start the job before its begin time, whoever has set it.
+    ready = max(0.0, seen.now - max(due, seen.job.eligible_time or 0)) if due else 0.0
+    fitted = fit(seen, history, last, waited=ready)
     if last is not None and fitted.size.num_nodes is None and waited > fitted.policy.give_up_after:
         return _give_up(seen, fitted)
-    return _with_begin(seen, last, _with_values(seen, fitted, last), fitted)
+    return _with_begin(seen, last, _with_values(seen, fitted), fitted)
 
 
 def due_time(last: EndEvent | None) -> int:
@@ -237,7 +262,7 @@ def _give_up(seen: Observation, fitted: Fit) -> Plan:
     )
 
 
-def _with_values(seen: Observation, fitted: Fit, last: EndEvent | None) -> Plan:
+def _with_values(seen: Observation, fitted: Fit) -> Plan:
     """Return the plan for size, exclusions and a hold of Slurm's own."""
     job, history, num_nodes = seen.job, fitted.history, fitted.size.num_nodes
     events = (*fitted.events, *_confirm(seen, fitted))
@@ -287,18 +312,20 @@ def _with_begin(seen: Observation, last: EndEvent | None, planned: Plan, fitted:
         return _begin_now(seen, planned) if waits else planned
     if not ours or job.held:
         return planned
-    due, begin = due_time(last), job.eligible_time or 0
+    due = due_time(last)
     if now < due:
-        if abs(begin - due) > SAFE_START:
-            wait = max(1, due - seen.time)
-            planned = _set_begin(planned, f"now+{wait}", due)
-        return replace(planned, look_again=due)
+        return _begin_later(seen, planned, due)
     startable = (job.submit_time or 0) + seen.margin + 1
     if now < startable:
         return replace(planned, look_again=startable)
-    if _was_started(seen, history, due):
+    return planned if _was_started(seen, history, due) else _begin_now(seen, planned)
+
+
+def _begin_later(seen: Observation, planned: Plan, due: int) -> Plan:
+    planned = replace(planned, look_again=due)
+    if abs((seen.job.eligible_time or 0) - due) <= SAFE_START:
         return planned
-    return _begin_now(seen, planned)
+    return _set_begin(planned, f"now+{max(1, due - seen.time)}", due)
 
 
 def _was_started(seen: Observation, history: History, due: int) -> bool:
@@ -337,6 +364,8 @@ def restart_comment(seen: Observation, fitted: Fit, last: EndEvent) -> str:
         for exclusion in fitted.history.excluded(seen.now)
         if exclusion.since >= last.at
     ]
+    if fitted.avoidance is not None:
+        new.append(fitted.avoidance.reason)
     text = format_admin_comment(
         last, max_restarts=fitted.policy.max_restarts, size=fitted.size, notes=new
     )

@@ -129,7 +129,7 @@ class _Replay:
             **self._changes,  # type: ignore[arg-type]
         )
 
-    def add(self, event: Event) -> None:
+    def add(self, event: Event) -> None:  # noqa: C901 - a case for each event
         match event:
             case EndEvent():
                 name = (*event.key, event.index)
@@ -164,6 +164,8 @@ class _Replay:
         self._readmitted.append(event)
         if event.why == CLEARED:
             self._exc_nodes.discard(event.node)
+            applied = self._applied["exc_nodes"] or ()
+            self._applied["exc_nodes"] = tuple(name for name in applied if name != event.node)
 
     def _intend(self, event: IntendEvent) -> None:
         self._changes["last_intent"] = event

@@ -93,6 +93,14 @@ class Job:
     is_array: bool = False
     std_out: str | None = None
     work_dir: str | None = None
+    min_cpus: int | None = None
+    """CPUs that each node must have; None: not known, like the three below."""
+    min_memory: int | None = None
+    """Memory of each node, or for each CPU, in MB; 0: no request."""
+    min_tmp_disk: int | None = None
+    """Temporary disk of each node in MB."""
+    tres_per_node: str | None = None
+    """Generic resources of each node in Slurm's form: `gres:gpu:4`, `gres/gpu:a100:4`."""
 
     @property
     def completing(self) -> bool:
@@ -118,6 +126,16 @@ class NodeState:
     reason_time: int | None = None
     partitions: frozenset[str] = frozenset()
     features: frozenset[str] = frozenset()
+    cpus: int | None = None
+    """All CPUs of the node, used or not; None: not known, like the three below."""
+    memory: int | None = None
+    """RealMemory in MB."""
+    tmp_disk: int | None = None
+    """TmpDisk in MB."""
+    gres: str | None = None
+    """Configured generic resources in Slurm's form: `gpu:a100:4(S:0-1)`; empty: none."""
+    last_busy: int | None = None
+    """Until when the node ran a job or could not be used, in epoch seconds."""
 
     @property
     def down(self) -> bool:
@@ -144,11 +162,34 @@ class NodeState:
         """Whether a job could start here now."""
         return self.healthy and self.state == "IDLE" and "COMPLETING" not in self.flags
 
+    @property
+    def planned(self) -> bool:
+        """Whether Slurm keeps the idle node for a pending job (PLANNED; the job is not shown)."""
+        return "PLANNED" in self.flags
+
 
 _PROLOG_FAILED = "Prolog error"
 _UNUSABLE_FLAGS = frozenset(
     {"DRAIN", "FAIL", "MAINTENANCE", "NOT_RESPONDING", "REBOOT_ISSUED", "INVALID_REG", "DOWN"}
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartitionState:
+    """What Slurm shows of one partition."""
+
+    name: str
+    state: str = "UP"
+    """UP, DOWN (jobs wait), DRAIN (no new jobs, waiting ones start), INACTIVE."""
+    max_nodes: int | None = None
+    """The most nodes of one job (MaxNodes); None: no limit."""
+    qos: str | None = None
+    """The QOS whose limits hold for jobs in this partition; None: none."""
+
+    @property
+    def starts_jobs(self) -> bool:
+        """Whether Slurm starts waiting jobs here."""
+        return self.state not in ("DOWN", "INACTIVE")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,19 +4,29 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from slurm_restart.core.job import Job, NodeState
+from slurm_restart.core.job import Job, NodeState, PartitionState
+from slurm_restart.core.node_fit import is_large_enough
 from slurm_restart.core.restart_limits import Policy
 
+_SCHEDULING_TIME = 60
+"""Seconds after which Slurm has tried every job that could start (sched_interval's default)."""
 _SIMPLE_CONSTRAINT = re.compile(r"[\w.:+-]+(?:[&,|][\w.:+-]+)*", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
 class NodePool:
-    """Nodes that fit the job, by name; `usable` are healthy and not excluded, busy or not."""
+    """The nodes that Slurm can grant the job together, by name: nodes of one partition.
+
+    Of several partitions, `usable` and `idle` are each those of the partition that has the most.
+    """
 
     usable: frozenset[str]
+    """Those that are healthy, large enough and not excluded, busy or not."""
     idle: frozenset[str]
     """Those on which the job could start now, so none that a reservation keeps for others."""
+    free_since: tuple[int, ...] | None = None
+    """When the nodes of `idle` that Slurm keeps for no job became idle, in epoch seconds,
+    ascending; None: not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +38,7 @@ class SizeChoice:
 
 
 def matches(constraint: str | None, features: frozenset[str]) -> bool:
-    """Whether a node's features satisfy a constraint of Slurm's.
+    """Return whether a node's features satisfy a constraint of Slurm's.
 
     Only `a`, `a&b`, `a,b` and `a|b` are evaluated; brackets, counts and mixtures are left to Slurm
     (True), since a wrong False would shrink a run without need.
@@ -40,50 +50,142 @@ def matches(constraint: str | None, features: frozenset[str]) -> bool:
     return features.issuperset(re.split("[&,]", constraint))
 
 
+def known_nodes(names: Iterable[str], nodes: Sequence[NodeState]) -> tuple[str, ...]:
+    """Return the names of nodes that Slurm knows, in their order.
+
+    One name that is no longer in slurm.conf makes Slurm refuse a whole ExcNodeList.
+
+    Args:
+        names: the names to check.
+        nodes: all nodes that Slurm shows; if it shows none, all names are returned.
+    """
+    shown = {node.name for node in nodes}
+    return tuple(name for name in names if not shown or name in shown)
+
+
 def build_pool(
     job: Job,
     nodes: Iterable[NodeState],
     excluded: Iterable[str],
     reserved: Sequence[str] | None = None,
+    partitions: Iterable[PartitionState] = (),
 ) -> NodePool:
-    """The nodes in the job's partitions, reservation and constraint that are not excluded."""
-    barred, wanted = set(excluded), set(job.partitions)
+    """Return the nodes that the job can have.
+
+    Args:
+        job: its partitions, constraint and size of nodes count.
+        nodes: all nodes of the cluster.
+        excluded: names of nodes that the job avoids.
+        reserved: the nodes of the job's reservation; None: it has none.
+        partitions: the cluster's partitions; one that is not among them is taken to be up.
+    """
+    barred = set(excluded)
     fitting = [
         node
         for node in nodes
         if node.healthy
         and node.name not in barred
-        and (not wanted or node.partitions & wanted)
         and (reserved is None or node.name in reserved)
         and matches(job.features, node.features)
+        and is_large_enough(job, node)
     ]
+    if not job.partitions:
+        return _pool([_Group(fitting)], in_reservation=reserved is not None)
+    known = {partition.name: partition for partition in partitions}
+    mine = [known.get(name, PartitionState(name=name)) for name in job.partitions]
+    # Like a drained node, a partition that is down counts only if there is nothing else.
+    up = [partition for partition in mine if partition.starts_jobs]
+    groups = [
+        _Group(
+            [node for node in fitting if partition.name in node.partitions],
+            max_nodes=partition.max_nodes,
+            starts_jobs=partition.starts_jobs,
+        )
+        for partition in up or mine
+    ]
+    return _pool(groups, in_reservation=reserved is not None)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Nodes of one partition."""
+
+    nodes: Sequence[NodeState]
+    max_nodes: int | None = None
+    starts_jobs: bool = True
+
+    def idle(self, *, in_reservation: bool) -> Sequence[NodeState]:
+        """Return the nodes on which a job could start now, the longest idle first."""
+        if not self.starts_jobs:
+            return ()
+        idle = (
+            node
+            for node in self.nodes
+            if node.idle and (in_reservation or "RESERVED" not in node.flags)
+        )
+        return sorted(idle, key=lambda node: (node.planned, node.last_busy or 0, node.name))
+
+
+def _pool(groups: Iterable[_Group], *, in_reservation: bool) -> NodePool:
+    """Return the largest set of usable nodes, and the largest of idle ones, within MaxNodes."""
+    usable: Sequence[str] = ()
+    idle: Sequence[NodeState] = ()
+    for group in groups:
+        names = sorted(node.name for node in group.nodes)[: group.max_nodes]
+        free = group.idle(in_reservation=in_reservation)[: group.max_nodes]
+        usable, idle = max(usable, names, key=len), max(idle, free, key=len)
     return NodePool(
-        usable=frozenset(node.name for node in fitting),
-        idle=frozenset(
-            node.name
-            for node in fitting
-            if node.idle and (reserved is not None or "RESERVED" not in node.flags)
-        ),
+        usable=frozenset(usable),
+        idle=frozenset(node.name for node in idle),
+        free_since=tuple(node.last_busy or 0 for node in idle if not node.planned),
     )
 
 
-def choose_size(policy: Policy, pool: NodePool, *, waited: int) -> SizeChoice:
-    """How many nodes the next attempt gets.
+def choose_size(
+    policy: Policy, pool: NodePool, *, waited: int, now: int | None = None
+) -> SizeChoice:
+    """Return how many nodes the next attempt gets; the same facts give the same size.
 
     Args:
         policy: the run's limits.
         pool: what there is.
         waited: seconds that the job has been ready to start but has not.
+        now: epoch seconds; if given, nodes that have just become idle do not shrink the job.
     """
-    usable, idle, full = len(pool.usable), len(pool.idle), policy.num_nodes
-    if usable < policy.min_nodes:
+    usable, idle = len(pool.usable), len(pool.idle)
+    wanted = min(usable, policy.num_nodes)
+    if wanted < policy.min_nodes:
         return SizeChoice(
             num_nodes=None, reason=f"{usable} usable nodes, {policy.min_nodes} are needed at least"
         )
-    if usable < full:
-        return SizeChoice(num_nodes=usable, reason=f"only {usable} of {full} nodes are usable")
-    if waited >= policy.shrink_after and policy.min_nodes <= idle < full:
+    if waited >= policy.shrink_after and policy.min_nodes <= idle < wanted:
         return SizeChoice(
-            num_nodes=idle, reason=f"{idle} nodes are free after {waited} s of waiting for {full}"
+            num_nodes=idle, reason=f"{idle} nodes are free after {waited} s of waiting for {wanted}"
         )
-    return SizeChoice(num_nodes=full, reason=f"{usable} nodes are usable for {full}")
+    smaller = max(policy.min_nodes, wanted - _refusals(policy, pool, wanted, waited, now))
+    if smaller < wanted:
+        return SizeChoice(
+            num_nodes=smaller,
+            reason=f"{idle} nodes are free, but Slurm has not started the job on {wanted} of them "
+            f"for {waited} s: {smaller} are tried",
+        )
+    if wanted < policy.num_nodes:
+        return SizeChoice(
+            num_nodes=wanted, reason=f"only {usable} of {policy.num_nodes} nodes are usable"
+        )
+    return SizeChoice(num_nodes=wanted, reason=f"{usable} nodes are usable for {wanted}")
+
+
+def _refusals(policy: Policy, pool: NodePool, wanted: int, waited: int, now: int | None) -> int:
+    """Return how often more than `shrink_after` has passed without a start on idle nodes.
+
+    The count of nodes is wrong then: Slurm knows an obstacle that this plugin does not.
+    """
+    if len(pool.idle) < wanted:
+        return 0
+    if pool.free_since is not None:
+        if len(pool.free_since) < wanted:
+            return 0
+        if now is not None:
+            waited = min(waited, now - pool.free_since[wanted - 1])
+    return max(0, waited - 1) // max(policy.shrink_after, _SCHEDULING_TIME)

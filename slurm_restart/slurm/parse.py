@@ -16,8 +16,10 @@ from slurm_restart.errors import SlurmError
 from slurm_restart.slurm.output_path import output_path
 from slurm_restart.slurm.parse_values import (
     Base,
+    parse_count,
     parse_duration,
     parse_exit,
+    parse_megabytes,
     parse_reason,
     parse_state,
     parse_text,
@@ -66,7 +68,18 @@ _DETAILS = {
     "name": "name:1024",
     "std_out": "stdout:4096",
     "admin_comment": "admin_comment:4096",
+    "min_cpus": "mincpus:20",
+    "min_memory": "minmemory:20",
+    "min_tmp_disk": "mintmpdisk:20",
+    "tres_per_node": "tres-per-node:1024",
 }
+_COUNTS = {
+    "job_id": "jobid:20",
+    "state": "state:20",
+    "submit": "submittime:20",
+    "restarts": "restartcnt:20",
+}
+"""Narrow fields of `squeue -O` for lists: it pads each to its width."""
 _IN_BOTH = ("job_id", "state", "submit", "start")
 _REQUESTED_NODES = re.compile(r"(?:^|,)node=([0-9]+)(?:,|$)")
 
@@ -81,6 +94,11 @@ def detail_format(delimiter: str) -> str:
     return ",".join(column + delimiter for column in _DETAILS.values())
 
 
+def count_format(delimiter: str) -> str:
+    """Return SQUEUE_FORMAT2 for `count_records`; `delimiter` must not begin with a digit."""
+    return ",".join(column + delimiter for column in _COUNTS.values())
+
+
 def job_records(text: str, delimiter: str) -> Sequence[Record]:
     """Return the jobs that squeue printed with `job_format`."""
     return _records(text, delimiter, tuple(_COLUMNS))
@@ -88,9 +106,18 @@ def job_records(text: str, delimiter: str) -> Sequence[Record]:
 
 def detail_records(text: str, delimiter: str) -> Sequence[Record]:
     """Return the jobs that squeue printed with `detail_format`."""
+    return _padded_records(text, delimiter, tuple(_DETAILS))
+
+
+def count_records(text: str, delimiter: str) -> Sequence[Record]:
+    """Return the jobs that squeue printed with `count_format`."""
+    return _padded_records(text, delimiter, tuple(_COUNTS))
+
+
+def _padded_records(text: str, delimiter: str, names: tuple[str, ...]) -> list[Record]:
     return [
         {name: value.rstrip(" ") for name, value in record.items()}
-        for record in _records(text, delimiter, tuple(_DETAILS))
+        for record in _records(text, delimiter, names)
     ]
 
 
@@ -120,6 +147,21 @@ def agree(record: Record, detail: Record, base: Base | None) -> bool:
     state, flags = parse_state([record["state"]])
     completing = JobFlag.COMPLETING
     return state in (None, base[0]) and (completing in flags) == (completing in base[1])
+
+
+def restart_counts(records: Iterable[Record], counts: Iterable[Record]) -> tuple[int | None, ...]:
+    """Return the restart count of each job of `records`.
+
+    None: the answers to the two calls do not show the job at the same moment.
+    """
+    by_id = {count["job_id"]: count for count in counts}
+    return tuple(
+        int(count["restarts"])
+        if (count := by_id.get(record["job_id"])) is not None
+        and all(count[name] == record[name] for name in ("state", "submit"))
+        else None
+        for record in records
+    )
 
 
 def parse_base(text: str, job_id: int) -> Base | None:
@@ -199,4 +241,8 @@ def _with_details(job: Job, record: Record, detail: Record) -> Job:
         signal=signal,
         std_out=output_path(record, detail),
         admin_comment=parse_text(detail["admin_comment"]) or "",
+        min_cpus=parse_count(detail["min_cpus"]),
+        min_memory=parse_megabytes(detail["min_memory"]),
+        min_tmp_disk=parse_megabytes(detail["min_tmp_disk"]),
+        tres_per_node=parse_text(detail["tres_per_node"]),
     )

@@ -1,11 +1,20 @@
-"""Parse scontrol's output on nodes, reservations and the cluster; it holds no text of users."""
+"""Parse scontrol's output on nodes, partitions, reservations and the cluster: no text of users."""
 
 import re
 
-from slurm_restart.core.job import NodeState
+from slurm_restart.core.job import NodeState, PartitionState
 from slurm_restart.errors import SlurmError
 
 _NODE = re.compile(r"^NodeName=(\S+) .*? ActiveFeatures=(\S*) .*? State=(\S+) (.*)$", re.MULTILINE)
+_CPUS = re.compile(r" CPUTot=([0-9]+) ")
+_GRES = re.compile(r" Gres=(\S*) ")
+_MEMORY = re.compile(r" RealMemory=([0-9]+) ")
+_TMP_DISK = re.compile(r" TmpDisk=([0-9]+) ")
+_LAST_BUSY = re.compile(r" LastBusyTime=([0-9]+) ")
+_PARTITION = re.compile(
+    r"^PartitionName=(\S+) .*? MaxNodes=(\S+) .*? State=(\S+) .*$", re.MULTILINE
+)
+_PARTITION_QOS = re.compile(r" QoS=(\S+) ")
 _PARTITIONS = re.compile(r"(?:^| )Partitions=(\S+)")
 _REASON = re.compile(r" Reason=(.*) \[[^\]\s]*@([0-9]+)\]")
 _RESERVATION = re.compile(r"^ReservationName=.*? Nodes=(\S*) NodeCnt=", re.MULTILINE)
@@ -33,11 +42,47 @@ def _node(match: re.Match[str]) -> NodeState:
         reason_time=int(reason[2]) if reason else None,
         partitions=_names(partitions[1] if partitions else _NULL),
         features=_names(features),
+        cpus=_number(_CPUS, match[0]),
+        memory=_number(_MEMORY, match[0]),
+        tmp_disk=_number(_TMP_DISK, match[0]),
+        gres=_gres(match[0]),
+        last_busy=_number(_LAST_BUSY, match[0]),
+    )
+
+
+def _number(field: re.Pattern[str], line: str) -> int | None:
+    # The first match is Slurm's own: texts of administrators come after all these fields.
+    found = field.search(line)
+    return int(found[1]) if found else None
+
+
+def _gres(line: str) -> str | None:
+    found = _GRES.search(line)
+    if found is None:
+        return None
+    return "" if found[1] == _NULL else found[1]
+
+
+def parse_partitions(text: str) -> tuple[PartitionState, ...]:
+    """Return the partitions that `scontrol show partition -o` printed."""
+    return tuple(
+        PartitionState(
+            name=match[1],
+            state=match[3],
+            max_nodes=int(match[2]) if match[2].isdecimal() else None,
+            qos=_partition_qos(match[0]),
+        )
+        for match in _PARTITION.finditer(text)
     )
 
 
 def _names(text: str) -> frozenset[str]:
     return frozenset() if text == _NULL else frozenset(text.split(","))
+
+
+def _partition_qos(line: str) -> str | None:
+    found = _PARTITION_QOS.search(line)
+    return found[1] if found and found[1] != "N/A" else None
 
 
 def parse_reservation(text: str) -> str:

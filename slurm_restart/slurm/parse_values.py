@@ -57,6 +57,16 @@ def parse_exit(text: str) -> tuple[int, int]:
     return (int(code), int(signal)) if colon else (int(code) >> 8 & 0xFF, int(code) & 0x7F)
 
 
+def parse_count(text: str) -> int | None:
+    """Return a number; None: not known, as of a value that squeue has cut off or abbreviated."""
+    return int(text) if text.isdecimal() else None
+
+
+def parse_megabytes(text: str) -> int | None:
+    """Return the MB of `4096M` or `0`, as squeue prints with --noconvert; None: another form."""
+    return 0 if text == "0" else parse_count(text[:-1]) if text.endswith("M") else None
+
+
 def parse_duration(text: str) -> int | None:
     """Return the seconds of `[D-][[HH:]MM:]SS`; None: no limit, or not known."""
     if not _DURATION.fullmatch(text):

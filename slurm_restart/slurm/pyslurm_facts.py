@@ -76,7 +76,7 @@ def to_job(shown: Any) -> Job:
 
 
 def to_node(shown: Any) -> NodeState:
-    """Convert a `pyslurm.Node`."""
+    """Convert a `pyslurm.Node`, except for its Gres, which pyslurm shows in a form of its own."""
     base, *flags = shown.state.split("+")
     return NodeState(
         name=shown.name,
@@ -86,4 +86,8 @@ def to_node(shown: Any) -> NodeState:
         reason_time=shown.reason_time,
         partitions=frozenset(shown.partitions),
         features=frozenset(shown.active_features),
+        cpus=shown.total_cpus or None,
+        memory=shown.real_memory,
+        tmp_disk=shown.temporary_disk,
+        last_busy=shown.last_busy_time or None,
     )

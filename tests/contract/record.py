@@ -11,8 +11,8 @@ from pathlib import Path
 
 from contrib.testing.dev_cluster import DevCluster
 from slurm_restart.slurm import parse
-from slurm_restart.slurm.commands import BASE_STATES_SINCE
 from slurm_restart.slurm.parse_nodes import parse_release
+from slurm_restart.slurm.queries import BASE_STATES_SINCE
 from tests.contract.conftest import OPTIONS, PREFIX
 
 MARK = "~0123456789abcdef~"

@@ -84,8 +84,15 @@ class World:
     """Whether the trainer's process runs."""
     record: CommentRecord = field(
         default_factory=lambda: CommentRecord(
-            run=RUN, max_restarts=1, num_nodes=2, min_nodes=1, attempt=0, submit=START, restarts=0,
-            from_step=0, step=0,
+            run=RUN,
+            max_restarts=1,
+            num_nodes=2,
+            min_nodes=1,
+            attempt=0,
+            submit=START,
+            restarts=0,
+            from_step=0,
+            step=0,
         )
     )
     down: frozenset[str] = frozenset()
@@ -164,9 +171,19 @@ def to_view(world: World, bounds: Bounds, source: str) -> RunView:
     )
     down = tuple(node for node in nodes if node.name in job.nodes and node.down)
     end = JobEnd(
-        cluster="c", job_id=7, uid=1000, submit_time=job.submit_time or 0,
-        exit_code=job.exit_code, signal=0, reason=job.reason, state=job.state,
-        restarts=job.restarts, nodes=job.nodes, run_time=600, time_limit=3600, down_nodes=down,
+        cluster="c",
+        job_id=7,
+        uid=1000,
+        submit_time=job.submit_time or 0,
+        exit_code=job.exit_code,
+        signal=0,
+        reason=job.reason,
+        state=job.state,
+        restarts=job.restarts,
+        nodes=job.nodes,
+        run_time=600,
+        time_limit=3600,
+        down_nodes=down,
     )
     if source == "hook" and world.hook is not None:
         code, restarts, names = world.hook
@@ -188,9 +205,7 @@ def to_view(world: World, bounds: Bounds, source: str) -> RunView:
             comment_record=world.record,
             nodes=nodes,
             reserved=None,
-            cluster=ClusterFacts(
-                boot_time=world.boot or None, requeue_exit=bounds.requeue_exit
-            ),
+            cluster=ClusterFacts(boot_time=world.boot or None, requeue_exit=bounds.requeue_exit),
             site=SITE,
             now=float(world.now),
         ),
@@ -379,7 +394,11 @@ def _to_pending(world: World) -> World:
     return replace(
         world,
         slurm=replace(
-            slurm, completing=False, submit=world.now, begin=begin, nodes=(),
+            slurm,
+            completing=False,
+            submit=world.now,
+            begin=begin,
+            nodes=(),
             reason=slurm.reason if slurm.held else "None",
         ),
     )
@@ -451,12 +470,14 @@ def _end_attempt(world: World, name: str) -> World:
     if cause is not None:
         step = (record.step or 0) + 5 if progress else record.step
         record = replace(
-            record, ended=True, exit=code, cause=cause, step=step,
+            record,
+            ended=True,
+            exit=code,
+            cause=cause,
+            step=step,
             nodes=faulty if names_node else None,
         )
-    world = replace(
-        world, now=now, alive=False, record=record, outcomes=(*world.outcomes, name)
-    )
+    world = replace(world, now=now, alive=False, record=record, outcomes=(*world.outcomes, name))
     if name == "node failure":
         # Slurm requeues the job itself.
         world = replace(
@@ -464,9 +485,7 @@ def _end_attempt(world: World, name: str) -> World:
             down=world.down | {faulty},
             hook=(0, slurm.restarts, slurm.nodes),
         )
-        return _change(
-            world, state=JobState.PENDING, completing=True, restarts=slurm.restarts + 1
-        )
+        return _change(world, state=JobState.PENDING, completing=True, restarts=slurm.restarts + 1)
     state = JobState.FAILED if code else JobState.COMPLETED
     reason = "NonZeroExitCode" if code else "None"
     world = replace(world, hook=(code, slurm.restarts, slurm.nodes))
@@ -492,8 +511,15 @@ def _start(world: World, nodes: tuple[str, ...]) -> World:
     slurm, record = world.slurm, world.record
     # A run that has finished ends as success at once.
     record = replace(
-        record, attempt=(record.attempt or 0) + 1, submit=slurm.submit, restarts=slurm.restarts,
-        from_step=record.step, ended=False, exit=None, cause=None, nodes=None,
+        record,
+        attempt=(record.attempt or 0) + 1,
+        submit=slurm.submit,
+        restarts=slurm.restarts,
+        from_step=record.step,
+        ended=False,
+        exit=None,
+        cause=None,
+        nodes=None,
     )
     world = replace(world, alive=True, record=record, ran_on=(*world.ran_on, nodes))
     return _change(

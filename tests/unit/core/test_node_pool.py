@@ -4,8 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurm_restart.core.job import NodeState
-from slurm_restart.core.node_pool import NodePool, build_pool, choose_size, matches
+from slurm_restart.core.job import NodeState, PartitionState
+from slurm_restart.core.node_pool import (
+    NodePool,
+    build_pool,
+    choose_size,
+    known_nodes,
+    matches,
+)
 from tests.unit.core import facts
 
 
@@ -77,6 +83,87 @@ def test_constraints_are_judged_only_where_they_are_simple(
     assert matches(constraint, frozenset(features.split())) is fits
 
 
+def node(name: str, partition: str, state: str = "IDLE", **changes: object) -> NodeState:
+    """A node of one partition; `IDLE+PLANNED` adds a flag."""
+    base, *flags = state.split("+")
+    values: dict[str, object] = {"partitions": frozenset({partition}), "flags": frozenset(flags)}
+    return NodeState(name=name, state=base, **values | changes)  # type: ignore[arg-type]
+
+
+TWO = tuple(node(name, name[0]) for name in ("a1", "a2", "a3", "b1", "b2"))
+
+
+def test_a_job_runs_in_one_partition_never_across() -> None:
+    found = build_pool(facts.job(partitions=("b", "a")), TWO, excluded=("a3",))
+    assert (found.usable, found.idle) in (
+        ({"a1", "a2"}, {"a1", "a2"}),
+        ({"b1", "b2"}, {"b1", "b2"}),
+    )
+    assert build_pool(facts.job(partitions=("b", "a")), TWO, excluded=()).usable == {
+        "a1",
+        "a2",
+        "a3",
+    }
+
+
+def test_idle_nodes_of_the_smaller_partition_are_seen() -> None:
+    nodes = tuple(node(n.name, n.name[0], "ALLOCATED" if n.name[0] == "a" else "IDLE") for n in TWO)
+    found = build_pool(facts.job(partitions=("a", "b")), nodes, excluded=())
+    assert (found.usable, found.idle) == ({"a1", "a2", "a3"}, {"b1", "b2"})
+    assert choose_size(facts.policy(), found, waited=600).num_nodes == 2
+
+
+@pytest.mark.parametrize(
+    ("partitions", "usable", "idle"),
+    [
+        ([PartitionState(name="a", max_nodes=1)], {"b1", "b2"}, {"b1", "b2"}),
+        ([PartitionState(name="a", state="DOWN")], {"b1", "b2"}, {"b1", "b2"}),
+        ([PartitionState(name="a", state="INACTIVE")], {"b1", "b2"}, {"b1", "b2"}),
+        ([PartitionState(name="a", state="DRAIN")], {"a1", "a2", "a3"}, {"a1", "a2", "a3"}),
+        (
+            [PartitionState(name="a", state="DOWN"), PartitionState(name="b", state="DOWN")],
+            {"a1", "a2", "a3"},
+            set(),
+        ),
+        ([PartitionState(name="b", state="DOWN")], {"a1", "a2", "a3"}, {"a1", "a2", "a3"}),
+        ([PartitionState(name="a", max_nodes=2)], {"a1", "a2"}, {"a1", "a2"}),
+    ],
+)
+def test_state_and_limit_of_partitions(
+    partitions: list[PartitionState], usable: set[str], idle: set[str]
+) -> None:
+    found = build_pool(facts.job(partitions=("a", "b")), TWO, (), None, partitions)
+    assert (found.usable, found.idle) == (usable, idle)
+
+
+def test_a_job_waits_for_a_partition_that_is_down_and_does_not_shrink() -> None:
+    down = [PartitionState(name="main", state="DOWN")]
+    found = build_pool(facts.job(), facts.nodes(), (), None, down)
+    assert choose_size(facts.policy(), found, waited=10**6, now=10**6).num_nodes == 3
+
+
+def test_nodes_that_are_too_small_are_not_usable() -> None:
+    nodes = (*TWO[:2], node("a3", "a", cpus=8, memory=1000))
+    found = build_pool(facts.job(partitions=("a",), min_memory=2000), nodes, excluded=())
+    assert found.usable == {"a1", "a2"}
+
+
+def test_since_when_nodes_are_free() -> None:
+    nodes = (
+        node("a1", "a", last_busy=500),
+        node("a2", "a", last_busy=300),
+        node("a3", "a", "IDLE+PLANNED", last_busy=100),
+        node("a4", "a", "ALLOCATED", last_busy=200),
+    )
+    found = build_pool(facts.job(partitions=("a",)), nodes, excluded=())
+    assert (found.idle, found.free_since) == ({"a1", "a2", "a3"}, (300, 500))
+
+
+def test_names_that_slurm_does_not_know() -> None:
+    assert known_nodes(("csx4", "old", "csx1"), facts.nodes()) == ("csx4", "csx1")
+    assert known_nodes(("old",), ()) == ("old",)
+
+
 def pool(usable: int, idle: int) -> NodePool:
     return NodePool(
         usable=frozenset(f"n{i}" for i in range(usable)),
@@ -95,12 +182,60 @@ def pool(usable: int, idle: int) -> NodePool:
         (3, 2, 600, 2),
         (3, 1, 600, 3),
         (3, 3, 600, 3),
+        (3, 3, 601, 2),  # enough are idle, and Slurm does not start it
+        (9, 9, 10**6, 2),
+        (2, 2, 10**6, 2),
     ],
 )
 def test_the_size_of_the_next_attempt(
     usable: int, idle: int, waited: int, size: int | None
 ) -> None:
     assert choose_size(facts.policy(), pool(usable, idle), waited=waited).num_nodes == size
+
+
+@pytest.mark.parametrize(
+    ("waited", "size"), [(600, 8), (601, 7), (1200, 7), (1201, 6), (3601, 2), (10**6, 2)]
+)
+def test_one_node_less_each_time_that_slurm_does_not_start_it(waited: int, size: int) -> None:
+    policy = facts.policy(num_nodes=8, min_nodes=2)
+    choice = choose_size(policy, pool(9, 9), waited=waited)
+    assert choice.num_nodes == size
+    assert ("Slurm has not started the job on 8 of them" in choice.reason) is (size < 8)
+
+
+def test_a_job_that_may_shrink_at_once_still_gives_slurm_a_minute() -> None:
+    policy = facts.policy(num_nodes=8, min_nodes=2, shrink_after=0)
+    assert [choose_size(policy, pool(8, 8), waited=waited).num_nodes for waited in (0, 60, 61)] == [
+        8,
+        8,
+        7,
+    ]
+
+
+def test_it_shrinks_to_the_idle_nodes_of_those_that_are_usable() -> None:
+    policy = facts.policy(num_nodes=8, min_nodes=2)
+    assert choose_size(policy, pool(6, 4), waited=599).num_nodes == 6
+    assert choose_size(policy, pool(6, 4), waited=600).num_nodes == 4
+
+
+@pytest.mark.parametrize(
+    ("free_since", "now", "size"),
+    [
+        ((0, 0, 100), 1301, 1),
+        ((0, 0, 100), 701, 2),
+        ((0, 0, 100), 700, 3),  # the third has not been free for long enough
+        ((0, 0, 100), None, 1),
+        ((0, 0), 10**6, 3),  # the third is kept for a job
+        (None, 10**6, 1),
+    ],
+)
+def test_only_nodes_that_were_free_all_the_time_show_a_wrong_count(
+    free_since: tuple[int, ...] | None, now: int | None, size: int
+) -> None:
+    names = frozenset({"n1", "n2", "n3"})
+    free = NodePool(usable=names, idle=names, free_since=free_since)
+    policy = facts.policy(min_nodes=1)
+    assert choose_size(policy, free, waited=10**5, now=now).num_nodes == size
 
 
 @given(

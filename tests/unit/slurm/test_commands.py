@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from slurm_restart.core.job import JobState
+from slurm_restart.core.job import Job, JobState
 from slurm_restart.errors import JobNotFoundError, SlurmError, SlurmUnavailableError
-from slurm_restart.slurm import client
+from slurm_restart.slurm import client, parse
 from slurm_restart.slurm.commands import Commands
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -86,7 +86,7 @@ def test_the_environment_is_small_and_fixed(
     env.pop("PATH")
     env.pop("LC_CTYPE", None)  # Python's own, in the stand-in
     expected = {"LC_ALL": "C", "SLURM_CONF": "/etc/slurm.conf", "SLURM_TIME_FORMAT": "%s"}
-    assert env == expected
+    assert env == expected | {"SCONTROL_ALL": "1"}
 
 
 def test_a_job_is_read_by_two_calls_with_a_secret_delimiter(fake: FakeSlurm) -> None:
@@ -110,6 +110,84 @@ def test_another_job_than_asked_for_is_no_answer(fake: FakeSlurm) -> None:
     fake.recorded("running-hostile")
     with pytest.raises(JobNotFoundError):
         fake.commands().job(9)
+
+
+def counts_of(job_id: str, submit: str, restarts: int) -> str:
+    fields = (job_id, "RUNNING", submit, str(restarts))
+    return "".join(f"{field:20}{DELIMITER}" for field in fields) + "\n"
+
+
+def test_all_jobs_are_read_by_two_calls(fake: FakeSlurm) -> None:
+    fake.recorded("running-hostile")
+    rows = (fake.directory / "SQUEUE_FORMAT").read_text()
+    submit = parse.job_records(rows, DELIMITER)[0]["submit"]
+    (fake.directory / "SQUEUE_FORMAT2").write_text(
+        counts_of("9", submit, 4) + counts_of("1", submit, 3)
+    )
+    (job,) = fake.commands().jobs()
+    assert (job.job_id, job.restarts, job.min_cpus) == (1, 3, None)
+    assert len(fake.calls) == 2
+
+
+def test_a_job_that_changes_while_all_are_listed_is_read_again(
+    fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.recorded("running-hostile")
+    (fake.directory / "SQUEUE_FORMAT2").write_text(counts_of("1", "1", 3))
+    again: list[int] = []
+
+    def read(_: Commands, job_id: int) -> Job:
+        again.append(job_id)
+        if len(again) > 1:
+            raise JobNotFoundError("gone")
+        return Job(job_id=job_id, uid=0, state=JobState.PENDING, restarts=4)
+
+    monkeypatch.setattr(Commands, "job", read)
+    slurm = fake.commands()
+    assert [(job.job_id, job.restarts) for job in slurm.jobs()] == [(1, 4)]
+    assert slurm.jobs() == ()
+    assert again == [1, 1]
+
+
+def test_cluster_facts_are_read_by_one_call(fake: FakeSlurm) -> None:
+    text = "SLURM_VERSION = 24.11.5\nRequeueExit = 7\n"
+    fake.answer({"scontrol show config": [(0, text, "")]})
+    facts = fake.commands().cluster_facts()
+    assert (facts.release, facts.requeue_exit) == ((24, 11), {7})
+    assert len(fake.calls) == 1
+
+
+def test_partitions(fake: FakeSlurm) -> None:
+    text = "PartitionName=main Default=NO MaxNodes=4 MaxTime=1 State=UP TotalNodes=4 \n"
+    fake.answer({"scontrol show partition -o": [(0, text, "")]})
+    (found,) = fake.commands().partitions()
+    assert (found.name, found.max_nodes) == ("main", 4)
+    env = fake.calls[0]["env"]
+    assert isinstance(env, dict)
+    assert env["SCONTROL_ALL"] == "1"
+
+
+def test_the_limit_of_nodes(fake: FakeSlurm) -> None:
+    job = Job(job_id=7, uid=1000, state=JobState.PENDING, partitions=("main",))
+    enforced = "SLURM_VERSION = 24.11.5\nAccountingStorageEnforce = associations,limits\n"
+    partition = "PartitionName=main Default=NO QoS=part MaxNodes=4 MaxTime=1 State=UP TotalNodes=4 "
+    limits = "QOS=part(2) UsageRaw=0.0 GrpTRES=cpu=N(1),node=5(2) Priority=0 "
+    answers: Answers = {
+        "scontrol show config": [(0, enforced, "")],
+        "scontrol show partition": [(0, partition, "")],
+        "scontrol show assoc_mgr -o flags=assoc,qos": [(0, limits, "")],
+    }
+    fake.answer(answers)
+    fields = ("4", "physics", "1000", "normal")
+    (fake.directory / "SQUEUE_FORMAT2").write_text("".join(f + DELIMITER for f in fields) + "\n")
+    assert fake.commands().node_limit(job) == 3
+    (fake.directory / "SQUEUE_FORMAT2").write_text("")
+    with pytest.raises(JobNotFoundError):
+        fake.commands().node_limit(job)
+    calls = len(fake.calls)
+    fake.answer(answers | {"scontrol show config": [(0, "SLURM_VERSION = 24.11.5\n", "")]})
+    assert fake.commands().node_limit(job) is None
+    assert len(fake.calls) == calls + 1
 
 
 def test_answers_that_do_not_agree_are_requested_again(fake: FakeSlurm) -> None:

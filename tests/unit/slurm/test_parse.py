@@ -48,6 +48,28 @@ def test_running_with_hostile_texts(release: str) -> None:
     assert job.std_out == f"{job.work_dir}/out-1-nobody.log"
 
 
+def test_what_is_requested_of_a_node() -> None:
+    text = (RECORDED / "22.05" / "held.details").read_text()
+    assert text.endswith(f"1  {MARK}0  {MARK}0  {MARK}N/A  {MARK}\n")
+    job = recorded("22.05", "held")
+    assert (job.min_cpus, job.min_memory, job.min_tmp_disk, job.tres_per_node) == (1, 0, 0, None)
+    (record,) = parse.job_records((RECORDED / "22.05" / "held.rows").read_text(), MARK)
+    wanted = text.removesuffix(f"1  {MARK}0  {MARK}0  {MARK}N/A  {MARK}\n")
+    wanted += f"8  {MARK}4096M  {MARK}512M  {MARK}gres:gpu:4  {MARK}\n"
+    (detail,) = parse.detail_records(wanted, MARK)
+    job = parse.to_job(record, detail)
+    assert (job.min_cpus, job.min_memory, job.min_tmp_disk) == (8, 4096, 512)
+    assert job.tres_per_node == "gres:gpu:4"
+
+
+@pytest.mark.parametrize(
+    ("text", "megabytes"),
+    [("0", 0), ("4096M", 4096), ("104857600", None), ("4G", None), ("", None), ("1.50M", None)],
+)
+def test_megabytes(text: str, megabytes: int | None) -> None:
+    assert parse_values.parse_megabytes(text) == megabytes
+
+
 def test_held(release: str) -> None:
     job = recorded(release, "held")
     assert (job.state, job.reason, job.priority, job.held) == (

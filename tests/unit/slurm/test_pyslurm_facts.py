@@ -44,6 +44,10 @@ NODE: dict[str, Any] = {
     "reason_time": 1_760_000_000,
     "partitions": ["main", "high"],
     "active_features": [],
+    "total_cpus": 8,
+    "real_memory": 512_000,
+    "temporary_disk": 0,
+    "last_busy_time": 1_760_000_001,
 }
 
 
@@ -106,6 +110,8 @@ def test_a_node() -> None:
     assert found.flags == {"DRAIN", "NOT_RESPONDING"}
     assert (found.reason, found.reason_time) == ("board", 1_760_000_000)
     assert (found.partitions, found.features) == ({"main", "high"}, frozenset())
+    assert (found.cpus, found.memory, found.tmp_disk, found.gres) == (8, 512_000, 0, None)
+    assert found.last_busy == 1_760_000_001
     assert to_node(SimpleNamespace(**(NODE | {"reason": None}))).reason == ""
 
 

@@ -1,0 +1,102 @@
+"""Parse `scontrol show assoc_mgr -o`: how many nodes associations and QOS leave for a job.
+
+The values of a limit are printed as `limit(used)`, with N for no limit; a limit for each job has no
+used part. A QOS's own limit takes the place of the associations' (acct_policy.c in slurmctld).
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from slurm_restart.errors import SlurmError
+
+_FIELDS = ("associd:20", "account:256", "userid:20", "qos:256")
+_ASSOCIATION = re.compile(r"^ClusterName=\S* Account=.*? ID=([0-9]+) (.*)$", re.MULTILINE)
+_PARENT = re.compile(r"ParentAccount=\S*\(([0-9]+)\) ")
+_QOS = re.compile(r"^QOS=(\S+)\([0-9]+\) (.*)$", re.MULTILINE)
+_GROUP = re.compile(r"(?:^| )GrpTRES=(\S*)")
+_EACH_JOB = re.compile(r"(?:^| )MaxTRESPJ=(\S*)")
+_USERS = re.compile(r" User Limits=(.*)$")
+_ACCOUNTS = re.compile(r" Account Limits=(.*?) User Limits=")
+_NODES = re.compile(r"(?:^|,)node=([0-9]+)(?:\(([0-9]+)\))?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitedBy:
+    """What determines the limits of a job, as squeue shows it."""
+
+    association: str
+    """The association's id."""
+    account: str
+    uid: int
+    qos: tuple[str, ...]
+    """The job's QOS and those of its partitions."""
+
+
+def limited_by_format(delimiter: str) -> str:
+    """Return SQUEUE_FORMAT2 for `parse_limited_by`; `delimiter` must not begin with a digit."""
+    return ",".join(f"{field}{delimiter}" for field in _FIELDS)
+
+
+def parse_limited_by(text: str, delimiter: str, partition_qos: Iterable[str]) -> LimitedBy | None:
+    """Return what squeue printed of one job with `limited_by_format`; None: no such job.
+
+    Args:
+        text: the answer.
+        delimiter: that of the format.
+        partition_qos: the QOS of the job's partitions.
+
+    Raises:
+        SlurmError: the answer has another form.
+    """
+    if not text.strip():
+        return None
+    fields = [field.strip() for field in text.split(delimiter)]
+    if len(fields) != len(_FIELDS) + 1 or not fields[2].isdecimal():
+        raise SlurmError(f"squeue: expected {len(_FIELDS)} fields of a job, got {text[:200]!r}")
+    association, account, uid, qos, _ = fields
+    return LimitedBy(
+        association=association, account=account, uid=int(uid), qos=(qos, *partition_qos)
+    )
+
+
+def nodes_left(text: str, job: LimitedBy) -> int | None:
+    """Return how many nodes the limits leave for a pending job; None: no limit of nodes.
+
+    Args:
+        text: what `scontrol show assoc_mgr -o` printed.
+        job: what determines the job's limits.
+    """
+    chain = list(_chain(text, job.association))
+    qos = [match[2] for match in _QOS.finditer(text) if match[1] in job.qos]
+    group = _left(_GROUP, qos) or _left(_GROUP, chain)
+    # An association's limit for each job holds the inherited value already.
+    each_job = _left(_EACH_JOB, qos) or _left(_EACH_JOB, chain[:1])
+    of_user = _left(_limit_of(str(job.uid), "MaxTRESPU"), _part(_USERS, qos))
+    of_account = _left(_limit_of(job.account, "MaxTRESPA"), _part(_ACCOUNTS, qos))
+    return min((*group, *each_job, *of_user, *of_account), default=None)
+
+
+def _chain(text: str, association: str) -> Iterator[str]:
+    """Return the limits of an association and of its parents, nearest first."""
+    records = {match[1]: match[2] for match in _ASSOCIATION.finditer(text)}
+    while (record := records.pop(association, None)) is not None:
+        yield record
+        parent = _PARENT.search(record)
+        association = parent[1] if parent else ""
+
+
+def _part(section: re.Pattern[str], records: Iterable[str]) -> list[str]:
+    return [found[1] for record in records if (found := section.search(record))]
+
+
+def _limit_of(name: str, limit: str) -> re.Pattern[str]:
+    """Return the pattern of one user's limit: `1000={…}` on 22.05, `alice(1000)={…}` on 26.05."""
+    return re.compile(rf"(?:^|[\s(}}]){re.escape(name)}\)?={{[^}}]*{limit}=([^\s}}]*)")
+
+
+def _left(limit: re.Pattern[str], records: Iterable[str]) -> list[int]:
+    """Return what is left of each limit of nodes that is set."""
+    found = (limit.search(record) for record in records)
+    nodes = (_NODES.search(match[1]) for match in found if match is not None)
+    return [max(0, int(match[1]) - int(match[2] or 0)) for match in nodes if match is not None]

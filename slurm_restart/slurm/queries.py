@@ -1,0 +1,221 @@
+"""The questions to Slurm through its own commands: jobs, nodes, partitions, configuration."""
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+from slurm_restart.core.cluster_facts import ClusterFacts
+from slurm_restart.core.hostlist import expand
+from slurm_restart.core.job import Job, NodeState, PartitionState
+from slurm_restart.errors import JobNotFoundError, SlurmError, SlurmUnavailableError
+from slurm_restart.slurm import parse
+from slurm_restart.slurm.client import CommandClient
+from slurm_restart.slurm.parse_config import cluster_facts, parse_config
+from slurm_restart.slurm.parse_nodes import (
+    parse_cluster_name,
+    parse_nodes,
+    parse_partitions,
+    parse_release,
+    parse_reservation,
+)
+from slurm_restart.slurm.process import Call, Completed, run
+
+BASE_STATES_SINCE = (24, 11)
+"""From this release on, Slurm shows the base state of a COMPLETING job."""
+_TRIES = 4
+"""How often parallel calls are made until they show a job at the same moment."""
+_SQUEUE = ("-h", "-a", "-t", "all", "--noconvert")
+
+
+class Queries:
+    """What `Slurm` answers, through Slurm's commands; `Commands` adds what changes jobs.
+
+    Args:
+        bin_dir: the directory of the commands; None: they are looked up in PATH.
+        slurm_conf: path of slurm.conf; None: the environment's, else Slurm's default.
+        timeout: seconds that one request may take.
+        report: called with each line that sbatch prints to stderr (messages of the site).
+    """
+
+    def __init__(
+        self,
+        bin_dir: str | os.PathLike[str] | None = None,
+        slurm_conf: str | os.PathLike[str] | None = None,
+        timeout: float = 10.0,
+        *,
+        report: Callable[[str], None] | None = None,
+    ) -> None:
+        self._client = CommandClient(
+            None if bin_dir is None else os.fspath(bin_dir),
+            None if slurm_conf is None else os.fspath(slurm_conf),
+            timeout,
+        )
+        self._report = report
+
+    def cluster_name(self) -> str:
+        """Return ClusterName of slurm.conf."""
+        return parse_cluster_name(self._run("cluster name", "scontrol", "show", "config").stdout)
+
+    def release(self) -> tuple[int, int]:
+        """Return major and minor of the commands' release, such as (22, 5); read once."""
+        return self._release
+
+    @cached_property
+    def _release(self) -> tuple[int, int]:
+        return parse_release(self._run("version", "scontrol", "--version").stdout)
+
+    def job(self, job_id: int) -> Job:
+        """Return one job with every field; before 24.11 `state` is None while COMPLETING."""
+        return self._read(job_id)[0]
+
+    def job_end_facts(self, job_id: int) -> tuple[Job, tuple[NodeState, ...]]:
+        """Return one job with every field, and all nodes; requested in parallel."""
+        job, (nodes,) = self._read(job_id, self._show_all("node"))
+        return job, parse_nodes(nodes.stdout)
+
+    def jobs(self, *, uid: int | None = None) -> tuple[Job, ...]:
+        """Return all jobs with the fields of `squeue -o` and `restarts`, by two parallel calls.
+
+        admin_comment, requeue, exit_code, signal, eligible_time, preempt_time, std_out and what is
+        requested of a node keep their defaults; `state` is None while COMPLETING; on 22.05 the
+        num_nodes of a pending job that was scheduled before may be the former one. A job that
+        changed between the two answers is read again by itself.
+        """
+        delimiter = _new_delimiter()
+        of_user = () if uid is None else ("-u", str(uid))
+        rows, counts = self._client.request(
+            "jobs",
+            self._squeue(*of_user, SQUEUE_FORMAT=parse.job_format(delimiter)),
+            self._squeue(*of_user, SQUEUE_FORMAT2=parse.count_format(delimiter)),
+        )
+        records = parse.job_records(rows.stdout, delimiter)
+        restarts = parse.restart_counts(records, parse.count_records(counts.stdout, delimiter))
+        found = (
+            self._job_if_known(int(record["job_id"]))
+            if count is None
+            else replace(parse.to_job(record), restarts=count)
+            for record, count in zip(records, restarts, strict=True)
+        )
+        return tuple(job for job in found if job is not None and uid in (None, job.uid))
+
+    def nodes(self) -> tuple[NodeState, ...]:
+        """Return all nodes."""
+        return parse_nodes(self._client.request("nodes", self._show_all("node"))[0].stdout)
+
+    def partitions(self) -> tuple[PartitionState, ...]:
+        """Return all partitions."""
+        call = self._show_all("partition")
+        return parse_partitions(self._client.request("partitions", call)[0].stdout)
+
+    def node_limit(self, job: Job) -> int | None:
+        """Return how many nodes the limits of association and QOS leave for a pending job.
+
+        None: no limit of nodes, or none is enforced. A size that SlurmUser writes is not checked by
+        Slurm against them, so a run must not grow beyond this.
+        """
+        # Not with the hook's imports: it has patterns to compile, and few sites need it.
+        from slurm_restart.slurm.parse_limits import (  # noqa: PLC0415
+            limited_by_format,
+            nodes_left,
+            parse_limited_by,
+        )
+
+        if not self.cluster_facts().limits_enforced:
+            return None
+        delimiter = _new_delimiter()
+        squeue = self._squeue("-j", str(job.job_id), SQUEUE_FORMAT2=limited_by_format(delimiter))
+        limits = self._client.call("scontrol", "show", "assoc_mgr", "-o", "flags=assoc,qos")
+        shown, partitions, records = self._client.request(
+            f"limits of job {job.job_id}", squeue, self._show_all("partition"), limits
+        )
+        qos = [
+            partition.qos
+            for partition in parse_partitions(partitions.stdout)
+            if partition.name in job.partitions and partition.qos is not None
+        ]
+        limited_by = parse_limited_by(shown.stdout, delimiter, qos)
+        if limited_by is None:
+            raise JobNotFoundError(f"job {job.job_id}: Slurm does not show it")
+        return nodes_left(records.stdout, limited_by)
+
+    def reservation_nodes(self, name: str) -> tuple[str, ...]:
+        """Return the nodes of a reservation, or of several (`a,b`)."""
+        show = ("show", "reservation", "-o")
+        calls = [self._client.call("scontrol", *show, part) for part in name.split(",")]
+        answers = self._client.request(f"reservation {name}", *calls)
+        hostlists = (parse_reservation(answer.stdout) for answer in answers)
+        return tuple(dict.fromkeys(node for hostlist in hostlists for node in expand(hostlist)))
+
+    def script(self, job_id: int) -> Path | None:
+        """Return the path of the batch script as submitted; None: it was read from stdin.
+
+        A user wrote it: use it only to read files of the user who runs this process.
+        """
+        call = self._squeue("-j", str(job_id), "-o", "%o")
+        path = self._client.request(f"job {job_id}", call)[0].stdout.rstrip("\n")
+        return Path(path) if path.startswith("/") else None
+
+    def config(self) -> dict[str, str]:
+        """Return the settings of slurm.conf as the controller uses them."""
+        return parse_config(self._run("configuration", "scontrol", "show", "config").stdout)
+
+    def cluster_facts(self) -> ClusterFacts:
+        """Return the facts of the controller's configuration, by one call."""
+        return cluster_facts(self.config())
+
+    def ping(self) -> bool:
+        """Return whether the controller, or its backup, answers."""
+        call = self._client.call("scontrol", "ping")
+        try:
+            answer = run(call.args, env=call.env, timeout=self._client.timeout)
+        except SlurmUnavailableError:
+            return False
+        return " is UP" in answer.stdout
+
+    def _run(self, what: str, name: str, *arguments: str) -> Completed:
+        return self._client.request(what, self._client.call(name, *arguments))[0]
+
+    def _show_all(self, entity: str) -> Call:
+        # Without SCONTROL_ALL, only root sees hidden partitions and their nodes.
+        return self._client.call("scontrol", "show", entity, "-o", SCONTROL_ALL="1")
+
+    def _job_if_known(self, job_id: int) -> Job | None:
+        with suppress(JobNotFoundError):
+            return self.job(job_id)
+        return None
+
+    def _squeue(self, *arguments: str, **env: str) -> Call:
+        # Without --noconvert, 1024 nodes are `1K`.
+        return self._client.call("squeue", *_SQUEUE, *arguments, **env)
+
+    def _read(self, job_id: int, *others: Call) -> tuple[Job, tuple[Completed, ...]]:
+        """Return a job, and the answers to other calls made in parallel."""
+        has_base = self._release >= BASE_STATES_SINCE
+        only_state = ("-j", str(job_id), "--only-job-state", "--json")
+        for _ in range(_TRIES):
+            delimiter = _new_delimiter()
+            calls = [
+                self._squeue("-j", str(job_id), SQUEUE_FORMAT=parse.job_format(delimiter)),
+                self._squeue("-j", str(job_id), SQUEUE_FORMAT2=parse.detail_format(delimiter)),
+                *([self._client.call("squeue", *only_state)] if has_base else []),
+            ]
+            answers = self._client.request(f"job {job_id}", *calls, *others)
+            rows, details = (answer.stdout for answer in answers[:2])
+            record = parse.job_of(parse.job_records(rows, delimiter), job_id)
+            detail = parse.job_of(parse.detail_records(details, delimiter), job_id)
+            base = parse.parse_base(answers[2].stdout, job_id) if has_base else None
+            if record is None:
+                raise JobNotFoundError(f"job {job_id}: Slurm does not show it")
+            if detail is not None and parse.agree(record, detail, base):
+                return parse.to_job(record, detail, base), answers[len(calls) :]
+        raise SlurmError(
+            f"job {job_id}: its state changed during each of {_TRIES} attempts to read it"
+        )
+
+
+def _new_delimiter() -> str:
+    """Return a text that ends each field, which the authors of the fields cannot know."""
+    return f"~{os.urandom(8).hex()}~"
