@@ -8,7 +8,7 @@ from slurm_restart.control.journal import Journal
 from slurm_restart.core.fit_pending import Plan
 from slurm_restart.core.journal_events import AppliedEvent, EndKey, IntendEvent, OutcomeEvent
 from slurm_restart.core.slurm_operations import Operation, Verb
-from slurm_restart.errors import SlurmError
+from slurm_restart.errors import JobNotPendingError, SlurmError
 from slurm_restart.slurm.format_hostlist import format_hostlist
 from slurm_restart.slurm.interface import Slurm
 
@@ -19,8 +19,9 @@ MAX_FAILED = 2000
 def apply_plan(slurm: Slurm, journal: Journal, job_id: int, end: EndKey, plan: Plan) -> str | None:
     """Apply a plan under the journal's lock; return the requests that Slurm refused, with why.
 
-    What is wanted goes to disk first. After a refused requeue nothing else is requested; after any
-    other refusal the remaining requests are made. None: nothing was refused.
+    What is wanted goes to disk first. After a refused requeue, or once the job has started, nothing
+    else is requested; after any other refusal the remaining requests are made. None: nothing was
+    refused.
 
     Args:
         slurm: the cluster.
@@ -44,6 +45,8 @@ def apply_plan(slurm: Slurm, journal: Journal, job_id: int, end: EndKey, plan: P
         try:
             _request(slurm, job_id, operation)
             done.append(operation)
+        except JobNotPendingError:
+            break  # it has started meanwhile: there is nothing left to change
         except SlurmError as error:
             refusals.append(f"{operation}: {error}")
             if operation.verb is Verb.REQUEUE:

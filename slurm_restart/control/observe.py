@@ -28,13 +28,15 @@ class Snapshot:
 
     controller: Controller
     _nodes: tuple[NodeState, ...] | None = None
+    _nodes_at: float = 0.0
     _cluster: ClusterFacts | None = None
     _partitions: tuple[PartitionState, ...] | None = None
     _jobs: dict[int | None, tuple[Job, ...]] = field(default_factory=dict)
 
-    def nodes(self) -> tuple[NodeState, ...]:
-        """Return all nodes."""
-        if self._nodes is None:
+    def nodes(self, *, since: float = 0.0) -> tuple[NodeState, ...]:
+        """Return all nodes, as they were at `since` (epoch seconds) or later."""
+        if self._nodes is None or self._nodes_at < since:
+            self._nodes_at = time.time()
             self._nodes = self.controller.slurm.nodes()
         return self._nodes
 
@@ -62,6 +64,7 @@ class Snapshot:
         """Return one job with every field, and read the nodes at the same time if needed."""
         if self._nodes is not None:
             return self.controller.slurm.job(job_id)
+        self._nodes_at = time.time()
         job, self._nodes = self.controller.slurm.job_end_facts(job_id)
         return job
 
@@ -93,7 +96,9 @@ def observe(
 ) -> RunView:
     """Return the view of a job that `plan` works on."""
     controller = snapshot.controller
-    nodes = snapshot.nodes()
+    # A job leaves COMPLETING when Slurm has found its dead node down: nodes that were read before
+    # do not show it yet. SubmitTime is that moment, in whole seconds.
+    nodes = snapshot.nodes(since=(job.submit_time or 0) + 1 if job.state is JobState.PENDING else 0)
     # Before the requeue no part of the plan depends on the configuration, and the job waits.
     ending = job.completing and job.state is not JobState.PENDING
     cluster = ClusterFacts() if ending else snapshot.cluster()

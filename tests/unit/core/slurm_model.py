@@ -342,7 +342,7 @@ def _change(world: World, **changes: object) -> World:
     return replace(world, slurm=replace(world.slurm, **changes), saved=world.slurm)  # type: ignore[arg-type]
 
 
-def _request(world: World, operation: Operation) -> World | None:
+def _request(world: World, operation: Operation) -> World | None:  # noqa: C901, PLR0911
     """Return the state after a request; None: Slurm refuses it."""
     slurm = world.slurm
     fields = dict(operation.fields)
