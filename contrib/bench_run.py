@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from contrib import bench_scan, bench_start
+from contrib import bench_journal, bench_scan, bench_start
 from contrib.testing.dev_cluster import missing
 from contrib.testing.managed_cluster import ManagedCluster
 from contrib.testing.waiting import await_
@@ -179,10 +179,13 @@ BENCHMARKS: dict[str, Callable[[int], dict[str, object]]] = {
 }
 
 
+WITHOUT_CLUSTER = ("scan", "start", "journal")
+
+
 def main() -> int:
     """Run one benchmark, or all; print JSON."""
     parser = argparse.ArgumentParser(prog="contrib/bench", description=__doc__)
-    parser.add_argument("name", choices=[*BENCHMARKS, "scan", "start", "all"])
+    parser.add_argument("name", choices=[*BENCHMARKS, *WITHOUT_CLUSTER, "all"])
     parser.add_argument("-n", type=int, default=20, help="measurements (default 20)")
     parser.add_argument(
         "--size", type=int, default=1000, help="MiB of the log to scan (default 1000)"
@@ -193,7 +196,9 @@ def main() -> int:
         print(json.dumps({"scan": result}, indent=2), flush=True)
     if args.name in ("start", "all"):
         print(bench_start.bench(args.n), flush=True)
-    if args.name in ("scan", "start"):
+    if args.name in ("journal", "all"):
+        print(json.dumps({"journal": bench_journal.bench(min(args.n, 5))}, indent=2), flush=True)
+    if args.name in WITHOUT_CLUSTER:
         return 0
     if reason := missing():
         print(f"bench: {reason}", file=sys.stderr)

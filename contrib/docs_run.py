@@ -11,7 +11,9 @@ import click
 
 from contrib.docs_words import ACTIONS, RULES, STOPS
 from slurm_restart import errors
-from slurm_restart.cli import restart, sbatch
+from slurm_restart.cli import doctor, restart, sbatch
+from slurm_restart.control.checks.known_bugs import KNOWN_BUGS, format_release
+from slurm_restart.control.doctor import CHECKS
 from slurm_restart.core import decision
 from slurm_restart.core.category import SLURM_ONLY, Category
 from slurm_restart.core.end_rules import SELF_REPORT_RULES, end_rules
@@ -209,9 +211,44 @@ def log_table(known: Sequence[LogRule]) -> str:
     )
 
 
+# --- the checks of an installation ---------------------------------------------------------------
+
+
+def doctor_checks() -> str:
+    """The checks of csx-restart doctor, in the order of its output."""
+    rows = ((f"`{check.id}`", check.meaning) for check in (*CHECKS, doctor.BACKEND))
+    return table(("check", "what is checked"), rows)
+
+
+def slurm_bugs() -> str:
+    """Slurm's own bugs that concern requeued jobs, by release."""
+    rows = (
+        (
+            f"`{bug.id}`",
+            f"{format_release(bug.since)} to before {format_release(bug.fixed)}",
+            bug.where,
+            bug.effect,
+            bug.remedy or NONE,
+        )
+        for bug in KNOWN_BUGS
+    )
+    head = ("bug", "releases", "where", "what happens", "until the upgrade")
+    return table(head, rows)
+
+
 # --- the map of the code -------------------------------------------------------------------------
 
-PACKAGES = ("cli", "submit", "supervise", "control", "slurm", "trainer", "logs", "core")
+PACKAGES = (
+    "cli",
+    "submit",
+    "supervise",
+    "control",
+    "control/checks",
+    "slurm",
+    "trainer",
+    "logs",
+    "core",
+)
 
 
 def modules() -> str:
@@ -248,6 +285,8 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "csx-sbatch": sbatch_help,
     "exit-codes": exit_codes,
     "log-rules": log_rules,
+    "doctor-checks": doctor_checks,
+    "slurm-bugs": slurm_bugs,
     "modules": modules,
 }
 WHOLE: dict[str, Callable[[], str]] = {"reference/sbatch-options.md": reference}

@@ -71,7 +71,7 @@ STOPS = {
     "uncounted-cap": "restarts that never count have reached the site's "
     "`max_uncounted_restarts`, by Slurm's own count too",
     "prolog-repeated": "a node's prolog failed, and the attempt before ended in the same way: the "
-    "job stays held by Slurm",
+    "job stays held by Slurm, as after every stop for a failed prolog",
     "prolog-share": "a node's prolog failed, and in the job's partitions more nodes are drained "
     "for that reason than the site's `max_prolog_failed_share` allows (one always): the job stays "
     "held",

@@ -9,6 +9,7 @@ import click
 
 from slurm_restart.cli.find_run import MAX_PROBLEMS, Target, resolve
 from slurm_restart.cli.site import site_option, site_or_defaults
+from slurm_restart.cli.stop_advice import stop_advice
 from slurm_restart.control.find_journal import Found, find_journal
 from slurm_restart.core.end_report import EndReport, end_reports
 from slurm_restart.core.printable import escape_controls
@@ -23,7 +24,8 @@ def command(target: str, site_path: Path, as_json: bool) -> None:  # noqa: FBT00
     """Show why the attempts of TARGET (a job id or a run directory) ended, and what was done.
 
     The source is the controller's journal or the public copy of it if you may read one, else the
-    run directory; the output names it. For your own runs, missing end records are written.
+    run directory; the output names it. For your own runs, missing end records are written; root
+    only reads.
     """
     phase = resolve(target)
     found = find_journal(
@@ -57,6 +59,8 @@ def _lines(target: Target, found: Found | None) -> list[str]:
         f"job {target.job_id}" + (f", run directory {target.run_dir}" if target.run_dir else "")
     ]
     lines += [f"problem: {text}" for text in target.problems[:MAX_PROBLEMS]]
+    if target.job is not None and (advice := stop_advice(target.job)) is not None:
+        lines.append(f"to stop it: {advice}")
     if found is None:
         lines.append(f"source: {target.run_dir} (the controller's journal cannot be read here)")
         return [*lines, *_from_run_dir(target)]

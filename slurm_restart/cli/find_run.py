@@ -57,11 +57,15 @@ def resolve(text: str) -> Target:
 
 
 def _with_records(target: Target, run_dir: RunDir) -> Target:
-    """Write missing end records if the caller owns the run, then read the records."""
+    """Write missing end records if the caller owns the run and is not root; read the records.
+
+    Root only reads: a user who may rename parts of the path could direct root's writes elsewhere.
+    """
     problems: list[str] = []
     summary: dict[str, Any] = {}
+    user = os.geteuid()
     try:
-        if run_dir.path.stat().st_uid == os.getuid():
+        if user != 0 and run_dir.path.stat().st_uid == user:
             problems += backfill(run_dir, target.job).problems
     except (OSError, StateError) as error:
         problems.append(f"the records were not completed: {error}")

@@ -9,9 +9,11 @@ import click
 
 from slurm_restart.cli.backend import backend_option
 from slurm_restart.cli.site import site_option
+from slurm_restart.control.check_owners import check_owners
 from slurm_restart.control.controller import Controller
 from slurm_restart.control.reconcile import Sweep, sweep
 from slurm_restart.control.site import Site, load_site
+from slurm_restart.control.slurm_user import become_owner, check_slurm_user
 from slurm_restart.core.printable import escape_controls
 from slurm_restart.errors import SlurmUnavailableError
 from slurm_restart.slurm.choose_backend import choose_backend
@@ -35,10 +37,13 @@ def command(
 ) -> None:
     """Verify decisions, adjust pending jobs to the current nodes, and find ends missed by the hook.
 
-    Run it as SlurmUser, by a timer (contrib/systemd) or with --every. With --every, jobs and nodes
-    are read with pyslurm where it is installed and of the cluster's release.
+    Run it as SlurmUser, by a timer (contrib/systemd) or with --every; root becomes SlurmUser, and
+    any other user is refused. With --every, jobs and nodes are read with pyslurm where it is
+    installed and of the cluster's release.
     """
     site = load_site(site_path)
+    become_owner(site.state_dir, "csx-restart reconcile")
+    check_owners(site.state_dir, _report)
     controller: Controller | None = None
     while True:
         try:
@@ -63,6 +68,7 @@ def _controller(site: Site, backend: str, *, long_lived: bool) -> Controller:
         timeout=site.limits.command_timeout,
         report=_report,
     )
+    check_slurm_user(site.state_dir, choice.slurm.config())
     return Controller(slurm=choice.slurm, site=site, cluster=choice.slurm.cluster_name())
 
 

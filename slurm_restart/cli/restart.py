@@ -12,6 +12,7 @@ COMMANDS: dict[str, str] = {
     "run": "Supervise one attempt of a run (started by the batch script).",
     "status": "Show where runs stand.",
     "explain": "Explain why attempts ended and what was decided.",
+    "cancel": "Cancel a run, and wait until Slurm shows that it has ended.",
     "classify": "Find out why a job ended, from any log.",
     "rules": "List, show, test and check the rules over log lines.",
     "reconcile": "Verify decisions and find ends that no hook handled.",

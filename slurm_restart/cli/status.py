@@ -9,6 +9,7 @@ import click
 
 from slurm_restart.cli.backend import backend_option
 from slurm_restart.cli.find_run import MAX_PROBLEMS, Target, resolve
+from slurm_restart.cli.stop_advice import stop_advice
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.job_comment import CommentRecord, is_managed, parse_comment
 from slurm_restart.core.printable import escape_controls
@@ -127,6 +128,8 @@ def _detail(target: Target) -> dict[str, Any]:
         }
         if job.state is JobState.PENDING:
             data["begins"] = job.eligible_time
+        if (advice := stop_advice(job)) is not None:
+            data["to_stop"] = advice
         try:
             data |= {
                 "attempt": parse_comment(job.comment).attempt,
@@ -147,6 +150,8 @@ def _format_detail(data: dict[str, Any]) -> str:
     if data.get("begins"):
         begins = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(data["begins"]))
         lines.append(f"  {'begins':<14} not before {begins}")
+    if data.get("to_stop"):
+        lines.append(f"  {'to stop it':<14} {data['to_stop']}")
     for number, run in enumerate(data["summary"].get("runs", [])):
         steps = f"steps {_dash(run.get('starting_step'))} to {_dash(run.get('ending_step'))}"
         why = f": {run['failure_reason']}" if run.get("failure_reason") else ""

@@ -1,17 +1,27 @@
 """The journal: one append-only, fsynced file of JSON lines a run, in the controller's state."""
 
-import fcntl
 import json
 import os
-import re
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slurm_restart.control.cluster_folder import folder_name
+from slurm_restart.control.compact_journal import needed_events
+from slurm_restart.control.damaged_lines import MAX_DAMAGED, report_damaged
 from slurm_restart.control.hook_log import HookLog
+from slurm_restart.control.journal_file import (
+    GAP,
+    append_synced,
+    open_locked,
+    read_file,
+    replace_file,
+)
+from slurm_restart.control.public_copy import public_lines, write_copy
+from slurm_restart.control.repeated_events import without_repeats
+from slurm_restart.control.state_dir import birth, state_error
 from slurm_restart.core.history import History, replay
 from slurm_restart.core.journal_events import (
     AppliedEvent,
@@ -26,7 +36,6 @@ from slurm_restart.core.journal_events import (
     StaleRunningEvent,
     StartedEvent,
 )
-from slurm_restart.core.printable import escape_controls
 from slurm_restart.core.record_reader import (
     FORMER_VALUES,
     json_lines,
@@ -35,8 +44,8 @@ from slurm_restart.core.record_reader import (
     to_data,
 )
 from slurm_restart.core.slurm_operations import Operation
-from slurm_restart.errors import RecordError, StateError
-from slurm_restart.safe_files import open_append, open_regular, read_bounded
+from slurm_restart.errors import RecordError
+from slurm_restart.safe_files import open_regular
 
 _KINDS: dict[str, type[Event]] = {
     "end": EndEvent,
@@ -51,12 +60,9 @@ _KINDS: dict[str, type[Event]] = {
     "final": FinalEvent,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
-_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
-MAX_JOURNAL_BYTES = 16 * 1024 * 1024
-"""A run of a thousand restarts writes about 2 MB."""
+COMPACT_BYTES = 1024 * 1024
+"""A larger journal is written anew with what is needed, if that is at most half of it."""
 MAX_LINE = 4 * 1024 * 1024
-MAX_LOGGED = 10
-"""Unreadable lines of one journal that are logged one by one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,10 +131,17 @@ class Journal:
         self._descriptor = descriptor
         self.problems: list[RecordError] = []
         """What is wrong with the lines that cannot be read, which are passed over."""
+        self._damaged: list[bytes] = []
+        """These lines."""
         self._unknown: dict[int, dict[str, Any]] = {}
         """Keys of another release, by the index of their event."""
         self.events: list[Event] = []
-        data = self._read()
+        self._read_lines: list[bytes] = []
+        """The lines of the events that were read."""
+        data = read_file(path, descriptor)
+        self.size = len(data)
+        self.incomplete = GAP in data
+        """Whether the file is so large that its middle was not read."""
         self._parse(data)
         self._ends_whole = not data or data.endswith(b"\n")
 
@@ -137,34 +150,42 @@ class Journal:
         """The numbers of the lines that cannot be read."""
         return [problem.line or 0 for problem in self.problems]
 
-    def _read(self) -> bytes:
-        try:
-            status = os.fstat(self._descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise StateError(f"{self.path}: expected a regular file")
-            if status.st_size > MAX_JOURNAL_BYTES:
-                raise StateError(f"{self.path}: larger than {MAX_JOURNAL_BYTES} bytes")
-            return os.pread(self._descriptor, MAX_JOURNAL_BYTES, 0)
-        except OSError as error:
-            raise StateError(f"{self.path}: {error.strerror}") from error
-
     def _parse(self, data: bytes) -> None:
         for number, line in json_lines(data):
             try:
                 event, unknown = from_line(line)
             except RecordError as error:
                 self.problems.append(error.at(str(self.path), number))
+                self._damaged.append(line)
                 continue
             if unknown:
                 self._unknown[len(self.events)] = unknown
             self.events.append(event)
+            self._read_lines.append(line)
 
-    def lines(self) -> str:
-        """Return the events that could be read as lines, with the keys of another release."""
-        return "".join(
-            to_line(event, self._unknown.get(index)) + "\n"
-            for index, event in enumerate(self.events)
-        )
+    def compacted(self) -> bytes | None:
+        """Return the lines that are needed of a large journal as it was read, as they are.
+
+        None: it is not large, or more than half of it is needed.
+        """
+        if self.size <= COMPACT_BYTES:
+            return None
+        kept: list[bytes] = []
+        left = MAX_DAMAGED
+        for line in reversed(self._damaged):
+            left -= len(line) + 1
+            if left < 0:
+                break
+            kept.append(line)
+        kept.reverse()
+        kept += [self._read_lines[index] for index in needed_events(self.events)]
+        data = b"".join(line + b"\n" for line in kept)
+        return data if len(data) <= self.size // 2 else None
+
+    def lines(self) -> Iterator[str]:
+        """Yield the events that could be read as lines, with the keys of another release."""
+        for index, event in enumerate(self.events):
+            yield to_line(event, self._unknown.get(index))
 
     @property
     def history(self) -> History:
@@ -172,37 +193,27 @@ class Journal:
         return replay(self.events)
 
     def append(self, *events: Event) -> None:
-        """Write events and wait until they are on disk.
+        """Write events and wait until they are on disk; `without_repeats` says which are left out.
 
         Raises:
             StateError: they are not.
         """
-        if not events:
+        added = without_repeats(self.events, events)
+        if not added:
             return
-        text = "".join(to_line(event) + "\n" for event in events)
+        text = "".join(to_line(event) + "\n" for event in added)
         if not self._ends_whole:  # a torn last line stays a line of its own
             text = "\n" + text
         data = text.encode()
         self._ends_whole = False  # until all of it is there
-        try:
-            if os.write(self._descriptor, data) != len(data):
-                raise StateError(f"{self.path}: no space for the journal")
-            os.fsync(self._descriptor)
-        except OSError as error:
-            raise StateError(f"{self.path}: {error.strerror}") from error
+        append_synced(self.path, self._descriptor, data)
         self._ends_whole = True
-        self.events.extend(events)
+        self.events.extend(added)
 
 
 def journal_path(state_dir: Path, key: RunKey) -> Path:
-    """Where the journal of a run is.
-
-    Raises:
-        StateError: the cluster's name could lead out of the state directory.
-    """
-    if not _SAFE_NAME.fullmatch(key.cluster):
-        raise StateError(f"cluster name {key.cluster!r} cannot name a folder")
-    return state_dir / "journal" / key.cluster / key.file_name
+    """Return where the journal of a run is."""
+    return state_dir / "journal" / folder_name(key.cluster) / key.file_name
 
 
 @contextmanager
@@ -213,46 +224,27 @@ def open_journal(state_dir: Path, key: RunKey) -> Iterator[Journal]:
         StateError: it cannot be opened or read.
     """
     path = journal_path(state_dir, key)
+    birth(state_dir)  # before the first journal of a new directory
+    descriptor = open_locked(path)
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        flags |= os.O_NONBLOCK  # a named pipe in its place is refused, not waited for
-        descriptor = os.open(path, flags, 0o600)
-    except OSError as error:
-        raise StateError(f"{path}: {error.strerror}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
         journal = Journal(path, descriptor)
+        log = HookLog(state_dir, str(key.job_id))
+        if journal.incomplete:
+            log.once("size", f"{path}: too large, its middle is left out")
         if journal.problems:
-            _set_aside(journal, HookLog(state_dir, str(key.job_id)))
+            report_damaged(path, journal.problems, log)
+        if (data := journal.compacted()) is not None:
+            try:
+                new = replace_file(path, data)
+            except OSError as error:
+                log.once("compact", f"{path}: not written anew: {error.strerror}")
+            else:
+                os.close(descriptor)
+                descriptor = new
+                journal = Journal(path, descriptor)
         yield journal
     finally:
         os.close(descriptor)
-
-
-def _set_aside(journal: Journal, log: HookLog) -> None:
-    """Log each unreadable line once; `*.damaged` beside the journal holds what has been logged.
-
-    The lines themselves stay in the journal, where the next release may be able to read them.
-    """
-    path = journal.path.with_suffix(".damaged")
-    try:
-        known = set(read_bounded(path, MAX_JOURNAL_BYTES, follow=False).decode().splitlines())
-    except (OSError, UnicodeDecodeError):
-        known = set()
-    new = [problem for problem in journal.problems if escape_controls(problem) not in known]
-    for problem in new[:MAX_LOGGED]:
-        log(f"line left out: {problem}")
-    if len(new) > MAX_LOGGED:
-        log(f"{len(new) - MAX_LOGGED} more lines of {journal.path} left out, see {path}")
-    try:
-        descriptor = open_append(path, 0o600)
-        try:
-            os.write(descriptor, "".join(f"{escape_controls(line)}\n" for line in new).encode())
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        log(f"{path}: {error.strerror}")
 
 
 def run_journals(state_dir: Path, key: RunKey) -> tuple[Path, ...]:
@@ -271,7 +263,7 @@ def read_journal(path: Path) -> tuple[list[Event], list[int]]:
     try:
         descriptor = open_regular(path, follow=False)
     except OSError as error:
-        raise StateError(f"{path}: {error.strerror}") from error
+        raise state_error(path, error) from error
     try:
         journal = Journal(path, descriptor)
     finally:
@@ -280,18 +272,10 @@ def read_journal(path: Path) -> tuple[list[Event], list[int]]:
 
 
 def export(journal: Journal, export_dir: Path, key: RunKey) -> None:
-    """Put a copy that everybody may read where the site wants it; no event holds a user's text.
+    """Put a copy that everybody may read where the site wants it: no text of a user or an admin.
 
     Raises:
         StateError: it cannot be written.
     """
-    target = export_dir / journal_path(export_dir, key).relative_to(export_dir / "journal")
-    partial = target.with_suffix(".tmp")
-    try:
-        target.parent.mkdir(exist_ok=True)
-        target.parent.chmod(0o755)  # the hook's umask keeps others out
-        partial.write_text(journal.lines())
-        partial.chmod(0o644)
-        partial.replace(target)
-    except OSError as error:
-        raise StateError(f"{target}: {error.strerror}") from error
+    target = export_dir / folder_name(key.cluster) / key.file_name
+    write_copy(target, public_lines(journal.lines()))

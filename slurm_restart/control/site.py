@@ -50,6 +50,8 @@ class Site:
     slurm_conf: Path = Path("/etc/slurm/slurm.conf")
     observe: bool = False
     """Decide and write the journal, but change nothing in Slurm."""
+    keep_journals: int = 90
+    """Days after its last change for which a journal is kept; 0: for ever."""
     limits: HookLimits = field(default_factory=HookLimits)
     policy: SitePolicy = field(default_factory=SitePolicy)
 
@@ -93,6 +95,7 @@ _TOP: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "export_dir": ("export_dir", _path),
     "slurm_bin": ("slurm_bin", _path),
     "slurm_conf": ("slurm_conf", _path),
+    "keep_journals": ("keep_journals", _number(0, int)),
 }
 _POLICY_READERS: dict[str, Callable[[Any], Any]] = {
     "backoff": _backoff,

@@ -28,6 +28,7 @@ class Decision:
 _STAYS_HELD = (
     "the job stays held, so that it drains no further node; release it once the prolog is repaired"
 )
+"""For a job that Slurm holds because a node's prolog failed."""
 
 
 def _repeats(situation: Situation, same: Callable[[EndEvent], bool]) -> int:
@@ -112,7 +113,7 @@ def _why_prolog_share(situation: Situation) -> str:
     found, share = situation.prolog_failures, situation.policy.site.max_prolog_failed_share
     return (
         f"the prolog failed on {found.failed} of {found.nodes} nodes of the job's partitions, "
-        f"the site allows {found.allowed(share)}: {_STAYS_HELD}"
+        f"the site allows {found.allowed(share)}"
     )
 
 
@@ -145,17 +146,9 @@ _STOP_RULES: tuple[_StopRule, ...] = (
         lambda situation: not situation.requeueable and not situation.attribution.requeued,
         lambda _: "the job's Requeue flag is off",
     ),
-    _StopRule(
-        "total-cap",
-        _capped,
-        _why_capped,
-    ),
+    _StopRule("total-cap", _capped, _why_capped),
     _StopRule("uncounted-cap", _uncounted_capped, _why_uncounted),
-    _StopRule(
-        "prolog-repeated",
-        _prolog_again,
-        lambda _: f"a node's prolog failed twice in a row: {_STAYS_HELD}",
-    ),
+    _StopRule("prolog-repeated", _prolog_again, lambda _: "a node's prolog failed twice in a row"),
     _StopRule("prolog-share", _prolog_share, _why_prolog_share),
     _StopRule("oom-repeated", _oom_again, lambda _: "out of memory again at the same step"),
     _StopRule("repeated", _repeated, _why_repeated),
@@ -174,29 +167,36 @@ def _restart_action(situation: Situation) -> Action:
     return Action.ADJUST if situation.attribution.requeued else Action.REQUEUE
 
 
-_HELD = frozenset({Category.HELD, Category.HELD_BY_SLURM, Category.RESERVATION_ENDED})
-"""Causes of a job that waits for a person. Slurm also holds a job whose reservation is deleted."""
-_LEFT_HELD = frozenset({"prolog-repeated", "prolog-share"})
-"""Stop rules for a job that Slurm holds."""
+_HELD = frozenset(
+    {Category.HELD, Category.HELD_BY_SLURM, Category.PROLOG_FAILED, Category.RESERVATION_ENDED}
+)
+"""Causes of a job that Slurm holds until a person releases it, unless it is restarted.
+
+Slurm also holds a job whose reservation is deleted. Its dependents wait too.
+"""
 
 
 def waits_for_person(category: Category, action: Action) -> bool:
     """Return whether a job with this decision is left held by Slurm until a person releases it."""
-    return action is Action.LEAVE and category in _HELD | {Category.PROLOG_FAILED}
+    return action is Action.LEAVE and category in _HELD
 
 
-def _stop_action(situation: Situation, rule: str) -> Action:
+def _stop_action(situation: Situation) -> Action:
     # A job that waits for a person is left to that person; one that Slurm has requeued for another
     # reason has to be cancelled.
     attribution = situation.attribution
-    if attribution.category in _HELD or rule in _LEFT_HELD:
-        return Action.LEAVE
-    if not (attribution.requeued or attribution.stale_running):
+    if attribution.category in _HELD or not (attribution.requeued or attribution.stale_running):
         return Action.LEAVE
     if attribution.category is Category.COMPLETED and not _uncounted_capped(situation):
         # The attempt runs once more: it ends as success at once, and its dependents are kept.
         return Action.REQUEUE if attribution.stale_running else Action.ADJUST
     return Action.CANCEL
+
+
+def _stop_reason(situation: Situation, stop: _StopRule) -> str:
+    reason = stop.reason(situation)
+    failed = situation.attribution.category is Category.PROLOG_FAILED
+    return f"{reason}: {_STAYS_HELD}" if failed else reason
 
 
 def _counted_as(situation: Situation) -> str:
@@ -221,9 +221,9 @@ def decide(situation: Situation) -> Decision:
     stop = next((stop for stop in _STOP_RULES if stop.when(situation)), None)
     if stop is not None:
         return Decision(
-            action=_stop_action(situation, stop.id),
+            action=_stop_action(situation),
             rule=stop.id,
-            reason=stop.reason(situation),
+            reason=_stop_reason(situation, stop),
             failures=failures,
             total=total,
             progress=situation.made,

@@ -2,9 +2,12 @@
 
 Users can write anything into the Comment of their jobs, so every field has a form and a bound, and
 a record with an invalid field is refused. The form is `csx-restart/1 key=value;key=value rest`,
-where `rest` is the user's own comment.
+where `rest` is the user's own comment. Some sites read Comments as JSON, so where the user's own
+comment is a JSON object, the record becomes its first value:
+`{"csx-restart/1":"key=value;key=value",…}`.
 """
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -14,7 +17,10 @@ from typing import Any
 from slurm_restart.core.category import Category
 from slurm_restart.errors import CommentRecordError
 
-PREFIX = "csx-restart/1 "
+_KEY = "csx-restart/1"
+PREFIX = f"{_KEY} "
+JSON_PREFIX = f'{{"{_KEY}":'
+"""How a Comment begins that is a JSON object; a tool that writes it anew may add blanks."""
 MAX_RECORD_BYTES = 512
 MAX_USER_COMMENT_BYTES = 400
 MAX_STEP = 10**12
@@ -167,20 +173,49 @@ def format_record(comment_record: CommentRecord) -> str:
 
 
 def format_comment(comment_record: CommentRecord, user_comment: str = "") -> str:
-    """Return the whole Comment: prefix, record and the user's own comment."""
-    return f"{PREFIX}{format_record(comment_record)} {user_comment}".rstrip()
+    """Return the whole Comment: the record with the user's own comment."""
+    record = format_record(comment_record)
+    members = _json_members(user_comment)
+    if members is None:
+        return f"{PREFIX}{record} {user_comment}".rstrip()
+    return f'{JSON_PREFIX}"{record}"{members}'
+
+
+def _json_members(user_comment: str) -> str | None:
+    """Return what follows a first value in a JSON object; None: the text is no JSON object."""
+    text = user_comment.rstrip()
+    if not text.startswith("{"):
+        return None
+    try:
+        members = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if _KEY in members:
+        return None
+    return f",{text[1:]}" if members else text[1:]
+
+
+def _split(comment: str) -> tuple[str, str] | None:
+    """Return the record's text and the user's own comment; None: there is no record."""
+    if comment.startswith(PREFIX):
+        record, _, user_comment = comment.removeprefix(PREFIX).partition(" ")
+        return record, user_comment
+    if comment.startswith(JSON_PREFIX):
+        value = comment.removeprefix(JSON_PREFIX).lstrip(" ")
+        record, _, rest = value.removeprefix('"').partition('"')
+        return record, "{" + rest.removeprefix(",")
+    return None
 
 
 def split_user_comment(comment: str) -> str:
-    """Return the user's own comment after the record; all of it where there is no record."""
-    if not comment.startswith(PREFIX):
-        return comment
-    return comment.removeprefix(PREFIX).partition(" ")[2]
+    """Return the user's own comment without the record; all of it where there is no record."""
+    parts = _split(comment)
+    return comment if parts is None else parts[1]
 
 
 def is_managed(comment: str) -> bool:
     """Whether a job claims to be this plugin's."""
-    return comment.startswith(PREFIX)
+    return comment.startswith((PREFIX, JSON_PREFIX))
 
 
 def parse_comment(comment: str) -> CommentRecord:
@@ -189,9 +224,10 @@ def parse_comment(comment: str) -> CommentRecord:
     Raises:
         CommentRecordError: no record, or a record that this plugin would not have written.
     """
-    if not is_managed(comment):
+    parts = _split(comment)
+    if parts is None:
         raise CommentRecordError("the Comment holds no record of csx-restart")
-    text = comment.removeprefix(PREFIX).partition(" ")[0]
+    text = parts[0]
     if len(text) > MAX_RECORD_BYTES:
         raise CommentRecordError(f"the comment record is longer than {MAX_RECORD_BYTES} bytes")
     values: dict[str, Any] = {}

@@ -82,7 +82,7 @@ def parse_json(data: bytes | str) -> Any:
     """
     try:
         text = data.decode() if isinstance(data, bytes) else data
-        return json.loads(text, parse_constant=_refuse_constant)
+        return _DECODER.decode(text)
     except RecursionError:
         raise RecordError("", "JSON", "lists or objects nested too deep") from None
     except ValueError as error:
@@ -153,10 +153,11 @@ def _object(kind: Any, data: Any, key: str) -> tuple[Any, dict[str, Any]]:
             unknown[name] = value
     values = {}
     for entry in layout.fields:
+        place = f"{key}.{entry.name}" if key else entry.name
         if entry.name in given:
-            values[entry.name] = _value(entry.hint, given[entry.name], _join(key, entry.name))
+            values[entry.name] = _value(entry.hint, given[entry.name], place)
         elif entry.required:
-            raise RecordError(_join(key, entry.name), "a value", "nothing: the key is missing")
+            raise RecordError(place, "a value", "nothing: the key is missing")
     if layout.unknown:
         return kind(**values, **{layout.unknown: unknown}), {}
     return kind(**values), unknown
@@ -164,6 +165,8 @@ def _object(kind: Any, data: Any, key: str) -> tuple[Any, dict[str, Any]]:
 
 def _value(hint: Any, value: Any, key: str, limits: Any = None) -> Any:  # noqa: PLR0911 - a type each
     """Return a JSON value as the annotated type; `limits`: the annotation's Range or Text."""
+    if hint is int or hint is str:  # most values of a journal
+        return _scalar(hint, value, key, limits)
     origin = get_origin(hint)
     if origin is Annotated:
         inner, limit = get_args(hint)[:2]
@@ -278,6 +281,10 @@ def _check_unknown(key: str, name: str, value: Any) -> None:
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"expected a number, got {name}")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+"""Made once: a journal may have a hundred thousand lines."""
 
 
 def _join(key: str, name: str) -> str:

@@ -85,8 +85,6 @@ def _own(options: Mapping[str, GivenOption], job: JobFacts) -> list[str]:
     if job.comment_record is not None:
         comment = options["comment"].value if "comment" in options else ""
         own += ["--requeue", f"--comment={format_comment(job.comment_record, comment or '')}"]
-    if not job.first:
-        own.append("--kill-on-invalid-dep=yes")
     if job.after is not None:
         own.append(f"--dependency=afterok:{job.after}")
     return own
@@ -201,7 +199,6 @@ _MERGES: dict[str, Callable[[GivenOption, JobFacts], list[str]]] = {
     "exclusive": _exclusive,
     "hold": _first_only,
     "job-name": _as_given,
-    "kill-on-invalid-dep": _first_only,
     "no-kill": _no_kill,
     "no-requeue": _no_requeue,
     "nodes": _nodes,

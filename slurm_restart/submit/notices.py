@@ -44,6 +44,12 @@ def notes(jobs: Sequence[PhaseJob]) -> Iterator[str]:
         phase = f"phase {plan.phase + 1} of {plan.phases}: " if plan.phases > 1 else ""
         nodes = _count(plan.num_nodes, "whole node")
         yield f"{phase}{nodes} (--exclusive); {_restarting(plan.policy, job)}"
+    unmanaged = any(job.plan.policy is None for job in jobs[:-1])
+    if unmanaged and "kill-on-invalid-dep" not in jobs[-1].options:
+        yield (
+            "if a phase without autorestart fails, the phases after it stay in the queue "
+            "(DependencyNeverSatisfied) until you scancel them, or give --kill-on-invalid-dep=yes"
+        )
 
 
 def _restarting(policy: RestartPolicy | None, job: PhaseJob) -> str:

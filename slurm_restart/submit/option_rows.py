@@ -91,8 +91,8 @@ SBATCH: tuple[Option, ...] = (
     _refused("clusters M", _FEDERATION, env="SBATCH_CLUSTERS SLURM_CLUSTERS"),
     _merged(
         "comment",
-        f"appended to the comment record that restarts need; at most {COMMENT_LIMIT} bytes, no "
-        "control characters",
+        f"appended to the comment record that restarts need (a JSON object takes the record in as "
+        f"its first value); at most {COMMENT_LIMIT} bytes, no control characters",
     ),
     _fixed("consolidate-segments", _SEGMENTS, _NO, env="SBATCH_CONSOLIDATE_SEGMENTS"),
     _merged(
@@ -165,9 +165,10 @@ SBATCH: tuple[Option, ...] = (
     _merged(
         "job-name J", "unless given: the config's file name without .yaml", env="SBATCH_JOB_NAME"
     ),
-    _merged(
+    _row(
         "kill-on-invalid-dep",
-        "the first phase gets it; later phases have yes, as they cannot run without the one before",
+        note="for every phase; unless given, the controller cancels the phases after one that has "
+        "failed for good",
     ),
     _row("licenses L"),
     _row("mail-type"),

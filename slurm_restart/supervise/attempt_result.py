@@ -15,6 +15,7 @@ from slurm_restart.supervise.trainer_end import (
     StopReason,
     TrainerEnd,
     attribute_trainer_end,
+    cause_of_stop,
     explain,
     fingerprint,
 )
@@ -167,10 +168,8 @@ def _format_failure(failure: Exception | StopReason) -> str:
 
 def _attribute_failure(failure: Exception | StopReason) -> tuple[Category, int]:
     match failure:
-        case StopReason.TIME_LIMIT:
-            return Category.TIMEOUT, EXIT_TERMINATED
         case StopReason():
-            return Category.UNKNOWN, EXIT_TERMINATED
+            return cause_of_stop(failure)[0], EXIT_TERMINATED
         case OSError() if failure.errno in _NO_SPACE:
             return Category.STORAGE_FULL, EXIT_IO_ERROR
         case OSError():

@@ -17,7 +17,13 @@ from slurm_restart.core.printable import escape_controls
 from slurm_restart.core.slurm_operations import ADMIN_PREFIX
 from slurm_restart.core.slurm_state import STATE_CAUSES, Cause, exit_cause
 from slurm_restart.errors import CommentRecordError, RecordError
-from slurm_restart.safe_files import FileTooLargeError, open_directory, read_tail
+from slurm_restart.safe_files import (
+    FileTooLargeError,
+    open_below,
+    open_directory,
+    open_own_directory,
+    read_tail,
+)
 from slurm_restart.trainer import runlog, summary
 from slurm_restart.trainer.atomic_file import set_aside_in, write_atomic_in
 from slurm_restart.trainer.attempt_records import AttemptEnd, load_record, to_json
@@ -45,8 +51,23 @@ class Backfill:
         return bool(self.ends) or self.job_end is not None
 
 
+@dataclass(frozen=True, slots=True)
+class _Records:
+    """A run directory, and the descriptor through which its records are written."""
+
+    run_dir: RunDir
+    directory: int
+
+    def log(self, text: str) -> None:
+        """Add a line to run.log."""
+        runlog.append(self.run_dir.log.name, text, directory=self.directory)
+
+
 def backfill(run_dir: RunDir, job: Job | None, *, now: float | None = None) -> Backfill:
     """Write missing end records, and the job's final state in run.log.
+
+    Only the owner of the run directory writes, and root never does: all is written through the
+    directory that was opened and found to be the caller's own.
 
     Args:
         run_dir: the phase's directory.
@@ -56,22 +77,33 @@ def backfill(run_dir: RunDir, job: Job | None, *, now: float | None = None) -> B
 
     Raises:
         StateError: the plan cannot be read.
+        PermissionError: the caller is root, or does not own the run directory.
         OSError: the attempts cannot be listed, or the summary cannot be written.
     """
-    at = time.time() if now is None else now
+    directory = open_own_directory(run_dir.path)
+    try:
+        return _backfill(_Records(run_dir, directory), job, time.time() if now is None else now)
+    finally:
+        os.close(directory)
+
+
+def _backfill(records: "_Records", job: Job | None, at: float) -> Backfill:
+    run_dir = records.run_dir
     plan = RunPlan.load(run_dir.plan)
     attempts = run_dir.attempts()
     own = job if job is not None and _belongs_to(job, plan, attempts) else None
     ended = attempts if own is not None and _has_ended(own) else attempts[:-1]
-    done = _record(run_dir, ended, newest=attempts[-1:], job=own, at=at)
+    done = _record(records, ended, newest=attempts[-1:], job=own, at=at)
     problems = list(done.problems)
     job_end = None
     if own is not None:
         try:
-            job_end = _record_job_end(run_dir, own, at)
+            job_end = _record_job_end(records, own, at)
         except OSError as error:
             problems.append(f"run.log: {error}")
-    aside = summary.write(plan, run_dir, at=at) if done.ends or job_end else None
+    aside = None
+    if done.ends or job_end:
+        aside = summary.write(plan, run_dir, at=at, directory=records.directory)
     if aside:
         problems.append(f"{run_dir.summary}: damaged, renamed to {aside.name}, and written anew")
     return replace(done, job_end=job_end, problems=tuple(problems))
@@ -89,7 +121,11 @@ def backfill_earlier(run_dir: RunDir, *, before: int, now: float) -> Backfill:
         OSError: the attempts cannot be listed.
     """
     earlier = tuple(attempt for attempt in run_dir.attempts() if attempt.number < before)
-    return _record(run_dir, earlier, newest=(), job=None, at=now)
+    directory = open_directory(run_dir.path)
+    try:
+        return _record(_Records(run_dir, directory), earlier, newest=(), job=None, at=now)
+    finally:
+        os.close(directory)
 
 
 def _belongs_to(job: Job, plan: RunPlan, attempts: tuple[AttemptDir, ...]) -> bool:
@@ -113,7 +149,7 @@ def _has_ended(job: Job) -> bool:
 
 
 def _record(
-    run_dir: RunDir,
+    records: _Records,
     attempts: tuple[AttemptDir, ...],
     *,
     newest: tuple[AttemptDir, ...],
@@ -123,7 +159,7 @@ def _record(
     """Write the missing end records; a problem with one attempt does not affect the others."""
     ends: list[AttemptEnd] = []
     problems: list[str] = []
-    by_number = {attempt.number: attempt for attempt in run_dir.attempts()}
+    by_number = {attempt.number: attempt for attempt in records.run_dir.attempts()}
     for attempt in attempts:
         if attempt.end() is not None:
             continue
@@ -131,18 +167,18 @@ def _record(
         messages = [str(problem) for problem in attempt.problems()]
         end = _derive_end(attempt, job if attempt in newest else None, at, found=found)
         try:
-            aside = _write_end(run_dir, attempt, end, at)
+            aside = _write_end(records, attempt, end, at)
         except OSError as error:
             problems += [*messages, f"attempt {attempt.number}: no end record written: {error}"]
             continue
         ends.append(end)
         if aside is not None:
             messages.append(f"{attempt.end_file}: renamed to {aside}, and written anew")
-        problems += [*messages, *_log_end(run_dir, end, messages, at)]
+        problems += [*messages, *_log_end(records, end, messages, at)]
     return Backfill(ends=tuple(ends), problems=tuple(problems))
 
 
-def _write_end(run_dir: RunDir, attempt: AttemptDir, end: AttemptEnd, at: float) -> str | None:
+def _write_end(records: _Records, attempt: AttemptDir, end: AttemptEnd, at: float) -> str | None:
     """Write an end record; return the name to which a damaged one was renamed.
 
     No directory below the run directory is opened through a symbolic link: another user who may
@@ -151,7 +187,8 @@ def _write_end(run_dir: RunDir, attempt: AttemptDir, end: AttemptEnd, at: float)
     Raises:
         OSError: it cannot be written, or there is one that cannot be read.
     """
-    directory = open_directory(run_dir.path, ATTEMPTS, attempt.path.name)
+    names = (ATTEMPTS, attempt.path.name)
+    directory = open_below(records.directory, *names, shown=records.run_dir.path)
     try:
         aside = None
         if _is_damaged(attempt.end_file):
@@ -177,12 +214,12 @@ def _is_damaged(path: Path) -> bool:
     raise FileExistsError(errno.EEXIST, "written by another process meanwhile", str(path))
 
 
-def _log_end(run_dir: RunDir, end: AttemptEnd, problems: list[str], at: float) -> list[str]:
+def _log_end(records: _Records, end: AttemptEnd, problems: list[str], at: float) -> list[str]:
     """Add the end and the problems with its records to run.log; return why that failed."""
     name = runlog.run_name(end.attempt)
     try:
         for message in (*problems, f"{end.reason}; newest step {end.step}"):
-            runlog.append(run_dir.log, runlog.line(name, message, at=at, level="WARNING"))
+            records.log(runlog.line(name, message, at=at, level="WARNING"))
     except OSError as error:
         return [f"run.log: {error}"]
     return []
@@ -244,18 +281,17 @@ def _last_activity(attempt: AttemptDir) -> float | None:
     return None
 
 
-def _record_job_end(run_dir: RunDir, job: Job, at: float) -> str | None:
+def _record_job_end(records: _Records, job: Job, at: float) -> str | None:
     """Add a line about the job's end to run.log, unless it is already there; return its text."""
     if job.state is None or not job.state.is_final or job.completing:
         return None
     text = escape_controls(f"job {job.job_id} has ended: {job.state.value}, {job.reason}")
     try:
-        recorded = f" {text}" in read_tail(run_dir.log, _LOG_TAIL, follow=False).decode(
-            errors="replace"
-        )
+        tail = read_tail(records.run_dir.log, _LOG_TAIL, follow=False)
+        recorded = f" {text}" in tail.decode(errors="replace")
     except FileNotFoundError:
         recorded = False
     if recorded:
         return None
-    runlog.append(run_dir.log, runlog.line(runlog.MAIN, text, at=at))
+    records.log(runlog.line(runlog.MAIN, text, at=at))
     return text

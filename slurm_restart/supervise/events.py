@@ -108,6 +108,11 @@ class ReaperListener(threading.Thread):
         super().__init__(name="reaper-listener", daemon=True)
         self._channel = channel
         self._events = events
+        self._signalled = threading.Event()
+
+    def reaper_signalled(self) -> bool:
+        """Return whether the reaper, too, was told to end by a signal from elsewhere."""
+        return self._signalled.is_set()
 
     def run(self) -> None:
         """Read messages until the reaper closes the channel."""
@@ -116,6 +121,8 @@ class ReaperListener(threading.Thread):
                 message = json.loads(line)
                 if "started" in message:
                     self._events.put(TrainerStarted(message["started"]))
+                elif "signalled" in message:
+                    self._signalled.set()
                 else:
                     self._events.put(TrainerEnded(message["ended"]))
         except OSError:

@@ -8,8 +8,8 @@ supervisor, which is a subreaper too, ends the rest.
 
 It is forked before the supervisor has threads. Its protocol is JSON lines over a socket pair.
 Requests: `{"launch": {…}}`, `{"signal": N}` to the trainer's process group, `{"end": N, …}` to all
-processes below it. Replies: `{"started": PID}`, `{"ended": WAIT_STATUS}`, and end of file once no
-process is left.
+processes below it. Replies: `{"started": PID}`, `{"ended": WAIT_STATUS}`, `{"signalled": N}` if the
+reaper itself was told to end, which it does not do, and end of file once no process is left.
 """
 
 import contextlib
@@ -30,6 +30,8 @@ SHELL = "/bin/sh"
 ORPHAN_GRACE = 0.5
 """Seconds between TERM and KILL after the supervisor was lost: the next attempt may start soon."""
 _IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+_REPORTED = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+"""Signals that tell a process to end. The supervisor never sends them to the reaper."""
 _EXIT_CANNOT_START = 127
 _KILL_POLL_FAST, _KILL_POLL_SLOW = 20, 1000
 """Milliseconds between two rounds of SIGKILL."""
@@ -126,14 +128,17 @@ class _ReaperProcess:
         wakeup_read, wakeup_write = os.pipe()
         os.set_blocking(wakeup_write, False)
         signal.set_wakeup_fd(wakeup_write, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        # A handler of Python's lets the signal's number be written to the wakeup descriptor.
+        for number in (signal.SIGCHLD, *_REPORTED):
+            signal.signal(number, lambda *_: None)
         poll = select.poll()
         poll.register(wakeup_read, select.POLLIN)
         poll.register(self._channel, select.POLLIN)
         while True:
             for handle, _ in poll.poll(self._timeout()):
                 if handle == wakeup_read:
-                    os.read(wakeup_read, 4096)
+                    for number in _REPORTED.intersection(os.read(wakeup_read, 4096)):
+                        self._reply({"signalled": number})
                 elif not self._receive():
                     poll.unregister(self._channel)
                     self._handle_supervisor_loss()

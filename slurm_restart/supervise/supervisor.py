@@ -9,6 +9,7 @@ import os
 import queue
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from slurm_restart.supervise.events import (
     queue_signals,
 )
 from slurm_restart.supervise.output_tee import OutputTee, open_output_tee
+from slurm_restart.supervise.person_stop import is_stopped_by_person
 from slurm_restart.supervise.preparation_thread import PreparationThread
 from slurm_restart.supervise.prepare_attempt import PreparedAttempt
 from slurm_restart.supervise.reaper import Reaper, TrainerCommand
@@ -79,6 +81,7 @@ class Supervisor:
         self._reaper = reaper
         self._context = context
         self._events: Events = queue.SimpleQueue()
+        self._listener = ReaperListener(reaper.channel, self._events)
         self._recorder = Recorder(self._run_dir, log_to_slurm, time.time)
         self._comment: CommentWriter | None = None
         self._plan: RunPlan | None = None
@@ -88,7 +91,7 @@ class Supervisor:
     def run(self) -> int:
         """Supervise the attempt and return the exit code of the job."""
         queue_signals(SIGNAL_RESPONSES, self._events)
-        ReaperListener(self._reaper.channel, self._events).start()
+        self._listener.start()
         self._recorder.start()
         preparation = PreparationThread(self._run_dir, self._context.job, self._events)
         preparation.start()
@@ -101,7 +104,8 @@ class Supervisor:
         if isinstance(ready, PreparedAttempt):
             result = self._attempt(ready, scanner)
         else:
-            result = preparation_failure(ready, preparation.attempt, now=time.time())
+            failure = self._stop_reason(ready) if isinstance(ready, StopReason) else ready
+            result = preparation_failure(failure, preparation.attempt, now=time.time())
         self._record(result, hurried=result.stop is StopReason.TERMINATED)
         self._reaper.close()
         # Kill checks and commands that hang; the reaper ends by itself.
@@ -190,6 +194,8 @@ class Supervisor:
         )
         trainer_exit = trainer.run(command)
         supersede_monitor.stop()
+        if trainer_exit.stop is not None:
+            trainer_exit = replace(trainer_exit, stop=self._stop_reason(trainer_exit.stop))
         hurried = trainer_exit.stop is StopReason.TERMINATED
         output.join(HURRIED_TIMEOUT if hurried else OUTPUT_TIMEOUT)
         if not checkpoints.finish(HURRIED_TIMEOUT if hurried else FINAL_CHECK_TIMEOUT):
@@ -199,6 +205,15 @@ class Supervisor:
         # What the trainer prints after it was asked to end is no evidence of a cause.
         findings, quiet_time = before_stop[0] if before_stop else (output.findings(), 0.0)
         return self._trainer_end(trainer_exit, prepared, findings, quiet_time)
+
+    def _stop_reason(self, stop: StopReason) -> StopReason:
+        """Return CANCELLED in place of TERMINATED if a person ended the batch script alone."""
+        job_id = self._context.job.job_id
+        if stop is StopReason.TERMINATED and job_id is not None:
+            slurm = self._context.slurm(self._plan)
+            if is_stopped_by_person(slurm, job_id, self._listener.reaper_signalled):
+                return StopReason.CANCELLED
+        return stop
 
     def _checkpoint_monitor(
         self, plan: RunPlan, prepared: PreparedAttempt

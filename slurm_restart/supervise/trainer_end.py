@@ -4,6 +4,7 @@ import re
 import zlib
 from dataclasses import dataclass
 from enum import Enum
+from typing import assert_never
 
 from slurm_restart.core.attribute_log import ExitFacts, attribute_log
 from slurm_restart.core.attribution import Attribution
@@ -23,6 +24,7 @@ class StopReason(Enum):
 
     TIME_LIMIT = "the job's time limit is near"
     TERMINATED = "the job was told to end"
+    CANCELLED = "a person told the batch script to end (scancel --batch)"
     SUPERSEDED = "another attempt of this run has begun elsewhere"
 
 
@@ -71,12 +73,23 @@ def attribute_trainer_end(end: TrainerEnd) -> Attribution:
         cause = attribute_log(facts, end.findings)
         if cause.category is not Category.TIMEOUT:
             return cause
-    timeout = end.stop is StopReason.TIME_LIMIT
+    category, confidence = cause_of_stop(end.stop)
     return Attribution(
-        category=Category.TIMEOUT if timeout else Category.UNKNOWN,
-        rule=f"supervisor.{end.stop.name.lower()}",
-        confidence=Confidence.CERTAIN if timeout else Confidence.GUESS,
+        category=category, rule=f"supervisor.{end.stop.name.lower()}", confidence=confidence
     )
+
+
+def cause_of_stop(stop: StopReason) -> tuple[Category, Confidence]:
+    """Return the category of an end that the supervisor brought about, and its confidence."""
+    match stop:
+        case StopReason.TIME_LIMIT:
+            return Category.TIMEOUT, Confidence.CERTAIN
+        case StopReason.CANCELLED:
+            return Category.CANCELLED, Confidence.LIKELY
+        case StopReason.TERMINATED | StopReason.SUPERSEDED:
+            return Category.UNKNOWN, Confidence.GUESS
+        case _:
+            assert_never(stop)
 
 
 def explain(end: TrainerEnd, attribution: Attribution) -> str:

@@ -3,10 +3,12 @@
 import errno
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from slurm_restart.errors import StateError
+from slurm_restart.safe_files import open_below, open_directory
 from slurm_restart.trainer import run_plan
 from slurm_restart.trainer.attempt_records import (
     AttemptEnd,
@@ -118,13 +120,14 @@ class RunDir:
         Raises:
             OSError: the directory cannot be read.
         """
-        folder = self.path / ATTEMPTS
         try:
-            names = os.listdir(folder)  # noqa: PTH208 - only names are needed
+            directory = open_directory(self.path, ATTEMPTS)
         except FileNotFoundError:
             return ()
-        numbers = sorted(int(name) for name in names if _NUMBER.fullmatch(name))
-        return tuple(AttemptDir(folder / str(number), number) for number in numbers)
+        try:
+            return tuple(map(self._attempt, _numbers(directory)))
+        finally:
+            os.close(directory)
 
     def new_attempt(self) -> AttemptDir:
         """Create the directory of the next attempt; concurrent calls get different ones.
@@ -132,14 +135,40 @@ class RunDir:
         Raises:
             OSError: it cannot be created.
         """
-        folder = self.path / ATTEMPTS
-        folder.mkdir(exist_ok=True)
-        known = self.attempts()
-        first = known[-1].number + 1 if known else 0
-        for number in range(first, MAX_ATTEMPTS):
-            try:
-                (folder / str(number)).mkdir()
-            except FileExistsError:
-                continue
-            return AttemptDir(folder / str(number), number)
-        raise OSError(errno.EMLINK, os.strerror(errno.EMLINK), str(folder))
+        directory = self._make_attempts()
+        try:
+            known = _numbers(directory)
+            for number in range(known[-1] + 1 if known else 0, MAX_ATTEMPTS):
+                try:
+                    os.mkdir(str(number), dir_fd=directory)
+                except FileExistsError:
+                    continue
+                return self._attempt(number)
+        finally:
+            os.close(directory)
+        raise OSError(errno.EMLINK, os.strerror(errno.EMLINK), str(self.path / ATTEMPTS))
+
+    def _make_attempts(self) -> int:
+        """Create the directory of the attempts unless it is there; return its descriptor.
+
+        It is no symbolic link: another user who may write in the run directory could let it point
+        anywhere.
+
+        Raises:
+            OSError: it cannot be created or opened.
+        """
+        directory = open_directory(self.path)
+        try:
+            with suppress(FileExistsError):
+                os.mkdir(ATTEMPTS, dir_fd=directory)
+            return open_below(directory, ATTEMPTS, shown=self.path)
+        finally:
+            os.close(directory)
+
+    def _attempt(self, number: int) -> AttemptDir:
+        return AttemptDir(self.path / ATTEMPTS / str(number), number)
+
+
+def _numbers(attempts: int) -> list[int]:
+    """Return the numbers of the attempts in an open directory, in order."""
+    return sorted(int(name) for name in os.listdir(attempts) if _NUMBER.fullmatch(name))

@@ -25,13 +25,18 @@ def line(name: str, message: str, *, at: float, level: str = "INFO") -> str:
     return f"[{name}] {stamp},{int(at % 1 * 1000):03d} {level}:   {text}"
 
 
-def append(path: Path, text: str) -> None:
+def append(path: str | Path, text: str, *, directory: int | None = None) -> None:
     """Add a line with one write, so that lines of two processes do not mix.
+
+    Args:
+        path: the file.
+        text: the line.
+        directory: an open directory that a relative `path` starts from; None: the working one.
 
     Raises:
         OSError: it cannot be written, or is no regular file.
     """
-    handle = open_append(path)
+    handle = open_append(path, directory=directory)
     try:
         os.write(handle, f"{text}\n".encode("utf-8", "replace"))
     finally:

@@ -15,7 +15,7 @@ from slurm_restart.core.category import Category
 from slurm_restart.core.record_reader import parse_json, read_object
 from slurm_restart.errors import RecordError
 from slurm_restart.safe_files import FileTooLargeError, open_directory, read_bounded
-from slurm_restart.trainer.atomic_file import set_aside_in, write_atomic
+from slurm_restart.trainer.atomic_file import set_aside_in, write_atomic_in
 from slurm_restart.trainer.attempt_records import AttemptEnd, AttemptStart
 from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import AttemptDir, RunDir
@@ -142,16 +142,31 @@ def _run(attempt: AttemptDir, start: AttemptStart | None, end: AttemptEnd) -> di
     }
 
 
-def write(plan: RunPlan, run_dir: RunDir, *, at: float) -> Path | None:
+def write(
+    plan: RunPlan, run_dir: RunDir, *, at: float, directory: int | None = None
+) -> Path | None:
     """Write summary.json; return the new path of a damaged one, None if there was none.
+
+    Args:
+        plan: the phase.
+        run_dir: the phase's directory.
+        at: epoch seconds.
+        directory: the open run directory; None: it is opened by its path.
 
     Raises:
         OSError: it cannot be written.
     """
-    aside = _set_aside(run_dir.summary, at)
+    if directory is None:
+        opened = open_directory(run_dir.path)
+        try:
+            return write(plan, run_dir, at=at, directory=opened)
+        finally:
+            os.close(opened)
+    path = run_dir.summary
+    aside = set_aside_in(directory, path.name, at) if _is_damaged(path) else None
     text = json.dumps(summarize(plan, run_dir), indent=4)
-    write_atomic(run_dir.summary, f"{text}\n".encode())
-    return aside
+    write_atomic_in(directory, path.name, f"{text}\n".encode())
+    return None if aside is None else path.with_name(aside)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -169,17 +184,11 @@ def read(path: Path) -> dict[str, Any]:
     return data
 
 
-def _set_aside(path: Path, at: float) -> Path | None:
+def _is_damaged(path: Path) -> bool:
     try:
         read(path)
     except FileNotFoundError:
-        return None
+        return False
     except (FileTooLargeError, RecordError):
-        pass
-    else:
-        return None
-    directory = open_directory(path.parent)
-    try:
-        return path.with_name(set_aside_in(directory, path.name, at))
-    finally:
-        os.close(directory)
+        return True
+    return False

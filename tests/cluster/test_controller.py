@@ -337,12 +337,14 @@ def test_the_hook_never_runs(cluster: ManagedCluster) -> None:
     check(cluster, job_id, source="sweep")
 
 
-def test_without_the_hook_another_phase_is_lost(cluster: ManagedCluster) -> None:
+def test_without_the_hook_slurm_cancels_another_phase_where_it_is_asked_to(
+    cluster: ManagedCluster,
+) -> None:
     # afterok and --kill-on-invalid-dep: Slurm cancels the second phase before any sweep can act.
     cluster.environment["CSX_EXAMPLE_FAIL"] = f"exit:3@{FAILS_AT}/restart=0"
     config = two_phases(cluster)
     cluster.hook.chmod(0o644)
-    first, second = cluster.csx_sbatch(config)
+    first, second = cluster.csx_sbatch(config, "--kill-on-invalid-dep=yes")
     cluster.await_state(second, "CANCELLED")
     await_(lambda: cluster.reconcile() and cluster.ends(first), "the sweep finds the end")
     cluster.hook.chmod(0o755)

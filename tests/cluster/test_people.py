@@ -1,6 +1,7 @@
 """People change a managed job: what they did stays, whatever the plugin would have done."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -243,6 +244,73 @@ def test_scancel_while_completing(cluster: ManagedCluster) -> None:
     actions = [end["action"] for end in cluster.ends(job_id)]
     assert actions[0] == "requeue"
     assert set(actions[1:]) <= {"leave"}
+
+
+def comment(cluster: ManagedCluster, job_id: int) -> str:
+    """Return the Comment of a job."""
+    return cluster.run("squeue", "-h", "-t", "all", "-j", str(job_id), "-o", "%k")
+
+
+@pytest.mark.parametrize("number", ["TERM", "INT"])
+def test_scancel_of_the_batch_script_alone_is_a_cancellation(
+    cluster: ManagedCluster, number: str
+) -> None:
+    job_id = start(cluster, command="sh -c 'sleep 300; exit 3'")
+    cluster.await_running(job_id)
+    await_(lambda: "attempt=0" in comment(cluster, job_id), "the first report")
+    cluster.run("scancel", "--batch", f"--signal={number}", str(job_id))
+    assert cluster.await_end(job_id) == "FAILED"
+    [end] = cluster.ends(job_id)
+    assert (end["category"], end["rule"], end["action"]) == (
+        "cancelled",
+        "supervisor.cancelled",
+        "leave",
+    )
+    assert cluster.job(job_id)["Restarts"] == "0"
+
+
+def test_scancel_of_the_batch_script_without_a_signal_looks_like_a_crash(
+    cluster: ManagedCluster,
+) -> None:
+    job_id = start(cluster, command="sh -c 'sleep 300; exit 3'")
+    cluster.await_running(job_id)
+    await_(lambda: "attempt=0" in comment(cluster, job_id), "the first report")
+    cluster.run("scancel", "--batch", str(job_id))
+    await_(lambda: cluster.ends(job_id), "the end")
+    [end] = cluster.ends(job_id)
+    assert (end["category"], end["action"]) == ("unknown", "requeue")
+    # A single scancel may come before the requeue, where Slurm ignores it.
+    cluster.run("csx-restart", "cancel", str(job_id))
+    assert cluster.await_end(job_id) == "CANCELLED"
+
+
+def test_cancel_repeats_what_slurm_ignores_while_completing(cluster: ManagedCluster) -> None:
+    job_id = start(cluster, command="sh -c 'while [ ! -e go ]; do sleep 0.1; done; exit 3'")
+    cluster.await_running(job_id)
+    begun, go_on = cluster.state_dir / "begun", cluster.state_dir / "go-on"
+    hook = cluster.hook.read_text()
+    real = cluster.hook.with_name("csx-epilog.real")
+    real.write_text(hook)
+    real.chmod(0o755)
+    wait = f"while [ ! -e {go_on} ]; do sleep 0.1; done"
+    cluster.hook.write_text(f'#!/bin/sh\n: >{begun}\n{wait}\nexec {real} "$@"\n')
+    try:
+        (cluster.work / "go").touch()
+        await_(begun.exists, "the hook begins")
+        assert cluster.state(job_id) == "COMPLETING"
+        cluster.run("scancel", str(job_id))
+        with ThreadPoolExecutor() as pool:
+            cancel = pool.submit(cluster.run, "csx-restart", "cancel", str(job_id))
+            go_on.touch()
+            assert cancel.result().strip() == f"job {job_id}: CANCELLED"
+    finally:
+        go_on.touch()
+        cluster.hook.write_text(hook)
+    assert cluster.await_end(job_id) == "CANCELLED"
+    # Slurm had ignored the scancel: the hook saw an ordinary failure.
+    assert cluster.ends(job_id)[0]["action"] == "requeue"
+    cluster.reconcile()
+    assert cluster.state(job_id) == "CANCELLED"
 
 
 def test_scancel_of_a_waiting_job_by_an_administrator(cluster: ManagedCluster) -> None:

@@ -10,7 +10,11 @@ import pytest
 from slurm_restart.safe_files import (
     FileTooLargeError,
     NotRegularFileError,
+    create_new,
     open_append,
+    open_below,
+    open_directory,
+    open_own_directory,
     open_regular,
     read_bounded,
     read_tail,
@@ -151,8 +155,63 @@ def test_appending_creates_a_file_and_keeps_what_is_there(tmp_path):
     assert (tmp_path / "log").read_bytes() == b"ab"
 
 
+def test_a_new_file_is_created_once(tmp_path):
+    path = tmp_path / "new"
+    assert create_new(path, b"a", mode=0o600)
+    assert not create_new(path, b"b")
+    assert path.read_bytes() == b"a"
+    assert path.stat().st_mode & 0o777 == 0o600
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    assert not create_new(tmp_path / "link", b"x")
+    assert not (tmp_path / "elsewhere").exists()
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_file_without_permission(file):
     file.chmod(0)
     with pytest.raises(PermissionError):
         read_bounded(file, 10)
+
+
+def test_a_file_and_a_directory_below_an_open_directory(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    directory = open_directory(tmp_path, "a")
+    # The descriptor still means the same directory once its path means another one.
+    (tmp_path / "a").rename(tmp_path / "moved")
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    try:
+        for inner, name in ((os.dup(directory), "log"), (open_below(directory, "b"), "inner.log")):
+            descriptor = open_append(name, directory=inner)
+            os.close(descriptor)
+            os.close(inner)
+        with pytest.raises(OSError, match=r"expected a directory, no link.*'shown/c'"):
+            open_below(directory, "c", shown="shown")
+    finally:
+        os.close(directory)
+    found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*log")}
+    assert found == {"moved/log", "moved/b/inner.log"}
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_only_its_owner_opens_a_directory_to_write_in_it(tmp_path, monkeypatch, link):
+    owner, path = 4711, tmp_path / "own"
+    path.mkdir()
+    if os.geteuid() == 0:
+        os.chown(path, owner, -1)
+    else:
+        owner = os.geteuid()
+    if link:
+        (tmp_path / "link").symlink_to(path)
+        path = tmp_path / "link"
+    for user in (0, owner + 1):
+        monkeypatch.setattr(os, "geteuid", lambda user=user: user)
+        with pytest.raises(PermissionError, match=f"got owner {owner}"):
+            open_own_directory(path)
+    monkeypatch.setattr(os, "geteuid", lambda: owner)
+    os.close(open_own_directory(path))
+
+
+def test_root_writes_not_even_in_a_directory_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(PermissionError, match="expected an owner who is not root"):
+        open_own_directory(tmp_path)

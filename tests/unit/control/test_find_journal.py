@@ -9,7 +9,7 @@ from slurm_restart.control import find_journal as find_journal_module
 from slurm_restart.control.advance import publish
 from slurm_restart.control.controller import Controller
 from slurm_restart.control.find_journal import find_journal
-from slurm_restart.control.journal import MAX_JOURNAL_BYTES, journal_path, open_journal
+from slurm_restart.control.journal import RunKey, journal_path, open_journal
 from slurm_restart.control.site import Site
 from slurm_restart.core.journal_events import NoteEvent
 from slurm_restart.errors import StateError
@@ -90,9 +90,29 @@ def test_a_directory_that_may_not_be_read_is_skipped(
 
 def test_a_journal_that_cannot_be_read_is_an_error(site: Site) -> None:
     path = journal_path(site.state_dir, run_key_of(8, RUN, 1001))
-    os.truncate(path, MAX_JOURNAL_BYTES + 1)
-    with pytest.raises(StateError, match="larger than"):
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(StateError, match="expected a regular file"):
         find_journal(site, job_id=8)
+
+
+def test_a_journal_of_any_size_is_read(site: Site) -> None:
+    path = journal_path(site.state_dir, run_key_of(8, RUN, 1001))
+    os.truncate(path, 10**12)  # NUL bytes, after a power cut
+    journal = find_journal(site, job_id=8)
+    assert journal is not None
+    assert journal.events == (NoteEvent(at=8, text=RUN),)
+    assert journal.damaged
+
+
+def test_the_journal_of_a_cluster_of_any_name_is_found(tmp_path: Path) -> None:
+    for number, cluster in enumerate(("-x", "ünï", ".", "a" * 300)):
+        key = RunKey(cluster=cluster, job_id=number, uid=1000, run=RUN)
+        with open_journal(tmp_path, key) as opened:
+            opened.append(NoteEvent(at=1, text=cluster))
+        journal = find_journal(Site(state_dir=tmp_path), job_id=number)
+        assert journal is not None
+        assert journal.events == (NoteEvent(at=1, text=cluster),)
 
 
 @pytest.mark.parametrize("moment", ["stat", "read"])

@@ -30,7 +30,7 @@ def test_an_incomplete_write_is_an_error_and_the_rest_a_line_of_its_own(
     with open_journal(tmp_path, KEY) as journal:
         with monkeypatch.context() as patched:
             patched.setattr(os, "write", lambda file, data: write(file, data[: len(data) // 2]))
-            with pytest.raises(StateError, match="no space"):
+            with pytest.raises(StateError, match="No space left on device: make room"):
                 journal.append(NOTE)
         journal.append(NOTE)
     with open_journal(tmp_path, KEY) as journal:

@@ -22,12 +22,16 @@ def test_defaults(tmp_path: Path) -> None:
     assert site.policy.max_total_restarts == 100
     assert site.policy.backoff == (30, 120, 300)
     assert not site.observe
+    assert site.keep_journals == 90
 
 
 def test_values(tmp_path: Path) -> None:
-    text = 'mode = "observe"\nstate_dir = "/s"\n[policy]\nbackoff = [1]\n[hook]\nmargin = 2\n'
+    text = (
+        'mode = "observe"\nstate_dir = "/s"\nkeep_journals = 0\n'
+        "[policy]\nbackoff = [1]\n[hook]\nmargin = 2\n"
+    )
     site = load_site(written(tmp_path, text))
-    assert (site.observe, str(site.state_dir)) == (True, "/s")
+    assert (site.observe, str(site.state_dir), site.keep_journals) == (True, "/s", 0)
     assert (site.policy.backoff, site.limits.margin) == ((1,), 2.0)
 
 
@@ -84,10 +88,12 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
         ("[policy]\nbackoff = [30, true]", "policy.backoff: expected a whole number"),
         ('mode = ["act"]', 'mode: expected "act" or "observe"'),
         ("mode = {act = 1}", 'mode: expected "act" or "observe"'),
+        ("keep_journals = -1", "keep_journals: expected a whole number from 0"),
+        ("keep_journals = 1.5", "keep_journals: expected a whole number from 0"),
         ("state_dir = 3", "state_dir: expected an absolute path, got 3"),
         ("policy = 3", "policy: expected a table"),
         ("[policy.backoff]\na = 1", "policy.backoff: expected a list of seconds"),
-        ("[hok]\nmargin = 1", "hok: unknown key, expected one of export_dir, mode"),
+        ("[hok]\nmargin = 1", "hok: unknown key, expected one of export_dir, keep_journals, mode"),
         (
             "[hook]\nghost_after = 60",
             "hook.ghost_after: renamed in release 0.2: write hook.stale_running_after instead",

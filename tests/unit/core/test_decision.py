@@ -185,13 +185,14 @@ def test_a_failed_prolog_counts() -> None:
             Category.PROLOG_FAILED, attribution=HELD_PROLOG, progress=unknown, policy=none_left
         )
     )
-    assert (final.action, final.rule) == (Action.CANCEL, "budget")
+    assert (final.action, final.rule) == (Action.LEAVE, "budget")
+    assert "max_num_restarts is 0: the job stays held" in final.reason
     capped = facts.policy(SitePolicy(max_total_restarts=2))
     many = facts.attempts(2, Category.TIMEOUT, progress=True)
     capped_end = situation(
         Category.PROLOG_FAILED, many, attribution=HELD_PROLOG, progress=unknown, policy=capped
     )
-    assert decide(capped_end).rule == "total-cap"
+    assert (decide(capped_end).action, decide(capped_end).rule) == (Action.LEAVE, "total-cap")
 
 
 @pytest.mark.parametrize("limit", [1, 3, 100])

@@ -1,17 +1,21 @@
 """The comment record is read back as it was written, and everything else is refused."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from slurm_restart.core.category import Category
 from slurm_restart.core.job_comment import (
+    JSON_PREFIX,
     MAX_RECORD_BYTES,
     PREFIX,
     CommentRecord,
     Mode,
     format_comment,
     format_record,
+    is_managed,
     parse_comment,
     split_user_comment,
 )
@@ -43,9 +47,44 @@ def test_what_goes_in_comes_out(comment_record: CommentRecord, comment: str) -> 
     assert len(format_record(comment_record)) <= MAX_RECORD_BYTES
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=8,
+)
+
+
+@given(
+    comment_record=DIGESTS,
+    members=st.dictionaries(st.text(max_size=8), JSON, max_size=3),
+    blanks=st.booleans(),
+)
+def test_a_comment_that_is_a_json_object_stays_one(comment_record, members, blanks) -> None:
+    text = json.dumps(members, separators=(", ", ": ") if blanks else (",", ":"))
+    whole = format_comment(comment_record, text)
+    assert is_managed(whole)
+    assert json.loads(whole) == {"csx-restart/1": format_record(comment_record), **members}
+    assert split_user_comment(whole) == text
+    assert parse_comment(whole) == comment_record
+    # As a site's tool may write it anew.
+    again = json.dumps(json.loads(whole))
+    assert parse_comment(again) == comment_record
+    assert json.loads(split_user_comment(again)) == members
+    assert format_comment(parse_comment(again), split_user_comment(whole)) == whole
+
+
+@pytest.mark.parametrize(
+    "comment", ["{", "{}x", "[1]", '{"a": 1', ' {"a": 1}', '{"csx-restart/1": "x"}', "[" * 900]
+)
+def test_a_comment_that_is_no_json_object_follows_the_record(comment: str) -> None:
+    whole = format_comment(facts.comment_record(), comment)
+    assert whole.startswith(PREFIX)
+    assert split_user_comment(whole) == comment
+
+
 @given(text=st.text(max_size=1100))
 def test_any_other_text_is_refused(text: str) -> None:
-    for comment in (text, PREFIX + text):
+    for comment in (text, PREFIX + text, JSON_PREFIX + text, f'{JSON_PREFIX}"{text}'):
         try:
             parse_comment(comment)
         except CommentRecordError:
@@ -79,8 +118,9 @@ GOOD = f"run={facts.RUN};max=3;num=3;min=2"
     ],
 )
 def test_a_record_that_this_plugin_never_writes_is_refused(text: str) -> None:
-    with pytest.raises(CommentRecordError):
-        parse_comment(PREFIX + text)
+    for comment in (PREFIX + text, f'{JSON_PREFIX}"{text}"}}', f'{JSON_PREFIX}"{text}'):
+        with pytest.raises(CommentRecordError):
+            parse_comment(comment)
 
 
 def test_a_long_list_of_nodes_is_left_out_rather_than_the_record() -> None:

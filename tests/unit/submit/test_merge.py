@@ -28,7 +28,7 @@ def refusal(*arguments, **facts):
 def test_what_every_job_asks_for():
     assert merged() == ((*OWN, NAME, *MANAGED), [])
     assert merged(comment_record=None) == ((*OWN, NAME), [])
-    assert merged(first=False) == ((*OWN, NAME, *MANAGED, "--kill-on-invalid-dep=yes"), [])
+    assert merged(first=False) == ((*OWN, NAME, *MANAGED), [])
     assert merged(first=False, after="7")[0][-1] == "--dependency=afterok:7"
 
 
@@ -99,6 +99,7 @@ def test_the_signal_is_the_supervisors_and_its_time_the_persons(arguments, lead,
         (f"--comment={'ü' * 201}", "--comment: expected at most 400 bytes, got 402"),
         ("--comment=a\nb", "--comment: expected text without control characters and newlines"),
         ("--comment=csx-restart/1 run=1", "--comment: expected a comment of your own, got one"),
+        ('--comment={"csx-restart/1":1}', "--comment: expected a comment of your own, got one"),
         ("--nodes=3", "--nodes: expected 4, got 3: the number of nodes follows from num_csx"),
         ("--nodes=2-4", "--nodes: expected one number of nodes, got '2-4'"),
         ("--nodes=x", "--nodes: expected one number of nodes, got 'x'"),
@@ -131,14 +132,29 @@ def test_the_comment_follows_the_record():
     assert merged("--comment=mine", comment_record=None)[0][0] == "--comment=mine"
 
 
+def test_a_comment_that_is_a_json_object_takes_the_record_in():
+    (comment,) = [a for a in merged('--comment={"x": 1}')[0] if a.startswith("--comment=")]
+    record = MANAGED[1].removeprefix("--comment=csx-restart/1 ")
+    assert comment == f'--comment={{"csx-restart/1":"{record}","x": 1}}'
+
+
 def test_an_unmanaged_job_requeues_as_it_likes():
     assert merged("--no-requeue", comment_record=None)[0][0] == "--no-requeue"
     assert merged("--requeue", comment_record=None)[0][0] == "--requeue"
 
 
-@pytest.mark.parametrize(
-    "argument", ["--dependency=afterok:1", "--hold", "--kill-on-invalid-dep=no"]
-)
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("value", ["yes", "no"])
+def test_slurm_cancels_after_an_invalid_dependency_only_where_asked_to(first, value):
+    # Without the option the site's kill_invalid_depend holds, and else the controller cancels.
+    later = {"first": first, "after": None if first else "7"}
+    assert not [text for text in merged(**later)[0] if "invalid-dep" in text]
+    arguments, problems = merged(f"--kill-on-invalid-dep={value}", **later)
+    given = [text for text in arguments if "invalid-dep" in text]
+    assert (given, problems) == ([f"--kill-on-invalid-dep={value}"], [])
+
+
+@pytest.mark.parametrize("argument", ["--dependency=afterok:1", "--hold"])
 def test_some_options_are_for_the_first_phase_only(argument):
     assert argument in merged(argument)[0]
     later, problems = merged(argument, first=False, after="7")

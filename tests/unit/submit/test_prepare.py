@@ -40,7 +40,7 @@ def test_phases_are_jobs_with_configs_of_their_own(submission):
     assert first.plan.run == second.plan.run
     assert [job.plan.phase for job in (first, second)] == [0, 1]
     assert "--dependency=afterok:9" in first.arguments()
-    assert second.arguments("7")[-2:] == ("--kill-on-invalid-dep=yes", "--dependency=afterok:7")
+    assert second.arguments("7")[-1] == "--dependency=afterok:7"
     assert "&" not in second.params
     assert second.params.startswith("trainer:\n  init:\n")
     assert "phase=1" in " ".join(second.arguments())
@@ -128,6 +128,24 @@ def test_without_autorestart_there_is_a_note(submission):
         "4 whole nodes (--exclusive); no autorestart in the config: submitted without restarting",
     )
     assert result.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "config", "noted"),
+    [
+        ((), TWO_PHASES.replace("      autorestart: {max_num_restarts: 3}\n", ""), True),
+        (
+            ("--kill-on-invalid-dep=yes",),
+            TWO_PHASES.replace("      autorestart: {max_num_restarts: 3}\n", ""),
+            False,
+        ),
+        ((), TWO_PHASES, False),
+    ],
+)
+def test_phases_that_nobody_cancels_are_noted(submission, arguments, config, noted):
+    notes = submission(*arguments, config=config).notes
+    assert [note for note in notes if "DependencyNeverSatisfied" in note] == list(notes[2:])
+    assert (len(notes) == 3) is noted
 
 
 def test_what_a_person_should_know(submission):

@@ -1,4 +1,5 @@
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,8 +9,11 @@ from slurm_restart.core.job import Job, JobFlag, JobState
 from slurm_restart.core.job_comment import format_comment
 from slurm_restart.supervise.backfill import backfill, backfill_earlier
 from slurm_restart.trainer.attempt_records import AttemptEnd, AttemptStart, Saved, to_json, to_line
+from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import AttemptDir
 from tests.unit.core.expected_causes import EXIT_ROWS, STATE_ROWS
+
+OWNER = 4711
 
 
 @pytest.fixture
@@ -21,6 +25,14 @@ def job(run):
         comment=format_comment(run.plan.comment_record),
         end_time=2000,
     )
+
+
+@pytest.fixture(autouse=True)
+def owner(run, monkeypatch):
+    """Make the caller the owner of the run directory and not root, whoever runs the tests."""
+    if os.geteuid() == 0:
+        os.chown(run.dir.path, OWNER, -1)
+        monkeypatch.setattr(os, "geteuid", lambda: OWNER)
 
 
 def attempt(run, *, ended=False, saved=(), from_step=10, resumed=False):
@@ -192,11 +204,46 @@ def test_nothing_is_written_through_a_symbolic_link(run, job, name, tmp_path):
     path.rename(elsewhere)
     path.symlink_to(elsewhere)
     before = sorted(elsewhere.rglob("*"))
-    done = backfill(run.dir, replace(job, state=JobState.FAILED), now=3000.0)
-    assert done.ends == ()
+    try:
+        done = backfill(run.dir, replace(job, state=JobState.FAILED), now=3000.0)
+    except OSError as error:  # the attempts cannot be listed
+        problem = str(error)
+    else:
+        assert done.ends == ()
+        [problem] = done.problems
     assert sorted(elsewhere.rglob("*")) == before
-    [problem] = done.problems
     assert f"expected a directory, no link: Not a directory: '{path}'" in problem
+
+
+@pytest.mark.parametrize("user", [0, OWNER + 1])
+def test_root_and_other_users_write_nothing(run, job, user, monkeypatch):
+    attempt(run)
+    before = sorted(run.dir.path.rglob("*"))
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    with pytest.raises(PermissionError, match="expected"):
+        backfill(run.dir, replace(job, state=JobState.FAILED), now=3000.0)
+    assert sorted(run.dir.path.rglob("*")) == before
+
+
+def test_a_run_directory_that_is_exchanged_for_a_link_meanwhile(run, job, tmp_path, monkeypatch):
+    attempt(run)
+    moved, elsewhere = tmp_path / "moved", tmp_path / "elsewhere"
+    shutil.copytree(run.dir.path, elsewhere)
+    before = sorted(elsewhere.rglob("*"))
+    load = RunPlan.load
+
+    def exchange(path):
+        plan = load(path)
+        run.dir.path.rename(moved)
+        run.dir.path.symlink_to(elsewhere)
+        return plan
+
+    monkeypatch.setattr(RunPlan, "load", exchange)
+    done = backfill(run.dir, replace(job, state=JobState.FAILED), now=3000.0)
+    assert done.job_end == "job 7 has ended: FAILED, None"
+    assert sorted(elsewhere.rglob("*")) == before
+    assert {"run.log", "summary.json"} <= {path.name for path in moved.iterdir()}
+    assert (moved / "attempts/0/end.json").is_file()
 
 
 def test_lines_of_checkpoints_that_cannot_be_read_are_reported(run, job):

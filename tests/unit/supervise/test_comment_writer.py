@@ -102,6 +102,10 @@ def test_updates_within_the_interval_are_merged(writer, waits):
         # The record is gone or damaged: the one at submission is used.
         ("only mine", (2, "only mine")),
         ("csx-restart/1 nonsense mine", (2, "mine")),
+        (
+            '{"csx-restart/1":"run=0123456789abcdef;max=5;num=4;min=1","x":1}',
+            (5, '{"x":1}'),
+        ),
         ("", (2, "")),
     ],
 )

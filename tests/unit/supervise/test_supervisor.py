@@ -356,6 +356,53 @@ def test_a_fatal_end_is_written_until_slurmctld_has_saved_it(run, comments, comm
     assert [record.ended for record in comments()].count(True) == written
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_to_the_batch_script_alone_is_a_cancellation(run, comments, waits, number):
+    """As `scancel --batch --signal` sends it: the job goes on running for Slurm."""
+    run.patched["supervise.comment_writer.STATE_SAVE_TIME"] = 0
+    process = run.start("echo ready; exec sleep 300", SLURM_JOB_ID="7")
+    output = run.dir.path / "attempts/0/output.log"
+    waits(lambda: output.exists() and "ready" in output.read_text(), "ready")
+    process.send_signal(number)
+    assert process.wait(DEADLINE) == 128 + (number if number == signal.SIGINT else signal.SIGTERM)
+    end, record = run.end_of(0), comments()[-1]
+    assert (end["category"], end["rule"]) == ("cancelled", "supervisor.cancelled")
+    assert end["reason"].startswith("a person told the batch script to end (scancel --batch)")
+    assert not end["recoverable"]
+    assert (record.ended, record.cause, record.rule) == (
+        True,
+        Category.CANCELLED,
+        "supervisor.cancelled",
+    )
+
+
+def test_a_signal_to_the_other_processes_of_the_job_too_is_none(run, comments, waits):
+    """As Slurm ends a job, and as a node that shuts down does: the job is still RUNNING then."""
+    process = run.start("echo ready; exec sleep 300", SLURM_JOB_ID="7")
+    output = run.dir.path / "attempts/0/output.log"
+    waits(lambda: output.exists() and "ready" in output.read_text(), "ready")
+    [reaper] = [
+        pid for pid, line in run.alive().items() if "--run-dir" in line and pid != process.pid
+    ]
+    os.kill(reaper, signal.SIGTERM)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(DEADLINE) == 128 + signal.SIGTERM
+    assert run.end_of(0)["rule"] == "supervisor.terminated"
+    assert comments()[-1].cause is Category.UNKNOWN
+    run.assert_nothing_left()
+
+
+def test_a_cancellation_before_the_trainer_has_started(run, comments, waits):
+    run.patched["supervise.comment_writer.STATE_SAVE_TIME"] = 0
+    os.mkfifo(run.model / "checkpoint_10.mdl")
+    process = run.start("echo never", SLURM_JOB_ID="7")
+    waits((run.dir.path / "attempts/0").exists, "the attempt")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(DEADLINE) == 128 + signal.SIGTERM
+    assert run.end_of(0)["category"] == "cancelled"
+    assert comments()[-1].cause is Category.CANCELLED
+
+
 def test_a_superseded_attempt_leaves_the_comment_to_the_other(run, comments):
     run.patched["supervise.supersede_monitor.INTERVAL"] = 0.1
     process = run.start(

@@ -76,6 +76,15 @@ def ending(code=1, *, number=None, stop=None, findings=(), reached=False, quiet_
         (ending(0, stop=StopReason.TIME_LIMIT, reached=True), 0, "completed", "exit.zero"),
         (ending(number=15, stop=StopReason.TERMINATED), 143, "unknown", "supervisor.terminated"),
         (ending(0, stop=StopReason.TERMINATED), 143, "unknown", "supervisor.terminated"),
+        # A person's decision stands, whatever the trainer had printed before.
+        (
+            ending(3, stop=StopReason.CANCELLED, findings=[NAN]),
+            3,
+            "cancelled",
+            "supervisor.cancelled",
+        ),
+        (ending(0, stop=StopReason.CANCELLED), 143, "cancelled", "supervisor.cancelled"),
+        (ending(0, stop=StopReason.CANCELLED, reached=True), 0, "completed", "exit.zero"),
     ],
 )
 def test_the_attribution_of_a_trainers_end(end, exit_code, category, rule):
@@ -209,6 +218,7 @@ def test_too_many_named_nodes_are_left_out_of_the_self_report(run, prepared):
         (ValueError("odd"), 70, Category.UNKNOWN),
         (StopReason.TIME_LIMIT, 143, Category.TIMEOUT),
         (StopReason.TERMINATED, 143, Category.UNKNOWN),
+        (StopReason.CANCELLED, 143, Category.CANCELLED),
     ],
 )
 def test_what_keeps_the_trainer_from_starting(failure, exit_code, category):
@@ -228,6 +238,7 @@ def test_what_keeps_the_trainer_from_starting(failure, exit_code, category):
         (OSError(28, "No space left on device", "/m"), True),
         (TimeoutError("probe: no answer"), False),
         (StopReason.TIME_LIMIT, False),
+        (StopReason.CANCELLED, True),
     ],
 )
 def test_an_end_that_no_restart_can_help_is_final(failure, final):

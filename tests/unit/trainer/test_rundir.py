@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from slurm_restart.trainer import rundir
 from slurm_restart.trainer.attempt_records import (
     AttemptEnd,
     AttemptStart,
@@ -51,8 +52,26 @@ def test_attempts_have_consecutive_numbers(tmp_path):
 def test_an_attempt_that_another_process_takes_meanwhile(tmp_path, monkeypatch):
     run = RunDir(tmp_path)
     run.new_attempt()
-    monkeypatch.setattr(RunDir, "attempts", lambda _: ())
+    monkeypatch.setattr(rundir, "_numbers", lambda _: [])
     assert run.new_attempt().number == 1
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_no_attempt_is_made_through_a_symbolic_link(tmp_path, there):
+    elsewhere = tmp_path / "elsewhere"
+    if there:
+        (elsewhere / "3").mkdir(parents=True)
+    run = RunDir(tmp_path / "run")
+    run.path.mkdir()
+    (run.path / "attempts").symlink_to(elsewhere)
+    for call in (run.new_attempt, run.attempts):
+        with pytest.raises(OSError, match="expected a directory, no link"):
+            call()
+    assert sorted(tmp_path.rglob("*")) == sorted(
+        [elsewhere, elsewhere / "3", run.path, run.path / "attempts"]
+        if there
+        else [run.path, run.path / "attempts"]
+    )
 
 
 def test_records_are_read_as_written(tmp_path):

@@ -1,0 +1,131 @@
+"""`csx-restart cancel`: cancel a run, repeatedly until Slurm shows that it has ended."""
+
+import time
+from collections.abc import Callable, Iterable
+
+import click
+
+from slurm_restart.cli.find_run import slurm_here
+from slurm_restart.core.job import Job, JobState
+from slurm_restart.core.job_comment import CommentRecord, parse_comment
+from slurm_restart.errors import (
+    CommentRecordError,
+    JobNotFoundError,
+    SlurmUnavailableError,
+)
+from slurm_restart.slurm.interface import Slurm
+
+INTERVAL = 1.0
+"""Seconds between two requests to Slurm."""
+
+
+@click.command()
+@click.argument("job_id", type=click.IntRange(1, 2**32 - 1))
+@click.option(
+    "--timeout",
+    type=click.IntRange(1),
+    default=600,
+    show_default=True,
+    help="Seconds after which the command gives up.",
+)
+def command(job_id: int, timeout: int) -> None:
+    """Cancel the job JOB_ID and the later phases of its run, and wait until they have ended.
+
+    Slurm ignores an scancel of a job that has failed and is COMPLETING, without a message, and
+    the job may be restarted nevertheless. This command repeats it until Slurm shows that the job
+    has ended.
+
+    Exit codes: 0 ended, 4 refused by Slurm, 5 unknown job, 75 not ended within the timeout.
+    """
+    slurm = slurm_here()
+    job = slurm.job(job_id)
+    phases = [job_id, *(other.job_id for other in later_phases(job, slurm.jobs(uid=job.uid)))]
+    cancellation = Cancellation(slurm, until=time.monotonic() + timeout)
+    for number in phases:
+        click.echo(_format_end(number, cancellation.run(number)))
+
+
+def later_phases(job: Job, jobs: Iterable[Job]) -> list[Job]:
+    """Return the jobs of the later phases of a job's run that have not ended."""
+    own = _record(job)
+    if own is None:
+        return []
+    return [
+        other
+        for other in jobs
+        if other.uid == job.uid
+        and (record := _record(other)) is not None
+        and record.run == own.run
+        and record.phase > own.phase
+        and not (other.state is not None and other.state.is_final)
+    ]
+
+
+def _record(job: Job) -> CommentRecord | None:
+    try:
+        return parse_comment(job.comment)
+    except CommentRecordError:
+        return None
+
+
+class Cancellation:
+    """Cancels jobs until they have ended.
+
+    Args:
+        slurm: the cluster.
+        until: when to give up, on the clock.
+        clock: returns seconds.
+        sleep: waits for some seconds.
+    """
+
+    def __init__(
+        self,
+        slurm: Slurm,
+        *,
+        until: float,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._slurm = slurm
+        self._until = until
+        self._clock = clock
+        self._sleep = sleep
+
+    def run(self, job_id: int) -> Job | None:
+        """Cancel a job until it has ended; return it, None if Slurm no longer knows it.
+
+        Raises:
+            SlurmError: Slurm refuses it.
+            SlurmUnavailableError: it has not ended in time.
+        """
+        while True:
+            try:
+                self._slurm.cancel(job_id)
+                job = self._slurm.job(job_id)
+            except JobNotFoundError:
+                return None
+            if job.state is not None and job.state.is_final and not job.completing:
+                return job
+            if self._clock() >= self._until:
+                state = job.state.value if job.state is not None else "COMPLETING"
+                raise SlurmUnavailableError(
+                    f"job {job_id} has not ended in time: Slurm shows {state}; try again, or ask "
+                    "an administrator if a node does not answer"
+                )
+            self._sleep(INTERVAL)
+
+
+def _format_end(job_id: int, job: Job | None) -> str:
+    if job is None or job.state is None:
+        return f"job {job_id}: not known to Slurm any more"
+    if job.state is JobState.CANCELLED:
+        return f"job {job_id}: CANCELLED"
+    note = (
+        ""
+        if job.state is JobState.COMPLETED
+        else (
+            ": it had ended before it could be cancelled; if no hook has judged this end, a "
+            "sweep of the reconciler may still restart it: see csx-restart status"
+        )
+    )
+    return f"job {job_id}: {job.state.value}{note}"

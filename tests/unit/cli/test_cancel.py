@@ -1,0 +1,124 @@
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+
+from slurm_restart.cli import cancel
+from slurm_restart.cli.cancel import Cancellation, later_phases
+from slurm_restart.core.job import Job, JobFlag, JobState
+from slurm_restart.core.job_comment import CommentRecord, format_comment
+from slurm_restart.errors import JobNotFoundError, SlurmError, SlurmUnavailableError
+
+RECORD = CommentRecord(run="0123456789abcdef", max_restarts=1, num_nodes=1, min_nodes=1)
+COMPLETING = frozenset({JobFlag.COMPLETING})
+
+
+def job(job_id=7, state=JobState.RUNNING, *, completing=False, phase=0, **fields):
+    defaults = {"uid": 1, "comment": format_comment(replace(RECORD, phase=phase))}
+    flags = COMPLETING if completing else frozenset()
+    return Job(job_id=job_id, state=state, flags=flags, **(defaults | fields))
+
+
+class FakeSlurm:
+    """Shows `states` of job 7 one after the other, the last one for ever; a cancel is counted."""
+
+    def __init__(self, *states, error=None, others=()):
+        self.states = list(states)
+        self.error = error
+        self.others = others
+        self.cancelled = []
+
+    def job(self, job_id):
+        if job_id != 7:
+            return next(other for other in self.others if other.job_id == job_id)
+        shown = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        if isinstance(shown, Exception):
+            raise shown
+        return shown
+
+    def jobs(self, *, uid=None):
+        assert uid == 1
+        return (job(), *self.others)
+
+    def cancel(self, job_id):
+        self.cancelled.append(job_id)
+        if self.error is not None:
+            raise self.error
+
+
+def cancellation(slurm, until=100.0):
+    now = [0.0]
+
+    def sleep(seconds):
+        now[0] += seconds
+
+    return Cancellation(slurm, until=until, clock=lambda: now[0], sleep=sleep)
+
+
+def test_a_job_that_slurm_requeues_meanwhile_is_cancelled_once_more():
+    slurm = FakeSlurm(
+        job(state=None, completing=True),  # scancel has no effect here
+        job(state=JobState.FAILED, completing=True),
+        job(state=JobState.PENDING, completing=True),
+        job(state=JobState.CANCELLED, completing=True),
+        job(state=JobState.CANCELLED),
+    )
+    assert cancellation(slurm).run(7).state is JobState.CANCELLED
+    assert slurm.cancelled == [7] * 5
+
+
+@pytest.mark.parametrize("state", [JobState.FAILED, JobState.COMPLETED, JobState.TIMEOUT])
+def test_a_job_that_has_ended_in_another_way_is_left(state):
+    slurm = FakeSlurm(job(state=state))
+    assert cancellation(slurm).run(7).state is state
+    assert slurm.cancelled == [7]
+
+
+def test_a_job_that_slurm_no_longer_knows_has_ended():
+    slurm = FakeSlurm(job(state=JobState.CANCELLED, completing=True), JobNotFoundError("unknown"))
+    assert cancellation(slurm).run(7) is None
+
+
+def test_a_job_that_does_not_end_is_an_error_that_names_its_state():
+    slurm = FakeSlurm(job(state=JobState.CANCELLED, completing=True))
+    with pytest.raises(SlurmUnavailableError, match=r"job 7 has not ended in time.*CANCELLED"):
+        cancellation(slurm, until=3.0).run(7)
+    assert len(slurm.cancelled) == 4
+
+
+def test_a_refusal_ends_the_command():
+    with pytest.raises(SlurmError, match="denied"):
+        cancellation(FakeSlurm(job(), error=SlurmError("access denied"))).run(7)
+
+
+def test_later_phases_are_those_of_the_same_run_and_user_that_have_not_ended():
+    others = (
+        job(8, JobState.PENDING, phase=1),
+        job(9, JobState.PENDING, phase=2),
+        job(10, JobState.COMPLETED, phase=1),
+        job(11, JobState.PENDING, phase=1, uid=2),
+        job(12, JobState.PENDING, phase=1, comment=format_comment(replace(RECORD, run="f" * 16))),
+        job(13, JobState.PENDING, comment="other"),
+    )
+    assert [phase.job_id for phase in later_phases(job(), others)] == [8, 9]
+    assert [phase.job_id for phase in later_phases(others[0], others)] == [9]
+    assert later_phases(job(comment="other"), others) == []
+
+
+def test_the_command_cancels_the_job_and_its_later_phases(monkeypatch):
+    slurm = FakeSlurm(
+        job(), job(state=JobState.CANCELLED), others=[job(8, JobState.CANCELLED, phase=1)]
+    )
+    pending = replace(slurm.others[0], state=JobState.PENDING)
+    monkeypatch.setattr(slurm, "jobs", lambda **_: (job(), pending))
+    monkeypatch.setattr(cancel, "slurm_here", lambda: slurm)
+    done = CliRunner().invoke(cancel.command, ["7"])
+    assert (done.exit_code, done.output) == (0, "job 7: CANCELLED\njob 8: CANCELLED\n")
+    assert slurm.cancelled == [7, 8]
+
+
+def test_an_end_that_a_sweep_may_still_restart_is_named(monkeypatch):
+    monkeypatch.setattr(cancel, "slurm_here", lambda: FakeSlurm(job(state=JobState.FAILED)))
+    done = CliRunner().invoke(cancel.command, ["7"])
+    assert done.exit_code == 0
+    assert done.output.startswith("job 7: FAILED: it had ended before it could be cancelled")

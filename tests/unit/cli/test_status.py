@@ -1,0 +1,147 @@
+"""What `status` and `explain` write, and what they say about stopping a run."""
+
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from slurm_restart.cli import explain, status
+from slurm_restart.cli.stop_advice import stop_advice
+from slurm_restart.core.job import Job, JobFlag, JobState
+from slurm_restart.core.job_comment import CommentRecord, format_comment
+from slurm_restart.slurm.commands import Commands
+from slurm_restart.trainer.rundir import RunDir
+from tests.unit.cli.test_any_input import OWNER, RUN, make_run_dir
+
+RECORD = CommentRecord(run=RUN, max_restarts=1, num_nodes=1, min_nodes=1)
+
+
+def job(state=JobState.FAILED, *, completing=False, **fields):
+    return Job(
+        job_id=7,
+        uid=1,
+        state=state,
+        flags=frozenset({JobFlag.COMPLETING} if completing else ()),
+        comment=format_comment(RECORD),
+        **fields,
+    )
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
+    """The run directory of a failed job whose supervisor wrote no end record."""
+    run = make_run_dir(tmp_path / "run")
+    run.attempts()[0].end_file.unlink()
+    (run.path / "job.sh").touch()
+    monkeypatch.setattr(Commands, "job", lambda *_: job())
+    monkeypatch.setattr(Commands, "script", lambda *_: run.path / "job.sh")
+    return run
+
+
+def content(folder: Path) -> dict[str, bytes | None]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+    }
+
+
+COMMANDS = pytest.mark.parametrize("command", [status.command, explain.command])
+TARGETS = pytest.mark.parametrize("by", ["job id", "directory"])
+
+
+def invoke(command, run_dir: RunDir, by: str) -> str:
+    target = "7" if by == "job id" else str(run_dir.path)
+    done = CliRunner().invoke(command, [target])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+@COMMANDS
+@TARGETS
+def test_the_owner_completes_the_records(run_dir, monkeypatch, command, by):
+    owner = OWNER if os.geteuid() == 0 else os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: owner)
+    invoke(command, run_dir, by)
+    assert run_dir.attempts()[0].end_file.is_file()
+    assert run_dir.summary.is_file()
+    assert run_dir.log.is_file()
+
+
+@COMMANDS
+@TARGETS
+@pytest.mark.parametrize("owned", [True, False])
+def test_root_reads_and_writes_nothing(run_dir, monkeypatch, command, by, owned):
+    if owned and os.getuid() == 0:
+        os.chown(run_dir.path, 0, -1)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    before = content(run_dir.path)
+    assert "job 7" in invoke(command, run_dir, by)
+    assert content(run_dir.path) == before
+
+
+@COMMANDS
+def test_root_follows_no_link_that_a_user_swaps_in_while_it_writes(run_dir, monkeypatch, command):
+    """The directory is root's when its owner is looked at, and a link to root's files later."""
+    target, checked = run_dir.path.with_name("of-root"), run_dir.path.with_name("moved")
+    (target / "attempts" / "0").mkdir(parents=True)
+    for name in ("plan.json", "attempts/0/start.json"):
+        (target / name).write_bytes((run_dir.path / name).read_bytes())
+    before = content(target)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    if os.getuid() == 0:
+        os.chown(run_dir.path, 0, -1)
+    stat = Path.stat
+
+    def swap(path, **options):
+        found = stat(path, **options)
+        if path == run_dir.path and not checked.exists():
+            path.rename(checked)
+            path.symlink_to(target)
+        return found
+
+    monkeypatch.setattr(Path, "stat", swap)
+    invoke(command, run_dir, "job id")
+    # Had root asked for the owner, the exchange would have followed: here it comes anyway.
+    swap(run_dir.path)
+    invoke(command, run_dir, "job id")
+    monkeypatch.undo()
+    assert content(target) == before
+
+
+@COMMANDS
+def test_another_user_writes_nothing(run_dir, monkeypatch, command):
+    monkeypatch.setattr(os, "geteuid", lambda: OWNER + 1)
+    before = content(run_dir.path)
+    invoke(command, run_dir, "directory")
+    assert content(run_dir.path) == before
+
+
+@pytest.mark.parametrize(
+    ("shown", "advice"),
+    [
+        # scancel does what everybody expects.
+        (job(JobState.RUNNING), None),
+        (job(JobState.PENDING), None),
+        (job(JobState.FAILED), None),
+        (job(JobState.CANCELLED, completing=True), None),
+        (job(JobState.COMPLETED, completing=True), None),
+        # Slurm ignores it: before 24.11 only COMPLETING is known, later the base state too.
+        (job(None, completing=True), "`csx-restart cancel 7` repeats it"),
+        (job(JobState.FAILED, completing=True), "`csx-restart cancel 7` repeats it"),
+        # Requeued, so that it works again.
+        (job(JobState.PENDING, completing=True), "`scancel 7` ends the run"),
+        (job(JobState.PENDING, restarts=1), "`scancel 7` ends the run"),
+        (job(JobState.PENDING, reason="DependencyNeverSatisfied"), "the controller cancels this"),
+    ],
+)
+def test_how_to_stop_a_run_for_certain(run_dir, monkeypatch, shown, advice):
+    monkeypatch.setattr(Commands, "job", lambda *_: shown)
+    found = stop_advice(shown)
+    assert (found is None) if advice is None else (advice in found)
+    for command in (status.command, explain.command):
+        lines = [
+            line for line in invoke(command, run_dir, "job id").splitlines() if "to stop it" in line
+        ]
+        assert len(lines) == (advice is not None)
+        assert all(advice in line for line in lines)
