@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from slurm_restart.core.cluster_facts import ClusterFacts
-from slurm_restart.core.job import Job, NodeState
+from slurm_restart.core.job import Job, NodeState, PartitionState
 
 
 class Slurm(Protocol):
@@ -31,6 +31,12 @@ class Slurm(Protocol):
 
     def nodes(self) -> tuple[NodeState, ...]:
         """Return all nodes."""
+
+    def partitions(self) -> tuple[PartitionState, ...]:
+        """Return all partitions."""
+
+    def node_limit(self, job: Job) -> int | None:
+        """Return how many nodes limits leave for a pending job; None: there is no limit."""
 
     def reservation_nodes(self, name: str) -> tuple[str, ...]:
         """Return the nodes of a reservation, or of several (`a,b`)."""

@@ -35,6 +35,7 @@ LISTED = (
     "features",
     "is_array",
     "work_dir",
+    "restarts",
 )
 # The shell is killed, or sees its child killed; nothing where the order came before the script.
 AFTER_CANCEL = {(0, 15), (143, 0), (0, 0)}
@@ -250,10 +251,15 @@ def test_jobs_agree_with_job(cluster: DevCluster, slurm: Slurm) -> None:
     pending = cluster.submit("true", "-H", "-N2", "-x", "csx[1-2]", "-t", "10", "--comment=c")
     running = cluster.submit("sleep 300", "-N1")
     failed = cluster.submit("exit 3", "-o", "/dev/null")
+    requeued = cluster.submit("sleep 300", "-N1")
     cluster.await_state(failed, "FAILED")
     cluster.await_state(running, "RUNNING")
+    cluster.await_state(requeued, "RUNNING")
+    slurm.requeue(requeued)
+    cluster.await_state(requeued, "PENDING")
     listed = {job.job_id: job for job in slurm.jobs()}
-    for job_id in (pending, running, failed):
+    assert listed[requeued].restarts == 1
+    for job_id in (pending, running, failed, requeued):
         one = slurm.job(job_id)
         for field in LISTED:
             assert getattr(listed[job_id], field) == getattr(one, field), field

@@ -1,0 +1,98 @@
+"""How many nodes the limits of associations and QOS leave, on a real cluster with slurmdbd."""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from contrib.testing.dev_cluster import SYSTEM_PATH, DevCluster, missing
+from contrib.testing.waiting import await_
+from slurm_restart.slurm.commands import Commands
+from tests.contract.conftest import PREFIX, QUICK
+
+pytestmark = pytest.mark.cluster
+
+accounting = pytest.importorskip("contrib.devcluster_parts.accounting")
+ACCOUNT = accounting.ACCOUNT
+NEEDED = ("slurmdbd", "mariadbd", "mariadb-install-db", "my_print_defaults")
+
+
+@pytest.fixture(scope="module")
+def booted() -> Iterator[DevCluster]:
+    absent = [name for name in NEEDED if shutil.which(name, path=SYSTEM_PATH) is None]
+    if PREFIX is not None or absent:
+        pytest.skip(f"no accounting: {', '.join(absent) or 'of another Slurm'}")
+    if obstacle := missing():
+        pytest.skip(obstacle)
+    with DevCluster(nodes=4, options=("--accounting", f"--set={QUICK}")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(booted: DevCluster) -> Iterator[DevCluster]:
+    yield booted
+    modify(booted, "account", ACCOUNT, "GrpTRES=node=-1", "MaxTRES=node=-1")
+    for limit in ("GrpTRES", "MaxTRESPerJob", "MaxTRESPerUser", "MaxTRESPerAccount"):
+        modify(booted, "qos", "normal", f"{limit}=node=-1")
+    booted.mend()
+
+
+@pytest.fixture(scope="module")
+def slurm(booted: DevCluster) -> Commands:
+    return Commands(booted.bin_dir, booted.conf, timeout=20)
+
+
+def modify(cluster: DevCluster, entity: str, name: str, *limits: str) -> None:
+    # Without a change, sacctmgr exits with 1.
+    change = ("sacctmgr", "-i", "modify", entity, name, "set", *limits)
+    cluster.run(*change, as_root=True, check=False)
+
+
+def await_limit(slurm: Commands, job_id: int, limit: int | None) -> None:
+    """slurmctld learns of a changed limit, and counts a started job, a moment later."""
+    await_(lambda: slurm.node_limit(slurm.job(job_id)) == limit, f"{limit} nodes are left")
+
+
+def test_limits_are_enforced_but_none_is_set(slurm: Commands, cluster: DevCluster) -> None:
+    assert slurm.cluster_facts().limits_enforced
+    job_id = cluster.submit("true", "-H", "-N1")
+    assert slurm.node_limit(slurm.job(job_id)) is None
+
+
+def test_the_limit_of_an_account(slurm: Commands, cluster: DevCluster) -> None:
+    modify(cluster, "account", ACCOUNT, "GrpTRES=node=3")
+    waiting = cluster.submit("true", "-H", "-N1")
+    await_limit(slurm, waiting, 3)
+    too_large = cluster.submit("sleep 300", "-N4", "-o", "/dev/null")
+    cluster.await_reason(too_large, "AssocGrpNodeLimit")
+    running = cluster.submit("sleep 300", "-N2", "-o", "/dev/null")
+    cluster.await_state(running, "RUNNING")
+    await_limit(slurm, waiting, 1)
+    slurm.cancel(running)
+    cluster.await_state(running, "CANCELLED")
+    await_limit(slurm, waiting, 3)
+
+
+@pytest.mark.parametrize(
+    ("limit", "used"),
+    [("GrpTRES", 1), ("MaxTRESPerUser", 1), ("MaxTRESPerAccount", 1), ("MaxTRESPerJob", 0)],
+)
+def test_limits_of_a_qos(slurm: Commands, cluster: DevCluster, limit: str, used: int) -> None:
+    waiting = cluster.submit("true", "-H", "-N1")
+    modify(cluster, "qos", "normal", f"{limit}=node=3")
+    await_limit(slurm, waiting, 3)
+    running = cluster.submit("sleep 300", "-N1", "-o", "/dev/null")
+    cluster.await_state(running, "RUNNING")
+    await_limit(slurm, waiting, 3 - used)
+
+
+def test_the_limit_of_a_qos_wins_over_the_accounts(slurm: Commands, cluster: DevCluster) -> None:
+    waiting = cluster.submit("true", "-H", "-N1")
+    modify(cluster, "account", ACCOUNT, "GrpTRES=node=1", "MaxTRES=node=2")
+    await_limit(slurm, waiting, 1)
+    modify(cluster, "qos", "normal", "GrpTRES=node=4")
+    await_limit(slurm, waiting, 2)
+    modify(cluster, "qos", "normal", "MaxTRESPerJob=node=3")
+    await_limit(slurm, waiting, 3)
+    larger = cluster.submit("sleep 300", "-N3", "-o", "/dev/null")
+    cluster.await_state(larger, "RUNNING")
