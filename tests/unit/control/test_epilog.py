@@ -323,7 +323,7 @@ COSTLY = {"ast", "dis", "inspect", "tokenize", "traceback"}
 """Modules that the hook imports only where dataclasses or typing need them."""
 HOOK_MODULES = """
 import sys
-import slurm_restart.control.epilog, slurm_restart.control.process_end
+import slurm_restart.control.epilog, slurm_restart.control.advance
 import slurm_restart.control.start_requeued
 print(*sys.modules)
 """
@@ -381,7 +381,7 @@ def test_every_dataclass_has_a_docstring() -> None:
     """Without one, dataclasses computes a signature, which needs inspect."""
     code = (
         "import dataclasses, sys\n"
-        "import slurm_restart.control.process_end, slurm_restart.control.start_requeued\n"
+        "import slurm_restart.control.advance, slurm_restart.control.start_requeued\n"
         "modules = [m for n, m in sys.modules.items() if n.startswith('slurm_restart')]\n"
         "classes = {c for m in modules for c in vars(m).values() if isinstance(c, type)}\n"
         "found = [c for c in classes if dataclasses.is_dataclass(c)]\n"

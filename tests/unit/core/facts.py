@@ -7,7 +7,7 @@ from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.cluster_facts import ClusterFacts
 from slurm_restart.core.fit_pending import Observation
 from slurm_restart.core.history import History, replay
-from slurm_restart.core.job import Job, JobEnd, JobState, NodeState
+from slurm_restart.core.job import Job, JobEnd, JobFlag, JobState, NodeState
 from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.core.journal_events import Action, EndEvent, Event, IntendEvent
 from slurm_restart.core.judge_end import EndCase
@@ -17,6 +17,7 @@ from slurm_restart.core.situation import Progress, Situation
 
 SUBMITTED = 1_000_000
 RUN = "0123456789abcdef"
+COMPLETING = JobFlag.COMPLETING
 NODES = ("csx1", "csx2", "csx3", "csx4")
 
 
