@@ -165,6 +165,22 @@ def file_of_root(cluster: ManagedCluster) -> Iterator[None]:
 
 
 @contextmanager
+def full_disk(cluster: ManagedCluster) -> Iterator[None]:
+    """Put a file system of 1 MiB over the state directory for a while."""
+    path, user = str(cluster.state_dir), cluster.slurm_user
+    options = f"size=1m,mode=0700,uid={user.pw_uid},gid={user.pw_gid}"
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "none", path], capture_output=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip("no file system can be mounted here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", path], check=True)
+
+
+@contextmanager
 def observing(cluster: ManagedCluster) -> Iterator[None]:
     """Set the mode `observe` for a while."""
     cluster.configure(policy=FAST, mode="observe")
@@ -315,6 +331,7 @@ ROOT_BREAKS: dict[str, tuple[Break, str, str, str]] = {
         "problem",
         "left.jsonl (root)",
     ),
+    "full disk": (full_disk, "state.space", "problem", "is full"),
     "state directory of root": (
         lambda cluster: owner(cluster.state_dir, 0),
         "state.directory",

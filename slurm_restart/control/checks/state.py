@@ -1,5 +1,6 @@
 """Checks of the directories that the controller writes: the state, and the exported copies."""
 
+import os
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,6 +13,11 @@ from slurm_restart.control.checks.run_as import Account, not_accessible
 
 _SHOWN = 3
 """How many files a message names."""
+_MIB = 1 << 20
+_LEAST = 16
+"""MiB. A journal is at most a few MiB."""
+_LOW = 256
+"""MiB."""
 _FOR_ALL = stat.S_IROTH | stat.S_IXOTH
 
 
@@ -61,7 +67,7 @@ def _foreign_files(path: Path, user: Account) -> Iterable[Finding]:
     yield problem(
         f"{', '.join(foreign[:_SHOWN])}{more}: {user.name} (SlurmUser) may be unable to write what "
         "belongs to another user",
-        f"chown -hR {user.name} {path}, and run csx-restart reconcile as {user.name} only",
+        f"chown -hR {user.name} {path}",
     )
 
 
@@ -70,6 +76,27 @@ def _owner(file: Path) -> int | None:
         return file.lstat().st_uid
     except FileNotFoundError:
         return None  # removed by the hook or a sweep meanwhile
+
+
+def _space(context: Context) -> Iterable[Finding]:
+    path = context.site.state_dir
+    disk = os.statvfs(path)
+    free = disk.f_bavail * disk.f_frsize // _MIB
+    # A file system without a limit of inodes, such as btrfs, shows 0 of 0.
+    if free < _LEAST or (disk.f_files and not disk.f_favail):
+        left = f"{free} MiB and {disk.f_favail} inodes"
+        yield problem(
+            f"the file system of {path} is full ({left} left): no journal can be written, and "
+            "failed jobs are not judged",
+            f"make room on the file system of {path} (df {path}; df -i {path})",
+        )
+    elif free < _LOW:
+        yield warning(
+            f"the file system of {path} has only {free} MiB left",
+            f"make room on the file system of {path} (df {path})",
+        )
+    else:
+        yield ok(f"the file system of {path} has {free} MiB left")
 
 
 def _export(context: Context) -> Iterable[Finding]:
@@ -124,6 +151,11 @@ CHECKS = (
         id="state.files",
         meaning="Everything in the state directory is SlurmUser's, nothing root's.",
         run=_files,
+    ),
+    Check(
+        id="state.space",
+        meaning="The state directory's file system has space and inodes left.",
+        run=_space,
     ),
     Check(
         id="export.directory",

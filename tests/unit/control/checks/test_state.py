@@ -95,9 +95,7 @@ def test_files_of_root_in_the_state_directory(context: Context) -> None:
     text = problem(found, "state.files")
     assert text.count(".jsonl (root)") == 3
     assert " and 2 more: nobody (SlurmUser)" in text
-    assert only(found, "state.files").remedy == (
-        f"chown -hR nobody {state}, and run csx-restart reconcile as nobody only"
-    )
+    assert only(found, "state.files").remedy == f"chown -hR nobody {state}"
     for number in range(5):
         os.chown(state / "journal" / "cluster" / f"{number}.jsonl", NOBODY.pw_uid, 0)
     assert only(found, "state.files").text == f"all 7 files below {state} belong to nobody"
@@ -112,6 +110,35 @@ def test_a_state_directory_that_this_user_may_not_list(
     monkeypatch.setattr("slurm_restart.control.checks.state.files_below", refuse)
     result = only(context, "state.files")
     assert (result.level, result.remedy) == (Level.UNKNOWN, "run csx-restart doctor as root")
+
+
+# --- space ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mebibytes", "inodes", "left", "found"),
+    [
+        (15, 1000, 900, Level.PROBLEM),
+        (16, 1000, 900, Level.WARNING),
+        (255, 1000, 900, Level.WARNING),
+        (256, 1000, 900, Level.OK),
+        (256, 1000, 0, Level.PROBLEM),
+        (256, 0, 0, Level.OK),
+    ],
+)
+def test_how_much_space_is_left(
+    context: Context,
+    monkeypatch: pytest.MonkeyPatch,
+    mebibytes: int,
+    inodes: int,
+    left: int,
+    found: Level,
+) -> None:
+    # bsize, frsize, blocks, bfree, bavail, files, ffree, favail, flag, namemax
+    blocks = mebibytes * 256
+    shown = os.statvfs_result((4096, 4096, 10**6, 10**6, blocks, inodes, inodes, left, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda _: shown)
+    assert level(context, "state.space") is found
 
 
 # --- export_dir ----------------------------------------------------------------------------------

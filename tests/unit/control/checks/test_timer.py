@@ -134,12 +134,21 @@ def test_a_timer_without_its_service_is_a_problem(context: Context, service: Pat
     assert results(context, "timer.service") == ()
 
 
-@pytest.mark.parametrize("user", ["", "daemon"])
-def test_a_sweep_as_another_user_is_a_problem(context: Context, service: Path, user: str) -> None:
-    other = configured(context, SlurmUser="nobody(65534)")
+@pytest.mark.parametrize(
+    ("user", "found"),
+    [
+        ("", Level.OK),
+        ("root", Level.OK),
+        ("nobody", Level.OK),
+        ("65534", Level.OK),
+        ("daemon", Level.PROBLEM),
+    ],
+)
+def test_who_may_run_the_sweep(context: Context, service: Path, user: str, found: Level) -> None:
     change(service, "User", user)
-    shown = user or "root"
-    assert problem(other, "timer.service").startswith(f"{SERVICE} runs as {shown}, SlurmUser is ")
+    result = only(configured(context, SlurmUser="nobody(65534)"), "timer.service")
+    assert result.level is found
+    assert f"{SERVICE} runs as {user or 'root'}" in result.text
 
 
 def test_a_sweep_with_other_settings_is_a_problem(context: Context, service: Path) -> None:
