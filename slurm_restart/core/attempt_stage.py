@@ -135,5 +135,5 @@ def restarts_at_start(job: Job, history: History, comment_record: CommentRecord)
     if not history.ends:
         return 0
     last = history.ends[-1]
-    # A final verdict on record, and yet another attempt: somebody requeued the job.
+    # Where the last end on record was final, a person has requeued the job since.
     return last.index + 1

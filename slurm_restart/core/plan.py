@@ -9,6 +9,7 @@ from typing import assert_never
 
 from slurm_restart.core.attempt_stage import AttemptStage, Stage, find_stage, was_cancelled_pending
 from slurm_restart.core.category import Category
+from slurm_restart.core.decision import waits_for_person
 from slurm_restart.core.exclusions import exclusion_list
 from slurm_restart.core.fit_pending import (
     WAIT,
@@ -43,8 +44,6 @@ from slurm_restart.core.slurm_operations import (
 
 POLL = 0.2
 """Seconds until a job that leaves COMPLETING is looked at again."""
-_HELD = frozenset({Category.HELD, Category.RESERVATION_ENDED})
-"""Ends after which the job waits for a person."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,7 +243,7 @@ def _stop(view: RunView, known: EndEvent) -> Plan:
     """Plan a job that is requeued or runs although its last end was final."""
     if known.action is Action.CANCEL:
         return _cancel(view, f"ends here: {known.reason}")
-    if known.category in _HELD or not _requeued_by_slurm(view, known):
+    if waits_for_person(known.category, known.action) or not _requeued_by_slurm(view, known):
         return Plan()  # a person's decision
     if known.category is Category.COMPLETED:
         # Its next attempt ends as success at once, and its dependents are kept.

@@ -166,7 +166,14 @@ def test_a_begin_time_of_a_person_is_kept_after_a_requeue(
     end = facts.end(restarts=1, env_restarts=1, exit_code=0, reason="None")
     job = facts.job(submit_time=submit_time, eligible_time=begin)
     record = facts.comment_record(ended=False)
-    found = plan(facts.view(end_=end, job=replace(job, restarts=1), comment_record=record, now=NOW))
+    found = plan(
+        facts.view(
+            end_=end,
+            job=replace(job, restarts=1, flags=frozenset({facts.COMPLETING})),
+            comment_record=record,
+            now=NOW,
+        )
+    )
     assert found.judgement is not None
     assert found.judgement.attribution.category is Category.REQUEUED
     assert found.plan.job_update.start_time == start_time

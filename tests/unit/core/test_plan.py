@@ -165,7 +165,9 @@ def test_a_requeue_after_a_final_end_is_a_persons_unless_slurm_did_it() -> None:
 def test_a_cancellation_that_was_lost_is_repeated() -> None:
     history = after(action=Action.CANCEL, requeued=True, restarts=1)
     assert requests(plan(facts.view(job=waiting(), history=history)))[-1] == "cancel"
-    running = facts.job(state=JobState.RUNNING, restarts=1, start_time=NOW, nodes=NODES[:3])
+    running = facts.job(
+        state=JobState.RUNNING, restarts=1, submit_time=NOW, start_time=NOW, nodes=NODES[:3]
+    )
     assert requests(plan(facts.view(job=running, history=history))) == ["cancel"]
 
 

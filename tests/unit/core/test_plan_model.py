@@ -13,24 +13,20 @@ LATEST = 10_000
 FINAL = frozenset({"config"})
 
 CASES = {
-    "crashes": Bounds(outcomes=("success", "failure", "bad node", "config"), crashes=2),
-    "crashes, from 24.11": Bounds(
-        outcomes=("success", "failure", "bad node", "config"), crashes=2, shows_base=True
+    "two crashes": Bounds(outcomes=("success", "failure", "config"), crashes=2, attempts=2),
+    "two crashes, from 24.11": Bounds(
+        outcomes=("success", "bad node"), crashes=2, attempts=2, shows_base=True
     ),
-    "progress, a crash": Bounds(outcomes=("success", "progress"), crashes=1, attempts=2),
-    "no reports, a crash": Bounds(outcomes=("success", "no report"), crashes=1, attempts=2),
-    "node failures": Bounds(outcomes=("node failure", "failure"), crashes=1, attempts=2),
+    "progress": Bounds(outcomes=("success", "progress"), crashes=0, attempts=2),
+    "node failures": Bounds(outcomes=("node failure", "failure"), crashes=1, attempts=1),
     "people": Bounds(
-        outcomes=("success", "failure", "bad node", "config"),
-        crashes=1,
+        outcomes=("success", "bad node", "config"),
+        crashes=0,
         acts=("cancel", "hold", "requeue", "clear"),
         attempts=2,
     ),
     "slurmctld killed": Bounds(
-        outcomes=("success", "failure", "bad node", "config"), kills=1, crashes=0, attempts=3
-    ),
-    "slurmctld killed, a crash": Bounds(
-        outcomes=("success", "failure", "config"), kills=1, crashes=1, attempts=2
+        outcomes=("success", "failure", "config"), kills=1, crashes=0, attempts=2
     ),
     "RequeueExit": Bounds(
         outcomes=("success", "failure", "config"),
