@@ -48,6 +48,10 @@ class JobNotFoundError(SlurmError):
     exit_code = 5
 
 
+class JobNotPendingError(SlurmError):
+    """The job has started, so that its fields cannot be changed any more. Exit code 4."""
+
+
 class CheckpointError(CsxError):
     """A checkpoint cannot be used: missing, incomplete, or not readable. Exit code 6."""
 

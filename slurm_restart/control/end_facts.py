@@ -4,12 +4,9 @@ from dataclasses import replace
 
 from slurm_restart.control.hook_environment import HookEnvironment
 from slurm_restart.control.journal import RunKey
-from slurm_restart.control.site import Site
-from slurm_restart.core.history import History
 from slurm_restart.core.hostlist import expand
 from slurm_restart.core.job import Job, JobEnd, JobState, NodeState
 from slurm_restart.core.job_comment import CommentRecord
-from slurm_restart.core.plan_end import EndCase
 from slurm_restart.errors import CsxError, SlurmError, SlurmUnavailableError
 from slurm_restart.slurm.interface import Slurm
 
@@ -17,7 +14,8 @@ MAX_NAMED = 64
 """Nodes that a comment record may name; a longer list is ignored."""
 
 
-def _down_nodes(names: frozenset[str], nodes: tuple[NodeState, ...]) -> tuple[NodeState, ...]:
+def down_nodes(names: frozenset[str], nodes: tuple[NodeState, ...]) -> tuple[NodeState, ...]:
+    """Return those of the named nodes that Slurm shows down, or drained after a failed prolog."""
     return tuple(node for node in nodes if node.name in names and (node.down or node.prolog_failed))
 
 
@@ -48,7 +46,7 @@ def end_from_hook(env: HookEnvironment, job: Job, nodes: tuple[NodeState, ...]) 
         signal=env.signal,
         env_restarts=env.restarts,
         nodes=names,
-        down_nodes=_down_nodes(frozenset(names), nodes),
+        down_nodes=down_nodes(frozenset(names), nodes),
     )
 
 
@@ -87,7 +85,7 @@ def end_from_record(
         nodes=names,
         time_limit=job.time_limit,
         run_time=job.run_time,
-        down_nodes=_down_nodes(frozenset(names), nodes),
+        down_nodes=down_nodes(frozenset(names), nodes),
     )
 
 
@@ -118,35 +116,6 @@ def reserved_nodes(slurm: Slurm, job: Job) -> tuple[str, ...] | None:
         raise
     except SlurmError:
         return ()
-
-
-def end_case(
-    end: JobEnd,
-    job: Job,
-    comment_record: CommentRecord,
-    nodes: tuple[NodeState, ...],
-    *,
-    slurm: Slurm,
-    history: History,
-    site: Site,
-    now: int,
-    source: str,
-    stale: bool = False,
-) -> EndCase:
-    """Return an end together with everything that the decision rests on."""
-    return EndCase(
-        end=end,
-        job=job,
-        comment_record=comment_record,
-        named=named_nodes(comment_record),
-        nodes=nodes,
-        reserved=reserved_nodes(slurm, job),
-        history=history,
-        site=site.policy,
-        now=now,
-        source=source,
-        stale=stale,
-    )
 
 
 def run_key(cluster: str, job: Job, comment_record: CommentRecord) -> RunKey:

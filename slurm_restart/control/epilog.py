@@ -7,7 +7,6 @@ import contextlib
 import os
 import signal
 import sys
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -36,16 +35,13 @@ _defer_import("inspect")
 
 from slurm_restart.control.concurrency import take_slot
 from slurm_restart.control.controller import Controller, commands_for
-from slurm_restart.control.hook_environment import HookEnvironment, read_environment
+from slurm_restart.control.hook_environment import read_environment
 from slurm_restart.control.hook_log import HookLog
 from slurm_restart.control.site import Site, load_site
-from slurm_restart.core.job import Job, NodeState
-from slurm_restart.core.job_comment import CommentRecord, parse_comment
 from slurm_restart.errors import CsxError
 
 _SETTINGS_DEADLINE = 30.0
 """Seconds for reading the settings, which contain the deadline for all that follows."""
-Facts = tuple[Job, tuple[NodeState, ...]]
 
 
 class HookTimeoutError(CsxError):
@@ -56,68 +52,27 @@ def _on_alarm(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise HookTimeoutError("deadline reached: left to the reconciler")
 
 
-class _JobQuery(threading.Thread):
-    """A query to Slurm about a job that runs while the rest of the package is imported."""
-
-    def __init__(self, controller: Controller, job_id: int) -> None:
-        super().__init__(daemon=True)
-        self._controller, self._job_id = controller, job_id
-        self._facts: Facts | CsxError = CsxError("the query to Slurm did not finish")
-        self.start()
-
-    def run(self) -> None:
-        try:
-            self._facts = self._controller.slurm.job_end_facts(self._job_id)
-        except CsxError as error:
-            self._facts = error
-
-    def facts(self) -> Facts:
-        """Return the job and all nodes.
-
-        Raises:
-            CsxError: the query failed.
-        """
-        self.join()
-        if isinstance(self._facts, CsxError):
-            raise self._facts
-        return self._facts
-
-
-def _handle(controller: Controller, env: HookEnvironment, comment_record: CommentRecord) -> bool:
-    query = _JobQuery(controller, env.job_id)
-    # Imported here, while Slurm's commands run: the hook takes 80 ms in all (measured).
-    from slurm_restart.control.end_facts import end_from_hook  # noqa: PLC0415
-    from slurm_restart.control.process_end import EndedJob, process_end  # noqa: PLC0415
-
-    job, nodes = query.facts()
-    if not job.completing and job.state is not None and not job.state.is_final:
-        # Run by hand, or by a controller that was restored from an old state: the job has gone on.
-        controller.log(env.job_id)(f"{job.state.value}: has not ended, left to the reconciler")
-        return False
-    end = end_from_hook(env, job, nodes)
-    ended = EndedJob(end=end, job=job, comment_record=comment_record, nodes=nodes, source="hook")
-    return process_end(controller, ended)
-
-
 def _hook(site: Site, environ: Mapping[str, str], log: HookLog) -> None:
     env = read_environment(environ)
-    comment_record = parse_comment(env.comment)
     limits = site.limits
     slot = take_slot(site.state_dir, count=limits.concurrency, timeout=limits.queue_timeout)
     if slot is None:
         log("too many ends at once, no slot in time: left to the reconciler")
         return
     controller = Controller(slurm=commands_for(site), site=site, cluster=env.cluster)
+    # Imported here: most of the hook's time is imports, and a hook without a slot needs none.
+    from slurm_restart.control.advance import advance  # noqa: PLC0415
+
     try:
-        restarts = _handle(controller, env, comment_record)
+        look_again = advance(controller, env.job_id, hook=env)
     finally:
         os.close(slot)
-    if not restarts:
+    if look_again is None:
         return
     from slurm_restart.control.start_requeued import detach, start_requeued  # noqa: PLC0415 - only for restarts
 
     if detach():
-        start_requeued(controller, env.job_id, comment_record)
+        start_requeued(controller, env.job_id, look_again)
 
 
 def run(site_path: Path, environ: Mapping[str, str]) -> int:

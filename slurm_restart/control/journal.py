@@ -28,11 +28,13 @@ from slurm_restart.core.journal_events import (
     EndEvent,
     Event,
     ExcludeEvent,
+    FinalEvent,
     IntendEvent,
     NoteEvent,
     OutcomeEvent,
     ReadmitEvent,
     StaleRunningEvent,
+    StartedEvent,
 )
 from slurm_restart.core.record_reader import (
     FORMER_VALUES,
@@ -54,6 +56,8 @@ _KINDS: dict[str, type[Event]] = {
     "applied": AppliedEvent,
     "note": NoteEvent,
     "stale_running": StaleRunningEvent,
+    "started": StartedEvent,
+    "final": FinalEvent,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 COMPACT_BYTES = 1024 * 1024
@@ -243,12 +247,11 @@ def open_journal(state_dir: Path, key: RunKey) -> Iterator[Journal]:
         os.close(descriptor)
 
 
-def other_runs(state_dir: Path, key: RunKey) -> tuple[str, ...]:
-    """Run ids under which this user's job id has been journaled, other than the key's."""
-    folder = journal_path(state_dir, key).parent
-    stem = f"{key.job_id}-{key.uid}-"
-    names = (path.stem.removeprefix(stem) for path in folder.glob(f"{stem}*.jsonl"))
-    return tuple(name for name in names if name != key.run)
+def run_journals(state_dir: Path, key: RunKey) -> tuple[Path, ...]:
+    """Return the journals of the other phases of a run, which are jobs of their own."""
+    own = journal_path(state_dir, key)
+    found = own.parent.glob(f"*-{key.uid}-{key.run}.jsonl")
+    return tuple(sorted(path for path in found if path != own))
 
 
 def read_journal(path: Path) -> tuple[list[Event], list[int]]:

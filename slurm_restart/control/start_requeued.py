@@ -4,16 +4,8 @@ import os
 import signal
 import time
 
-from slurm_restart.control.adjust_pending import PendingJob, adjust_pending
+from slurm_restart.control.advance import advance
 from slurm_restart.control.controller import Controller
-from slurm_restart.control.propagate_exclusions import propagate_exclusions
-from slurm_restart.core.job import Job, JobState
-from slurm_restart.core.job_comment import CommentRecord
-from slurm_restart.slurm.interface import Slurm
-
-_FIRST_POLL, _SLOWEST_POLL = 0.1, 2.0
-_ROUNDING = 0.2
-"""Seconds added to a wait for a begin time, which Slurm keeps in whole seconds."""
 
 
 def detach() -> bool:
@@ -33,41 +25,19 @@ def detach() -> bool:
     return True
 
 
-def start_requeued(controller: Controller, job_id: int, comment_record: CommentRecord) -> None:
-    """Start a requeued job as soon as that is safe, and propagate exclusions to later phases."""
-    limits = controller.site.limits
-    deadline = time.monotonic() + limits.helper_timeout
-    job = _await_pending(controller.slurm, job_id, deadline)
-    if job is None:
-        controller.log(job_id)("not PENDING in time: left to the reconciler")
-        return
-    # slurmd refuses a start in the second in which the job was killed ("Job credential revoked").
-    # No condition can be awaited: only time has to pass.
-    time.sleep(limits.margin)
-    due = _adjust(controller, job_id, comment_record)
-    propagate_exclusions(controller, job, comment_record)
-    wait = 0.0 if due is None else due - time.time()
-    if 0 < wait < deadline - time.monotonic():
-        time.sleep(wait + _ROUNDING)
-        _adjust(controller, job_id, comment_record)
+def start_requeued(controller: Controller, job_id: int, look_again: float) -> None:
+    """Advance a requeued job until it needs nothing more, or the time limit is reached.
 
-
-def _await_pending(slurm: Slurm, job_id: int, deadline: float) -> Job | None:
-    """Return the job once it is PENDING without COMPLETING; None: another state, or not in time."""
-    poll = _FIRST_POLL
-    while time.monotonic() < deadline:
-        job = slurm.job(job_id)
-        if not job.completing and job.state is not None:
-            return job if job.state is JobState.PENDING else None
-        time.sleep(poll)
-        poll = min(poll * 1.5, _SLOWEST_POLL)
-    return None
-
-
-def _adjust(controller: Controller, job_id: int, comment_record: CommentRecord) -> int | None:
-    job = controller.slurm.job(job_id)
-    if job.state is not JobState.PENDING or job.completing:
-        return None
-    nodes = controller.slurm.nodes()
-    pending = PendingJob(job=job, comment_record=comment_record, nodes=nodes, startable=True)
-    return adjust_pending(controller, pending)
+    Args:
+        controller: the cluster's controller.
+        job_id: the job.
+        look_again: when to look at the job for the first time, in epoch seconds.
+    """
+    deadline = time.time() + controller.site.limits.helper_timeout
+    due: float | None = look_again
+    while due is not None and due < deadline:
+        # Only time has to pass here: Slurm does not notify, and slurmd refuses an early start.
+        time.sleep(max(0.0, due - time.time()))
+        due = advance(controller, job_id)
+    if due is not None:
+        controller.log(job_id)("not started in time: left to the reconciler")

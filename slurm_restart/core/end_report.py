@@ -9,11 +9,13 @@ from slurm_restart.core.journal_events import (
     EndKey,
     Event,
     ExcludeEvent,
+    FinalEvent,
     IntendEvent,
     NoteEvent,
     OutcomeEvent,
     ReadmitEvent,
     StaleRunningEvent,
+    StartedEvent,
 )
 from slurm_restart.core.slurm_operations import Operation
 
@@ -92,7 +94,7 @@ def _add(last: EndReport, event: Event) -> None:
             last.notes.append(event.text)
         case StaleRunningEvent():
             last.notes.append("seen RUNNING although its trainer had ended")
-        case EndEvent() | IntendEvent() | AppliedEvent():
+        case EndEvent() | IntendEvent() | AppliedEvent() | StartedEvent() | FinalEvent():
             pass
 
 

@@ -1,13 +1,13 @@
-"""The nodes that a run excludes: begin and end of exclusions, and what is left to run on."""
+"""The nodes that a run excludes: begin and end of exclusions, and the job's ExcNodeList."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from slurm_restart.core.attribution import Blame
-from slurm_restart.core.history import Exclusion, History
-from slurm_restart.core.job import Job, NodeState
-from slurm_restart.core.journal_events import ExcludeEvent, ReadmitEvent
-from slurm_restart.core.node_pool import NodePool, build_pool
-from slurm_restart.core.slurm_operations import cleared_by_person, user_excluded
+from slurm_restart.core.history import History
+from slurm_restart.core.job import Job
+from slurm_restart.core.journal_events import CLEARED, ExcludeEvent, ReadmitEvent
+
+EXPIRED = "it expired"
 
 
 def exclude_events(
@@ -22,41 +22,50 @@ def exclude_events(
     )
 
 
-def readmit_events(job: Job, history: History, now: int) -> tuple[ReadmitEvent, ...]:
-    """Return the journal events for exclusions that have expired or that a person cleared."""
-    by_people = set(cleared_by_person(job.exc_nodes, history.applied, history.exclusions))
+def user_excluded(job: Job, history: History) -> tuple[str, ...]:
+    """Return the nodes that people exclude: those in the list that were never this plugin's."""
+    return tuple(name for name in job.exc_nodes if name not in history.intended.exc_nodes)
+
+
+def readmit_events(
+    job: Job, history: History, now: int, *, boot_time: int | None
+) -> tuple[ReadmitEvent, ...]:
+    """Return the journal events for exclusions that have expired or that a person cleared.
+
+    Args:
+        job: the pending job.
+        history: the run's journal.
+        now: epoch seconds.
+        boot_time: when slurmctld started. One that was killed has lost what it had not saved, so
+            a node missing from the list since before then was not cleared by a person.
+    """
+    applied, shown = history.applied, set(job.exc_nodes)
+    kept = boot_time is None or applied.at >= boot_time
+    cleared = set(applied.exc_nodes or ()) - shown if kept else set()
     over = {exclusion.node for exclusion in history.exclusions if exclusion.until <= now}
     return tuple(
-        ReadmitEvent(at=now, node=node, why="a person took it off the job's list")
-        if node in by_people
-        else ReadmitEvent(at=now, node=node, why="it expired")
-        for node in sorted(by_people | over)
+        ReadmitEvent(at=now, node=node, why=CLEARED if node in cleared else EXPIRED)
+        for node in sorted(cleared | over)
     )
 
 
-def own_exclusions(job: Job, history: History, exclusions: Sequence[Exclusion]) -> tuple[str, ...]:
-    """Return the nodes that this plugin adds to those that people exclude."""
-    people = user_excluded(job.exc_nodes, history.applied)
-    return tuple(sorted({exclusion.node for exclusion in exclusions} - set(people)))
+def own_exclusions(
+    job: Job, history: History, names: Iterable[str], known: Collection[str]
+) -> tuple[str, ...]:
+    """Return the nodes that this plugin adds to those that people exclude.
+
+    Args:
+        job: the pending job.
+        history: the run's journal.
+        names: the nodes to exclude.
+        known: all nodes of the cluster. Slurm refuses a list with the name of any other.
+    """
+    return tuple(sorted((set(names) & set(known)) - set(user_excluded(job, history))))
 
 
 def exclusion_list(
-    job: Job, history: History, exclusions: Sequence[Exclusion]
+    job: Job, history: History, own: Sequence[str], known: Collection[str]
 ) -> tuple[str, ...] | None:
     """Return the new ExcNodeList, people's nodes first; None: it is unchanged."""
-    people = user_excluded(job.exc_nodes, history.applied)
-    wanted = (*people, *own_exclusions(job, history, exclusions))
+    wanted = (*(name for name in user_excluded(job, history) if name in known), *own)
     return None if set(wanted) == set(job.exc_nodes) else wanted
-
-
-def available_pool(
-    job: Job,
-    history: History,
-    exclusions: Sequence[Exclusion],
-    nodes: Iterable[NodeState],
-    reserved: Sequence[str] | None,
-) -> NodePool:
-    """Return the nodes that the job could run on with these exclusions."""
-    people = user_excluded(job.exc_nodes, history.applied)
-    barred = {*people, *(exclusion.node for exclusion in exclusions)}
-    return build_pool(job, nodes, barred, reserved)

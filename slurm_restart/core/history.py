@@ -1,21 +1,25 @@
 """The state of a run as a replay of its journal gives it, and the restarts since progress."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 from slurm_restart.core.journal_events import (
-    Action,
+    CLEARED,
     AppliedEvent,
     EndEvent,
-    EndKey,
     Event,
     ExcludeEvent,
+    FinalEvent,
     IntendEvent,
     NoteEvent,
     OutcomeEvent,
     ReadmitEvent,
     StaleRunningEvent,
+    StartedEvent,
 )
+
+FOR_NO_END = 0
+"""SubmitTime in events of a job of which no attempt has ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,48 +33,51 @@ class Exclusion:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Intended:
+    """Every value that this plugin has ever wanted for the job, so that it knows its own."""
+
+    exc_nodes: frozenset[str] = frozenset()
+    """Without nodes that a person has taken off the list since."""
+    sizes: frozenset[int] = frozenset()
+    starts: frozenset[int] = frozenset()
+    """Begin times, epoch seconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class History:
     """The state of a run, replayed from its journal."""
 
     ends: tuple[EndEvent, ...] = ()
     exclusions: tuple[Exclusion, ...] = ()
-    intended: IntendEvent | None = None
-    """Operations whose outcome is not on record, or that Slurm refused."""
-    carried_out: EndKey | None = None
-    """The last end whose operations all succeeded."""
+    intended: Intended = field(default_factory=Intended)
+    last_intent: IntendEvent | None = None
+    refused: tuple[str, ...] = ()
+    """The refusals of the last outcome, which need not be logged again."""
     stale_running: StaleRunningEvent | None = None
+    started: StartedEvent | None = None
+    final: FinalEvent | None = None
     readmitted: tuple[ReadmitEvent, ...] = ()
     applied: AppliedEvent = field(default_factory=lambda: AppliedEvent(at=0))
+    """The latest value of each field; `at` is the time of the latest exclusion list."""
+    start_applied_at: int = 0
+    """When a begin time was applied last."""
     notes: tuple[NoteEvent, ...] = ()
 
-    def end(self, key: EndKey) -> EndEvent | None:
-        """Return the event of an end, or None; an unknown attempt matches every attempt."""
-        fitting = (
-            end
-            for end in reversed(self.ends)
-            if end.submit_time == key.submit_time
-            and (None in (end.attempt, key.attempt) or end.attempt == key.attempt)
-        )
-        return next(fitting, None)
+    def end_of(self, index: int) -> EndEvent | None:
+        """Return the latest end of an attempt by Slurm's restart count, or None."""
+        return next((end for end in reversed(self.ends) if end.index == index), None)
 
-    def without(self, key: EndKey) -> "History":
-        """Return this history without the event of an end."""
-        return replace(self, ends=tuple(end for end in self.ends if end.key != key))
-
-    def known_restarts(self) -> int:
-        """Slurm's restart count of the attempt after the last end on record."""
-        if not self.ends:
-            return 0
-        last = self.ends[-1]
-        return last.restarts + (last.action is Action.REQUEUE and not last.requeued)
-
-    def excluded(self, now: int) -> tuple[Exclusion, ...]:
+    def excluded(self, now: float) -> tuple[Exclusion, ...]:
         """Exclusions in force, the oldest first."""
         return tuple(exclusion for exclusion in self.exclusions if exclusion.until > now)
 
     def readmitted_since(self, at: int) -> set[str]:
         """Nodes whose exclusion has ended since then; they are not blamed again for that end."""
         return {event.node for event in self.readmitted if event.at >= at}
+
+    def noted(self, text: str, since: int = 0) -> bool:
+        """Whether the journal holds this note from `since` on."""
+        return any(note.text == text and note.at >= since for note in self.notes)
 
     def total_restarts(self) -> int:
         """Restarts on record that count against the cap: preemptions and the like do not."""
@@ -83,55 +90,102 @@ class History:
 
 def replay(events: Iterable[Event], history: History | None = None) -> History:
     """Replay events in the order of the journal, on top of an earlier history."""
-    history = history or History()
+    state = _Replay(history or History())
     for event in events:
-        history = _apply_event(history, event)
-    return history
+        state.add(event)
+    return state.result()
 
 
-def _apply_event(history: History, event: Event) -> History:  # noqa: PLR0911 - a return per event
-    match event:
-        case EndEvent():
-            # A job whose attempt has ended had been released, by this plugin or a person.
-            ends = (*history.without(event.key).ends, event)
-            return replace(history, ends=ends, applied=replace(history.applied, held=None))
-        case ExcludeEvent():
-            return replace(history, exclusions=_add_exclusion(history.exclusions, event))
-        case ReadmitEvent():
-            left = tuple(
-                exclusion for exclusion in history.exclusions if exclusion.node != event.node
-            )
-            readmitted = (*history.readmitted, event)
-            return replace(history, exclusions=left, readmitted=readmitted)
-        case IntendEvent():
-            return replace(history, intended=event)
-        case OutcomeEvent():
-            if event.failed:
-                return history
-            return replace(history, intended=None, carried_out=event.key)
-        case AppliedEvent():
-            return replace(history, applied=_merge_applied(history.applied, event))
-        case NoteEvent():
-            return replace(history, notes=(*history.notes, event))
-        case StaleRunningEvent():
-            return replace(history, stale_running=event)
+class _Replay:
+    """A history under construction. Collections grow in place: a replay takes linear time."""
 
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._ends = {(*end.key, end.index): end for end in history.ends}
+        self._exclusions = {exclusion.node: exclusion for exclusion in history.exclusions}
+        self._exc_nodes = set(history.intended.exc_nodes)
+        self._sizes = set(history.intended.sizes)
+        self._starts = set(history.intended.starts)
+        self._readmitted = list(history.readmitted)
+        self._notes = list(history.notes)
+        self._changes: dict[str, object] = {}
+        self._applied = {
+            entry.name: getattr(history.applied, entry.name) for entry in fields(AppliedEvent)
+        }
 
-def _add_exclusion(exclusions: tuple[Exclusion, ...], event: ExcludeEvent) -> tuple[Exclusion, ...]:
-    others = tuple(exclusion for exclusion in exclusions if exclusion.node != event.node)
-    return (
-        *others,
-        Exclusion(node=event.node, since=event.at, until=event.until, evidence=event.evidence),
-    )
+    def result(self) -> History:
+        return replace(
+            self._history,
+            ends=tuple(self._ends.values()),
+            exclusions=tuple(self._exclusions.values()),
+            intended=Intended(
+                exc_nodes=frozenset(self._exc_nodes),
+                sizes=frozenset(self._sizes),
+                starts=frozenset(self._starts),
+            ),
+            readmitted=tuple(self._readmitted),
+            notes=tuple(self._notes),
+            applied=AppliedEvent(**self._applied),
+            **self._changes,  # type: ignore[arg-type]
+        )
 
+    def add(self, event: Event) -> None:  # noqa: C901 - a case for each event
+        match event:
+            case EndEvent():
+                name = (*event.key, event.index)
+                self._ends.pop(name, None)
+                self._ends[name] = event
+                # A job whose attempt has ended had been released, by this plugin or a person.
+                self._applied["held"] = None
+            case ExcludeEvent():
+                self._exclusions.pop(event.node, None)
+                self._exclusions[event.node] = Exclusion(
+                    node=event.node, since=event.at, until=event.until, evidence=event.evidence
+                )
+            case ReadmitEvent():
+                self._readmit(event)
+            case IntendEvent():
+                self._intend(event)
+            case OutcomeEvent():
+                self._changes["refused"] = tuple(filter(None, [event.failed]))
+            case AppliedEvent():
+                self._apply(event)
+            case NoteEvent():
+                self._notes.append(event)
+            case StaleRunningEvent():
+                self._changes["stale_running"] = event
+            case StartedEvent():
+                self._changes["started"] = event
+            case FinalEvent():
+                self._changes["final"] = event
 
-def _merge_applied(old: AppliedEvent, new: AppliedEvent) -> AppliedEvent:
-    def newer(name: str) -> object:
-        value = getattr(new, name)
-        return getattr(old, name) if value is None else value
+    def _readmit(self, event: ReadmitEvent) -> None:
+        self._exclusions.pop(event.node, None)
+        self._readmitted.append(event)
+        if event.why == CLEARED:
+            self._exc_nodes.discard(event.node)
+            applied = self._applied["exc_nodes"] or ()
+            self._applied["exc_nodes"] = tuple(name for name in applied if name != event.node)
 
-    names = ("exc_nodes", "num_nodes", "start_time", "held")
-    return AppliedEvent(at=new.at, **{name: newer(name) for name in names})  # type: ignore[arg-type]
+    def _intend(self, event: IntendEvent) -> None:
+        self._changes["last_intent"] = event
+        self._exc_nodes.update(event.exc_nodes or ())
+        self._sizes.update(() if event.num_nodes is None else (event.num_nodes,))
+        self._starts.update(() if event.start_time is None else (event.start_time,))
+
+    def _apply(self, event: AppliedEvent) -> None:
+        # Releases up to 0.2 wrote the values here and only the operations before.
+        self._exc_nodes.update(event.exc_nodes or ())
+        self._sizes.update(() if event.num_nodes is None else (event.num_nodes,))
+        if event.start_time is not None:
+            self._starts.add(event.start_time)
+            self._changes["start_applied_at"] = event.at
+        if event.exc_nodes is not None:
+            self._applied["at"] = event.at
+        for name in ("exc_nodes", "num_nodes", "start_time", "held"):
+            value = getattr(event, name)
+            if value is not None:
+                self._applied[name] = value
 
 
 @dataclass(frozen=True, kw_only=True)

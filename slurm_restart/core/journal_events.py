@@ -71,11 +71,19 @@ class EndEvent:
     source: str = "hook"
     observed: bool = False
     """Decided in observe mode: nothing was done, and nothing is done later."""
+    exit_code: int | None = None
+    last_chance: bool = False
+    """The next end without progress is final."""
 
     @property
     def key(self) -> EndKey:
         """What names this end."""
         return EndKey(self.submit_time, self.attempt)
+
+    @property
+    def index(self) -> int:
+        """Slurm's restart count while this attempt ran, which numbers the attempts from 0."""
+        return self.restarts - self.requeued
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +97,10 @@ class ExcludeEvent:
     submit_time: int
 
 
+CLEARED = "a person took it off the job's list"
+"""`why` of a ReadmitEvent: the node is no longer this plugin's to exclude."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ReadmitEvent:
     """An exclusion has ended: it expired, a person cleared it, or Slurm had no other node."""
@@ -100,16 +112,23 @@ class ReadmitEvent:
 
 @dataclass(frozen=True, kw_only=True)
 class IntendEvent:
-    """Operations about to be sent to Slurm for an end."""
+    """What this plugin wants of a job, on disk before Slurm is asked. None: unchanged.
+
+    A value that the job shows is this plugin's if any event of the run intends it.
+    """
 
     at: int
     submit_time: int
     operations: tuple[str, ...]
     attempt: int | None = None
+    exc_nodes: tuple[str, ...] | None = None
+    """Without the nodes that people exclude, which stay in the list beside these."""
+    num_nodes: int | None = None
+    start_time: int | None = None
 
     @property
     def key(self) -> EndKey:
-        """What names the end."""
+        """What names the end; a SubmitTime of 0 where no attempt of the job has ended."""
         return EndKey(self.submit_time, self.attempt)
 
 
@@ -131,9 +150,9 @@ class OutcomeEvent:
 
 @dataclass(frozen=True, kw_only=True)
 class AppliedEvent:
-    """Values of the job that Slurm has taken from this plugin. None: not applied by this event.
+    """Values of this plugin that Slurm has accepted or that the job shows. None: not by this event.
 
-    Only a value that is Slurm's default, or equal to the value applied last, is changed again.
+    Only what was applied once can have been changed by a person since.
     """
 
     at: int
@@ -142,6 +161,7 @@ class AppliedEvent:
     num_nodes: int | None = None
     start_time: int | None = None
     held: bool | None = None
+    """Written by releases up to 0.2, which held a job that waits for nodes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +186,27 @@ class StaleRunningEvent:
         return EndKey(self.submit_time, self.attempt)
 
 
+@dataclass(frozen=True, kw_only=True)
+class StartedEvent:
+    """An attempt was seen RUNNING, with the nodes that it holds."""
+
+    at: int
+    restarts: int
+    """Slurm's restart count, which numbers the attempts from 0."""
+    submit_time: int
+    nodes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinalEvent:
+    """The job was seen in a final state after its last end: a later requeue is a person's."""
+
+    at: int
+    restarts: int
+    submit_time: int
+    state: str
+
+
 Event = (
     EndEvent
     | ExcludeEvent
@@ -175,4 +216,6 @@ Event = (
     | AppliedEvent
     | NoteEvent
     | StaleRunningEvent
+    | StartedEvent
+    | FinalEvent
 )

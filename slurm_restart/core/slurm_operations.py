@@ -4,16 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from slurm_restart.core.decision import Decision
-from slurm_restart.core.history import Exclusion
+from slurm_restart.core.history import History
 from slurm_restart.core.job import Job
-from slurm_restart.core.journal_events import Action, AppliedEvent
+from slurm_restart.core.journal_events import EndEvent
 from slurm_restart.core.node_pool import SizeChoice
 
-REQUEUE_DELAY = 121
-"""Seconds after which Slurm itself would start a requeued job (cred_expire + 1, measured)."""
 SAFE_START = 2
 """`StartTime=now+2` set while COMPLETING survives; a shorter time is lost (measured)."""
+START_SLACK = 5
+"""Seconds that a busy machine may take to ask for `now+N` after that time was written down."""
 ADMIN_PREFIX = "csx-restart: "
 MAX_ADMIN_COMMENT = 1024
 
@@ -24,6 +23,7 @@ class Verb(Enum):
     REQUEUE = "requeue"
     UPDATE = "update"
     HOLD = "hold"
+    """In journals of releases up to 0.2 only."""
     RELEASE = "release"
     CANCEL = "cancel"
 
@@ -66,7 +66,6 @@ class JobUpdate:
     num_nodes: int | None = None
     start_time: int | None = None
     admin_comment: str | None = None
-    held: bool | None = None
 
 
 def update_operations(
@@ -99,59 +98,48 @@ def update_operations(
     return tuple(Operation(verb=Verb.UPDATE, fields=fields) for fields in groups if fields)
 
 
-def user_excluded(current: Sequence[str], applied: AppliedEvent) -> tuple[str, ...]:
-    """The nodes that people exclude: the job's list without the nodes that this plugin added."""
-    ours = set(applied.exc_nodes or ())
-    return tuple(name for name in current if name not in ours)
+def start_is_ours(job: Job, history: History, requeue_delay: int) -> bool:
+    """Whether a pending job's begin time is Slurm's default or one that this plugin intended.
 
-
-def cleared_by_person(
-    current: Sequence[str], applied: AppliedEvent, exclusions: Sequence[Exclusion]
-) -> tuple[str, ...]:
-    """Nodes that this plugin excluded and a person has taken off the job's list."""
-    written, shown = set(applied.exc_nodes or ()), set(current)
-    return tuple(
-        exclusion.node
-        for exclusion in exclusions
-        if exclusion.node in written and exclusion.node not in shown
-    )
-
-
-def start_is_ours(job: Job, applied: AppliedEvent) -> bool:
-    """Whether a pending job's begin time is Slurm's default or the time applied last."""
+    Args:
+        job: the pending job.
+        history: the run's journal.
+        requeue_delay: seconds that Slurm itself delays a requeued job.
+    """
     begin = job.eligible_time
     if begin is None or job.submit_time is None or begin <= job.submit_time + SAFE_START:
         return True
     # The default counts from the second in which the job left COMPLETING; two seconds of slack.
-    default = abs(begin - job.submit_time - REQUEUE_DELAY) <= SAFE_START
-    return default or (applied.start_time is not None and abs(begin - applied.start_time) <= 1)
+    default = abs(begin - job.submit_time - requeue_delay) <= SAFE_START
+    return default or any(abs(begin - start) <= START_SLACK for start in history.intended.starts)
 
 
-def size_is_ours(shown: int, applied: AppliedEvent, submitted: int) -> bool:
-    """Whether a job's size is the one it was submitted with or the size applied last."""
-    return shown in (submitted, applied.num_nodes)
+def size_is_ours(shown: int, history: History, submitted: int) -> bool:
+    """Whether a job's size is the one it was submitted with or one that this plugin intended."""
+    return shown == submitted or shown in history.intended.sizes
 
 
 def format_admin_comment(
-    decision: Decision,
-    *,
-    max_restarts: int,
-    step: int | None,
-    size: SizeChoice,
-    excluded: Sequence[Exclusion],
+    end: EndEvent, *, max_restarts: int, size: SizeChoice, notes: Sequence[str]
 ) -> str:
-    """The AdminComment of a restart: counters for machines, then a sentence for people."""
-    where = "from the start" if not step else f"from step {step}"
-    without = f"restart {decision.failures}/{max_restarts} without progress {where}"
-    parts = [without if decision.failures else f"restart {where}"]
-    parts += [f"excluded {exclusion.node} ({exclusion.evidence})" for exclusion in excluded]
+    """The AdminComment of a restart: counters for machines, then a sentence for people.
+
+    Args:
+        end: the end that is followed by the restart.
+        max_restarts: the run's `max_num_restarts`.
+        size: of the next attempt.
+        notes: further clauses, such as the excluded nodes.
+    """
+    where = "from the start" if not end.step else f"from step {end.step}"
+    without = f"restart {end.failures}/{max_restarts} without progress {where}"
+    parts = [without if end.failures else f"restart {where}", *notes]
     if size.num_nodes is None:
         parts.append(f"waits: {size.reason}")
-    tail = ": the next failure without progress is final" if decision.last_chance else ""
+    tail = ": the next failure without progress is final" if end.last_chance else ""
     nodes = "-" if size.num_nodes is None else str(size.num_nodes)
     counters = (
-        f"failures={decision.failures}/{max_restarts} total={decision.total} "
-        f"step={'-' if step is None else step} nodes={nodes}"
+        f"failures={end.failures}/{max_restarts} total={end.total} "
+        f"step={'-' if end.step is None else end.step} nodes={nodes}"
     )
     text = f"{ADMIN_PREFIX}{counters} | {', '.join(parts)}{tail}"
     printable = "".join(char if char.isprintable() else "?" for char in text)
@@ -164,19 +152,3 @@ def merge_admin_comment(current: str, ours: str) -> str:
     whole = f"{theirs} | {ours}" if theirs else ours
     whole = "".join(char if char.isprintable() else " " for char in whole)
     return whole[:MAX_ADMIN_COMMENT]
-
-
-def operations_before_update(action: Action) -> tuple[Operation, ...]:
-    """Return the requests that come before the updates of a job."""
-    return (Operation(verb=Verb.REQUEUE),) if action is Action.REQUEUE else ()
-
-
-def operations_after_update(
-    action: Action, size: SizeChoice, job_update: JobUpdate
-) -> tuple[Operation, ...]:
-    """Return the requests that come after the updates of a job."""
-    if action is Action.CANCEL:
-        return (Operation(verb=Verb.CANCEL),)
-    if action is Action.RELEASE and size.num_nodes is not None:
-        return (Operation(verb=Verb.RELEASE),)
-    return (Operation(verb=Verb.HOLD),) if job_update.held else ()

@@ -2,12 +2,18 @@
 
 import re
 
-from slurm_restart.errors import JobNotFoundError, SlurmError, SlurmUnavailableError
+from slurm_restart.errors import (
+    JobNotFoundError,
+    JobNotPendingError,
+    SlurmError,
+    SlurmUnavailableError,
+)
 from slurm_restart.slurm.process import Completed
 
 # First match wins. The texts are those of Slurm 22.05 to 26.05 (measured).
 _ERROR_CLASSES: tuple[tuple[tuple[str, ...], type[SlurmError]], ...] = (
     (("Invalid job id specified",), JobNotFoundError),
+    (("Job is no longer pending execution",), JobNotPendingError),
     (
         (
             "Unable to contact slurm controller",

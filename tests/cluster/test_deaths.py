@@ -49,7 +49,7 @@ def check(
     assert [end["action"] for end in ends] == [action] * (attempts - 1) + ["leave"]
     assert ends[0]["category"] == category
     assert ends[-1]["category"] == "completed"
-    assert cluster.excluded(job_id) == excluded
+    assert cluster.excluded(job_id) == excluded, cluster.hook_log()
     assert not [event for event in cluster.journal(job_id) if event.get("failed")]
     log = (cluster.run_dir() / "run.log").read_text()
     assert all(f"[run_{number}]" in log for number in range(attempts))

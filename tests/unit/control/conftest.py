@@ -8,20 +8,13 @@ from typing import Any
 
 import pytest
 
-from slurm_restart.control import (
-    adjust_pending,
-    apply,
-    journal,
-    process_end,
-    propagate_exclusions,
-    reconcile,
-    start_requeued,
-)
+from slurm_restart.control import advance, apply, journal, observe
 from slurm_restart.control.controller import Controller
 from slurm_restart.control.journal import RunKey, open_journal
 from slurm_restart.control.site import Site
+from slurm_restart.core.cluster_facts import ClusterFacts
 from slurm_restart.core.history import History
-from slurm_restart.core.job import Job, NodeState
+from slurm_restart.core.job import Job, NodeState, PartitionState
 from slurm_restart.core.journal_events import Event
 from slurm_restart.errors import JobNotFoundError, SlurmError
 from tests.unit.core import facts
@@ -55,6 +48,7 @@ class FakeSlurm:
         self.requests: list[Request] = []
         self.jobs_by_id: dict[int, list[Job]] = {job.job_id: [job] for job in jobs}
         self.all_nodes = facts.nodes() if nodes is None else nodes
+        self.cluster = ClusterFacts(release=(24, 11))
         self.reservations: dict[str, tuple[str, ...]] = {}
         self.refused: dict[str, SlurmError] = {}
         self.on_request: Callable[[Request], None] = lambda _request: None
@@ -99,6 +93,12 @@ class FakeSlurm:
 
     def nodes(self) -> tuple[NodeState, ...]:
         return self.all_nodes
+
+    def partitions(self) -> tuple[PartitionState, ...]:
+        return ()
+
+    def cluster_facts(self) -> ClusterFacts:
+        return self.cluster
 
     def reservation_nodes(self, name: str) -> tuple[str, ...]:
         if name not in self.reservations:
@@ -149,14 +149,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The time of everything in `control`: ten minutes after the last attempt was submitted."""
     clock = Clock()
-    for module in (
-        adjust_pending,
-        apply,
-        process_end,
-        propagate_exclusions,
-        reconcile,
-        start_requeued,
-    ):
+    for module in (advance, apply, observe):
         monkeypatch.setattr(module, "time", clock)
     return clock
 

@@ -6,7 +6,6 @@ import pytest
 
 from slurm_restart.control.end_facts import (
     MAX_NAMED,
-    end_case,
     end_from_hook,
     end_from_record,
     named_nodes,
@@ -14,10 +13,7 @@ from slurm_restart.control.end_facts import (
     run_key,
 )
 from slurm_restart.control.hook_environment import HookEnvironment
-from slurm_restart.control.site import Site
-from slurm_restart.core.history import History
 from slurm_restart.core.job import JobState, NodeState
-from slurm_restart.core.restart_limits import SitePolicy
 from slurm_restart.errors import CsxError, SlurmUnavailableError
 from tests.unit.control.conftest import FakeSlurm, run_key_of
 from tests.unit.core import facts
@@ -159,30 +155,6 @@ def test_a_controller_that_does_not_answer_is_no_deleted_reservation() -> None:
 
     with pytest.raises(SlurmUnavailableError):
         reserved_nodes(Silent(), facts.job(reservation="weekend"))
-
-
-def test_a_case_holds_all_that_the_decision_rests_on() -> None:
-    slurm = FakeSlurm()
-    slurm.reservations["r"] = ("csx1", "csx2")
-    record = facts.comment_record(nodes="csx2")
-    case = end_case(
-        facts.end(),
-        facts.job(reservation="r"),
-        record,
-        facts.nodes(),
-        slurm=slurm,
-        history=History(),
-        site=Site(policy=SitePolicy(max_total_restarts=5)),
-        now=9,
-        source="sweep",
-        stale=True,
-    )
-    assert (case.named, case.reserved, case.site.max_total_restarts) == (
-        ("csx2",),
-        ("csx1", "csx2"),
-        5,
-    )
-    assert (case.now, case.source, case.stale, case.comment_record) == (9, "sweep", True, record)
 
 
 def test_the_uid_of_a_run_is_slurms() -> None:

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +12,7 @@ import pytest
 from slurm_restart.control import epilog, start_requeued
 from slurm_restart.control.concurrency import take_slot
 from slurm_restart.control.hook_log import HookLog
-from slurm_restart.core.job import JobFlag, JobState
+from slurm_restart.core.job import JobFlag
 from slurm_restart.core.job_comment import format_comment
 from tests.unit.control.conftest import Clock, FakeSlurm
 from tests.unit.core import facts
@@ -192,21 +191,6 @@ def in_process(
     return Hook(tmp_path, slurm, monkeypatch, settings)
 
 
-def test_an_end_is_processed_and_the_helper_starts_the_job(
-    in_process: Hook, slurm: FakeSlurm
-) -> None:
-    in_process.detached = True
-    assert "-> requeue" in in_process.run()
-    assert slurm.names() == ["requeue", "update"]
-    assert in_process.started == [7]
-
-
-def test_the_hook_itself_does_not_start_the_job(in_process: Hook, slurm: FakeSlurm) -> None:
-    in_process.run()
-    assert (slurm.names(), in_process.started) == (["requeue", "update"], [])
-    assert in_process.helpers == 1
-
-
 def test_without_a_restart_no_helper_is_started(in_process: Hook, slurm: FakeSlurm) -> None:
     final = format_comment(facts.comment_record(max_restarts=0))
     assert "-> leave" in in_process.run(SLURM_JOB_COMMENT=final)
@@ -234,20 +218,6 @@ def test_the_alarm_is_off_before_a_failure_is_logged(in_process: Hook, env: dict
     assert in_process.timers == [30.0, 42.0, 0, "logged"]
 
 
-def test_the_alarm_is_off_before_an_internal_error_is_logged(
-    in_process: Hook, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_arguments: object) -> None:
-        raise ZeroDivisionError("a fault")
-
-    monkeypatch.setattr(epilog, "take_slot", fail)
-    monkeypatch.setattr(epilog, "parse_comment", fail)
-    log = in_process.run()
-    assert "internal error of csx-epilog: " in log
-    assert "ZeroDivisionError: a fault" in log
-    assert in_process.timers == [30.0, 42.0, 0, "logged"]
-
-
 def test_the_alarm_ends_the_hook() -> None:
     with pytest.raises(epilog.HookTimeoutError, match="deadline reached: left to the reconciler"):
         epilog._on_alarm(signal.SIGALRM, None)
@@ -271,26 +241,6 @@ def test_the_slot_is_released_before_the_helper_and_after_a_failure(
     slot = take_slot(in_process.state, count=1, timeout=0)
     assert slot is not None
     os.close(slot)
-
-
-@pytest.mark.parametrize("state", [JobState.RUNNING, JobState.PENDING, JobState.SUSPENDED])
-def test_a_job_that_has_not_ended_is_left_alone(
-    in_process: Hook, slurm: FakeSlurm, state: JobState
-) -> None:
-    slurm.show(facts.job(state=state))
-    assert f"job 7: {state.value}: has not ended, left to the reconciler" in in_process.run()
-    assert slurm.requests == []
-    assert not (in_process.state / "journal").exists()
-
-
-def test_a_new_run_id_is_refused(in_process: Hook, slurm: FakeSlurm) -> None:
-    in_process.run()
-    slurm.requests.clear()
-    slurm.show(replace(COMPLETING, restarts=1))
-    other = format_comment(facts.comment_record(run="fedcba9876543210"))
-    log = in_process.run(SLURM_JOB_COMMENT=other)
-    assert "nothing done: CommentRecordError: the run id changed" in log
-    assert slurm.requests == []
 
 
 # --- start-up ------------------------------------------------------------------------------------
@@ -323,7 +273,7 @@ COSTLY = {"ast", "dis", "inspect", "tokenize", "traceback"}
 """Modules that the hook imports only where dataclasses or typing need them."""
 HOOK_MODULES = """
 import sys
-import slurm_restart.control.epilog, slurm_restart.control.process_end
+import slurm_restart.control.epilog, slurm_restart.control.advance
 import slurm_restart.control.start_requeued
 print(*sys.modules)
 """
@@ -381,7 +331,7 @@ def test_every_dataclass_has_a_docstring() -> None:
     """Without one, dataclasses computes a signature, which needs inspect."""
     code = (
         "import dataclasses, sys\n"
-        "import slurm_restart.control.process_end, slurm_restart.control.start_requeued\n"
+        "import slurm_restart.control.advance, slurm_restart.control.start_requeued\n"
         "modules = [m for n, m in sys.modules.items() if n.startswith('slurm_restart')]\n"
         "classes = {c for m in modules for c in vars(m).values() if isinstance(c, type)}\n"
         "found = [c for c in classes if dataclasses.is_dataclass(c)]\n"

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from slurm_restart.control import find_journal as find_journal_module
+from slurm_restart.control.advance import publish
 from slurm_restart.control.controller import Controller
 from slurm_restart.control.find_journal import find_journal
 from slurm_restart.control.journal import RunKey, journal_path, open_journal
-from slurm_restart.control.process_end import publish
 from slurm_restart.control.site import Site
 from slurm_restart.core.journal_events import NoteEvent
 from slurm_restart.errors import StateError

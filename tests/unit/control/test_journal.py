@@ -28,7 +28,6 @@ from slurm_restart.control.journal import (
     from_line,
     journal_path,
     open_journal,
-    other_runs,
     read_journal,
     to_line,
 )
@@ -434,15 +433,6 @@ def test_a_folder_that_cannot_be_made_is_an_error_with_its_name(tmp_path: Path) 
     (tmp_path / "journal").write_text("a file")
     with pytest.raises(StateError, match="journal"), open_journal(tmp_path, KEY):
         pass
-
-
-def test_other_run_ids_of_the_same_job_and_user(tmp_path: Path) -> None:
-    with open_journal(tmp_path, KEY) as journal:
-        journal.append(note("one"))
-    changed = RunKey(cluster="c1", job_id=7, uid=1000, run="f" * 16)
-    stranger = RunKey(cluster="c1", job_id=7, uid=1001, run="f" * 16)
-    assert other_runs(tmp_path, changed) == (KEY.run,)
-    assert other_runs(tmp_path, stranger) == ()
 
 
 def test_the_second_waits_for_the_first(tmp_path: Path) -> None:

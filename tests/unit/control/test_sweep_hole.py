@@ -8,6 +8,7 @@ import pytest
 from slurm_restart.control.controller import Controller
 from slurm_restart.control.reconcile import sweep
 from slurm_restart.control.site import Site
+from slurm_restart.core.cluster_facts import ClusterFacts
 from slurm_restart.core.job import Job, JobState
 
 BAD = {
@@ -37,6 +38,12 @@ class Slurm:
 
     def nodes(self):
         return ()
+
+    def partitions(self):
+        return ()
+
+    def cluster_facts(self):
+        return ClusterFacts()
 
     def reservation_nodes(self, name):  # noqa: ARG002 - as above
         return ()

@@ -4,16 +4,20 @@ from typing import Any
 
 from slurm_restart.core.attribution import Attribution
 from slurm_restart.core.category import Category, Confidence
+from slurm_restart.core.cluster_facts import ClusterFacts
+from slurm_restart.core.fit_pending import Observation
 from slurm_restart.core.history import History, replay
-from slurm_restart.core.job import Job, JobEnd, JobState, NodeState
+from slurm_restart.core.job import Job, JobEnd, JobFlag, JobState, NodeState
 from slurm_restart.core.job_comment import CommentRecord
-from slurm_restart.core.journal_events import Action, EndEvent, Event
-from slurm_restart.core.plan_end import EndCase
+from slurm_restart.core.journal_events import Action, EndEvent, Event, IntendEvent
+from slurm_restart.core.judge_end import EndCase
+from slurm_restart.core.plan import RunView
 from slurm_restart.core.restart_limits import Policy, SitePolicy, policy_for
 from slurm_restart.core.situation import Progress, Situation
 
 SUBMITTED = 1_000_000
 RUN = "0123456789abcdef"
+COMPLETING = JobFlag.COMPLETING
 NODES = ("csx1", "csx2", "csx3", "csx4")
 
 
@@ -148,9 +152,43 @@ def case(**changes: Any) -> EndCase:
         "comment_record": comment_record(),
         "named": (),
         "nodes": nodes(),
-        "reserved": None,
         "history": History(),
         "site": SitePolicy(),
         "now": SUBMITTED + 600,
+        "index": 0,
     }
     return EndCase(**values | changes)
+
+
+def observation(**changes: Any) -> Observation:
+    """The job of `job` in a healthy cluster, 600 s after its submission."""
+    values: dict[str, Any] = {
+        "job": job(),
+        "comment_record": comment_record(),
+        "nodes": nodes(),
+        "reserved": None,
+        "cluster": ClusterFacts(),
+        "site": SitePolicy(),
+        "now": float(SUBMITTED + 600),
+    }
+    return Observation(**values | changes)
+
+
+def view(*, history: History | None = None, end_: JobEnd | None = None, **changes: Any) -> RunView:
+    """The view of a run whose attempt 0 ends with exit code 1; further names are Observation's."""
+    own = {"named", "source", "observe", "born", "stale_running_after", "earlier_phase_failed"}
+    rest = {name: value for name, value in changes.items() if name not in own}
+    return RunView(
+        history=history or History(),
+        seen=observation(**rest),
+        end=end_ or end(),
+        **{name: value for name, value in changes.items() if name in own},
+    )
+
+
+def intent(**changes: Any) -> IntendEvent:
+    """Values that this plugin has wanted for the job after its first end."""
+    values: dict[str, Any] = {
+        "at": SUBMITTED, "submit_time": SUBMITTED, "attempt": 0, "operations": (),
+    }  # fmt: skip
+    return IntendEvent(**values | changes)

@@ -19,9 +19,9 @@ from slurm_restart.core.job_comment import (
     parse_comment,
 )
 from slurm_restart.core.journal_events import Action, ExcludeEvent
+from slurm_restart.core.judge_end import judge_end
 from slurm_restart.core.node_pool import NodePool, choose_size
-from slurm_restart.core.plan_end import plan_end
-from slurm_restart.core.plan_pending import PendingCase, plan_pending
+from slurm_restart.core.plan import plan
 from slurm_restart.core.restart_limits import SitePolicy
 from slurm_restart.core.root_cause import MAX_MESSAGE_LINES, SURVIVED, find_root_cause
 from slurm_restart.core.slurm_operations import Verb
@@ -57,7 +57,7 @@ def test_an_attempt_is_short_below_one_minute(run_time: int, delay: int) -> None
 def test_a_reported_timeout_is_accepted_300_s_before_the_limit(
     missing: int, category: Category
 ) -> None:
-    found = plan_end(
+    found = judge_end(
         facts.case(
             comment_record=facts.comment_record(cause=Category.TIMEOUT),
             end=facts.end(time_limit=3600, run_time=3600 - missing),
@@ -68,7 +68,7 @@ def test_a_reported_timeout_is_accepted_300_s_before_the_limit(
 
 def test_a_held_job_that_is_cancelled_is_cancelled() -> None:
     end = facts.end(state=JobState.CANCELLED, reason="JobHeldUser", exit_code=0)
-    found = plan_end(facts.case(end=end, comment_record=facts.comment_record(submit=1)))
+    found = judge_end(facts.case(end=end, comment_record=facts.comment_record(submit=1)))
     assert found.attribution.category is Category.CANCELLED
 
 
@@ -76,26 +76,22 @@ def test_a_held_job_that_is_cancelled_is_cancelled() -> None:
 def test_an_exclusion_ends_in_its_last_second(early: int, count: int) -> None:
     until = SUBMITTED + 100
     exclusion = ExcludeEvent(at=1, node="csx2", until=until, evidence="e", submit_time=SUBMITTED)
-    events = readmit_events(facts.pending(), replay([exclusion]), until - early)
+    events = readmit_events(facts.pending(), replay([exclusion]), until - early, boot_time=None)
     assert len(events) == count
     assert len(replay([exclusion]).excluded(until - early)) == 1 - count
 
 
 @pytest.mark.parametrize(("longer", "cancelled"), [(0, False), (1, True)])
 def test_a_wait_for_nodes_ends_after_give_up_after(longer: int, *, cancelled: bool) -> None:
-    plan = plan_pending(
-        PendingCase(
-            job=facts.pending(),
-            comment_record=facts.comment_record(),
+    step = plan(
+        facts.view(
+            job=facts.pending(restarts=1),
             history=replay([facts.ended(start_at=SUBMITTED, nodes=facts.NODES[:3])]),
             nodes=facts.nodes(csx1="DOWN", csx2="DOWN", csx3="DOWN"),
-            reserved=None,
-            site=SITE,
             now=SUBMITTED + SITE.give_up_after + longer,
-            startable=True,
         )
     )
-    assert (Verb.CANCEL in plan.verbs) is cancelled
+    assert (Verb.CANCEL in step.plan.after) is cancelled
 
 
 def finding(category: Category, line: int, *, went_on: int = 0, **more: object) -> Finding:
@@ -146,11 +142,6 @@ def test_a_requeue_by_slurm_is_not_counted_before_the_end_is() -> None:
     assert decide(facts.situation(Category.UNKNOWN, restarts=3)).total == 4
 
 
-def test_an_end_that_slurm_had_requeued_adds_no_restart() -> None:
-    assert replay([facts.ended(requeued=True, restarts=2)]).known_restarts() == 2
-    assert replay([facts.ended(requeued=False, restarts=2)]).known_restarts() == 3
-
-
 def test_a_job_whose_full_size_is_free_is_not_called_shrunk() -> None:
     names = frozenset({"csx1", "csx2", "csx3"})
     policy = facts.policy()
@@ -164,9 +155,9 @@ NOW = SUBMITTED + 600
 @pytest.mark.parametrize(
     ("submit_time", "begin", "start_time"),
     [
-        (SUBMITTED, NOW + 2, NOW),
+        (SUBMITTED, NOW + 2, NOW + 2),
         (SUBMITTED, NOW + 3, None),
-        (NOW + 3, NOW + 3, NOW),
+        (NOW + 3, NOW + 3, NOW + 2),
     ],
 )
 def test_a_begin_time_of_a_person_is_kept_after_a_requeue(
@@ -175,9 +166,17 @@ def test_a_begin_time_of_a_person_is_kept_after_a_requeue(
     end = facts.end(restarts=1, env_restarts=1, exit_code=0, reason="None")
     job = facts.job(submit_time=submit_time, eligible_time=begin)
     record = facts.comment_record(ended=False)
-    found = plan_end(facts.case(end=end, job=job, comment_record=record, now=NOW))
-    assert found.attribution.category is Category.REQUEUED
-    assert found.job_update.start_time == start_time
+    found = plan(
+        facts.view(
+            end_=end,
+            job=replace(job, restarts=1, flags=frozenset({facts.COMPLETING})),
+            comment_record=record,
+            now=NOW,
+        )
+    )
+    assert found.judgement is not None
+    assert found.judgement.attribution.category is Category.REQUEUED
+    assert found.plan.job_update.start_time == start_time
 
 
 def test_the_line_of_the_cause_itself_does_not_confirm_its_host() -> None:

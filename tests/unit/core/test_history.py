@@ -5,19 +5,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurm_restart.core.category import Category
-from slurm_restart.core.history import History, Streak, replay, streak
+from slurm_restart.core.exclusions import EXPIRED
+from slurm_restart.core.history import History, Intended, Streak, replay, streak
 from slurm_restart.core.journal_events import (
+    CLEARED,
     Action,
     AppliedEvent,
     EndEvent,
-    EndKey,
     Event,
     ExcludeEvent,
+    FinalEvent,
     IntendEvent,
     NoteEvent,
     OutcomeEvent,
     ReadmitEvent,
     StaleRunningEvent,
+    StartedEvent,
 )
 from tests.unit.core import facts
 
@@ -36,35 +39,20 @@ def test_what_an_action_means(action: Action, acts: bool, restarts: bool) -> Non
     assert (action.acts, action.restarts) == (acts, restarts)
 
 
-KEYED = replay(
+INDEXED = replay(
     [
         facts.ended(attempt=0, submit_time=10),
-        facts.ended(attempt=1, submit_time=10),
-        facts.ended(attempt=None, submit_time=20),
+        facts.ended(attempt=None, submit_time=10, restarts=2, requeued=True),
+        facts.ended(attempt=None, submit_time=20, restarts=2),
     ]
 )
 
 
-@pytest.mark.parametrize(
-    ("submit_time", "attempt", "found"),
-    [
-        (10, 0, EndKey(10, 0)),
-        (10, 1, EndKey(10, 1)),
-        (
-            10,
-            None,
-            EndKey(10, 1),
-        ),  # an end without a report matches each attempt: the last one is used
-        (10, 2, None),
-        (20, 2, EndKey(20, None)),
-        (30, None, None),
-    ],
-)
-def test_an_end_is_found_by_its_submit_time_and_attempt(
-    submit_time: int, attempt: int | None, found: EndKey | None
-) -> None:
-    end = KEYED.end(EndKey(submit_time, attempt))
-    assert (None if end is None else end.key) == found
+@pytest.mark.parametrize(("index", "submit_time"), [(0, 10), (1, 10), (2, 20), (3, None)])
+def test_an_end_is_found_by_slurms_restart_count(index: int, submit_time: int | None) -> None:
+    end = INDEXED.end_of(index)
+    assert (None if end is None else end.submit_time) == submit_time
+    assert len(INDEXED.ends) == 3
 
 
 def test_a_second_decision_about_an_end_replaces_the_first() -> None:
@@ -73,23 +61,6 @@ def test_a_second_decision_about_an_end_replaces_the_first() -> None:
         (1, Action.REQUEUE),
         (0, Action.LEAVE),
     ]
-    assert history.without(EndKey(facts.SUBMITTED, 0)).ends == history.ends[:1]
-
-
-@pytest.mark.parametrize(
-    ("end", "expected"),
-    [
-        (None, 0),
-        (facts.ended(restarts=2), 3),
-        # Slurm had counted its own requeue already.
-        (facts.ended(restarts=2, requeued=True, action=Action.ADJUST), 2),
-        (facts.ended(restarts=2, requeued=True, action=Action.RELEASE), 2),
-        (facts.ended(restarts=2, action=Action.LEAVE), 2),
-        (facts.ended(restarts=2, requeued=True, action=Action.CANCEL), 2),
-    ],
-)
-def test_slurms_restart_count_of_the_next_attempt(end: EndEvent | None, expected: int) -> None:
-    assert replay([end] if end else []).known_restarts() == expected
 
 
 def test_only_what_counts_is_counted_against_the_cap() -> None:
@@ -118,18 +89,30 @@ def test_exclusions_begin_run_out_are_renewed_and_end() -> None:
     assert (after.readmitted_since(9), after.readmitted_since(10)) == ({"a"}, set())
 
 
-def test_an_intent_is_pending_until_all_its_operations_are_done() -> None:
-    key = EndKey(5, 0)
-    intent = IntendEvent(at=1, submit_time=5, attempt=0, operations=("requeue",))
+def test_every_value_ever_intended_is_known_as_own() -> None:
+    first = IntendEvent(
+        at=1, submit_time=5, operations=(), exc_nodes=("a",), num_nodes=3, start_time=7
+    )
+    second = IntendEvent(at=2, submit_time=5, operations=(), exc_nodes=("b",), num_nodes=2)
+    former = AppliedEvent(at=3, exc_nodes=("c",), num_nodes=4, start_time=9)
+    found = replay([first, second, former])
+    assert found.intended == Intended(
+        exc_nodes=frozenset("abc"), sizes=frozenset({2, 3, 4}), starts=frozenset({7, 9})
+    )
+    assert found.last_intent == second
+    # An expired exclusion stays this plugin's to remove; a cleared one is the person's.
+    expired = replay([ReadmitEvent(at=4, node="a", why=EXPIRED)], found)
+    assert expired.intended.exc_nodes == frozenset("abc")
+    cleared = replay([ReadmitEvent(at=4, node="c", why=CLEARED)], found)
+    assert cleared.intended.exc_nodes == frozenset("ab")
+    assert cleared.applied.exc_nodes == ()
+
+
+def test_the_last_refusal_is_known_until_a_success() -> None:
     refused = OutcomeEvent(at=2, submit_time=5, attempt=0, done=(), failed="busy")
     done = OutcomeEvent(at=3, submit_time=5, attempt=0, done=("requeue",))
-    assert replay([intent]).intended == intent
-    assert (replay([intent, refused]).intended, replay([intent, refused]).carried_out) == (
-        intent,
-        None,
-    )
-    done_at_last = replay([intent, refused, done])
-    assert (done_at_last.intended, done_at_last.carried_out) == (None, key)
+    assert replay([refused]).refused == ("busy",)
+    assert replay([refused, done]).refused == ()
 
 
 def test_values_that_an_event_does_not_apply_stay_as_they_were() -> None:
@@ -145,7 +128,7 @@ def test_values_that_an_event_does_not_apply_stay_as_they_were() -> None:
 
 def test_an_end_ends_every_hold() -> None:
     held = [AppliedEvent(at=1, num_nodes=3, held=True), facts.ended()]
-    assert replay(held).applied == AppliedEvent(at=1, num_nodes=3, held=None)
+    assert replay(held).applied == AppliedEvent(at=0, num_nodes=3, held=None)
     assert replay([*held, AppliedEvent(at=2, held=True)]).applied.held is True
 
 
@@ -213,8 +196,17 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(
         ExcludeEvent, at=INTS, node=NODES, until=INTS, evidence=st.just("e"), submit_time=INTS
     ),
-    st.builds(ReadmitEvent, at=INTS, node=NODES, why=st.just("w")),
-    st.builds(IntendEvent, at=INTS, submit_time=INTS, attempt=ATTEMPTS, operations=st.just(())),
+    st.builds(ReadmitEvent, at=INTS, node=NODES, why=st.sampled_from([CLEARED, EXPIRED])),
+    st.builds(
+        IntendEvent,
+        at=INTS,
+        submit_time=INTS,
+        attempt=ATTEMPTS,
+        operations=st.just(()),
+        exc_nodes=SOME,
+        num_nodes=st.none() | INTS,
+        start_time=st.none() | INTS,
+    ),
     st.builds(
         OutcomeEvent,
         at=INTS,
@@ -233,6 +225,8 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
     ),
     st.builds(NoteEvent, at=INTS, text=st.just("n")),
     st.builds(StaleRunningEvent, at=INTS, submit_time=INTS, attempt=ATTEMPTS),
+    st.builds(StartedEvent, at=INTS, restarts=INTS, submit_time=INTS, nodes=st.just(("a",))),
+    st.builds(FinalEvent, at=INTS, restarts=INTS, submit_time=INTS, state=st.just("FAILED")),
 )
 
 

@@ -6,23 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurm_restart.core.decision import Decision
-from slurm_restart.core.history import Exclusion
-from slurm_restart.core.journal_events import Action, AppliedEvent
+from slurm_restart.core.history import History, replay
+from slurm_restart.core.journal_events import EndEvent
 from slurm_restart.core.node_pool import SizeChoice
 from slurm_restart.core.slurm_operations import (
     JobUpdate,
     Operation,
     Verb,
-    cleared_by_person,
     format_admin_comment,
     merge_admin_comment,
-    operations_after_update,
-    operations_before_update,
     size_is_ours,
     start_is_ours,
     update_operations,
-    user_excluded,
 )
 from tests.unit.core import facts
 from tests.unit.core.facts import SUBMITTED
@@ -83,56 +78,6 @@ def test_the_requests_of_a_job_update(
     assert update_texts(job_update, hostlist, start) == expected
 
 
-GOOD, NONE = SizeChoice(num_nodes=3, reason=""), SizeChoice(num_nodes=None, reason="")
-
-
-@pytest.mark.parametrize(
-    ("action", "size", "held", "first", "last"),
-    [
-        (Action.REQUEUE, GOOD, None, ["requeue"], []),
-        (Action.REQUEUE, NONE, True, ["requeue"], ["hold"]),
-        (Action.REQUEUE, NONE, None, ["requeue"], []),  # a person holds it already
-        (Action.ADJUST, GOOD, None, [], []),
-        (Action.ADJUST, NONE, True, [], ["hold"]),
-        (Action.RELEASE, GOOD, None, [], ["release"]),
-        (Action.RELEASE, NONE, None, [], []),  # Slurm holds it already
-        (Action.CANCEL, NONE, None, [], ["cancel"]),
-    ],
-)
-def test_the_requests_before_and_after_the_update(
-    action: Action, size: SizeChoice, held: bool | None, first: list[str], last: list[str]
-) -> None:
-    assert [str(one) for one in operations_before_update(action)] == first
-    assert [str(one) for one in operations_after_update(action, size, JobUpdate(held=held))] == last
-
-
-@pytest.mark.parametrize(
-    ("current", "written", "people", "gone"),
-    [
-        ((), None, (), ()),
-        (("old7",), None, ("old7",), ()),
-        (("old7", "csx1"), ("csx1",), ("old7",), ()),
-        (("old7",), ("csx1",), ("old7",), ("csx1",)),
-        (("csx1",), ("csx1", "csx2"), (), ("csx2",)),
-        # Blamed, but never applied: Slurm had refused it, so no person can have removed it.
-        ((), ("csx2",), (), ("csx2",)),
-        ((), (), (), ()),
-    ],
-)
-def test_whose_an_exclusion_is(
-    current: tuple[str, ...],
-    written: tuple[str, ...] | None,
-    people: tuple[str, ...],
-    gone: tuple[str, ...],
-) -> None:
-    applied = AppliedEvent(at=1, exc_nodes=written)
-    blamed = [
-        Exclusion(node=node, since=1, until=9, evidence="e") for node in ("csx1", "csx2", "csx3")
-    ]
-    assert user_excluded(current, applied) == people
-    assert cleared_by_person(current, applied, blamed) == gone
-
-
 @pytest.mark.parametrize(
     ("begin", "written", "ours"),
     [
@@ -146,14 +91,22 @@ def test_whose_an_exclusion_is(
         (SUBMITTED + 118, None, False),
         (SUBMITTED + 60, None, False),
         (SUBMITTED + 60, SUBMITTED + 60, True),
-        (SUBMITTED + 61, SUBMITTED + 60, True),
-        (SUBMITTED + 62, SUBMITTED + 60, False),
+        (SUBMITTED + 65, SUBMITTED + 60, True),
+        (SUBMITTED + 66, SUBMITTED + 60, False),
+        (SUBMITTED + 54, SUBMITTED + 60, False),
         (SUBMITTED + 5000, SUBMITTED + 60, False),
     ],
 )
 def test_whose_a_begin_time_is(begin: int | None, written: int | None, ours: bool) -> None:
+    history = replay([facts.intent(start_time=written)])
     job = facts.pending(eligible_time=begin)
-    assert start_is_ours(job, AppliedEvent(at=1, start_time=written)) is ours
+    assert start_is_ours(job, history, 121) is ours
+
+
+def test_the_restart_delay_of_the_cluster_is_slurms_own_begin_time() -> None:
+    job = facts.pending(eligible_time=SUBMITTED + 31)
+    assert start_is_ours(job, History(), 31)
+    assert not start_is_ours(job, History(), 121)
 
 
 @pytest.mark.parametrize(
@@ -161,43 +114,35 @@ def test_whose_a_begin_time_is(begin: int | None, written: int | None, ours: boo
     [(4, None, True), (3, None, False), (3, 3, True), (2, 3, False), (4, 3, True)],
 )
 def test_whose_a_size_is(shown: int, written: int | None, ours: bool) -> None:
-    assert size_is_ours(shown, AppliedEvent(at=1, num_nodes=written), submitted=4) is ours
+    history = replay([facts.intent(num_nodes=written)])
+    assert size_is_ours(shown, history, submitted=4) is ours
 
 
-def decision(**changes: Any) -> Decision:
-    values: dict[str, Any] = {
-        "action": Action.REQUEUE,
-        "rule": "restart",
-        "reason": "r",
-        "failures": 0,
-        "total": 1,
-    }
-    return Decision(**values | changes)
+GOOD = SizeChoice(num_nodes=3, reason="")
+BLAMED = ["excluded csx3 (node failure)"]
 
 
-BLAMED = [Exclusion(node="csx3", since=1, until=2, evidence="node failure")]
+def ended(**changes: Any) -> EndEvent:
+    return facts.ended(**{"failures": 0, "total": 1} | changes)
 
 
 @pytest.mark.parametrize(
-    ("made", "step", "size", "excluded", "expected"),
+    ("end", "size", "notes", "expected"),
     [
         (
-            decision(),
-            1200,
+            ended(step=1200),
             GOOD,
             [],
             "csx-restart: failures=0/3 total=1 step=1200 nodes=3 | restart from step 1200",
         ),
         (
-            decision(),
-            None,
+            ended(step=None),
             GOOD,
             [],
             "csx-restart: failures=0/3 total=1 step=- nodes=3 | restart from the start",
         ),
         (
-            decision(failures=3, total=7, last_chance=True),
-            1200,
+            ended(failures=3, total=7, last_chance=True, step=1200),
             GOOD,
             BLAMED,
             (
@@ -207,8 +152,7 @@ BLAMED = [Exclusion(node="csx3", since=1, until=2, evidence="node failure")]
             ),
         ),
         (
-            decision(failures=1),
-            0,
+            ended(failures=1, step=0),
             SizeChoice(num_nodes=None, reason="1 usable nodes"),
             [],
             (
@@ -218,13 +162,8 @@ BLAMED = [Exclusion(node="csx3", since=1, until=2, evidence="node failure")]
         ),
     ],
 )
-def test_the_announcement(
-    made: Decision, step: int | None, size: SizeChoice, excluded: list[Exclusion], expected: str
-) -> None:
-    assert (
-        format_admin_comment(made, max_restarts=3, step=step, size=size, excluded=excluded)
-        == expected
-    )
+def test_the_announcement(end: EndEvent, size: SizeChoice, notes: list[str], expected: str) -> None:
+    assert format_admin_comment(end, max_restarts=3, size=size, notes=notes) == expected
 
 
 @pytest.mark.parametrize(
@@ -243,8 +182,7 @@ def test_an_administrators_text_stays(current: str, expected: str) -> None:
 
 @given(current=st.text(max_size=1500), reason=st.text(max_size=1500))
 def test_an_admin_comment_is_one_short_printable_line(current: str, reason: str) -> None:
-    blamed = [Exclusion(node="csx1", since=1, until=2, evidence=reason)]
-    ours = format_admin_comment(decision(), max_restarts=3, step=1, size=GOOD, excluded=blamed)
+    ours = format_admin_comment(ended(step=1), max_restarts=3, size=GOOD, notes=[reason])
     for text in (ours, merge_admin_comment(current, ours)):
         assert len(text) <= 1024
         assert text.isprintable()

@@ -1,0 +1,206 @@
+"""Bring one managed job to the state that its journal wants; hook, helper and reconciler call it.
+
+Observe the job, judge an end that is not judged yet, plan, write to the journal, ask Slurm, and
+again until nothing is left to ask for. Every step can be interrupted and repeated.
+"""
+
+import time
+from collections.abc import Iterator
+
+from slurm_restart.control.apply import apply_plan
+from slurm_restart.control.controller import Controller
+from slurm_restart.control.end_facts import run_key
+from slurm_restart.control.hook_environment import HookEnvironment
+from slurm_restart.control.hook_log import HookLog
+from slurm_restart.control.journal import (
+    Journal,
+    RunKey,
+    export,
+    open_journal,
+    read_journal,
+    run_journals,
+)
+from slurm_restart.control.observe import RunContext, Snapshot, observe, require_submit_time
+from slurm_restart.core.category import Category
+from slurm_restart.core.history import Exclusion, History, replay
+from slurm_restart.core.job import Job, JobState
+from slurm_restart.core.job_comment import CommentRecord, is_managed, parse_comment
+from slurm_restart.core.judge_end import Judgement
+from slurm_restart.core.plan import RunPlan, plan
+from slurm_restart.errors import CommentRecordError, StateError
+
+MAX_STEPS = 8
+"""Plans in a row for one job. Two or three are needed; more would not come to rest."""
+RETRY = 5.0
+"""Seconds after which a request that Slurm refused is made again."""
+
+
+def advance(
+    controller: Controller,
+    job_id: int,
+    *,
+    hook: HookEnvironment | None = None,
+    listed: Job | None = None,
+    snapshot: Snapshot | None = None,
+    born: int = 0,
+) -> float | None:
+    """Advance a managed job, and the later phases of its run if its exclusions concern them.
+
+    Args:
+        controller: the cluster's controller.
+        job_id: the job.
+        hook: facts of the end that slurmctld runs the hook for.
+        listed: the job as listed; without it and without `hook` it is read once more.
+        snapshot: nodes, configuration and jobs that were read for several jobs.
+        born: epoch seconds when the state directory was made; ends before are not judged.
+
+    Returns:
+        Epoch seconds when the job has to be looked at again; None: nothing is left to do.
+
+    Raises:
+        CommentRecordError: the job has no valid comment record.
+        SlurmError: Slurm cannot be read.
+        StateError: the journal cannot be used; Slurm was not asked for anything.
+    """
+    shared = snapshot or Snapshot(controller=controller)
+    record, uid = _claimed(controller, job_id, hook, listed)
+    key = RunKey(cluster=controller.cluster, job_id=job_id, uid=uid, run=record.run)
+    context = RunContext(hook=hook, born=born, source="hook" if hook is not None else "sweep")
+    look_again, history = _advance_job(shared, key, record, context)
+    if _concerns_later_phases(history):
+        for phase, phase_record in later_phases(shared.jobs(uid), uid, record):
+            phase_key = run_key(controller.cluster, phase, phase_record)
+            _advance_job(shared, phase_key, phase_record, RunContext(source="sweep"))
+    return look_again
+
+
+def _claimed(
+    controller: Controller, job_id: int, hook: HookEnvironment | None, listed: Job | None
+) -> tuple[CommentRecord, int]:
+    """Return the comment record and the uid, which together with the job id name the journal."""
+    if hook is not None:
+        return parse_comment(hook.comment), hook.uid
+    job = listed or controller.slurm.job(job_id)
+    return parse_comment(job.comment), job.uid
+
+
+def _advance_job(
+    shared: Snapshot, key: RunKey, claimed: CommentRecord, context: RunContext
+) -> tuple[float | None, History]:
+    controller = shared.controller
+    log = controller.log(key.job_id)
+    with open_journal(controller.site.state_dir, key) as journal:
+        before = len(journal.events)
+        look_again = None
+        for _ in range(MAX_STEPS):
+            # What another process changed before it gave up the lock is no person's act.
+            job = shared.read_job(key.job_id)
+            require_submit_time(job)
+            record = _current_record(job, claimed)
+            earlier = _earlier_phases(controller, key, record, context)
+            step = plan(observe(shared, job, record, journal.history, earlier))
+            _log_step(log, step)
+            refused = apply_plan(controller.slurm, journal, key.job_id, step.end, step.plan)
+            look_again = step.plan.look_again
+            if refused is not None:
+                _log_refused(log, journal, refused)
+                look_again = time.time() + RETRY
+            if refused is not None or not step.plan.operations(""):
+                break
+        if len(journal.events) > before:
+            publish(controller, journal, key)
+        return look_again, journal.history
+
+
+def _current_record(job: Job, claimed: CommentRecord) -> CommentRecord:
+    """Return the job's comment record now; the earlier one if it is gone or of another run."""
+    try:
+        record = parse_comment(job.comment)
+    except CommentRecordError:
+        return claimed
+    return record if record.run == claimed.run else claimed
+
+
+def _log_step(log: HookLog, step: RunPlan) -> None:
+    if step.judgement is not None:
+        _log_judgement(log, step.judgement)
+    for operation in step.plan.operations("…" if step.plan.job_update.exc_nodes else ""):
+        log(f"request: {operation}")
+
+
+def _log_judgement(log: HookLog, judgement: Judgement) -> None:
+    attribution, decision = judgement.attribution, judgement.decision
+    log(
+        f"{attribution.category.value} ({attribution.rule}) -> {decision.action.value} "
+        f"({decision.rule}): {decision.reason}"
+    )
+    if attribution.reported:
+        log(f"nodes that are not this job's, not excluded: {', '.join(attribution.reported)}")
+
+
+def _log_refused(log: HookLog, journal: Journal, refused: str) -> None:
+    outcomes = [event for event in journal.events if type(event).__name__ == "OutcomeEvent"]
+    repeated = len(outcomes) > 1 and getattr(outcomes[-2], "failed", None) == refused
+    if not repeated:
+        log(f"refused by Slurm: {refused}")
+
+
+# --- the phases of a run -------------------------------------------------------------------------
+
+
+def _concerns_later_phases(history: History) -> bool:
+    return bool(history.excluded(time.time())) or _has_failed(history)
+
+
+def _has_failed(history: History) -> bool:
+    """Whether the last end of a phase is final without being a success."""
+    last = history.ends[-1] if history.ends else None
+    return last is not None and not last.action.restarts and last.category is not Category.COMPLETED
+
+
+def later_phases(
+    jobs: tuple[Job, ...], uid: int, record: CommentRecord
+) -> Iterator[tuple[Job, CommentRecord]]:
+    """Yield the pending jobs of the same user and run that come after this phase."""
+    for job in jobs:
+        if job.uid != uid or job.state is not JobState.PENDING or not is_managed(job.comment):
+            continue
+        try:
+            other = parse_comment(job.comment)
+        except CommentRecordError:
+            continue
+        if other.run == record.run and other.phase > record.phase:
+            yield job, other
+
+
+def _earlier_phases(
+    controller: Controller, key: RunKey, record: CommentRecord, context: RunContext
+) -> RunContext:
+    """Return the context with what the journals of the run's earlier phases hold."""
+    if record.phase == 0:
+        return context
+    exclusions: list[Exclusion] = []
+    failed = False
+    for path in run_journals(controller.site.state_dir, key):
+        events, _ = read_journal(path)
+        history = replay(events)
+        exclusions += history.excluded(time.time())
+        failed = failed or _has_failed(history)
+    return RunContext(
+        hook=context.hook,
+        exclusions=tuple(exclusions),
+        earlier_phase_failed=failed,
+        born=context.born,
+        source=context.source,
+    )
+
+
+def publish(controller: Controller, journal: Journal, key: RunKey) -> None:
+    """Copy the journal to the site's export directory, if it has one; log a failure."""
+    folder = controller.site.export_dir
+    if folder is None:
+        return
+    try:
+        export(journal, folder, key)
+    except StateError as error:
+        controller.log(key.job_id)(f"the exported copy of the journal was not written: {error}")

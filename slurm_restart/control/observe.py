@@ -1,0 +1,164 @@
+"""Observe a managed job: everything that its plan depends on, read from Slurm under the lock."""
+
+import time
+from dataclasses import dataclass, field, replace
+
+from slurm_restart.control.controller import Controller
+from slurm_restart.control.end_facts import (
+    down_nodes,
+    end_from_hook,
+    end_from_record,
+    named_nodes,
+    reserved_nodes,
+)
+from slurm_restart.control.hook_environment import HookEnvironment
+from slurm_restart.core.attempt_stage import find_stage
+from slurm_restart.core.cluster_facts import ClusterFacts
+from slurm_restart.core.fit_pending import Observation
+from slurm_restart.core.history import Exclusion, History
+from slurm_restart.core.job import Job, JobEnd, JobState, NodeState, PartitionState
+from slurm_restart.core.job_comment import CommentRecord
+from slurm_restart.core.plan import RunView
+from slurm_restart.errors import CsxError
+
+
+@dataclass(kw_only=True)
+class Snapshot:
+    """What is read once for several jobs: nodes, configuration and all jobs, each when needed."""
+
+    controller: Controller
+    _nodes: tuple[NodeState, ...] | None = None
+    _nodes_at: float = 0.0
+    _cluster: ClusterFacts | None = None
+    _partitions: tuple[PartitionState, ...] | None = None
+    _jobs: dict[int | None, tuple[Job, ...]] = field(default_factory=dict)
+
+    def nodes(self, *, since: float = 0.0) -> tuple[NodeState, ...]:
+        """Return all nodes, as they were at `since` (epoch seconds) or later."""
+        if self._nodes is None or self._nodes_at < since:
+            self._nodes_at = time.time()
+            self._nodes = self.controller.slurm.nodes()
+        return self._nodes
+
+    def cluster(self) -> ClusterFacts:
+        """Return the facts of the configuration."""
+        if self._cluster is None:
+            self._cluster = self.controller.slurm.cluster_facts()
+        return self._cluster
+
+    def partitions(self) -> tuple[PartitionState, ...]:
+        """Return all partitions."""
+        if self._partitions is None:
+            self._partitions = self.controller.slurm.partitions()
+        return self._partitions
+
+    def jobs(self, uid: int | None = None) -> tuple[Job, ...]:
+        """Return all jobs (of one user)."""
+        if None in self._jobs:
+            return tuple(job for job in self._jobs[None] if uid in (None, job.uid))
+        if uid not in self._jobs:
+            self._jobs[uid] = self.controller.slurm.jobs(uid=uid)
+        return self._jobs[uid]
+
+    def read_job(self, job_id: int) -> Job:
+        """Return one job with every field, and read the nodes at the same time if needed."""
+        if self._nodes is not None:
+            return self.controller.slurm.job(job_id)
+        self._nodes_at = time.time()
+        job, self._nodes = self.controller.slurm.job_end_facts(job_id)
+        return job
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunContext:
+    """What is known of a run beside its job and its journal."""
+
+    hook: HookEnvironment | None = None
+    exclusions: tuple[Exclusion, ...] = ()
+    """In force in the run's earlier phases."""
+    earlier_phase_failed: bool = False
+    born: int = 0
+    source: str = "hook"
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """The sources of what is known about an end."""
+
+    job: Job
+    record: CommentRecord
+    history: History
+    hook: HookEnvironment | None
+
+
+def observe(
+    snapshot: Snapshot, job: Job, record: CommentRecord, history: History, context: RunContext
+) -> RunView:
+    """Return the view of a job that `plan` works on."""
+    controller = snapshot.controller
+    # A job leaves COMPLETING when Slurm has found its dead node down: nodes that were read before
+    # do not show it yet. SubmitTime is that moment, in whole seconds.
+    nodes = snapshot.nodes(since=(job.submit_time or 0) + 1 if job.state is JobState.PENDING else 0)
+    # Before the requeue no part of the plan depends on the configuration, and the job waits.
+    ending = job.completing and job.state is not JobState.PENDING
+    cluster = ClusterFacts() if ending else snapshot.cluster()
+    partitions = () if ending else snapshot.partitions()
+    return RunView(
+        history=history,
+        seen=Observation(
+            job=job,
+            comment_record=record,
+            nodes=nodes,
+            reserved=reserved_nodes(controller.slurm, job),
+            cluster=cluster,
+            site=controller.site.policy,
+            now=time.time(),
+            partitions=partitions,
+            margin=controller.site.limits.margin,
+            run_exclusions=context.exclusions,
+        ),
+        end=_end(controller, _Ended(job, record, history, context.hook), nodes),
+        named=named_nodes(record),
+        source=context.source,
+        observe=controller.site.observe,
+        born=context.born,
+        stale_running_after=controller.site.limits.stale_running_after,
+        earlier_phase_failed=context.earlier_phase_failed,
+    )
+
+
+def _end(controller: Controller, view: _Ended, nodes: tuple[NodeState, ...]) -> JobEnd:
+    """Return the end of the last attempt, as far as it is known."""
+    job, hook = view.job, view.hook
+    ended = find_stage(job, view.history, view.record, ()).ended
+    # A hook that was late belongs to an attempt before.
+    current = job.completing or (
+        ended is not None and hook is not None and hook.restarts - ended in (0, 1)
+    )
+    if hook is not None and current:
+        end = end_from_hook(hook, job, nodes)
+    else:
+        end = end_from_record(controller.cluster, job, nodes, submit_time=job.submit_time or 0)
+    if job.completing or job.state is not JobState.PENDING:
+        return end
+    return _end_before_pending(end, view, nodes)
+
+
+def _end_before_pending(end: JobEnd, view: _Ended, nodes: tuple[NodeState, ...]) -> JobEnd:
+    """Return the end of the attempt before a pending job, which has another SubmitTime by now."""
+    started = view.history.started
+    if started is not None and started.restarts == view.job.restarts - 1:
+        names = end.nodes or started.nodes
+        return replace(
+            end,
+            nodes=names,
+            submit_time=started.submit_time,
+            down_nodes=down_nodes(frozenset(names), nodes),
+        )
+    return end if view.record.submit is None else replace(end, submit_time=view.record.submit)
+
+
+def require_submit_time(job: Job) -> None:
+    """Raise CsxError for a job of which Slurm shows no SubmitTime."""
+    if job.submit_time is None:
+        raise CsxError(f"job {job.job_id}: Slurm shows no SubmitTime")

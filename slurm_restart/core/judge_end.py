@@ -1,0 +1,142 @@
+"""Judge one end, once: its cause, the decision, and the journal events that record both."""
+
+from dataclasses import dataclass, replace
+
+from slurm_restart.core.attribute_end import attribute_end
+from slurm_restart.core.attribution import Attribution
+from slurm_restart.core.decision import Decision, decide
+from slurm_restart.core.end_facts import EndFacts
+from slurm_restart.core.exclusions import exclude_events
+from slurm_restart.core.history import History
+from slurm_restart.core.job import Job, JobEnd, NodeState
+from slurm_restart.core.job_comment import CommentRecord
+from slurm_restart.core.journal_events import EndEvent, Event
+from slurm_restart.core.prolog_failures import count_prolog_failures
+from slurm_restart.core.restart_limits import Policy, SitePolicy, granted_policy
+from slurm_restart.core.situation import Progress, Situation
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndCase:
+    """All that is known when an end is judged. Times are epoch seconds."""
+
+    end: JobEnd
+    job: Job
+    comment_record: CommentRecord
+    named: tuple[str, ...]
+    """The node names of the comment record's hostlist, expanded."""
+    nodes: tuple[NodeState, ...]
+    history: History
+    site: SitePolicy
+    now: int
+    index: int
+    """Slurm's restart count while the attempt ran."""
+    source: str = "hook"
+
+    @property
+    def self_report(self) -> CommentRecord | None:
+        """The comment record if it belongs to this attempt; records of others are ignored."""
+        report, last = self.comment_record, self.history.end_of(self.index - 1)
+        if report.submit != self.end.submit_time:
+            return None
+        # The attempt before may have had the same SubmitTime (see `attempt_stage`).
+        known = last is not None and None not in (report.attempt, last.attempt)
+        return None if known and last is not None and report.attempt == last.attempt else report
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """The cause of an end and what is done about it."""
+
+    attribution: Attribution
+    decision: Decision
+    events: tuple[Event, ...]
+
+
+def judge_end(case: EndCase) -> Judgement:
+    """Judge one end. Every end has a judgement."""
+    policy = granted_policy(case.comment_record, case.site, case.history, case.job, case.end.nodes)
+    facts = EndFacts(end=case.end, self_report=case.self_report, known_restarts=case.index)
+    attribution = attribute_end(facts, case.named)
+    progress = attempt_progress(case, policy)
+    decision = decide(
+        Situation(
+            attribution=attribution,
+            progress=progress,
+            policy=policy,
+            history=case.history,
+            restarts=case.end.restarts,
+            requeueable=case.job.requeue,
+            run_time=_run_time(case, attribution),
+            failed=facts.failed,
+            prolog_failures=count_prolog_failures(case.job.partitions, case.nodes),
+        )
+    )
+    ended = _end_event(case, attribution, decision, progress)
+    excluded = exclude_events(
+        attribution.blamed if decision.action.restarts else (),
+        now=case.now,
+        until=case.now + policy.exclude_for,
+        submit_time=case.end.submit_time,
+    )
+    return Judgement(attribution=attribution, decision=decision, events=(ended, *excluded))
+
+
+def observed_only(judgement: Judgement) -> Judgement:
+    """Return the judgement of a site that only observes: nothing is done about the end, ever."""
+    events = tuple(
+        replace(event, observed=True) for event in judgement.events if isinstance(event, EndEvent)
+    )
+    return replace(judgement, events=events)
+
+
+def attempt_progress(case: EndCase, policy: Policy) -> Progress:
+    """Return how far the attempt got, from the job's self-report."""
+    self_report = case.self_report
+    # An evaluation makes no progress, whether it reports or not.
+    made = False if policy.evaluation else None
+    if self_report is None:
+        return Progress(made=made)
+    start, step = (
+        self_report.from_step,
+        self_report.from_step if self_report.step is None else self_report.step,
+    )
+    if made is None and step is not None and start is not None and step > start:
+        made = True
+    elif self_report.ended:
+        made = False
+    return Progress(made=made, attempt=self_report.attempt, from_step=start, step=step)
+
+
+def _run_time(case: EndCase, attribution: Attribution) -> int | None:
+    """Return the seconds that the attempt ran; a requeue resets them in Slurm (None)."""
+    return None if attribution.requeued else case.end.run_time
+
+
+def _end_event(
+    case: EndCase, attribution: Attribution, decision: Decision, progress: Progress
+) -> EndEvent:
+    return EndEvent(
+        at=case.now,
+        submit_time=case.end.submit_time,
+        restarts=case.index + attribution.requeued,
+        requeued=attribution.requeued,
+        category=attribution.category,
+        rule=attribution.rule,
+        action=decision.action,
+        reason=decision.reason,
+        attempt=progress.attempt,
+        progress=decision.progress,
+        from_step=progress.from_step,
+        step=progress.step,
+        root=attribution.root_hash,
+        run_time=_run_time(case, attribution),
+        num_nodes=len(case.end.nodes) or case.job.num_nodes,
+        nodes=case.end.nodes,
+        start_at=case.now + decision.delay,
+        failures=decision.failures,
+        total=decision.total,
+        source=case.source,
+        exit_code=case.end.exit_code,
+        last_chance=decision.last_chance,
+    )

@@ -1,0 +1,361 @@
+"""Plan what a managed job needs next, for every state of the job and every decision.
+
+The one function that hook, helper and reconciler act by. It compares what the journal wants with
+what Slurm shows, so that it does not matter who was interrupted where.
+"""
+
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from slurm_restart.core.attempt_stage import AttemptStage, Stage, find_stage, was_cancelled_pending
+from slurm_restart.core.category import Category
+from slurm_restart.core.decision import waits_for_person
+from slurm_restart.core.exclusions import exclusion_list
+from slurm_restart.core.fit_pending import (
+    WAIT,
+    Fit,
+    Observation,
+    Plan,
+    due_time,
+    fit,
+    note_once,
+    plan_pending,
+    restart_comment,
+)
+from slurm_restart.core.history import FOR_NO_END, History, replay
+from slurm_restart.core.job import JobEnd, JobState
+from slurm_restart.core.journal_events import (
+    Action,
+    EndEvent,
+    EndKey,
+    FinalEvent,
+    StaleRunningEvent,
+    StartedEvent,
+)
+from slurm_restart.core.judge_end import EndCase, Judgement, judge_end, observed_only
+from slurm_restart.core.slurm_operations import (
+    SAFE_START,
+    JobUpdate,
+    Verb,
+    merge_admin_comment,
+    size_is_ours,
+    start_is_ours,
+)
+
+POLL = 0.2
+"""Seconds until a job that leaves COMPLETING is looked at again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunView:
+    """One job of a run as its journal and Slurm show it, with the facts of its last end."""
+
+    history: History
+    seen: Observation
+    end: JobEnd
+    """From the hook if there is one, else from the job's record."""
+    named: tuple[str, ...] = ()
+    """The node names of the comment record's hostlist, expanded."""
+    source: str = "hook"
+    observe: bool = False
+    """Whether the site only observes."""
+    born: int = 0
+    """When the state directory was made: of ends before, the records may be lost."""
+    stale_running_after: float = 60.0
+    earlier_phase_failed: bool = False
+    """Whether an earlier phase of the run has ended for good without completing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """A plan with the judgement that it contains, for the log."""
+
+    plan: Plan
+    end: EndKey
+    """The end that the plan follows."""
+    judgement: Judgement | None = None
+
+
+def plan(view: RunView) -> RunPlan:
+    """Plan one step. Applied until nothing is left to ask for, the job is as it is wanted."""
+    at = find_stage(view.seen.job, view.history, view.seen.comment_record, view.end.nodes)
+    known, judgement, history = at.known, None, view.history
+    if at.unjudged and at.ended is not None and _is_to_be_judged(view, at):
+        judgement = _judge(view, at.ended)
+        history = replay(judgement.events, history)
+        known = history.end_of(at.ended)
+    step = _converge(replace(view, history=history), at.stage, known, at.ended)
+    if judgement is not None:
+        step = replace(step, events=(*judgement.events, *step.events))
+    key = known.key if known is not None else EndKey(FOR_NO_END, None)
+    return RunPlan(plan=step, end=key, judgement=judgement)
+
+
+def _judge(view: RunView, index: int) -> Judgement:
+    seen = view.seen
+    judgement = judge_end(
+        EndCase(
+            end=view.end,
+            job=seen.job,
+            comment_record=seen.comment_record,
+            named=view.named,
+            nodes=seen.nodes,
+            history=view.history,
+            site=seen.site,
+            now=seen.time,
+            index=index,
+            source=view.source,
+        )
+    )
+    return observed_only(judgement) if view.observe else judgement
+
+
+def _is_to_be_judged(view: RunView, at: AttemptStage) -> bool:
+    job = view.seen.job
+    match at.stage:
+        case Stage.ENDED:
+            # Records from before the state directory was made are lost, not missing.
+            ended = job.end_time or view.seen.now
+            return job.completing or (ended >= view.born and not was_cancelled_pending(job))
+        case Stage.REQUEUED | Stage.PENDING:
+            return True
+        case Stage.RUNNING | Stage.OTHER:
+            return False
+        case _:
+            assert_never(at.stage)
+
+
+def _converge(view: RunView, stage: Stage, known: EndEvent | None, ended: int | None) -> Plan:
+    if view.observe or (known is not None and known.observed):
+        return Plan()
+    match stage:
+        case Stage.ENDED:
+            return _ended(view, known)
+        case Stage.REQUEUED:
+            return _requeued(view, known) if known is not None else Plan()
+        case Stage.PENDING:
+            return _pending(view, known, ended)
+        case Stage.RUNNING:
+            return _running(view, known)
+        case Stage.OTHER:
+            return Plan()
+        case _:
+            assert_never(stage)
+
+
+def _ended(view: RunView, known: EndEvent | None) -> Plan:
+    """Plan a job that is not requeued: COMPLETING, or in a final state."""
+    job = view.seen.job
+    # A person who cancels the job between its requeue and its start leaves a later state.
+    stopped = job.state in (JobState.CANCELLED, JobState.COMPLETED, JobState.DEADLINE)
+    if known is None or not known.action.restarts or stopped:
+        return Plan() if job.completing else Plan(events=_record_final(view, known))
+    return _restart(view, known, before=(Verb.REQUEUE,))
+
+
+def _record_final(view: RunView, known: EndEvent | None) -> tuple[FinalEvent, ...]:
+    job, final = view.seen.job, view.history.final
+    if known is None or job.state is None or job.submit_time is None:
+        return ()
+    if final is not None and final.restarts == job.restarts and final.at >= known.at:
+        return ()
+    return (
+        FinalEvent(
+            at=view.seen.time,
+            restarts=job.restarts,
+            submit_time=job.submit_time,
+            state=job.state.value,
+        ),
+    )
+
+
+def _restart(view: RunView, known: EndEvent, *, before: tuple[Verb, ...]) -> Plan:
+    """Plan the requeue of a job and the values of its next attempt, while it is COMPLETING."""
+    seen = view.seen
+    fitted = fit(seen, view.history, known, waited=0)
+    job_update, start = _values(view, known, fitted, requeued=not before)
+    release = known.action is Action.RELEASE and fitted.size.num_nodes is not None
+    return Plan(
+        events=fitted.events,
+        before=before,
+        job_update=job_update,
+        start=start,
+        after=(Verb.RELEASE,) if release and not before else (),
+        look_again=seen.now + POLL,
+    )
+
+
+def _values(
+    view: RunView, known: EndEvent, fitted: Fit, *, requeued: bool
+) -> tuple[JobUpdate, str | None]:
+    seen, job, size = view.seen, view.seen.job, fitted.size.num_nodes
+    held_nodes = len(view.end.nodes) or job.num_nodes
+    standing = size_is_ours(held_nodes, view.history, seen.comment_record.num_nodes)
+    begin = job.eligible_time or 0
+    # A person who requeued the job may have set a begin time as well.
+    chosen = (
+        requeued
+        and known.requeued
+        and begin > seen.now + SAFE_START
+        and begin != job.submit_time
+        and not start_is_ours(job, view.history, seen.cluster.requeue_delay)
+    )
+    wait = max(due_time(known) - seen.time, SAFE_START) if size is not None else WAIT
+    return (
+        JobUpdate(
+            exc_nodes=exclusion_list(job, fitted.history, fitted.own, seen.names),
+            own_nodes=fitted.own,
+            num_nodes=size if standing and size not in (None, held_nodes) else None,
+            start_time=None if chosen else seen.time + wait,
+            admin_comment=restart_comment(seen, fitted, known),
+        ),
+        None if chosen else f"now+{wait}",
+    )
+
+
+def _requeued(view: RunView, known: EndEvent) -> Plan:
+    """Plan a job that is requeued already but still COMPLETING."""
+    if not known.action.restarts:
+        return _stop(view, known)
+    intent = view.history.last_intent
+    if intent is not None and intent.key == known.key and intent.start_time is not None:
+        # Set once; whatever of it Slurm has lost is set again when the job is PENDING.
+        return Plan(look_again=view.seen.now + POLL)
+    return _restart(view, known, before=())
+
+
+def _pending(view: RunView, known: EndEvent | None, ended: int | None) -> Plan:
+    seen = view.seen
+    if known is None:
+        if ended is not None:
+            return Plan()
+        if seen.comment_record.phase == 0:
+            return Plan()
+        if view.earlier_phase_failed and seen.job.reason == "DependencyNeverSatisfied":
+            return _cancel(view, "an earlier phase of the run has failed")
+        return plan_pending(seen, view.history, None)
+    if not known.action.restarts:
+        return _stop(view, known)
+    return plan_pending(seen, view.history, known)
+
+
+def _stop(view: RunView, known: EndEvent) -> Plan:
+    """Plan a job that is requeued or runs although its last end was final."""
+    if known.action is Action.CANCEL:
+        return _cancel(view, f"ends here: {known.reason}")
+    if waits_for_person(known.category, known.action) or not _requeued_by_slurm(view, known):
+        return Plan()  # a person's decision
+    if known.category is Category.COMPLETED:
+        # Its next attempt ends as success at once, and its dependents are kept.
+        text = "Slurm lost the record of the end and requeued the job: started to end as success"
+        noted = note_once(view.seen, view.history, text)
+        if view.seen.job.state is JobState.RUNNING or view.seen.job.completing:
+            return Plan(events=noted)
+        again = replace(known, action=Action.ADJUST, start_at=known.at)
+        started = plan_pending(view.seen, view.history, again)
+        return replace(started, events=(*noted, *started.events))
+    return _cancel(view, f"ends here: {known.reason}; Slurm had requeued it unasked")
+
+
+def _requeued_by_slurm(view: RunView, known: EndEvent) -> bool:
+    """Whether Slurm, not a person, has requeued a job after its final end.
+
+    Slurm does so for exit codes in RequeueExit, and after it was killed before it had saved the
+    end. A job that was seen in a final state after its end can only have been requeued by a person.
+    """
+    history, cluster = view.history, view.seen.cluster
+    final = history.final
+    if known.requeued:
+        return False  # it was pending already when its end was judged
+    if final is not None and final.restarts == known.index and final.at >= known.at:
+        return False
+    if known.exit_code is not None and known.exit_code in cluster.requeue_exit:
+        return True
+    return cluster.boot_time is not None and cluster.boot_time >= known.at
+
+
+def _cancel(view: RunView, why: str) -> Plan:
+    seen = view.seen
+    if was_cancelled_pending(seen.job):
+        return Plan()
+    comment = merge_admin_comment(seen.job.admin_comment, f"csx-restart: {why}")
+    if seen.job.state is JobState.RUNNING or comment == seen.job.admin_comment:
+        return Plan(after=(Verb.CANCEL,))
+    return Plan(job_update=JobUpdate(admin_comment=comment), after=(Verb.CANCEL,))
+
+
+def _running(view: RunView, known: EndEvent | None) -> Plan:
+    """Plan a RUNNING job: its attempt before may be final, or it has ended without Slurm's notice.
+
+    slurmctld was killed before it had saved the end, and restored the job without a process
+    (measured). A requeue repairs this; a run that had completed then ends as success at once.
+    """
+    job, history = view.seen.job, view.history
+    present = history.end_of(job.restarts)
+    if present is not None and present.at < (job.start_time or 0):
+        present = None  # an attempt of the same number, after one that slurmctld lost
+    if present is not None or _reports_end(view):
+        return _stale_running(view, present)
+    if known is not None and not known.action.restarts:
+        stopped = _stop(view, known)
+        if stopped.after:
+            return stopped
+    return Plan(events=_record_started(view))
+
+
+def _record_started(view: RunView) -> tuple[StartedEvent, ...]:
+    job, started = view.seen.job, view.history.started
+    if job.submit_time is None or not job.nodes:
+        return ()
+    if started is not None and (started.restarts, started.submit_time) == (
+        job.restarts,
+        job.submit_time,
+    ):
+        return ()
+    return (
+        StartedEvent(
+            at=view.seen.time,
+            restarts=job.restarts,
+            submit_time=job.submit_time,
+            nodes=job.nodes,
+        ),
+    )
+
+
+def _reports_end(view: RunView) -> bool:
+    report = view.seen.comment_record
+    return report.ended and report.submit == view.seen.job.submit_time
+
+
+def _stale_running(view: RunView, present: EndEvent | None) -> Plan:
+    seen, job, history = view.seen, view.seen.job, view.history
+    if job.submit_time is None:
+        return Plan()
+    attempt = present.attempt if present is not None else seen.comment_record.attempt
+    key = EndKey(job.submit_time, attempt)
+    first = history.stale_running
+    if first is None or first.key != key or first.at < (job.start_time or 0):
+        event = StaleRunningEvent(at=seen.time, submit_time=job.submit_time, attempt=attempt)
+        return Plan(events=(event,), look_again=seen.now + view.stale_running_after)
+    if seen.now - first.at < view.stale_running_after:
+        return Plan(look_again=first.at + view.stale_running_after)
+    if present is None:
+        # Slurm has no record of the end: the exit code is the reported one.
+        code = seen.comment_record.exit or 0
+        end = replace(view.end, state=None, stale_running=True, exit_code=code)
+        judgement = _judge(replace(view, end=end), job.restarts)
+        history = replay(judgement.events, history)
+        present = history.end_of(job.restarts)
+        if present is None or present.observed:
+            return Plan(events=judgement.events)
+        step = _end_stale_running(replace(view, history=history), present)
+        return replace(step, events=(*judgement.events, *step.events))
+    return _end_stale_running(view, present)
+
+
+def _end_stale_running(view: RunView, present: EndEvent) -> Plan:
+    if present.observed:
+        return Plan()
+    if present.action.restarts or present.category is Category.COMPLETED:
+        return Plan(before=(Verb.REQUEUE,), look_again=view.seen.now + POLL)
+    return Plan(after=(Verb.CANCEL,))

@@ -1,0 +1,238 @@
+"""One step of the plan, by the state of the job and the decision about its last end."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from slurm_restart.core.category import Category
+from slurm_restart.core.cluster_facts import ClusterFacts
+from slurm_restart.core.fit_pending import WAIT
+from slurm_restart.core.history import Exclusion, History, replay
+from slurm_restart.core.job import Job, JobState
+from slurm_restart.core.journal_events import (
+    CLEARED,
+    Action,
+    AppliedEvent,
+    EndEvent,
+    ExcludeEvent,
+    FinalEvent,
+    ReadmitEvent,
+    StaleRunningEvent,
+    StartedEvent,
+)
+from slurm_restart.core.plan import RunPlan, plan
+from tests.unit.core import facts
+from tests.unit.core.facts import NODES, SUBMITTED
+
+NOW = SUBMITTED + 600
+
+
+def requests(step: RunPlan) -> list[str]:
+    """The requests without AdminComment."""
+    hostlist = ",".join(step.plan.job_update.exc_nodes or ())
+    texts = (str(operation) for operation in step.plan.operations(hostlist))
+    return [text.partition(" AdminComment=")[0] for text in texts]
+
+
+def ended_events(step: RunPlan) -> list[EndEvent]:
+    return [event for event in step.plan.events if isinstance(event, EndEvent)]
+
+
+def after(*events: Any, action: Action = Action.REQUEUE, **changes: Any) -> History:
+    """A run of which attempt 0 has ended, and whose journal holds these events besides."""
+    end = facts.ended(**{"action": action, "start_at": SUBMITTED, "nodes": NODES[:3]} | changes)
+    return replay([end, *events])
+
+
+def waiting(**changes: Any) -> Job:
+    return facts.pending(**{"restarts": 1, "eligible_time": SUBMITTED + 121} | changes)
+
+
+def test_a_failed_job_is_judged_and_requeued_while_it_is_completing() -> None:
+    step = plan(facts.view(job=facts.job(flags=frozenset({facts.COMPLETING}))))
+    assert requests(step) == ["requeue", "update StartTime=now+2"]
+    assert [event.action for event in ended_events(step)] == [Action.REQUEUE]
+    assert step.plan.look_again is not None
+
+
+def test_an_end_on_record_is_not_judged_again() -> None:
+    job = facts.job(flags=frozenset({facts.COMPLETING}))
+    step = plan(facts.view(job=job, history=after()))
+    assert ended_events(step) == []
+    assert requests(step) == ["requeue", "update StartTime=now+2"]
+
+
+@pytest.mark.parametrize("state", [JobState.CANCELLED, JobState.COMPLETED, JobState.DEADLINE])
+def test_a_job_that_a_person_has_ended_is_not_requeued(state: JobState) -> None:
+    job = facts.job(state=state, nodes=NODES[:3])
+    step = plan(facts.view(job=job, history=after()))
+    assert requests(step) == []
+    assert [type(event) for event in step.plan.events] == [FinalEvent]
+    assert plan(facts.view(job=job, history=after(*step.plan.events))).plan.events == ()
+
+
+def test_a_pending_job_is_started_once_its_second_is_over() -> None:
+    early = plan(facts.view(job=waiting(), history=after(), now=SUBMITTED + 1.0))
+    assert requests(early) == []
+    assert early.plan.look_again == SUBMITTED + 2.1
+    assert requests(plan(facts.view(job=waiting(), history=after()))) == ["update StartTime=now"]
+
+
+def test_a_job_is_started_at_the_time_decided() -> None:
+    history = after(start_at=NOW + 30)
+    step = plan(facts.view(job=waiting(), history=history))
+    assert (requests(step), step.plan.look_again) == (["update StartTime=now+30"], NOW + 30)
+    begun = waiting(eligible_time=NOW + 30)
+    assert requests(plan(facts.view(job=begun, history=history))) == []
+
+
+def test_a_blamed_node_is_excluded_and_the_job_shrinks_only_if_it_must() -> None:
+    blamed = ExcludeEvent(at=NOW, node="csx2", until=NOW + 99, evidence="e", submit_time=SUBMITTED)
+    step = plan(facts.view(job=waiting(), history=after(blamed)))
+    assert requests(step) == ["update ExcNodeList=csx2", "update StartTime=now"]
+    fewer = plan(facts.view(job=waiting(), history=after(blamed), nodes=facts.nodes(csx4="DOWN")))
+    assert requests(fewer)[:2] == ["update ExcNodeList=csx2", "update NumNodes=2-2 NumCPUs=2"]
+
+
+def test_a_node_that_slurm_does_not_know_any_more_is_left_out() -> None:
+    blamed = ExcludeEvent(at=NOW, node="gone", until=NOW + 99, evidence="e", submit_time=SUBMITTED)
+    job = waiting(exc_nodes=("gone", "old"))
+    assert requests(plan(facts.view(job=job, history=after(blamed))))[0] == "update ExcNodeList="
+
+
+def test_without_nodes_the_begin_time_is_set_ahead_and_renewed() -> None:
+    down = facts.nodes(csx1="DOWN", csx2="DOWN", csx3="DOWN")
+    step = plan(facts.view(job=waiting(), history=after(), nodes=down))
+    assert requests(step)[-1] == f"update StartTime=now+{WAIT}"
+    intent = facts.intent(start_time=NOW + WAIT)
+    for left, due in ((WAIT, False), (WAIT // 2, True)):
+        job = waiting(eligible_time=NOW + left)
+        intent = facts.intent(start_time=NOW + left)
+        found = requests(plan(facts.view(job=job, history=after(intent), nodes=down)))
+        assert any("StartTime" in text for text in found) is due
+    back = requests(
+        plan(
+            facts.view(
+                job=waiting(eligible_time=NOW + 1800),
+                history=after(facts.intent(start_time=NOW + 1800)),
+            )
+        )
+    )
+    assert back == ["update StartTime=now"]
+
+
+def test_a_hold_of_a_person_is_left_alone() -> None:
+    held = waiting(priority=0, reason="JobHeldUser")
+    assert requests(plan(facts.view(job=held, history=after()))) == []
+    own = after(AppliedEvent(at=NOW, held=True))  # of a release that held jobs
+    assert "release" in requests(plan(facts.view(job=held, history=own)))
+    prolog = waiting(priority=0, reason="launch_failed_requeued_held")
+    assert requests(plan(facts.view(job=prolog, history=after()))) == []
+    released = after(action=Action.RELEASE, requeued=True, restarts=1)
+    assert "release" in requests(plan(facts.view(job=prolog, history=released)))
+
+
+def test_a_list_that_a_person_clears_stays_cleared_but_a_lost_one_is_set_again() -> None:
+    blamed = ExcludeEvent(at=NOW, node="csx2", until=NOW + 99, evidence="e", submit_time=SUBMITTED)
+    history = after(
+        blamed, facts.intent(exc_nodes=("csx2",)), AppliedEvent(at=NOW - 10, exc_nodes=("csx2",))
+    )
+    job = waiting(exc_nodes=())
+    cleared = plan(facts.view(job=job, history=history))
+    assert [event for event in cleared.plan.events if isinstance(event, ReadmitEvent)] == [
+        ReadmitEvent(at=NOW, node="csx2", why=CLEARED)
+    ]
+    booted = ClusterFacts(boot_time=NOW - 5)
+    lost = plan(facts.view(job=job, history=history, cluster=booted))
+    assert requests(lost)[0] == "update ExcNodeList=csx2"
+
+
+def final(**changes: Any) -> History:
+    return after(action=Action.LEAVE, category=Category.CONFIG, exit_code=1, **changes)
+
+
+def test_a_requeue_after_a_final_end_is_a_persons_unless_slurm_did_it() -> None:
+    assert requests(plan(facts.view(job=waiting(), history=final()))) == []
+    site = ClusterFacts(requeue_exit=frozenset({1}))
+    assert requests(plan(facts.view(job=waiting(), history=final(), cluster=site)))[-1] == "cancel"
+    lost = ClusterFacts(boot_time=NOW)
+    assert requests(plan(facts.view(job=waiting(), history=final(), cluster=lost)))[-1] == "cancel"
+    seen = replay([FinalEvent(at=NOW, restarts=0, submit_time=SUBMITTED, state="FAILED")], final())
+    assert requests(plan(facts.view(job=waiting(), history=seen, cluster=site))) == []
+
+
+def test_a_cancellation_that_was_lost_is_repeated() -> None:
+    history = after(action=Action.CANCEL, requeued=True, restarts=1)
+    assert requests(plan(facts.view(job=waiting(), history=history)))[-1] == "cancel"
+    running = facts.job(
+        state=JobState.RUNNING, restarts=1, submit_time=NOW, start_time=NOW, nodes=NODES[:3]
+    )
+    assert requests(plan(facts.view(job=running, history=history))) == ["cancel"]
+
+
+def test_a_running_job_whose_trainer_has_ended_is_requeued_after_a_while() -> None:
+    job = facts.job(state=JobState.RUNNING, start_time=SUBMITTED, nodes=NODES[:3])
+    first = plan(facts.view(job=job))
+    assert [type(event) for event in first.plan.events] == [StaleRunningEvent]
+    seen = replay(first.plan.events)
+    assert requests(plan(facts.view(job=job, history=seen, now=NOW + 59))) == []
+    step = plan(facts.view(job=job, history=seen, now=NOW + 60))
+    assert requests(step) == ["requeue"]
+    assert len(ended_events(step)) == 1
+
+
+def test_the_nodes_of_a_running_attempt_are_recorded_once() -> None:
+    job = facts.job(state=JobState.RUNNING, start_time=SUBMITTED, nodes=NODES[:3])
+    record = facts.comment_record(ended=False)
+    step = plan(facts.view(job=job, comment_record=record))
+    assert [type(event) for event in step.plan.events] == [StartedEvent]
+    again = facts.view(job=job, comment_record=record, history=replay(step.plan.events))
+    assert plan(again).plan.events == ()
+
+
+def test_a_later_phase_gets_exclusions_and_size_before_its_first_attempt() -> None:
+    job = facts.pending(restarts=0, reason="Dependency", eligible_time=None)
+    record = facts.comment_record(phase=1, attempt=None, submit=None, ended=False)
+    excluded = (Exclusion(node="csx2", since=1, until=NOW + 99, evidence="e"),)
+    view = facts.view(
+        job=job, comment_record=record, run_exclusions=excluded, nodes=facts.nodes(csx4="DOWN")
+    )
+    assert requests(plan(view)) == ["update ExcNodeList=csx2", "update NumNodes=2-2 NumCPUs=2"]
+    first = replace(record, phase=0)
+    assert requests(plan(facts.view(job=job, comment_record=first))) == []
+
+
+def test_a_phase_whose_dependency_can_never_hold_is_cancelled_if_its_run_has_failed() -> None:
+    job = facts.pending(restarts=0, reason="DependencyNeverSatisfied")
+    record = facts.comment_record(phase=1, attempt=None, submit=None, ended=False)
+    for failed in (True, False):
+        view = facts.view(job=job, comment_record=record, earlier_phase_failed=failed)
+        assert ("cancel" in requests(plan(view))) is failed
+
+
+def test_an_end_from_before_the_state_directory_was_made_is_not_judged() -> None:
+    job = facts.job(state=JobState.FAILED, end_time=NOW - 10, nodes=NODES[:3])
+    assert ended_events(plan(facts.view(job=job, born=NOW))) == []
+    assert len(ended_events(plan(facts.view(job=job, born=NOW - 10)))) == 1
+
+
+def test_a_site_that_observes_changes_nothing() -> None:
+    step = plan(facts.view(job=facts.job(flags=frozenset({facts.COMPLETING})), observe=True))
+    assert requests(step) == []
+    assert [event.observed for event in ended_events(step)] == [True]
+    later = facts.view(job=waiting(), history=after(observed=True))
+    assert requests(plan(later)) == []
+
+
+def test_a_forged_size_grows_no_job_beyond_what_slurm_has_granted() -> None:
+    forged = facts.comment_record(num_nodes=4)
+    step = plan(facts.view(job=waiting(num_nodes=3), history=after(), comment_record=forged))
+    assert not any("NumNodes" in text for text in requests(step))
+
+
+def test_a_record_of_another_attempt_is_ignored() -> None:
+    record = facts.comment_record(submit=1, cause=Category.CONFIG)
+    job = facts.job(flags=frozenset({facts.COMPLETING}))
+    (event,) = ended_events(plan(facts.view(job=job, comment_record=record)))
+    assert event.category is Category.UNKNOWN
