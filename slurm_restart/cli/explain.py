@@ -11,9 +11,10 @@ from slurm_restart.cli.find_run import MAX_PROBLEMS, Target, resolve
 from slurm_restart.cli.site import site_option, site_or_defaults
 from slurm_restart.cli.stop_advice import stop_advice
 from slurm_restart.control.find_journal import Found, find_journal
-from slurm_restart.core.end_report import EndReport, end_reports
+from slurm_restart.core.end_report import EndReport, NextAttempt, end_reports, next_attempt
 from slurm_restart.core.printable import escape_controls
 from slurm_restart.errors import UsageError
+from slurm_restart.slurm.format_hostlist import format_hostlist
 
 
 @click.command()
@@ -49,6 +50,7 @@ def _data(target: Target, found: Found | None) -> dict[str, object]:
         "source": str(found.path) if found else str(target.run_dir),
         "damaged_lines": list(found.damaged) if found else [],
         "ends": [asdict(end) for end in end_reports(found.events)] if found else [],
+        "next": _next_data(found),
         "attempts": target.attempts(),
         "problems": list(target.problems),
     }
@@ -74,6 +76,27 @@ def _lines(target: Target, found: Found | None) -> list[str]:
     for number, end in enumerate(ends):
         attempt = roots.get(number if end.attempt is None else end.attempt, {})
         lines += ["", *_end_lines(number, end, attempt)]
+    following = next_attempt(found.events)
+    return lines if following is None else [*lines, "", *_next_lines(following)]
+
+
+def _next_data(found: Found | None) -> dict[str, object] | None:
+    following = next_attempt(found.events) if found else None
+    return None if following is None else asdict(following)
+
+
+def _next_lines(following: NextAttempt) -> list[str]:
+    lines = [f"next attempt waits; wanted since {_clock(following.since)}:"]
+    if following.num_nodes is not None:
+        count = following.num_nodes
+        lines.append(f"  size         {count} {'node' if count == 1 else 'nodes'}")
+    if following.exc_nodes is not None:
+        nodes = format_hostlist(following.exc_nodes) if following.exc_nodes else "none"
+        lines.append(f"  excluded     {nodes}")
+    if following.start_time is not None:
+        lines.append(f"  not before   {_clock(following.start_time)}")
+    if following.reason is not None:
+        lines.append(f"  because      {following.reason}")
     return lines
 
 
@@ -101,6 +124,10 @@ def _end_lines(number: int, end: EndReport, attempt: dict[str, object]) -> list[
     lines += [f"  asked Slurm  {operation}" for operation in end.operations]
     lines += [f"  refused      {text}" for text in end.refused]
     lines += [f"  note         {text}" for text in end.notes]
+    if end.next_started is not None:
+        lines.append(f"  next attempt seen running {_clock(end.next_started)}")
+    if end.final_state is not None:
+        lines.append(f"  final state  {end.final_state}")
     return lines
 
 

@@ -1,8 +1,9 @@
 """Report a run's journal end by end, for `explain` and its --json output."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from slurm_restart.core.history import FOR_NO_END
 from slurm_restart.core.journal_events import (
     AppliedEvent,
     EndEvent,
@@ -17,7 +18,7 @@ from slurm_restart.core.journal_events import (
     StaleRunningEvent,
     StartedEvent,
 )
-from slurm_restart.core.slurm_operations import Operation
+from slurm_restart.core.slurm_operations import ADMIN_PREFIX, Operation
 
 
 @dataclass(kw_only=True)
@@ -46,6 +47,23 @@ class EndReport:
     """Decided in observe mode: nothing was done."""
     refused: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    next_started: int | None = None
+    """When the next attempt was seen running."""
+    final_state: str | None = None
+    """Slurm's state of the job, if no attempt followed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NextAttempt:
+    """What this plugin wants of a job that waits. None: unchanged. Times are epoch seconds."""
+
+    since: int
+    """When one of these values was last changed."""
+    exc_nodes: tuple[str, ...] | None = None
+    num_nodes: int | None = None
+    start_time: int | None = None
+    reason: str | None = None
+    """Why it waits, or under which conditions it starts: the text of AdminComment."""
 
 
 def _report(end: EndEvent) -> EndReport:
@@ -94,8 +112,59 @@ def _add(last: EndReport, event: Event) -> None:
             last.notes.append(event.text)
         case StaleRunningEvent():
             last.notes.append("seen RUNNING although its trainer had ended")
-        case EndEvent() | IntendEvent() | AppliedEvent() | StartedEvent() | FinalEvent():
+        case StartedEvent():
+            last.next_started = last.next_started or event.at
+        case FinalEvent():
+            last.final_state = event.state
+        case EndEvent() | IntendEvent() | AppliedEvent():
             pass
+
+
+def next_attempt(events: Iterable[Event]) -> NextAttempt | None:
+    """Return what the journal wants of the job's next attempt; None: it has started, or none is.
+
+    A job without an end waits too: a later phase that is to avoid the run's excluded nodes.
+    """
+    wanted: NextAttempt | None = None
+    for event in events:
+        match event:
+            case EndEvent():
+                waits = event.action.restarts and not event.observed
+                wanted = NextAttempt(since=event.at, start_time=event.start_at) if waits else None
+            case StartedEvent() | FinalEvent():
+                wanted = None
+            case IntendEvent():
+                if wanted is not None or event.submit_time == FOR_NO_END:
+                    wanted = _merge(wanted, event)
+            case _:
+                pass
+    return wanted
+
+
+def _merge(wanted: NextAttempt | None, event: IntendEvent) -> NextAttempt:
+    before = wanted or NextAttempt(since=event.at)
+    reason = _announcement(event.operations)
+    after = NextAttempt(
+        since=before.since,
+        exc_nodes=before.exc_nodes if event.exc_nodes is None else event.exc_nodes,
+        num_nodes=before.num_nodes if event.num_nodes is None else event.num_nodes,
+        start_time=before.start_time if event.start_time is None else event.start_time,
+        reason=before.reason if reason is None else reason,
+    )
+    return after if after == before else replace(after, since=event.at)
+
+
+def _announcement(operations: Iterable[str]) -> str | None:
+    """Return the text for people of the last AdminComment that operations write."""
+    found = None
+    for text in operations:
+        try:
+            fields = dict(Operation.from_text(text).fields)
+        except ValueError:
+            continue
+        comment = fields.get("AdminComment", "").rpartition(ADMIN_PREFIX)[2]
+        found = comment.rpartition(" | ")[2].strip() or found
+    return found
 
 
 def _format_operation(text: str) -> str:

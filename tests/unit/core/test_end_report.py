@@ -1,17 +1,22 @@
 """The report of a journal, end by end."""
 
+from typing import Any
+
 from slurm_restart.core.category import Category
-from slurm_restart.core.end_report import end_reports
+from slurm_restart.core.end_report import NextAttempt, end_reports, next_attempt
+from slurm_restart.core.history import FOR_NO_END
 from slurm_restart.core.journal_events import (
     Action,
     AppliedEvent,
     Event,
     ExcludeEvent,
+    FinalEvent,
     IntendEvent,
     NoteEvent,
     OutcomeEvent,
     ReadmitEvent,
     StaleRunningEvent,
+    StartedEvent,
 )
 from tests.unit.core import facts
 from tests.unit.core.facts import SUBMITTED
@@ -42,6 +47,60 @@ def test_each_end_has_what_followed_from_it() -> None:
         "seen RUNNING although its trainer had ended",
     ]
     assert (second.attempt, second.restart_at, second.operations) == (1, None, [])
+
+
+def test_what_became_of_the_job_stands_at_its_last_end() -> None:
+    first, second = end_reports(
+        [
+            facts.ended(attempt=0),
+            StartedEvent(at=7, restarts=1, submit_time=SUBMITTED),
+            StartedEvent(at=8, restarts=1, submit_time=SUBMITTED),
+            facts.ended(attempt=1, action=Action.LEAVE),
+            FinalEvent(at=9, restarts=1, submit_time=SUBMITTED, state="FAILED"),
+        ]
+    )
+    assert (first.next_started, first.final_state) == (7, None)
+    assert (second.next_started, second.final_state) == (None, "FAILED")
+
+
+WAIT = "csx-restart: failures=1/3 total=1 step=5 nodes=- | restart 1/3, waits: 1 of 2 nodes"
+
+
+def intent(at: int, *operations: str, submit_time: int = SUBMITTED, **values: Any) -> IntendEvent:
+    return IntendEvent(at=at, submit_time=submit_time, operations=operations, **values)
+
+
+def test_what_the_next_attempt_is_to_be() -> None:
+    events: list[Event] = [
+        facts.ended(start_at=50),
+        intent(11, "requeue", exc_nodes=("csx2",), num_nodes=3, start_time=60),
+        # The same once more changes nothing.
+        intent(12, "update\tStartTime=60", exc_nodes=("csx2",), start_time=60),
+        intent(13, f"update\tStartTime=70\tAdminComment={WAIT}", start_time=70),
+    ]
+    assert next_attempt(events[:1]) == NextAttempt(since=events[0].at, start_time=50)
+    assert next_attempt(events[:3]) == NextAttempt(
+        since=11, exc_nodes=("csx2",), num_nodes=3, start_time=60
+    )
+    assert next_attempt(events) == NextAttempt(
+        since=13,
+        exc_nodes=("csx2",),
+        num_nodes=3,
+        start_time=70,
+        reason="restart 1/3, waits: 1 of 2 nodes",
+    )
+    started = StartedEvent(at=14, restarts=1, submit_time=SUBMITTED)
+    assert next_attempt([*events, started]) is None
+    assert next_attempt([*events, facts.ended(action=Action.LEAVE, attempt=1)]) is None
+
+
+def test_a_later_phase_waits_without_an_end() -> None:
+    waits = intent(5, exc_nodes=("csx1",), submit_time=FOR_NO_END)
+    assert next_attempt([waits]) == NextAttempt(since=5, exc_nodes=("csx1",))
+    # Operations about an end that is final concern no next attempt.
+    assert next_attempt([facts.ended(action=Action.LEAVE), intent(6, "cancel")]) is None
+    assert next_attempt([facts.ended(observed=True)]) is None
+    assert next_attempt([]) is None
 
 
 def test_two_attempts_within_one_submit_time_are_two_ends() -> None:
