@@ -189,3 +189,25 @@ def _refusals(policy: Policy, pool: NodePool, wanted: int, waited: int, now: int
         if now is not None:
             waited = min(waited, now - pool.free_since[wanted - 1])
     return max(0, waited - 1) // max(policy.shrink_after, _SCHEDULING_TIME)
+
+
+def within_limit(
+    policy: Policy, choice: SizeChoice, *, limit: int | None, waited: int
+) -> SizeChoice:
+    """Return the size within what the limits of association and QOS leave.
+
+    For a size that SlurmUser writes or has written: Slurm takes it for an administrator's and does
+    not check it. Like Slurm, let the job wait for a limit; after `shrink_after`, take what is left.
+
+    Args:
+        policy: the run's limits.
+        choice: of `choose_size`.
+        limit: how many nodes the limits leave; None: there is no limit.
+        waited: seconds since the attempt is due.
+    """
+    if limit is None or choice.num_nodes is None or choice.num_nodes <= limit:
+        return choice
+    reason = f"limits of account or QOS leave {limit} nodes for {choice.num_nodes}"
+    if waited < policy.shrink_after or limit < policy.min_nodes:
+        return SizeChoice(num_nodes=None, reason=reason)
+    return SizeChoice(num_nodes=limit, reason=f"{reason}, after {waited} s of waiting")

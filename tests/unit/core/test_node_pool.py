@@ -7,10 +7,12 @@ from hypothesis import strategies as st
 from slurm_restart.core.job import NodeState, PartitionState
 from slurm_restart.core.node_pool import (
     NodePool,
+    SizeChoice,
     build_pool,
     choose_size,
     known_nodes,
     matches,
+    within_limit,
 )
 from tests.unit.core import facts
 
@@ -236,6 +238,27 @@ def test_only_nodes_that_were_free_all_the_time_show_a_wrong_count(
     free = NodePool(usable=names, idle=names, free_since=free_since)
     policy = facts.policy(min_nodes=1)
     assert choose_size(policy, free, waited=10**5, now=now).num_nodes == size
+
+
+@pytest.mark.parametrize(
+    ("wanted", "limit", "waited", "size"),
+    [
+        (3, None, 0, 3),
+        (3, 3, 0, 3),
+        (3, 2, 599, None),
+        (3, 2, 600, 2),
+        (3, 1, 10**6, None),
+        (2, 2, 0, 2),
+        (None, 9, 0, None),
+    ],
+)
+def test_a_size_that_slurm_does_not_check_stays_within_the_limits(
+    wanted: int | None, limit: int | None, waited: int, size: int | None
+) -> None:
+    choice = SizeChoice(num_nodes=wanted, reason="why")
+    found = within_limit(facts.policy(), choice, limit=limit, waited=waited)
+    assert found.num_nodes == size
+    assert (found is choice) is (found.num_nodes == wanted)
 
 
 @given(
