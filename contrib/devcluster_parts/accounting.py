@@ -49,7 +49,6 @@ DATABASE_OPTIONS = (
     "--skip-name-resolve",
     "--bind-address=127.0.0.1",
     "--innodb-buffer-pool-size=32M",
-    "--innodb-log-file-size=32M",
     "--innodb-lock-wait-timeout=900",
     "--innodb-flush-log-at-trx-commit=0",
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contrib.devcluster_parts.errors import DevclusterError, MissingSoftwareError
+from contrib.devcluster_parts.processes import die_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ PACKAGES = (
     "slurm-wlm-mysql-plugin",
     "munge",
     "mariadb-server-core",
+    "mariadb-client-core",
     "python3",
     "python3-venv",
     "procps",
@@ -71,8 +73,10 @@ def make(release: str, root: Path, log: Path) -> None:
     """Make the chroot with debootstrap and install PACKAGES, without starting any service."""
     log.write_text("")
     require_debootstrap(log)
-    new = root.with_name(f"{root.name}.new")
-    shutil.rmtree(new, ignore_errors=True)
+    for leftover in root.parent.glob(f"{root.name}.new-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    # Not the name of a leftover: what a killed process had started may still write to that.
+    new = root.with_name(f"{root.name}.new-{os.getpid()}")
     report(f"{release}: making a chroot, once, in a few minutes (log: {log})")
     run(debootstrap(release, new), log)
     configure(new)
@@ -146,7 +150,12 @@ def run(command: Sequence[str], log: Path) -> None:
     environment = os.environ | {"PATH": SYSTEM_PATH, "LC_ALL": "C.UTF-8"}
     with log.open("ab") as output:
         child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment
+            command,
+            preexec_fn=die_with_parent(),  # noqa: PLW1509 - there are no threads here
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environment,
         )
     try:
         while True:

@@ -27,9 +27,10 @@ ACCOUNTING_PACKAGES = {
     "slurmdbd": "slurmdbd",
     "mariadbd": "mariadb-server-core",
     "mariadb-install-db": "mariadb-server-core",
+    "my_print_defaults": "mariadb-client-core",  # mariadb-install-db calls it
 }
 """The same for a cluster with accounting."""
-SYSTEM_PROGRAMS = {"munged", "mariadbd", "mariadb-install-db"}
+SYSTEM_PROGRAMS = {"munged", "mariadbd", "mariadb-install-db", "my_print_defaults"}
 """What is no part of Slurm."""
 
 

@@ -14,7 +14,7 @@ from contrib.testing.waiting import LONG_DEADLINE, await_
 STEPS, EVERY, FAILS_AT = 20, 5, 12
 ABSENT = [
     name
-    for name in ("slurmdbd", "mariadbd", "mariadb-install-db")
+    for name in ("slurmdbd", "mariadbd", "mariadb-install-db", "my_print_defaults")
     if shutil.which(name, path=SYSTEM_PATH) is None
 ]
 pytestmark = pytest.mark.skipif(bool(ABSENT), reason=f"{', '.join(ABSENT)}: not installed")

@@ -255,8 +255,11 @@ def test_works_wholly_without_root(new_box: Callable[[], Box]) -> None:
 
 
 @pytest.mark.skipif(
-    any(shutil.which(name, path=SYSTEM_PATH) is None for name in ("slurmdbd", "mariadbd")),
-    reason="slurmdbd or mariadb-server-core is not installed",
+    any(
+        shutil.which(name, path=SYSTEM_PATH) is None
+        for name in ("slurmdbd", "my_print_defaults", "mariadbd")
+    ),
+    reason="slurmdbd, mariadb-server-core or mariadb-client-core is not installed",
 )
 def test_accounting_knows_the_users_and_outlives_its_daemon(new_box: Callable[[], Box]) -> None:
     box = new_box()
