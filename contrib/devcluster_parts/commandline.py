@@ -179,7 +179,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="devcluster",
         description=DESCRIPTION,
-        epilog="Exit codes: 0 done; 1 failed; 2 wrong usage; 3 Slurm or munge is not installed; "
+        epilog="Exit codes: 0 done; 1 failed; 2 wrong usage; 3 software is missing, or no chroot "
+        "is possible; "
         "128+N ended by signal N, after taking down what was started.",
     )
     help_ = "in a chroot of that Debian release; without COMMAND, -- PROGRAM … is run in it"
