@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(bool(ABSENT), reason=f"{', '.join(ABSENT)}: not 
 @pytest.fixture(scope="module")
 def cluster_options() -> dict[str, object]:
     often = "SchedulerParameters=sched_interval=1,bf_interval=1"
-    return {"nodes": 4, "options": ("--accounting", "--set", often)}
+    return {"nodes": 5, "options": ("--accounting", "--set", often)}
 
 
 @pytest.fixture(autouse=True)
@@ -172,7 +172,7 @@ def test_a_run_grows_back_only_as_far_as_its_association_may(cluster: ManagedClu
     await_(lambda: cluster.reconcile() and cluster.nodes_of(job_id) == [first[0]], "one node")
     for node in spare:
         cluster.fault("node-resume", node)
-    # The other job of the account takes what the limit leaves: 2 of 3.
+    # The other job of the account takes what the limit leaves: 2 of 3. A fourth node is free.
     other = cluster.submit("sleep 600", "-N2", "--exclusive", f"--account={ACCOUNT}")
     cluster.await_state(other, "RUNNING")
     cluster.fault("node-resume", first[1])
