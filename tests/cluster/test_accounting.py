@@ -159,6 +159,7 @@ def test_a_usage_limit_that_is_reached_ends_the_run(cluster: ManagedCluster) -> 
     assert cluster.job(job_id)["Restarts"] == "0"
 
 
+@pytest.mark.xfail(strict=True, reason="NumNodes set by SlurmUser passes the association's limit")
 def test_a_run_grows_back_only_as_far_as_its_association_may(cluster: ManagedCluster) -> None:
     limit_account(cluster, "GrpTRES=node=3")
     faults = ("hang@12/restart=0", "wait@17/restart=1", "exit:3@18/restart=1")
