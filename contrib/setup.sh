@@ -1,7 +1,8 @@
 # Set-up that contrib/demo, contrib/test and contrib/bench share; they source it. On a fresh Debian
 # machine it installs what is missing if it may, or says what is missing.
 #
-# Sets: top (the checkout that is used), venv, python (of the venv).
+# Sets: top (the checkout that is used), venv, python (of the venv). Each Debian release (see
+# contrib/devcluster --release) has a virtual environment of its own Python beside the machine's.
 
 say() { printf '%s: %s\n' "$program" "$*" >&2; }
 die() { say "$*"; exit 3; }
@@ -21,7 +22,7 @@ stage() { # PROGRAM ARGUMENTS…
     trap 'exit 130' INT
     trap 'exit 143' TERM
     say "$top cannot be read by other users: using a copy in $copy"
-    (cd "$top" && tar cf - --exclude=./.git --exclude=./.venv .) | (cd "$copy" && tar xf -)
+    (cd "$top" && tar cf - --exclude=./.git --exclude=./.venv --exclude=./.venv-\* .) | (cd "$copy" && tar xf -)
     chmod -R go+rX "$copy"
     started=$1
     shift
@@ -29,9 +30,9 @@ stage() { # PROGRAM ARGUMENTS…
     exit $?
 }
 
-need_packages() {
+need_packages() { # PROGRAM:PACKAGE…, beside those of a cluster
     missing=
-    for pair in slurmctld:slurmctld slurmd:slurmd sbatch:slurm-client munged:munge; do
+    for pair in slurmctld:slurmctld slurmd:slurmd sbatch:slurm-client munged:munge "$@"; do
         PATH="$PATH:/usr/sbin:/sbin" command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
     done
     base_python >/dev/null || missing="$missing python3 python3-venv"
@@ -63,6 +64,7 @@ base_python() {
 
 make_venv() { # EXTRA
     venv="$top/.venv"
+    [ ! -e /etc/slurm_restart-release ] || venv="$venv-$(cat /etc/slurm_restart-release)"
     python="$venv/bin/python"
     stamp="$venv/.installed-$1"
     if [ ! -e "$stamp" ] || [ -n "$(find "$top/pyproject.toml" -newer "$stamp")" ]; then

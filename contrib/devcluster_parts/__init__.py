@@ -12,4 +12,8 @@ Should somebody kill the keeper, `down` still finds the daemons (pid files with 
 slurmstepd (the socket that it listens on lies in its node's spool directory; its environment is of
 no use, because it writes its title over it), each job process (SLURM_CLUSTER_NAME, which is unique,
 and SLURMD_NODENAME in its environment), and the descendants of all of these.
+
+A cluster of another Debian release (`--release`) runs in a chroot and a mount namespace of its own:
+its keeper and daemons are ordinary processes of this machine, its directory is the same inside and
+outside, and what is mounted goes with its last process.
 """

@@ -12,10 +12,12 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
+from contrib.devcluster_parts import accounting
 from contrib.devcluster_parts.cluster import Cluster
 from contrib.devcluster_parts.config import SUBDIRECTORIES, write_files
 from contrib.devcluster_parts.errors import DevclusterError, UsageError, poll, say
 from contrib.devcluster_parts.keeper import new_keeper, start_daemon
+from contrib.devcluster_parts.release import current_release
 from contrib.devcluster_parts.software import find_program, require_programs, slurm_release
 
 if TYPE_CHECKING:
@@ -30,10 +32,10 @@ LONGEST_DIR = 107 - len("/spool/csx100/csx100_99999999.4294967291")
 def up(options: argparse.Namespace, script: Path) -> Cluster:
     """Boot the cluster that the options describe; nothing of it is left if that fails."""
     check_options(options)
-    require_programs(options.prefix)
+    require_programs(options.prefix, accounting=options.accounting)
     directory: Path = options.directory
     prepare_directory(directory)
-    ports = options.nodes + 1
+    ports = options.nodes + 1 + (accounting.PORTS if options.accounting else 0)
     with new_keeper(directory, ports, options.until_exit_of, script) as port:
         clear_directory(directory)
         name = next((value for key, value in options.set if key.lower() == "clustername"), None)
@@ -45,6 +47,8 @@ def up(options: argparse.Namespace, script: Path) -> Cluster:
             port=port,
             release=slurm_release(options.prefix),
             prefix=options.prefix,
+            accounting=options.accounting,
+            debian=current_release(),
         )
         cluster.save()
         boot(cluster, options)
@@ -62,6 +66,9 @@ def boot(cluster: Cluster, options: argparse.Namespace) -> None:
     step(f"Slurm {cluster.release}, ports {cluster.port}-{cluster.port + cluster.nodes}")
     start_munged(cluster)
     step("munged answers")
+    if cluster.accounting:
+        start_accounting(cluster, options.timeout)
+        step("slurmdbd answers")
     start_slurmctld(cluster, options.timeout)
     step("slurmctld answers")
     for node in cluster.node_names:
@@ -183,6 +190,22 @@ def accepts(path: Path) -> bool:
     """Whether somebody listens on that socket."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         return probe.connect_ex(str(path)) == 0
+
+
+def start_accounting(cluster: Cluster, timeout: float) -> None:
+    """Start MariaDB and slurmdbd, and add the account."""
+    accounting.start_database(cluster)
+    port = accounting.slurmdbd_port(cluster)
+    await_daemon(cluster, "mariadbd", accounting.listens(port + 1), timeout)
+    start_slurmdbd(cluster, timeout)
+    accounting.add_account(cluster)
+
+
+def start_slurmdbd(cluster: Cluster, timeout: float = 300) -> None:
+    """Start slurmdbd and wait until it accepts connections."""
+    accounting.start_slurmdbd(cluster)
+    listens = accounting.listens(accounting.slurmdbd_port(cluster))
+    await_daemon(cluster, "slurmdbd", listens, timeout)
 
 
 def start_slurmctld(cluster: Cluster, timeout: float = 300) -> None:

@@ -52,6 +52,9 @@ class Cluster:
     port: int
     release: str
     prefix: str | None
+    accounting: bool = False
+    debian: str | None = None
+    """The release in whose chroot this cluster runs: see `release`."""
 
     @classmethod
     def load(cls, directory: Path) -> Cluster:
@@ -83,7 +86,8 @@ class Cluster:
     @property
     def daemon_names(self) -> list[str]:
         """The daemons' names, as used for their logs and their records in DIR/run."""
-        return ["munged", "slurmctld", *(f"slurmd-{node}" for node in self.node_names)]
+        databases = ["mariadbd", "slurmdbd"] if self.accounting else []
+        return ["munged", *databases, "slurmctld", *(f"slurmd-{node}" for node in self.node_names)]
 
     def log(self, name: str) -> Path:
         """The log file of a daemon."""

@@ -5,16 +5,24 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
-from contrib.devcluster_parts import boot, keeper
+from contrib.devcluster_parts import boot, keeper, release
+from contrib.devcluster_parts.arguments import (
+    absolute,
+    add_down,
+    add_fault,
+    add_keep,
+    add_run,
+    add_status,
+    add_up,
+)
 from contrib.devcluster_parts.cluster import Cluster
 from contrib.devcluster_parts.errors import (
     EXIT_FAILED,
@@ -24,11 +32,8 @@ from contrib.devcluster_parts.errors import (
     ignore_signals,
     say,
 )
-from contrib.devcluster_parts.faults import FAULTS, Fault
+from contrib.devcluster_parts.faults import FAULTS
 from contrib.devcluster_parts.status import cluster_status, status_lines
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 # --- commands ------------------------------------------------------------------------------------
 
@@ -37,7 +42,10 @@ def command_up(options: argparse.Namespace) -> int:
     cluster = boot.up(options, Path(sys.argv[0]).resolve())
     directory = shlex.quote(str(cluster.directory))
     program = shlex.quote(sys.argv[0])
-    say(f'to use it:        eval "$({program} env {directory})"')
+    if cluster.debian:
+        say(f"to use it:        {program} run {directory} -- COMMAND …")
+    else:
+        say(f'to use it:        eval "$({program} env {directory})"')
     say(f"to take it down:  {program} down {directory}")
     return 0
 
@@ -104,96 +112,47 @@ def command_fault(options: argparse.Namespace) -> int:
     return 0
 
 
+def command_in_release(options: argparse.Namespace) -> int:
+    os.execvp(options.command[0], options.command)
+
+
+def enter_release(options: argparse.Namespace, arguments: list[str]) -> None:
+    """Go on in the chroot of the release that the options or the cluster name, if there is one.
+
+    Returns if this process is to do the work itself: no release is named, or it is inside already.
+    """
+    wanted = options.release or recorded_release(options)
+    current = release.current_release()
+    if wanted in {None, current}:
+        return
+    if current:
+        raise UsageError(f"{wanted}: this is a chroot of {current}: run devcluster outside of it")
+    directory = getattr(options, "directory", None)
+    if directory and not release.in_shared_directory(directory):
+        raise UsageError(
+            f"{directory}: with --release, expected a directory below /tmp or /var/tmp"
+        )
+    if options.function is command_env:
+        raise UsageError(
+            f"{directory}: the commands of this cluster are in a chroot of {wanted}\n"
+            f"  remedy: devcluster run {directory} -- COMMAND …"
+        )
+    script = Path(sys.argv[0]).resolve()
+    command = [str(script), *arguments]
+    release.enter(wanted, command, checkout=script.parents[1], announce=bool(options.release))
+
+
+def recorded_release(options: argparse.Namespace) -> str | None:
+    """The release whose chroot the cluster of these options was booted in."""
+    if options.function in {command_up, command_in_release, keeper.keep}:
+        return None
+    try:
+        return Cluster.load(options.directory).debian
+    except DevclusterError:
+        return None
+
+
 # --- command line --------------------------------------------------------------------------------
-
-
-def absolute(text: str) -> Path:
-    """A path without symlinks: /proc, where a cluster's sockets are looked up, shows none."""
-    return Path(os.path.realpath(text))
-
-
-def key_value(text: str) -> tuple[str, str]:
-    match = re.fullmatch(r"(\w+)=([^\n]*)", text)
-    if not match:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected KEY=VALUE")
-    return match[1], match[2]
-
-
-def whole(lowest: int, highest: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", text) or not lowest <= int(text) <= highest:
-            expected = f"expected a whole number from {lowest} to {highest}"
-            raise argparse.ArgumentTypeError(f"{text!r}: {expected}")
-        return int(text)
-
-    return number
-
-
-def add_up(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--nodes", metavar="N", type=whole(1, 999), default=6, help="nodes (default 6)")
-    add("--cpus", metavar="C", type=whole(1, 999), default=2, help="CPUs a node (default 2)")
-    help_ = "EpilogSlurmctld: absolute path of an executable file"
-    add("--epilog", metavar="PATH", type=Path, help=help_)
-    help_ = "add a partition `high` that preempts `main` in this way"
-    add("--preempt", choices=("REQUEUE", "CANCEL"), help=help_)
-    help_ = "GraceTime of what is preempted"
-    add("--grace", metavar="SECONDS", type=whole(0, 86400), default=0, help=help_)
-    many: dict[str, Any] = {"action": "append", "default": []}
-    help_ = "a line of slurm.conf, in place of devcluster's; an empty value removes it; repeatable"
-    add("--set", metavar="KEY=VALUE", type=key_value, help=help_, **many)
-    help_ = "the same for every partition; repeatable"
-    add("--partition-set", metavar="KEY=VALUE", type=key_value, help=help_, **many)
-    help_ = "a line for the end of slurm.conf; repeatable"
-    add("--extra-line", metavar="LINE", help=help_, **many)
-    help_ = "use the Slurm in DIR/bin and DIR/sbin instead of the one in PATH"
-    add("--prefix", metavar="DIR", type=lambda text: str(absolute(text)), help=help_)
-    help_ = "insist on a cluster without root: refused when run by root"
-    add("--rootless", action="store_true", help=help_)
-    help_ = "longest wait for slurmctld, and then for the nodes (default 60)"
-    add("--timeout", metavar="SECONDS", type=whole(1, 3600), default=60, help=help_)
-    help_ = "take the cluster down when that process ends, however it does"
-    add("--until-exit-of", metavar="PID", type=whole(1, 1 << 22), help=help_)
-
-
-def add_down(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--purge", action="store_true", help="remove DIR, too, with its logs")
-
-
-def add_run(parser: argparse.ArgumentParser) -> None:
-    help_ = "take the cluster down when the command has ended"
-    parser.usage = "devcluster run [--down] DIR -- COMMAND …"
-    parser.add_argument("--down", action="store_true", help=help_)
-
-
-def add_status(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="as JSON")
-
-
-def add_keep(parser: argparse.ArgumentParser) -> None:
-    for name in ("--ports", "--guard", "--until-exit-of"):
-        parser.add_argument(name, type=int)
-
-
-def add_fault(parser: argparse.ArgumentParser) -> None:
-    faults = parser.add_subparsers(dest="fault", required=True, metavar="FAULT")
-    for name, fault in FAULTS.items():
-        add_fault_arguments(faults.add_parser(name, help=fault.help, description=fault.help), fault)
-
-
-def add_fault_arguments(parser: argparse.ArgumentParser, fault: Fault) -> None:
-    add = parser.add_argument
-    if "node" in fault.arguments:
-        add("node", metavar="NODE")
-    if "job" in fault.arguments:
-        add("job", metavar="JOBID", nargs="?", type=whole(1, 1 << 26), help="only this job's")
-    if "reason" in fault.arguments:
-        add("reason", metavar="REASON", nargs="?", default="devcluster")
-    if "seconds" in fault.arguments:
-        add("seconds", metavar="SECONDS", type=whole(0, 86400))
-    if fault.step:
-        help_ = f"batch, extern, srun (all numbered ones), a number, or all (default {fault.step})"
-        add("--step", metavar="STEP", default=fault.step, help=help_)
 
 
 DESCRIPTION = """Boots, breaks and takes down a real Slurm cluster of many nodes on this one
@@ -220,21 +179,28 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="devcluster",
         description=DESCRIPTION,
-        epilog="Exit codes: 0 done; 1 failed; 2 wrong usage; 3 Slurm or munge is not installed; "
+        epilog="Exit codes: 0 done; 1 failed; 2 wrong usage; 3 software is missing, or no chroot "
+        "is possible; "
         "128+N ended by signal N, after taking down what was started.",
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    help_ = "in a chroot of that Debian release; without COMMAND, -- PROGRAM … is run in it"
+    parser.add_argument("--release", choices=release.RELEASES, help=help_)
+    parser.set_defaults(function=command_in_release)
+    commands = parser.add_subparsers(metavar="COMMAND")
     for name, (function, add, help_, description) in COMMANDS.items():
         command = commands.add_parser(name, help=help_, description=description or help_)
         command.set_defaults(function=function)
         command.add_argument("directory", metavar="DIR", type=absolute)
         if add:
             add(command)
-    after: list[str] = []
-    if arguments[:1] == ["run"] and "--" in arguments:
-        cut = arguments.index("--")
-        arguments, after = arguments[:cut], arguments[cut + 1 :]
-    return parser.parse_args(arguments, argparse.Namespace(command=after))
+    cut = arguments.index("--") if "--" in arguments else len(arguments)
+    after = arguments[cut + 1 :]
+    options = parser.parse_args(arguments[:cut], argparse.Namespace(command=after))
+    if options.function is command_in_release and not (options.release and after):
+        parser.error("expected a COMMAND, or --release RELEASE -- PROGRAM …")
+    if after and options.function not in {command_run, command_in_release}:
+        parser.error(f"unexpected: -- {shlex.join(after)}")
+    return options
 
 
 def interrupt(number: int, _: object) -> NoReturn:
@@ -246,6 +212,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
     try:
+        enter_release(options, sys.argv[1:])
         result: int = options.function(options)
         sys.stdout.flush()
     except (DevclusterError, InterruptedBySignalError) as error:

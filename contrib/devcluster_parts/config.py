@@ -9,6 +9,8 @@ import shutil
 import socket
 from typing import TYPE_CHECKING
 
+from contrib.devcluster_parts import accounting
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from contrib.devcluster_parts.cluster import Cluster
 
-SUBDIRECTORIES = ("etc", "run", "log", "spool", "state", "flags")
+SUBDIRECTORIES = ("etc", "run", "log", "spool", "state", "flags", "database")
 CGROUP_DISABLED_SINCE = (24, 11)
 
 PROLOG = """#!/bin/sh
@@ -44,6 +46,8 @@ def short_hostname() -> str:
 def slurm_conf(cluster: Cluster, options: argparse.Namespace) -> str:
     """The text of slurm.conf for a cluster with the options of `up`."""
     settings = default_settings(cluster)
+    if cluster.accounting:
+        settings |= accounting.settings(cluster)
     if options.epilog:
         settings["EpilogSlurmctld"] = str(options.epilog)
     if options.preempt:
@@ -155,8 +159,11 @@ def write_files(cluster: Cluster, options: argparse.Namespace) -> None:
     key.touch(0o600)
     key.write_bytes(secrets.token_bytes(128))
     if os.geteuid() == 0:
-        for path in (directory / "run", directory / "log", directory / "state", key):
-            shutil.chown(path, "slurm", "slurm")
+        for name in ("run", "log", "state", "database"):
+            shutil.chown(directory / name, "slurm", "slurm")
+        shutil.chown(key, "slurm", "slurm")
+    if cluster.accounting:
+        accounting.write_files(cluster)
 
 
 def write_script(path: Path, text: str) -> None:

@@ -8,7 +8,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from contrib.devcluster_parts.boot import await_daemon, start_slurmctld, start_slurmd
+from contrib.devcluster_parts.boot import (
+    await_daemon,
+    start_slurmctld,
+    start_slurmd,
+    start_slurmdbd,
+)
 from contrib.devcluster_parts.errors import DevclusterError, poll
 from contrib.devcluster_parts.processes import (
     descendants,
@@ -156,6 +161,30 @@ def thaw_ctld(cluster: Cluster, _: argparse.Namespace) -> str:
     return "slurmctld thawed"
 
 
+def kill_dbd(cluster: Cluster, _: argparse.Namespace) -> str:
+    live(cluster, "slurmdbd").kill()
+    return "slurmdbd killed"
+
+
+def start_dbd(cluster: Cluster, _: argparse.Namespace) -> str:
+    if not cluster.accounting:
+        raise DevclusterError("this cluster has no slurmdbd: boot one with up --accounting")
+    if cluster.recorded("slurmdbd"):
+        raise DevclusterError("slurmdbd is running")
+    start_slurmdbd(cluster)
+    return "slurmdbd started; it accepts connections"
+
+
+def freeze_dbd(cluster: Cluster, _: argparse.Namespace) -> str:
+    live(cluster, "slurmdbd").signal(signal.SIGSTOP)
+    return "slurmdbd frozen"
+
+
+def thaw_dbd(cluster: Cluster, _: argparse.Namespace) -> str:
+    live(cluster, "slurmdbd").signal(signal.SIGCONT)
+    return "slurmdbd thawed"
+
+
 def fail_prolog(cluster: Cluster, options: argparse.Namespace) -> str:
     require_own_script(cluster, "Prolog")
     cluster.flag("fail-prolog", options.node).touch()
@@ -218,6 +247,12 @@ FAULTS: dict[str, Fault] = {
     "start-ctld": Fault(start_ctld, "start slurmctld again, and wait until it answers", ()),
     "freeze-ctld": Fault(freeze_ctld, "SIGSTOP slurmctld: commands hang", ()),
     "thaw-ctld": Fault(thaw_ctld, "SIGCONT slurmctld", ()),
+    "kill-dbd": Fault(kill_dbd, "kill -9 slurmdbd (up --accounting)", ()),
+    "start-dbd": Fault(start_dbd, "start slurmdbd again, and wait until it answers", ()),
+    "freeze-dbd": Fault(
+        freeze_dbd, "SIGSTOP slurmdbd: slurmctld waits for it while it sends a job's start", ()
+    ),
+    "thaw-dbd": Fault(thaw_dbd, "SIGCONT slurmdbd", ()),
     "fail-prolog": Fault(
         fail_prolog,
         "let the node's Prolog fail; it runs when the first step (batch or srun) gets there",

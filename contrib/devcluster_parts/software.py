@@ -22,23 +22,36 @@ PACKAGES = {
     "squeue": "slurm-client",
     "srun": "slurm-client",
 }
+ACCOUNTING_PACKAGES = {
+    "sacctmgr": "slurm-client",
+    "slurmdbd": "slurmdbd",
+    "mariadbd": "mariadb-server-core",
+    "mariadb-install-db": "mariadb-server-core",
+    "my_print_defaults": "mariadb-client-core",  # mariadb-install-db calls it
+}
+"""The same for a cluster with accounting."""
+SYSTEM_PROGRAMS = {"munged", "mariadbd", "mariadb-install-db", "my_print_defaults"}
+"""What is no part of Slurm."""
 
 
 def find_program(name: str, prefix: str | None) -> str | None:
     """The path of a program; with a prefix, Slurm's are looked for there and nowhere else."""
-    if prefix and name != "munged":
+    if prefix and name not in SYSTEM_PROGRAMS:
         return shutil.which(name, path=f"{prefix}/bin:{prefix}/sbin")
     return shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
 
 
-def require_programs(prefix: str | None) -> None:
+def require_programs(prefix: str | None, *, accounting: bool = False) -> None:
     """Check that all is installed; MissingSoftwareError with all that is not, and the remedy."""
-    missing = [name for name in PACKAGES if find_program(name, prefix) is None]
+    needed = PACKAGES | (ACCOUNTING_PACKAGES if accounting else {})
+    missing = [name for name in needed if find_program(name, prefix) is None]
     if missing:
         lines = [f"not installed: {', '.join(missing)}"]
         if prefix:
             lines.append(f"Slurm's programs were looked for in {prefix}/bin and {prefix}/sbin")
-        packages = sorted({PACKAGES[name] for name in missing if not prefix or name == "munged"})
+        packages = sorted(
+            {needed[name] for name in missing if not prefix or name in SYSTEM_PROGRAMS}
+        )
         if packages:
             lines.append(f"remedy: apt-get install --no-install-recommends {' '.join(packages)}")
         raise MissingSoftwareError("\n  ".join(lines))

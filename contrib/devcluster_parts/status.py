@@ -26,6 +26,7 @@ def cluster_status(cluster: Cluster) -> dict[str, Any]:
         "release": cluster.release,
         "keeper": shown(cluster.recorded("keeper")),
         "munged": shown(cluster.recorded("munged")),
+        **{name: shown(cluster.recorded(name)) for name in databases(cluster)},
         "slurmctld": shown(controller),
         "nodes": [
             {
@@ -43,6 +44,11 @@ def cluster_status(cluster: Cluster) -> dict[str, Any]:
     }
 
 
+def databases(cluster: Cluster) -> tuple[str, ...]:
+    """The daemons that only a cluster with accounting has."""
+    return ("mariadbd", "slurmdbd") if cluster.accounting else ()
+
+
 def shown(process: Process | None) -> dict[str, Any]:
     """A daemon's pid and whether it is alive, frozen (SIGSTOP) or dead."""
     if process is None:
@@ -53,7 +59,8 @@ def shown(process: Process | None) -> dict[str, Any]:
 def status_lines(status: dict[str, Any]) -> list[str]:
     """The same for people."""
     lines = [f"{status['name']}: Slurm {status['release']} in {status['directory']}"]
-    daemons = {name: status[name] for name in ("keeper", "munged", "slurmctld")}
+    names = ("keeper", "munged", "mariadbd", "slurmdbd", "slurmctld")
+    daemons = {name: status[name] for name in names if name in status}
     lines += [
         f"{name:10} {daemon['state']:7} {daemon['pid'] or '-':>8}"
         for name, daemon in daemons.items()

@@ -1,6 +1,7 @@
 """A real Slurm cluster on this machine for tests, booted and ended with contrib/devcluster.
 
-Jobs are submitted as an ordinary user (`nobody` where the tests run as root).
+Jobs are submitted as an ordinary user (`games` where the tests run as root:
+every Debian has that user, and `nobody` is no user for Slurm 26.05, not even in an account).
 """
 
 import os
@@ -60,7 +61,7 @@ class DevCluster:
         self.prefix = prefix
         timers = [word for pair in PATIENT_TIMERS.items() for word in ("--set", "=".join(pair))]
         self.options = (*timers, "--timeout", f"{DEADLINE:.0f}", *options)
-        self.user = pwd.getpwnam("nobody") if AS_ROOT else pwd.getpwuid(os.geteuid())
+        self.user = pwd.getpwnam("games") if AS_ROOT else pwd.getpwuid(os.geteuid())
         # Not below pytest's own directories, which other users may not enter.
         self.directory = Path(tempfile.mkdtemp(prefix="csx-test-"))
         self.directory.chmod(0o755)

@@ -23,7 +23,7 @@ def failing(cluster: ManagedCluster, command: str, *, restarts: int = 3, **chang
     return job_id
 
 
-@pytest.mark.parametrize("restarts", [0, 1, 3])
+@pytest.mark.parametrize("restarts", [0, pytest.param(1, marks=pytest.mark.core), 3])
 def test_without_progress_exactly_so_many_restarts(cluster: ManagedCluster, restarts: int) -> None:
     job_id = failing(cluster, "sh -c 'exit 3'", restarts=restarts)
     assert cluster.await_end(job_id) == "FAILED"
@@ -76,6 +76,7 @@ def test_a_finished_run_is_left_alone(cluster: ManagedCluster) -> None:
     assert cluster.summary()["runs"][0]["status"] == "success"
 
 
+@pytest.mark.core
 def test_scancel_while_running_is_final(cluster: ManagedCluster) -> None:
     job_id = failing(cluster, "sleep 300")
     cluster.await_running(job_id)
@@ -161,6 +162,7 @@ def test_an_unmanaged_job_is_not_touched(cluster: ManagedCluster) -> None:
     assert f"job {job_id}:" not in cluster.hook_log()
 
 
+@pytest.mark.core
 def test_two_phases_and_the_second_runs_after_the_first_has_recovered(
     cluster: ManagedCluster,
 ) -> None:

@@ -55,6 +55,7 @@ def check(
     assert all(f"[run_{number}]" in log for number in range(attempts))
 
 
+@pytest.mark.core
 def test_a_rank_is_killed(cluster: ManagedCluster) -> None:
     job_id = start(cluster)
     cluster.fault("kill-step", cluster.nodes_of(job_id)[1])
@@ -85,6 +86,7 @@ def test_the_batch_slurmstepd_is_killed(cluster: ManagedCluster) -> None:
     assert cluster.summary()["runs"][-1]["ending_step"] == STEPS
 
 
+@pytest.mark.core
 def test_a_node_is_gone(cluster: ManagedCluster) -> None:
     job_id = start(cluster)
     gone = cluster.nodes_of(job_id)[1]

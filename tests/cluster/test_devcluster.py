@@ -15,10 +15,13 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from contrib.devcluster_parts import release
 
 DEVCLUSTER = Path(__file__).parents[2] / "contrib" / "devcluster"
 SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
@@ -246,6 +249,102 @@ def test_works_wholly_without_root(new_box: Callable[[], Box]) -> None:
     ).stdout
     assert printed.split() == [ORDINARY] * 2
     assert processes(str(box.directory)) == []
+
+
+# --- accounting ----------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(
+    any(
+        shutil.which(name, path=SYSTEM_PATH) is None
+        for name in ("slurmdbd", "my_print_defaults", "mariadbd")
+    ),
+    reason="slurmdbd, mariadb-server-core or mariadb-client-core is not installed",
+)
+def test_accounting_knows_the_users_and_outlives_its_daemon(new_box: Callable[[], Box]) -> None:
+    box = new_box()
+    box.up("--nodes=1", "--accounting")
+    assert box.run("sacctmgr", "-nP", "show", "account", "dev", "format=account").split() == ["dev"]
+    assert [line.split()[1] for line in daemons(box)] == ["alive"] * 5
+    box.fault("kill-dbd")
+    job = box.submit("true")
+    await_(lambda: box.job(job).startswith("COMPLETED"))
+    assert refused("fault", box.directory, "freeze-dbd")[0] == 1
+    box.fault("start-dbd")
+    account = ["sacct", "-nPX", "-j", job, "--format", "State,Account"]
+    await_(lambda: box.run(*account).split() == ["COMPLETED|dev"])
+    box.down()
+    assert processes(str(box.directory)) == []
+
+
+def daemons(box: Box) -> list[str]:
+    """The lines of `status` about all daemons but the nodes'."""
+    lines = devcluster("status", box.directory).stdout.splitlines()
+    return [line for line in lines[1:] if not line.startswith("csx")]
+
+
+def test_a_cluster_without_accounting_has_no_slurmdbd_to_break(box: Box) -> None:
+    assert refused("fault", box.directory, "kill-dbd")[0] == 1
+    assert "--accounting" in refused("fault", box.directory, "start-dbd")[1]
+
+
+# --- other releases ------------------------------------------------------------------------------
+
+MADE = [name for name in release.RELEASES if release.complete(release.chroot_of(name))]
+outside = pytest.mark.skipif(
+    not AS_ROOT or release.current_release() is not None, reason="only root, outside of a chroot"
+)
+
+
+@outside
+@pytest.mark.skipif(not MADE, reason="no chroot is made yet: contrib/devcluster --release …")
+def test_a_cluster_in_a_chroot_is_used_from_outside(new_box: Callable[[], Box]) -> None:
+    box = new_box()
+    up = ["--release", MADE[-1], "up", "--nodes=1", f"--until-exit-of={os.getpid()}", box.directory]
+    assert f"{MADE[-1]}: slurm" in devcluster(*up).stderr
+    known = (box.directory / "cluster.json").read_text()
+    assert json.loads(known)["debian"] == MADE[-1]
+    command = ["srun", "-N1", "cat", release.MARKER]
+    assert devcluster("run", box.directory, "--", *command).stdout == f"{MADE[-1]}\n"
+    box.fault("kill-slurmd", "csx1")
+    box.fault("start-slurmd", "csx1")
+    assert "devcluster run" in refused("env", box.directory)[1]
+    mounts = Path("/proc/mounts").read_text()
+    box.down()
+    assert processes(str(box.directory)) == []
+    assert str(release.cache_directory()) not in mounts
+
+
+@outside
+def test_a_cluster_in_a_chroot_is_refused_where_it_cannot_be_seen() -> None:
+    code, message = refused("--release", "trixie", "up", "/nonexistent/cluster")
+    assert (code, "/var/tmp" in message) == (2, True)
+
+
+def test_a_release_without_a_command_is_refused() -> None:
+    assert refused("--release", "trixie")[0] == 2
+    assert refused("--release", "sarge", "--", "true")[0] == 2
+    assert refused()[0] == 2
+
+
+def test_processes_that_need_the_same_chroot_make_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Path] = []
+
+    def make(_: str, root: Path, __: Path) -> None:
+        made.append(root)
+        (root / "etc").mkdir(parents=True)
+        time.sleep(0.2)  # the others come while it is being made
+        (root / release.MARKER.relative_to("/")).touch()
+
+    monkeypatch.setenv("CSX_RELEASE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(release, "make", make)
+    monkeypatch.setattr(release, "require_root", lambda: None)
+    with ThreadPoolExecutor(4) as pool:
+        found = set(pool.map(release.prepare, ["forky"] * 4))
+    assert list(found) == made
+    assert made[0].parent == tmp_path / "cache"
 
 
 # --- refusals ------------------------------------------------------------------------------------
