@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from slurm_restart.control.advance import later_phases
+from slurm_restart.control.run_phases import later_phases
 from slurm_restart.core.job_comment import format_comment
 from tests.unit.core import facts
 
