@@ -11,6 +11,7 @@ from slurm_restart.core.category import Category
 from slurm_restart.core.history import Exclusion, History, replay
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.job_comment import CommentRecord, is_managed, parse_comment
+from slurm_restart.core.journal_events import EndEvent
 from slurm_restart.core.plan import DEPENDENCY_LOST, EarlierPhase, PhaseState
 from slurm_restart.errors import CommentRecordError
 
@@ -55,11 +56,14 @@ def add_earlier_phases(
     if record.phase == 0 or job.state is not JobState.PENDING:
         return context
     controller = shared.controller
-    exclusions: list[Exclusion] = []
+    exclusions: dict[str, Exclusion] = {}
     for path in run_journals(controller.site.state_dir, run_key(controller.cluster, job, record)):
-        exclusions += replay(read_journal(path)[0]).excluded(time.time())
+        for exclusion in replay(read_journal(path)[0]).excluded(time.time()):
+            known = exclusions.setdefault(exclusion.node, exclusion)
+            if exclusion.until > known.until:
+                exclusions[exclusion.node] = exclusion
     earlier = _phase_before(shared, job, record) if job.reason == DEPENDENCY_LOST else None
-    return replace(context, exclusions=tuple(exclusions), earlier=earlier)
+    return replace(context, exclusions=tuple(exclusions.values()), earlier=earlier)
 
 
 def _phase_before(shared: Snapshot, job: Job, record: CommentRecord) -> EarlierPhase | None:
@@ -74,15 +78,20 @@ def _phase_before(shared: Snapshot, job: Job, record: CommentRecord) -> EarlierP
         history = replay(read_journal(path)[0])
         if not _has_ended(history) or history.ends[-1].observed:
             continue
-        last = history.ends[-1]
-        if last.category is Category.COMPLETED:
-            if before is not None and before.job_id == job_id:
-                return EarlierPhase(job_id=job_id, state=PhaseState.COMPLETED)
-        elif before is None or (before.job_id == job_id and _is_over(before)):
-            return EarlierPhase(job_id=job_id, state=PhaseState.FAILED, reason=last.reason)
+        if before is None or before.job_id == job_id:
+            return _ended_phase(history.ends[-1], job_id, before)
     if before is None or _is_over(before):
         return None
     return EarlierPhase(job_id=before.job_id, state=PhaseState.ALIVE)
+
+
+def _ended_phase(last: EndEvent, job_id: int, job: Job | None) -> EarlierPhase | None:
+    """Return a phase whose last end was final; None: it is COMPLETING, or a person requeued it."""
+    if job is not None and not _is_over(job):
+        return None
+    completed = last.category is Category.COMPLETED
+    state = PhaseState.COMPLETED if completed else PhaseState.FAILED
+    return EarlierPhase(job_id=job_id, state=state, reason=last.reason)
 
 
 def _is_over(job: Job) -> bool:

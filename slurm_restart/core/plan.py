@@ -30,6 +30,7 @@ from slurm_restart.core.journal_events import (
     EndEvent,
     EndKey,
     FinalEvent,
+    IntendEvent,
     StaleRunningEvent,
     StartedEvent,
 )
@@ -37,6 +38,7 @@ from slurm_restart.core.judge_end import EndCase, Judgement, judge_end, observed
 from slurm_restart.core.slurm_operations import (
     SAFE_START,
     JobUpdate,
+    Operation,
     Verb,
     merge_admin_comment,
     size_is_ours,
@@ -44,6 +46,8 @@ from slurm_restart.core.slurm_operations import (
 )
 
 DEPENDENCY_LOST = "DependencyNeverSatisfied"
+EVALUATED = 60
+"""Seconds within which Slurm evaluates a dependency (sched_interval's default)."""
 POLL = 0.2
 """Seconds until a job that leaves COMPLETING is looked at again."""
 
@@ -266,6 +270,9 @@ def _mend_dependency(view: RunView, earlier: EarlierPhase) -> Plan:
     That happens when the phase before is requeued after it has ended, or ends as a success that
     Slurm calls PREEMPTED. The dependency is set anew (measured on 22.05, 24.11 and 26.05).
     """
+    asked = view.history.last_intent
+    if asked is not None and view.seen.now - asked.at < EVALUATED and _sets_dependency(asked):
+        return Plan()
     match earlier.state:
         case PhaseState.ALIVE:
             return Plan(job_update=JobUpdate(dependency=f"afterok:{earlier.job_id}"))
@@ -277,6 +284,11 @@ def _mend_dependency(view: RunView, earlier: EarlierPhase) -> Plan:
             )
         case _:
             assert_never(earlier.state)
+
+
+def _sets_dependency(event: IntendEvent) -> bool:
+    operations = (Operation.from_text(text) for text in event.operations)
+    return any(name == "Dependency" for each in operations for name, _ in each.fields)
 
 
 def _stop(view: RunView, known: EndEvent) -> Plan:
