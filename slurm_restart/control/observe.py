@@ -81,6 +81,13 @@ class RunContext:
     source: str = "hook"
 
 
+def _node_limit(controller: Controller, job: Job, cluster: ClusterFacts) -> int | None:
+    """Return how many nodes limits leave for a pending job; None: there is none."""
+    if not cluster.limits_enforced or job.state is not JobState.PENDING or job.completing:
+        return None
+    return controller.slurm.node_limit(job)
+
+
 @dataclass(frozen=True)
 class _Ended:
     """The sources of what is known about an end."""
@@ -114,6 +121,7 @@ def observe(
             site=controller.site.policy,
             now=time.time(),
             partitions=partitions,
+            node_limit=_node_limit(controller, job, cluster),
             margin=controller.site.limits.margin,
             run_exclusions=context.exclusions,
         ),

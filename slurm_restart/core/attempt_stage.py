@@ -52,21 +52,31 @@ def find_stage(
     """
     if job.completing and job.state in (None, JobState.RUNNING, JobState.SUSPENDED):
         return _completing(job, history, comment_record, nodes)
-    if job.state is JobState.PENDING:
+    if was_cancelled_waiting(job, history, comment_record):
+        return _stage(Stage.ENDED, job.restarts - 1, history, comment_record, job)
+    if job.state is JobState.PENDING or job.requeued_held:
         stage = Stage.REQUEUED if job.completing else Stage.PENDING
         return _stage(stage, job.restarts - 1, history, comment_record, job)
     if job.state is JobState.RUNNING:
         return _stage(Stage.RUNNING, job.restarts - 1, history, comment_record, job)
     if job.state is None or not job.state.is_final:
         return AttemptStage(stage=Stage.OTHER, ended=None, known=None)
-    if was_cancelled_pending(job):
-        return _stage(Stage.ENDED, job.restarts - 1, history, comment_record, job)
     return _stage(Stage.ENDED, job.restarts, history, comment_record, job)
 
 
-def was_cancelled_pending(job: Job) -> bool:
-    """Whether the job was cancelled while it waited: its last attempt never had nodes."""
-    return job.state is JobState.CANCELLED and not job.nodes and not job.completing
+def was_cancelled_waiting(job: Job, history: History, comment_record: CommentRecord) -> bool:
+    """Whether the job was cancelled while it waited: the attempt of its restart count never ran.
+
+    A job that is cancelled between its requeue and the end of COMPLETING keeps its former nodes.
+    """
+    if job.state is not JobState.CANCELLED:
+        return False
+    if not job.nodes and not job.completing:
+        return True
+    before, started = history.end_of(job.restarts - 1), history.started
+    ran = started is not None and started.restarts == job.restarts
+    reported = comment_record.restarts == job.restarts and comment_record.submit == job.submit_time
+    return before is not None and not ran and not reported
 
 
 def _stage(

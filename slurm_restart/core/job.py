@@ -51,6 +51,9 @@ class JobFlag(Enum):
     EXPEDITING = "EXPEDITING"
 
 
+_REQUEUED_HELD = frozenset({JobFlag.REQUEUE_HOLD, JobFlag.SPECIAL_EXIT})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """What Slurm shows of one job now.
@@ -110,7 +113,15 @@ class Job:
     @property
     def held(self) -> bool:
         """Whether the job waits for a release (Slurm's priority 0)."""
-        return self.priority == 0 and self.state is JobState.PENDING
+        return self.priority == 0 and (self.state is JobState.PENDING or self.requeued_held)
+
+    @property
+    def requeued_held(self) -> bool:
+        """Whether squeue shows a flag in place of PENDING: requeued and held, by a person or Slurm.
+
+        RequeueExitHold sets SPECIAL_EXIT, `scontrol requeuehold` REQUEUE_HOLD (measured on 22.05).
+        """
+        return self.state is None and bool(self.flags & _REQUEUED_HELD) and not self.completing
 
 
 @dataclass(frozen=True, kw_only=True)

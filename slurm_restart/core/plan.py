@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import assert_never
 
-from slurm_restart.core.attempt_stage import AttemptStage, Stage, find_stage, was_cancelled_pending
+from slurm_restart.core.attempt_stage import AttemptStage, Stage, find_stage, was_cancelled_waiting
 from slurm_restart.core.category import Category
 from slurm_restart.core.decision import waits_for_person
 from slurm_restart.core.exclusions import exclusion_list
@@ -46,6 +46,8 @@ from slurm_restart.core.slurm_operations import (
 )
 
 DEPENDENCY_LOST = "DependencyNeverSatisfied"
+BEFORE_GROWTH = 30
+"""Seconds that a job that is to grow waits at least, unless it is grown and started before."""
 EVALUATED = 60
 """Seconds within which Slurm evaluates a dependency (sched_interval's default)."""
 POLL = 0.2
@@ -137,11 +139,14 @@ def _judge(view: RunView, index: int) -> Judgement:
 
 def _is_to_be_judged(view: RunView, at: AttemptStage) -> bool:
     job = view.seen.job
+    if job.completing and view.source != "hook":
+        return False  # its hook knows more: nodes and exit status
     match at.stage:
         case Stage.ENDED:
             # Records from before the state directory was made are lost, not missing.
+            waited = was_cancelled_waiting(job, view.history, view.seen.comment_record)
             ended = job.end_time or view.seen.now
-            return job.completing or (ended >= view.born and not was_cancelled_pending(job))
+            return job.completing or (ended >= view.born and not waited)
         case Stage.REQUEUED | Stage.PENDING:
             return True
         case Stage.RUNNING | Stage.OTHER:
@@ -225,12 +230,15 @@ def _values(
         and begin != job.submit_time
         and not start_is_ours(job, view.history, seen.cluster.requeue_delay)
     )
-    wait = max(due_time(known) - seen.time, SAFE_START) if size is not None else WAIT
+    grows = size is not None and size > held_nodes
+    # A job grows only once it is pending, when the limits of its association can be looked at.
+    shortest = BEFORE_GROWTH if grows else SAFE_START
+    wait = max(due_time(known) - seen.time, shortest) if size is not None else WAIT
     return (
         JobUpdate(
             exc_nodes=exclusion_list(job, fitted.history, fitted.own, seen.names),
             own_nodes=fitted.own,
-            num_nodes=size if standing and size not in (None, held_nodes) else None,
+            num_nodes=size if standing and not grows and size != held_nodes else None,
             start_time=None if chosen else seen.time + wait,
             admin_comment=restart_comment(seen, fitted, known),
         ),
@@ -312,8 +320,8 @@ def _stop(view: RunView, known: EndEvent) -> Plan:
 def _requeued_by_slurm(view: RunView, known: EndEvent) -> bool:
     """Whether Slurm, not a person, has requeued a job after its final end.
 
-    Slurm does so for exit codes in RequeueExit, and after it was killed before it had saved the
-    end. A job that was seen in a final state after its end can only have been requeued by a person.
+    Slurm does so for exit codes in RequeueExit and RequeueExitHold, and after it was killed before
+    it had saved the end. A job that was seen in a final state after its end can only have been requeued by a person.
     """
     history, cluster = view.history, view.seen.cluster
     final = history.final
@@ -321,15 +329,18 @@ def _requeued_by_slurm(view: RunView, known: EndEvent) -> bool:
         return False  # it was pending already when its end was judged
     if final is not None and final.restarts == known.index and final.at >= known.at:
         return False
-    if known.exit_code is not None and known.exit_code in cluster.requeue_exit:
+    if known.exit_code in cluster.requeue_exit | cluster.requeue_exit_hold:
         return True
     return cluster.boot_time is not None and cluster.boot_time >= known.at
 
 
 def _cancel(view: RunView, why: str) -> Plan:
     seen = view.seen
-    if was_cancelled_pending(seen.job):
+    if seen.job.state is JobState.CANCELLED:
         return Plan()
+    asked = view.history.last_intent
+    if asked is not None and seen.job.completing and Verb.CANCEL.value in asked.operations:
+        return Plan()  # Slurm shows the cancellation once COMPLETING is over
     comment = merge_admin_comment(seen.job.admin_comment, f"csx-restart: {why}")
     if seen.job.state is JobState.RUNNING or comment == seen.job.admin_comment:
         return Plan(after=(Verb.CANCEL,))

@@ -8,10 +8,10 @@ from slurm_restart.core.attempt_stage import (
     Stage,
     find_stage,
     restarts_at_start,
-    was_cancelled_pending,
+    was_cancelled_waiting,
 )
 from slurm_restart.core.history import History, replay
-from slurm_restart.core.job import JobState
+from slurm_restart.core.job import JobFlag, JobState
 from slurm_restart.core.journal_events import StartedEvent
 from tests.unit.core import facts
 from tests.unit.core.facts import COMPLETING, NODES, SUBMITTED
@@ -62,7 +62,7 @@ def test_a_job_that_was_cancelled_while_it_waited_has_no_end_of_its_own(
     changes: dict[str, Any], expected: bool
 ) -> None:
     job = facts.job(**{"state": JobState.CANCELLED, "restarts": 2} | changes)
-    assert was_cancelled_pending(job) is expected
+    assert was_cancelled_waiting(job, History(), facts.comment_record()) is expected
     at = find_stage(job, History(), facts.comment_record(), ())
     assert at.ended == (1 if expected else 2)
 
@@ -154,3 +154,21 @@ def test_slurms_restart_count_when_the_attempt_began(
 ) -> None:
     found = restarts_at_start(facts.job(), history, facts.comment_record(**record))
     assert found == expected
+
+
+def test_a_job_cancelled_before_its_next_attempt_has_no_new_end() -> None:
+    # Cancelled between the requeue and the end of COMPLETING, it keeps the nodes of before.
+    job = facts.job(state=JobState.CANCELLED, restarts=1, nodes=NODES[:3], submit_time=SUBMITTED)
+    before = replay([facts.ended()])
+    assert find_stage(job, before, facts.comment_record(), ()).known == facts.ended()
+    reported = facts.comment_record(attempt=1, restarts=1)
+    assert find_stage(job, before, reported, ()).unjudged
+    started = StartedEvent(at=1, restarts=1, submit_time=SUBMITTED, nodes=NODES[:3])
+    assert find_stage(job, replay([started], before), facts.comment_record(), ()).unjudged
+
+
+@pytest.mark.parametrize("flag", [JobFlag.SPECIAL_EXIT, JobFlag.REQUEUE_HOLD])
+def test_a_job_that_is_requeued_and_held_is_pending(flag: JobFlag) -> None:
+    job = facts.job(state=None, flags=frozenset({flag}), restarts=1, priority=0)
+    at = find_stage(job, History(), facts.comment_record(), ())
+    assert (at.stage, at.ended, job.held) == (Stage.PENDING, 0, True)
