@@ -113,6 +113,7 @@ class ManagedCluster(DevCluster):
             f"{Path(sys.executable).parent}:{EXAMPLES}:{self.bin_dir}:{SYSTEM}"
         )
         self.environment["CSX_RESTART_SITE"] = str(self.site)
+        self.reconcile()  # as the timer does: ends before the first sweep are not judged
 
     # --- the example trainer ---------------------------------------------------------------------
 
