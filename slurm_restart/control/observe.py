@@ -106,8 +106,10 @@ def observe(
     # A job leaves COMPLETING when Slurm has found its dead node down: nodes that were read before
     # do not show it yet. SubmitTime is that moment, in whole seconds.
     nodes = snapshot.nodes(since=(job.submit_time or 0) + 1 if job.state is JobState.PENDING else 0)
-    # Before the requeue no part of the plan depends on the configuration, and the job waits.
+    # Before the requeue no part of the plan depends on the configuration, and the job waits; but
+    # whether a list was cleared by a person or lost by slurmctld does.
     ending = job.completing and job.state is not JobState.PENDING
+    ending = ending and not history.applied.exc_nodes
     cluster = ClusterFacts() if ending else snapshot.cluster()
     partitions = () if ending else snapshot.partitions()
     return RunView(

@@ -321,7 +321,8 @@ def _requeued_by_slurm(view: RunView, known: EndEvent) -> bool:
     """Whether Slurm, not a person, has requeued a job after its final end.
 
     Slurm does so for exit codes in RequeueExit and RequeueExitHold, and after it was killed before
-    it had saved the end. A job that was seen in a final state after its end can only have been requeued by a person.
+    it had saved the end. A job that was seen in a final state after its end can only have been
+    requeued by a person.
     """
     history, cluster = view.history, view.seen.cluster
     final = history.final
