@@ -22,8 +22,8 @@ def stop_advice(job: Job) -> str | None:
         return None
     if job.reason == NEVER_SATISFIED:
         return (
-            "an earlier phase has ended without success: the controller cancels this one; "
-            f"else `scancel {job.job_id}`"
+            "an earlier phase has ended without success: the controller cancels this one, or lets "
+            f"it wait if that phase is restarted; `scancel {job.job_id}` cancels it at once"
         )
     if job.restarts or job.completing:
         return f"it waits for its next attempt: `scancel {job.job_id}` ends the run"
