@@ -114,6 +114,7 @@ def observe(
             site=controller.site.policy,
             now=time.time(),
             partitions=partitions,
+            node_limit=_node_limit(snapshot, job, history),
             margin=controller.site.limits.margin,
             run_exclusions=context.exclusions,
         ),
@@ -125,6 +126,14 @@ def observe(
         stale_running_after=controller.site.limits.stale_running_after,
         earlier_phase_failed=context.earlier_phase_failed,
     )
+
+
+def _node_limit(snapshot: Snapshot, job: Job, history: History) -> int | None:
+    """Return how many nodes limits leave, where Slurm does not check the job's size itself."""
+    resized = bool(history.intended.sizes)
+    if not resized and (job.state is not JobState.PENDING or job.completing):
+        return None
+    return snapshot.controller.slurm.node_limit(job) if snapshot.cluster().limits_enforced else None
 
 
 def _end(controller: Controller, view: _Ended, nodes: tuple[NodeState, ...]) -> JobEnd:

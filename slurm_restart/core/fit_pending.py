@@ -26,7 +26,7 @@ from slurm_restart.core.journal_events import (
     NoteEvent,
     ReadmitEvent,
 )
-from slurm_restart.core.node_pool import NodePool, SizeChoice, build_pool, choose_size
+from slurm_restart.core.node_pool import NodePool, SizeChoice, build_pool, choose_size, within_limit
 from slurm_restart.core.restart_limits import Policy, SitePolicy, granted_policy
 from slurm_restart.core.slurm_operations import (
     SAFE_START,
@@ -63,6 +63,8 @@ class Observation:
     partitions: tuple[PartitionState, ...] = ()
     margin: float = 1.1
     """Seconds between PENDING and a start: slurmd refuses a start in the second of the kill."""
+    node_limit: int | None = None
+    """How many nodes the limits of association and QOS leave; None: no limit, or not asked for."""
     run_exclusions: tuple[Exclusion, ...] = ()
     """Exclusions in force of the run's earlier phases, which are jobs of their own."""
 
@@ -133,6 +135,9 @@ def fit(seen: Observation, history: History, last: EndEvent | None, *, waited: f
     names.update(avoidance.nodes if avoidance is not None else ())
     own = own_exclusions(seen.job, changed, names, seen.names)
     size = choose_size(policy, _pool(seen, changed, own), waited=int(waited), now=seen.time)
+    if history.intended.sizes or size.num_nodes != seen.job.num_nodes:
+        since_due = max(0, seen.time - due_time(last)) if last is not None else 0
+        size = within_limit(policy, size, limit=seen.node_limit, waited=since_due)
     return Fit(
         policy=policy, events=events, history=changed, own=own, size=size, avoidance=avoidance
     )

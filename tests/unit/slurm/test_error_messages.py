@@ -2,7 +2,12 @@
 
 import pytest
 
-from slurm_restart.errors import JobNotFoundError, SlurmError, SlurmUnavailableError
+from slurm_restart.errors import (
+    JobNotFoundError,
+    JobNotPendingError,
+    SlurmError,
+    SlurmUnavailableError,
+)
 from slurm_restart.slurm.error_messages import error_for, ignored_a_value, is_transient
 from slurm_restart.slurm.process import Completed
 
@@ -25,7 +30,7 @@ from slurm_restart.slurm.process import Completed
             SlurmError,
             True,
         ),
-        ("Job is no longer pending execution for job 7", SlurmError, False),
+        ("Job is no longer pending execution for job 7", JobNotPendingError, False),
         ("Access/permission denied for job 7", SlurmError, False),
         ("", SlurmError, False),
     ],
