@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from contrib import bench_journal, bench_scan, bench_start
+from contrib import bench_journal, bench_scan, bench_start, bench_storm
 from contrib.testing.dev_cluster import missing
 from contrib.testing.managed_cluster import ManagedCluster
 from contrib.testing.waiting import await_
@@ -22,8 +22,6 @@ from slurm_restart.core.job_comment import CommentRecord, format_comment
 # A trainer that writes down when it starts and when it fails.
 PAYLOAD = "sh -c 'date +start:%s.%N >> times; sleep 2; date +fail:%s.%N >> times; exit 1'"
 PLAIN = "date +start:%s.%N >> times; sleep 2; date +fail:%s.%N >> times"
-
-ENTRY = "from slurm_restart.control.epilog import main; main()"  # as csx-epilog starts it
 
 
 def latencies(times: Path) -> list[float]:
@@ -134,7 +132,7 @@ def hook_cost(count: int) -> dict[str, object]:
 
 
 def decide(count: int) -> dict[str, object]:
-    """From the start of the hook's Python to the intent on disk, for real ends in observe mode."""
+    """From the start of the hook to the decision on disk, for real ends in observe mode."""
     with ManagedCluster(nodes=2, mode="observe") as cluster:
         comment_record = CommentRecord(run="0" * 16, max_restarts=3, num_nodes=1, min_nodes=1)
         taken = []
@@ -144,12 +142,11 @@ def decide(count: int) -> dict[str, object]:
             [journal] = cluster.state_dir.glob(f"journal/*/{job_id}-*.jsonl")
             journal.unlink()  # the same end is judged again, as by a hook that was killed
             env = hook_environment(cluster, job_id, format_comment(comment_record))
-            command = [sys.executable, "-I", "-c", ENTRY]
             identity: dict[str, Any] = (
                 {"user": cluster.slurm_user.pw_uid} if os.geteuid() == 0 else {}
             )
             begun = time.time_ns()
-            subprocess.run([*command, str(cluster.site)], env=env, check=True, **identity)
+            subprocess.run([cluster.hook], env=env, check=True, **identity)
             if not cluster.ends(job_id):
                 raise SystemExit(f"bench: nothing was decided: {cluster.hook_log()}")
             # In observe mode only the decision is written.
@@ -182,15 +179,40 @@ BENCHMARKS: dict[str, Callable[[int], dict[str, object]]] = {
 WITHOUT_CLUSTER = ("scan", "start", "journal")
 
 
+def print_storm(jobs: int, args: argparse.Namespace) -> None:
+    """Run the storm, or the throughput of unmanaged jobs, and print the figures."""
+    if args.unmanaged:
+        print(
+            json.dumps(
+                {"unmanaged jobs a second": bench_storm.throughput(args.unmanaged, args.nodes)}
+            )
+        )
+        return
+    result = bench_storm.bench(jobs, args.nodes, 600.0)
+    about = (
+        f"{bench_storm.version()}, {bench_storm.cpu_count()} CPUs, load {bench_storm.load():.1f}"
+    )
+    print(json.dumps(result, indent=2) if args.json else f"{about}\n{bench_storm.table(result)}")
+
+
 def main() -> int:
     """Run one benchmark, or all; print JSON."""
     parser = argparse.ArgumentParser(prog="contrib/bench", description=__doc__)
-    parser.add_argument("name", choices=[*BENCHMARKS, *WITHOUT_CLUSTER, "all"])
-    parser.add_argument("-n", type=int, default=20, help="measurements (default 20)")
+    parser.add_argument("name", choices=[*BENCHMARKS, *WITHOUT_CLUSTER, "storm", "all"])
+    parser.add_argument(
+        "-n", type=int, help="measurements (default 20), jobs of the storm (default 300)"
+    )
+    parser.add_argument("--nodes", type=int, default=64, help="of the storm (default 64)")
+    parser.add_argument(
+        "--unmanaged", type=int, metavar="JOBS", help="storm: throughput of so many other jobs"
+    )
+    parser.add_argument("--json", action="store_true", help="storm: JSON in place of a table")
     parser.add_argument(
         "--size", type=int, default=1000, help="MiB of the log to scan (default 1000)"
     )
     args = parser.parse_args()
+    jobs = args.n or 300
+    args.n = args.n or 20
     if args.name in ("scan", "all"):
         result = bench_scan.bench(args.size << 20, min(args.n, 5))
         print(json.dumps({"scan": result}, indent=2), flush=True)
@@ -203,6 +225,9 @@ def main() -> int:
     if reason := missing():
         print(f"bench: {reason}", file=sys.stderr)
         return 3
+    if args.name == "storm":
+        print_storm(jobs, args)
+        return 0
     names = list(BENCHMARKS) if args.name == "all" else [args.name]
     for name in names:
         print(json.dumps({name: BENCHMARKS[name](args.n)}, indent=2), flush=True)

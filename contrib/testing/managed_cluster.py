@@ -14,6 +14,7 @@ import yaml
 from contrib.testing.dev_cluster import AS_ROOT, DevCluster
 from contrib.testing.waiting import DEADLINE, LONG_DEADLINE, await_
 from slurm_restart.control.hook_script import hook_text
+from slurm_restart.control.site import load_site
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PREFIX = Path(os.environ["CSX_SLURM_PREFIX"]) if "CSX_SLURM_PREFIX" in os.environ else None
@@ -66,8 +67,6 @@ class ManagedCluster(DevCluster):
             if AS_ROOT:
                 os.chown(folder, self.slurm_user.pw_uid, self.slurm_user.pw_gid)
         self.configure(policy=FAST if policy is None else policy, hook=hook, mode=mode)
-        self.hook.write_text(hook_text(self.site, python=Path(sys.executable)))
-        self.hook.chmod(0o755)
         self.options = ("--epilog", str(self.hook), *self.options)
 
     def configure(
@@ -97,6 +96,15 @@ class ManagedCluster(DevCluster):
         new = self.site.with_suffix(".new")
         new.write_text("\n".join(lines) + "\n")
         new.replace(self.site)
+        self.install_hook()
+
+    def install_hook(self) -> None:
+        """Install the hook with the settings of now."""
+        text = hook_text(self.site, load_site(self.site), python=Path(sys.executable))
+        new = self.hook.with_suffix(".new")
+        new.write_text(text)
+        new.chmod(0o755)
+        new.replace(self.hook)
 
     def up(self) -> None:
         """Boot, with this interpreter's commands in the users' PATH."""
@@ -253,11 +261,12 @@ class ManagedCluster(DevCluster):
 
     def await_helper(self) -> None:
         """Wait until the hook and its helper have ended for all jobs."""
+        pattern = f"(epilog|requeue_helper) import main.* {self.site}|sh {self.hook}$"
 
         def ended() -> bool:
             # pgrep(1) exits with 1 where no process matches.
             found = subprocess.run(
-                ["pgrep", "-f", f"epilog import main.* {self.site}"],
+                ["pgrep", "-f", pattern],
                 stdout=subprocess.DEVNULL,
                 check=False,
             )

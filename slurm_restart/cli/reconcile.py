@@ -11,12 +11,16 @@ from slurm_restart.cli.backend import backend_option
 from slurm_restart.cli.site import site_option
 from slurm_restart.control.check_owners import check_owners
 from slurm_restart.control.controller import Controller
+from slurm_restart.control.queue_worker import QueueWorker
 from slurm_restart.control.reconcile import Sweep, sweep
 from slurm_restart.control.site import Site, load_site
 from slurm_restart.control.slurm_user import become_owner, check_slurm_user
 from slurm_restart.core.printable import escape_controls
 from slurm_restart.errors import SlurmUnavailableError
 from slurm_restart.slurm.choose_backend import choose_backend
+
+QUEUE_LIMIT = 60.0
+"""Seconds for the ends that csx-epilog could not have judged, before a sweep."""
 
 
 @click.command()
@@ -49,6 +53,7 @@ def command(
         try:
             if controller is None:
                 controller = _controller(site, backend, long_lived=every is not None)
+            QueueWorker(controller, site_path).serve_others(time.monotonic() + QUEUE_LIMIT)
             _print(sweep(controller), as_json=as_json)
         except SlurmUnavailableError as error:
             if every is None:

@@ -100,10 +100,12 @@ def _advance_job(
             earlier = _earlier_phases(controller, key, record, context)
             step = plan(observe(shared, job, record, journal.history, earlier))
             _log_step(log, step)
+            known = journal.history.refused
             refused = apply_plan(controller.slurm, journal, key.job_id, step.end, step.plan)
             look_again = step.plan.look_again
             if refused is not None:
-                _log_refused(log, journal, refused)
+                if refused not in known:
+                    log(f"refused by Slurm: {refused}")
                 look_again = time.time() + RETRY
             if refused is not None or not step.plan.operations(""):
                 break
@@ -136,13 +138,6 @@ def _log_judgement(log: HookLog, judgement: Judgement) -> None:
     )
     if attribution.reported:
         log(f"nodes that are not this job's, not excluded: {', '.join(attribution.reported)}")
-
-
-def _log_refused(log: HookLog, journal: Journal, refused: str) -> None:
-    outcomes = [event for event in journal.events if type(event).__name__ == "OutcomeEvent"]
-    repeated = len(outcomes) > 1 and getattr(outcomes[-2], "failed", None) == refused
-    if not repeated:
-        log(f"refused by Slurm: {refused}")
 
 
 # --- the phases of a run -------------------------------------------------------------------------

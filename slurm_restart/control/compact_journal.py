@@ -7,11 +7,13 @@ from slurm_restart.core.journal_events import (
     AppliedEvent,
     Event,
     ExcludeEvent,
+    FinalEvent,
     IntendEvent,
     NoteEvent,
     OutcomeEvent,
     ReadmitEvent,
     StaleRunningEvent,
+    StartedEvent,
 )
 from slurm_restart.core.slurm_operations import Operation
 
@@ -123,5 +125,7 @@ _RULES: dict[type, Callable[..., Marks]] = {
     AppliedEvent: _applied,
     NoteEvent: lambda event, _details: iter((("note", event.text),)),
     StaleRunningEvent: lambda _event, _details: iter((("stale_running",),)),
+    StartedEvent: lambda _event, _details: iter((("started",),)),
+    FinalEvent: lambda _event, _details: iter((("final",),)),
 }
 """What must survive of each kind. A new kind of event that grows with time needs a row."""

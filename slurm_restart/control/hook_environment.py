@@ -1,10 +1,22 @@
-"""Read the environment that slurmctld gives to EpilogSlurmctld, strictly."""
+"""Read the facts of an end that slurmctld gave to csx-epilog, strictly."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from slurm_restart.errors import CsxError
+
+_COMMENT = "SLURM_JOB_COMMENT"
+_NAMES = (
+    "SLURM_CLUSTER_NAME",
+    "SLURM_JOB_ID",
+    "SLURM_JOB_UID",
+    "SLURM_JOB_EXIT_CODE2",
+    "SLURM_JOB_RESTART_COUNT",
+    "SLURM_JOB_NODELIST",
+    _COMMENT,
+)
+"""The lines of the file that csx-epilog writes, in their order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +31,20 @@ class HookEnvironment:
     signal: int
     restarts: int
     nodelist: str
+
+
+def parse_end(text: str) -> HookEnvironment:
+    """Read the file that csx-epilog writes: `NAME=value` lines, the comment last and whole.
+
+    Raises:
+        CsxError: the file is not complete, or a value is not of the expected form.
+    """
+    lines = text.split("\n", len(_NAMES) - 1)
+    pairs = [line.partition("=") for line in lines]
+    if tuple(name for name, _, _ in pairs) != _NAMES or not text.endswith("\n"):
+        raise CsxError(f"expected lines of {', '.join(_NAMES)}, got {text[:80]!r}")
+    values = {name: value for name, _, value in pairs}
+    return read_environment(values | {_COMMENT: values[_COMMENT].removesuffix("\n")})
 
 
 def _number(env: Mapping[str, str], name: str) -> int:
@@ -41,7 +67,7 @@ def read_environment(env: Mapping[str, str]) -> HookEnvironment:
         cluster=env.get("SLURM_CLUSTER_NAME", ""),
         job_id=_number(env, "SLURM_JOB_ID"),
         uid=_number(env, "SLURM_JOB_UID"),
-        comment=env.get("SLURM_JOB_COMMENT", ""),
+        comment=env.get(_COMMENT, ""),
         exit_code=int(code),
         signal=int(signal),
         restarts=_number(env, "SLURM_JOB_RESTART_COUNT"),

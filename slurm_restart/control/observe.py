@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 
 from slurm_restart.control.controller import Controller
 from slurm_restart.control.end_facts import (
-    down_nodes,
     end_from_hook,
     end_from_record,
     named_nodes,
@@ -18,6 +17,7 @@ from slurm_restart.core.fit_pending import Observation
 from slurm_restart.core.history import Exclusion, History
 from slurm_restart.core.job import Job, JobEnd, JobState, NodeState, PartitionState
 from slurm_restart.core.job_comment import CommentRecord
+from slurm_restart.core.journal_events import StartedEvent
 from slurm_restart.core.plan import RunView
 from slurm_restart.errors import CsxError
 
@@ -144,27 +144,30 @@ def _end(controller: Controller, view: _Ended, nodes: tuple[NodeState, ...]) -> 
     current = job.completing or (
         ended is not None and hook is not None and hook.restarts - ended in (0, 1)
     )
+    before = _started_before(job, view.history)
     if hook is not None and current:
         end = end_from_hook(hook, job, nodes)
     else:
-        end = end_from_record(controller.cluster, job, nodes, submit_time=job.submit_time or 0)
+        end = end_from_record(
+            controller.cluster,
+            job,
+            nodes,
+            submit_time=job.submit_time or 0,
+            known_nodes=before.nodes if before is not None else (),
+        )
     if job.completing or job.state is not JobState.PENDING:
         return end
-    return _end_before_pending(end, view, nodes)
+    # A pending job has another SubmitTime than the attempt before.
+    submit = before.submit_time if before is not None else view.record.submit
+    return end if submit is None else replace(end, submit_time=submit)
 
 
-def _end_before_pending(end: JobEnd, view: _Ended, nodes: tuple[NodeState, ...]) -> JobEnd:
-    """Return the end of the attempt before a pending job, which has another SubmitTime by now."""
-    started = view.history.started
-    if started is not None and started.restarts == view.job.restarts - 1:
-        names = end.nodes or started.nodes
-        return replace(
-            end,
-            nodes=names,
-            submit_time=started.submit_time,
-            down_nodes=down_nodes(frozenset(names), nodes),
-        )
-    return end if view.record.submit is None else replace(end, submit_time=view.record.submit)
+def _started_before(job: Job, history: History) -> StartedEvent | None:
+    """Return the start of the attempt before a pending job, if the journal has it."""
+    started = history.started
+    if job.completing or job.state is not JobState.PENDING or started is None:
+        return None
+    return started if started.restarts == job.restarts - 1 else None
 
 
 def require_submit_time(job: Job) -> None:

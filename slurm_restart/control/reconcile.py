@@ -1,5 +1,6 @@
 """The reconciler: advance every managed job of the cluster once."""
 
+import time
 from dataclasses import dataclass
 
 from slurm_restart.control.advance import advance
@@ -7,6 +8,8 @@ from slurm_restart.control.controller import Controller
 from slurm_restart.control.end_facts import run_key
 from slurm_restart.control.journal import open_journal
 from slurm_restart.control.observe import Snapshot
+from slurm_restart.control.prune import prune
+from slurm_restart.control.state_dir import birth
 from slurm_restart.core.history import History
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.job_comment import CommentRecord, is_managed, parse_comment
@@ -25,6 +28,8 @@ class Sweep:
     """Jobs shown RUNNING whose trainer had ended."""
     problems: int = 0
     """Jobs that could not be processed; the log has the reasons."""
+    removed: int = 0
+    """Journals removed as old, once an hour."""
 
 
 def sweep(controller: Controller) -> Sweep:
@@ -32,33 +37,50 @@ def sweep(controller: Controller) -> Sweep:
 
     Raises:
         SlurmUnavailableError: the controller does not answer.
+        StateError: the state directory cannot be used.
     """
+    born = birth(controller.site.state_dir)
     snapshot = Snapshot(controller=controller)
     result = Sweep()
     snapshot.nodes()
-    for job in snapshot.jobs():
+    jobs = snapshot.jobs()
+    for job in jobs:
         # While a job is COMPLETING its hook runs.
         if job.is_array or not is_managed(job.comment) or job.completing:
             continue
         result.managed += 1
         result.pending += job.state is JobState.PENDING
         try:
-            _sweep_job(snapshot, job, result)
+            _sweep_job(snapshot, job, result, born)
         except SlurmUnavailableError:
             raise
         except CsxError as error:
             result.problems += 1
-            controller.log(job.job_id)(f"sweep: {type(error).__name__}: {error}")
+            log = controller.log(job.job_id)
+            log.once(type(error).__name__.lower(), f"sweep: {type(error).__name__}: {error}")
+    result.removed = _prune(controller, {job.job_id for job in jobs})
     return result
 
 
-def _sweep_job(snapshot: Snapshot, job: Job, result: Sweep) -> None:
+def _prune(controller: Controller, known_jobs: set[int]) -> int:
+    site = controller.site
+    return prune(
+        site.state_dir,
+        site.export_dir,
+        known_jobs,
+        time.time(),
+        site.keep_journals,
+        cluster=controller.cluster,
+    )
+
+
+def _sweep_job(snapshot: Snapshot, job: Job, result: Sweep, born: int) -> None:
     controller = snapshot.controller
     record = parse_comment(job.comment)
     before = _history(controller, job, record)
     if _at_rest(job, record, before):
         return
-    advance(controller, job.job_id, listed=job, snapshot=snapshot)
+    advance(controller, job.job_id, listed=job, snapshot=snapshot, born=born)
     after = _history(controller, job, record)
     found = after.ends[len(before.ends) :]
     result.missed += len(found)

@@ -22,19 +22,19 @@ DEFAULT_PATH = Path("/etc/slurm_restart/site.toml")
 class HookLimits:
     """Limits of the hook and its helper process, in seconds except `concurrency`."""
 
-    deadline: float = 60.0
-    """Time limit of the whole hook."""
+    deadline: float = 30.0
+    """Time limit for judging one end."""
     command_timeout: float = 10.0
     """Time limit of one Slurm command."""
-    concurrency: int = 8
-    """How many hooks may run at the same time; further ones wait."""
+    concurrency: int = 3
+    """How many processes judge ends at the same time; further ends wait."""
     queue_timeout: float = 20.0
-    """Longest wait for a free slot; after it the end is left to the reconciler."""
+    """Longest wait of an end; after it a failed job is requeued, to be judged later."""
     margin: float = 1.1
     """Wait between PENDING and the start of the job: slurmd refuses a start in the second in which
     the job was killed."""
     helper_timeout: float = 90.0
-    """Time limit of the helper process that starts the requeued job."""
+    """How long the helper process waits for a requeued job; after it the reconciler does."""
     stale_running_after: float = 60.0
     """A job is requeued when Slurm shows it RUNNING this long after its trainer has ended."""
 

@@ -34,6 +34,7 @@ from slurm_restart.core.slurm_operations import (
     Operation,
     Verb,
     format_admin_comment,
+    is_judged_later,
     merge_admin_comment,
     size_is_ours,
     start_is_ours,
@@ -236,7 +237,12 @@ def plan_pending(seen: Observation, history: History, last: EndEvent | None) -> 
     fitted = fit(seen, history, last, waited=ready)
     if last is not None and fitted.size.num_nodes is None and waited > fitted.policy.give_up_after:
         return _give_up(seen, fitted)
-    return _with_begin(seen, last, _with_values(seen, fitted), fitted)
+    planned = _with_begin(seen, last, _with_values(seen, fitted), fitted)
+    if last is None or planned.start is None or not is_judged_later(seen.job):
+        return planned
+    # Only with the begin time: until then the AdminComment shows whose begin time it is.
+    comment = restart_comment(seen, fitted, last)
+    return replace(planned, job_update=replace(planned.job_update, admin_comment=comment))
 
 
 def due_time(last: EndEvent | None) -> int:

@@ -14,6 +14,10 @@ SAFE_START = 2
 START_SLACK = 5
 """Seconds that a busy machine may take to ask for `now+N` after that time was written down."""
 ADMIN_PREFIX = "csx-restart: "
+JUDGED_LATER = f"{ADMIN_PREFIX}requeued by csx-epilog, which could not judge the end: judged later"
+"""AdminComment of a job that csx-epilog has requeued by itself."""
+LATE_BEGIN = 3600
+"""Seconds until such a job begins."""
 MAX_ADMIN_COMMENT = 1024
 
 
@@ -98,8 +102,13 @@ def update_operations(
     return tuple(Operation(verb=Verb.UPDATE, fields=fields) for fields in groups if fields)
 
 
+def is_judged_later(job: Job) -> bool:
+    """Whether csx-epilog has requeued the job by itself, and no end was judged since."""
+    return JUDGED_LATER in job.admin_comment
+
+
 def start_is_ours(job: Job, history: History, requeue_delay: int) -> bool:
-    """Whether a pending job's begin time is Slurm's default or one that this plugin intended.
+    """Whether a pending job's begin time is Slurm's default or one that this plugin set.
 
     Args:
         job: the pending job.
@@ -111,7 +120,9 @@ def start_is_ours(job: Job, history: History, requeue_delay: int) -> bool:
         return True
     # The default counts from the second in which the job left COMPLETING; two seconds of slack.
     default = abs(begin - job.submit_time - requeue_delay) <= SAFE_START
-    return default or any(abs(begin - start) <= START_SLACK for start in history.intended.starts)
+    late = is_judged_later(job) and begin <= job.submit_time + LATE_BEGIN + SAFE_START
+    ours = any(abs(begin - start) <= START_SLACK for start in history.intended.starts)
+    return default or late or ours
 
 
 def size_is_ours(shown: int, history: History, submitted: int) -> bool:

@@ -181,6 +181,16 @@ def parse_base(text: str, job_id: int) -> Base | None:
     return None
 
 
+def parse_states(text: str) -> dict[int, tuple[str, int | None]]:
+    """Return state and SubmitTime (epoch seconds) of each job of `squeue -o '%i|%T|%V'`."""
+    rows = (line.split("|") for line in text.splitlines())
+    return {
+        int(row[0]): (row[1], int(row[2]) if row[2].isdecimal() else None)
+        for row in rows
+        if len(row) == 3 and row[0].isdecimal()  # noqa: PLR2004 - the fields asked for
+    }
+
+
 def to_job(record: Record, detail: Record | None = None, base: Base | None = None) -> Job:
     """Return a job from its records.
 

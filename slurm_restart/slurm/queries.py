@@ -1,7 +1,7 @@
 """The questions to Slurm through its own commands: jobs, nodes, partitions, configuration."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -100,6 +100,19 @@ class Queries:
             for record, count in zip(records, restarts, strict=True)
         )
         return tuple(job for job in found if job is not None and uid in (None, job.uid))
+
+    def states(self, job_ids: Collection[int]) -> dict[int, tuple[str, int | None]]:
+        """Return state (as squeue shows it) and SubmitTime of jobs, by one call.
+
+        Jobs that Slurm does not know are left out.
+        """
+        named = ",".join(f"{job_id:d}" for job_id in job_ids)
+        try:
+            call = self._squeue("-j", named, "-o", "%i|%T|%V")
+            (answer,) = self._client.request(f"jobs {named[:80]}", call)
+        except JobNotFoundError:
+            return {}
+        return parse.parse_states(answer.stdout)
 
     def nodes(self) -> tuple[NodeState, ...]:
         """Return all nodes."""

@@ -407,6 +407,7 @@ def reconfigure(cluster: ManagedCluster, conf: str, done: Callable[[dict[str, st
     await_(lambda: done(shown(cluster)), "slurmctld uses the other slurm.conf")
 
 
+@pytest.mark.core
 def test_settings_of_slurm_that_work_against_restarts_are_named(cluster: ManagedCluster) -> None:
     with slurm_conf(cluster, SETTINGS):
         code, found = doctor(cluster)
@@ -422,6 +423,7 @@ def test_settings_of_slurm_that_work_against_restarts_are_named(cluster: Managed
     assert "problem" not in levels(mended, "timer.interval") | levels(mended, "deadlines.hook")
 
 
+@pytest.mark.core
 def test_a_second_hook_is_named(cluster: ManagedCluster) -> None:
     release = tuple(map(int, shown(cluster)["SLURM_VERSION"].split(".")[:2]))
     if release < (24, 11):
@@ -434,6 +436,7 @@ def test_a_second_hook_is_named(cluster: ManagedCluster) -> None:
     await_(lambda: levels(doctor(cluster)[1], "hook.single") == {"ok"}, "one hook again")
 
 
+@pytest.mark.core
 def test_the_bugs_of_the_running_release_are_named(cluster: ManagedCluster) -> None:
     version = shown(cluster)["SLURM_VERSION"]
     release = tuple(map(int, version.split("-")[0].split(".")))

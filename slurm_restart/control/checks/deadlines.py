@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from slurm_restart.control.checks.context import Context
 from slurm_restart.control.checks.result import Check, Finding, ok, problem, warning
+from slurm_restart.control.hook_script import longest_hook
 
 _NO_LIMIT = 65534
 """NO_VAL16 in slurm.h, which `scontrol show config` prints for a 16-bit value without a limit."""
@@ -11,19 +12,20 @@ _DEFAULT_MESSAGE_TIMEOUT = 10
 
 
 def _hook(context: Context) -> Iterable[Finding]:
-    deadline = context.site.limits.deadline
+    longest = longest_hook(context.site.limits)
     # From 25.05, Slurm shows EpilogTimeout in place of PrologEpilogTimeout where they differ.
     name = "EpilogTimeout" if context.setting("EpilogTimeout") else "PrologEpilogTimeout"
     limit = context.seconds(name)
     if limit is None or limit == 0 or limit >= _NO_LIMIT:
-        yield ok(f"Slurm sets the hook no time limit; its own deadline is {deadline:g} s")
-    elif limit < deadline:
+        yield ok(f"Slurm sets the hook no time limit; it takes {longest:g} s at most")
+    elif limit < longest:
         yield problem(
-            f"{name}={limit} ends the hook before its own deadline of {deadline:g} s",
-            f"raise {name} above {deadline:g}, or lower hook.deadline in {context.site_path}",
+            f"{name}={limit} ends the hook, which may take {longest:g} s if it cannot judge an end",
+            f"raise {name} above {longest:g}, or lower hook.queue_timeout, hook.deadline or "
+            f"hook.command_timeout in {context.site_path}",
         )
     else:
-        yield ok(f"the hook's deadline of {deadline:g} s is within {name}={limit}")
+        yield ok(f"the hook takes {longest:g} s at most, which is within {name}={limit}")
 
 
 def _command(context: Context) -> Iterable[Finding]:
@@ -49,7 +51,7 @@ def _command(context: Context) -> Iterable[Finding]:
 CHECKS = (
     Check(
         id="deadlines.hook",
-        meaning="Slurm (EpilogTimeout, PrologEpilogTimeout) lets the hook run for `hook.deadline`.",
+        meaning="Slurm (EpilogTimeout, PrologEpilogTimeout) lets the hook run as long as it may.",
         run=_hook,
     ),
     Check(

@@ -93,6 +93,25 @@ def _as_printed(hook: HookFile) -> HookFile:
     return HookFile(path=hook.path, text=text)
 
 
+_OWN_VALUES = frozenset({"PYTHON", "SITE", "FORMER"})
+"""Values of the hook that are not settings."""
+
+
+def _values(context: Context) -> Iterable[Finding]:
+    hook = the_hook(context)
+    now = HookFile(path=hook.path, text=hook_text(context.site_path, context.site)).values
+    stale = sorted(
+        name
+        for name in now.keys() - _OWN_VALUES
+        if name in hook.values and hook.values[name] != now[name]
+    )
+    if stale:
+        text = f"{hook.path} holds other values than {context.site_path}: {', '.join(stale)}"
+        yield problem(text, f"print it again: {_print_again(hook)}")
+    else:
+        yield ok(f"its values are those of {context.site_path}")
+
+
 def _former(context: Context) -> Iterable[Finding]:
     hook = the_hook(context)
     if not hook.former:
@@ -122,6 +141,11 @@ CHECKS = (
     ),
     Check(id="hook.settings", meaning="The hook reads this site.toml.", run=_settings),
     Check(id="hook.version", meaning="The hook is the installed package's.", run=_version),
+    Check(
+        id="hook.values",
+        meaning="It holds the values of site.toml, such as the state directory and time limits.",
+        run=_values,
+    ),
     Check(
         id="hook.former",
         meaning="SlurmUser can execute the site's former EpilogSlurmctld (`--former`).",

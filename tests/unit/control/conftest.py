@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
-from slurm_restart.control import advance, apply, journal, observe
+from slurm_restart.control import advance, apply, journal, observe, reconcile, requeue_helper
 from slurm_restart.control.controller import Controller
 from slurm_restart.control.journal import RunKey, open_journal
 from slurm_restart.control.site import Site
 from slurm_restart.core.cluster_facts import ClusterFacts
 from slurm_restart.core.history import History
-from slurm_restart.core.job import Job, NodeState, PartitionState
+from slurm_restart.core.hostlist import expand
+from slurm_restart.core.job import Job, JobFlag, JobState, NodeState, PartitionState
 from slurm_restart.core.journal_events import Event
-from slurm_restart.errors import JobNotFoundError, SlurmError
+from slurm_restart.errors import JobNotFoundError, JobNotPendingError, SlurmError
 from tests.unit.core import facts
 
 CLUSTER = "c"
@@ -151,11 +152,79 @@ class Clock:
         self.now += seconds
 
 
+class ActingSlurm(FakeSlurm):
+    """A Slurm that carries out what it is asked for, as slurmctld does with one job.
+
+    Attributes:
+        hides_state: whether it shows COMPLETING in place of the base state, as before 24.11.
+    """
+
+    def __init__(self, clock: Clock, *jobs: Job, **settings: Any) -> None:
+        super().__init__(*jobs, **settings)
+        self.clock = clock
+        self.hides_state = False
+
+    def real(self, job_id: int = 7) -> Job:
+        """The job with its base state."""
+        return self.jobs_by_id[job_id][0]
+
+    def job(self, job_id: int) -> Job:
+        shown = super().job(job_id)
+        return replace(shown, state=None) if self.hides_state and shown.completing else shown
+
+    def change(self, job_id: int = 7, **changes: Any) -> None:
+        """Change the job, as a person or Slurm itself does."""
+        self.jobs_by_id[job_id] = [replace(self.real(job_id), **changes)]
+
+    def complete(self, job_id: int = 7) -> None:
+        """Let the job leave COMPLETING; a requeued one gets a new SubmitTime and a delay."""
+        job, now = self.real(job_id), int(self.clock.now)
+        self.change(job_id, flags=frozenset())
+        if job.state is JobState.PENDING:
+            begin = job.eligible_time or 0
+            begin = begin if begin > now else now + self.cluster.requeue_delay
+            self.change(job_id, submit_time=now, eligible_time=begin, nodes=())
+
+    def _request(self, name: str, job_id: int, fields: Mapping[str, str] | None = None) -> None:
+        super()._request(name, job_id, fields)
+        job = self.real(job_id)
+        match name:
+            case "requeue" if job.state is not JobState.PENDING:
+                waits = job.completing or job.state is JobState.RUNNING
+                flags = frozenset({JobFlag.COMPLETING}) if waits else frozenset()
+                self.change(job_id, state=JobState.PENDING, restarts=job.restarts + 1, flags=flags)
+                if not waits:
+                    self.complete(job_id)
+            case "release":
+                self.change(job_id, priority=100, reason="None")
+            case "cancel" if not job.completing:
+                flags = job.flags if job.state is JobState.PENDING else {JobFlag.COMPLETING}
+                self.change(job_id, state=JobState.CANCELLED, flags=frozenset(flags))
+            case "update":
+                self._update(job, fields or {})
+
+    def _update(self, job: Job, fields: Mapping[str, str]) -> None:
+        if job.state is not JobState.PENDING:
+            raise JobNotPendingError(f"job {job.job_id}: Job is no longer pending execution")
+        changes: dict[str, Any] = {}
+        if "ExcNodeList" in fields:
+            listed = fields["ExcNodeList"]
+            changes["exc_nodes"] = tuple(expand(listed)) if listed else ()
+        if "NumNodes" in fields:
+            changes["num_nodes"] = int(fields["NumNodes"].partition("-")[0])
+        if "StartTime" in fields:
+            seconds = int(fields["StartTime"].removeprefix("now") or 0)
+            changes["eligible_time"] = int(self.clock.now) + seconds
+        if "AdminComment" in fields:
+            changes["admin_comment"] = fields["AdminComment"]
+        self.change(job.job_id, **changes)
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The time of everything in `control`: ten minutes after the last attempt was submitted."""
     clock = Clock()
-    for module in (advance, apply, observe):
+    for module in (advance, apply, observe, reconcile, requeue_helper):
         monkeypatch.setattr(module, "time", clock)
     return clock
 

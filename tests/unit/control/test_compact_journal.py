@@ -10,15 +10,18 @@ from slurm_restart.control import compact_journal
 from slurm_restart.control.compact_journal import MAX_NOTES, needed_events
 from slurm_restart.core.history import History, replay
 from slurm_restart.core.journal_events import (
+    CLEARED,
     Action,
     AppliedEvent,
     Event,
     ExcludeEvent,
+    FinalEvent,
     IntendEvent,
     NoteEvent,
     OutcomeEvent,
     ReadmitEvent,
     StaleRunningEvent,
+    StartedEvent,
 )
 from tests.unit.core import facts
 
@@ -41,9 +44,17 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
         ReadmitEvent,
         at=TIMES,
         node=NODES,
-        why=st.sampled_from(["it expired", "a person took it off the job's list"]),
+        why=st.sampled_from(["it expired", CLEARED]),
     ),
-    st.builds(IntendEvent, at=TIMES, submit_time=TIMES, operations=OPERATIONS),
+    st.builds(
+        IntendEvent,
+        at=TIMES,
+        submit_time=TIMES,
+        operations=OPERATIONS,
+        exc_nodes=st.none() | st.tuples(NODES),
+        num_nodes=st.none() | TIMES,
+        start_time=st.none() | TIMES,
+    ),
     st.builds(
         OutcomeEvent,
         at=TIMES,
@@ -61,6 +72,8 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
     ),
     st.builds(NoteEvent, at=TIMES, text=st.sampled_from("abcd")),
     st.builds(StaleRunningEvent, at=TIMES, submit_time=TIMES),
+    st.builds(StartedEvent, at=TIMES, restarts=TIMES, submit_time=TIMES),
+    st.builds(FinalEvent, at=TIMES, restarts=TIMES, submit_time=TIMES, state=st.just("FAILED")),
 )
 TRIMMED = {"notes", "readmitted"}
 """What the history keeps less of: a readmission a node, and each note once."""
@@ -99,6 +112,8 @@ def test_the_history_stays(events: list[Event], details: int) -> None:
         ExcludeEvent(at=1, node="csx1", until=2, evidence="x", submit_time=1),
         ReadmitEvent(at=1, node="csx1", why="x"),
         StaleRunningEvent(at=1, submit_time=1),
+        StartedEvent(at=1, restarts=0, submit_time=1),
+        FinalEvent(at=1, restarts=0, submit_time=1, state="FAILED"),
     ],
 )
 def test_what_repeats_for_ever_takes_no_space(event: Event) -> None:

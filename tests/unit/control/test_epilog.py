@@ -1,36 +1,34 @@
-"""The hook ends in time and with status 0, and logs every failure."""
+"""A process judges its own end first and then others; its exit status is that of its own."""
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from slurm_restart.control import epilog, start_requeued
-from slurm_restart.control.concurrency import take_slot
-from slurm_restart.control.hook_log import HookLog
-from slurm_restart.core.job import JobFlag
-from slurm_restart.core.job_comment import format_comment
-from tests.unit.control.conftest import Clock, FakeSlurm
-from tests.unit.core import facts
+from slurm_restart.control import epilog, queue_worker, waiting_jobs
+from slurm_restart.control.controller import Controller
+from slurm_restart.control.end_queue import claim, queued
+from slurm_restart.control.epilog import NOT_SERVED, SERVED, SLICE
+from slurm_restart.control.guarded_advance import Advanced
+from slurm_restart.control.hook_environment import HookEnvironment
+from slurm_restart.control.kept_answers import KeptAnswers
+from tests.unit.control.conftest import Clock
+from tests.unit.control.test_end_queue import queue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ENTRY = "from slurm_restart.control.epilog import main; main()"
-ENV = {
-    "SLURM_CLUSTER_NAME": "c",
-    "SLURM_JOB_ID": "7",
-    "SLURM_JOB_UID": "1000",
-    "SLURM_JOB_COMMENT": "csx-restart/1 run=0123456789abcdef;max=1;num=1;min=1",
-    "SLURM_JOB_EXIT_CODE2": "1:0",
-    "SLURM_JOB_RESTART_COUNT": "0",
-    "SLURM_JOB_NODELIST": "n1",
-}
+COMMENT = "csx-restart/1 run=0123456789abcdef;max=1;num=1;min=1"
 
 
-def hook(folder: Path, *, squeue: str = "exit 1", settings: str = "", **env: str) -> str:
-    """Run the hook with stub commands; returns its log."""
+def hook(
+    folder: Path, *, squeue: str = "exit 1", settings: str = "", comment: str = COMMENT
+) -> tuple[int, str]:
+    """Run the program with stub commands for one end; return its exit status and its log."""
     commands = folder / "bin"
     commands.mkdir(exist_ok=True)
     for name in ("squeue", "scontrol", "sinfo"):
@@ -44,203 +42,269 @@ def hook(folder: Path, *, squeue: str = "exit 1", settings: str = "", **env: str
     )
     site.chmod(0o644)
     folder.chmod(0o755)
+    path = queue(state)
+    path.write_text(path.read_text().replace("mine", comment))
     done = subprocess.run(
-        [sys.executable, "-I", "-c", ENTRY, str(site)],
-        env=ENV | env,
+        [sys.executable, "-I", "-c", ENTRY, str(site), str(path)],
+        env={},
         check=False,
         capture_output=True,
         text=True,
         timeout=300,
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.stdout, done.stderr) == ("", "")
     log = state / "csx-epilog.log"
-    return log.read_text() if log.exists() else ""
+    return done.returncode, log.read_text() if log.exists() else ""
 
 
 def test_slurm_does_not_answer(tmp_path: Path) -> None:
-    assert "nothing done: SlurmError" in hook(tmp_path)
+    status, log = hook(tmp_path)
+    assert status == NOT_SERVED
+    assert "job 7: nothing done: SlurmError" in log
+    assert len(queued(tmp_path / "state")) == 1
 
 
 def test_slurm_hangs(tmp_path: Path) -> None:
     settings = "[hook]\ncommand_timeout = 0.3\n"
-    assert "nothing done: SlurmUnavailable" in hook(
-        tmp_path, squeue="exec sleep 20", settings=settings
-    )
+    status, log = hook(tmp_path, squeue="exec sleep 300", settings=settings)
+    assert status == NOT_SERVED
+    assert "nothing done: SlurmUnavailable" in log
 
 
-def test_the_hook_ends_at_its_deadline(tmp_path: Path) -> None:
-    assert "nothing done: HookTimeout" in hook(
-        tmp_path, squeue="exec sleep 20", settings="[hook]\ndeadline = 0.5\n"
-    )
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("SLURM_JOB_COMMENT", "csx-restart/1 run=../../etc;max=1;num=1;min=1"),
-        ("SLURM_JOB_COMMENT", "csx-restart/1 \x01\x02\x1b[2J"),
-        ("SLURM_JOB_EXIT_CODE2", "x"),
-        ("SLURM_JOB_ID", "7; reboot"),
-        ("SLURM_JOB_UID", ""),
-    ],
-)
-def test_invalid_facts_are_refused_and_logged(tmp_path: Path, name: str, value: str) -> None:
-    log = hook(tmp_path, **{name: value})
-    assert "nothing done" in log
-    assert log.isprintable() or "\n" in log
-    assert not (tmp_path / "state" / "journal").exists()
+def test_the_end_has_a_deadline(tmp_path: Path) -> None:
+    settings = "[hook]\ncommand_timeout = 100\ndeadline = 0.5\n"
+    status, log = hook(tmp_path, squeue="exec sleep 300", settings=settings)
+    assert status == NOT_SERVED
+    assert "nothing done: HookTimeout" in log
 
 
 def test_an_answer_of_another_form_is_logged(tmp_path: Path) -> None:
-    odd = 'printf "slurm 22.05.8\\n"'
-    assert "nothing done" in hook(tmp_path, squeue=odd)
+    status, log = hook(tmp_path, squeue='printf "slurm 22.05.8\\n"')
+    assert "nothing done" in log
+    assert status in (SERVED, NOT_SERVED)
 
 
-def test_without_settings_the_status_is_0(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "comment", ["csx-restart/1 run=../../etc;max=1;num=1;min=1", "csx-restart/1 \x01\x02\x1b[2J"]
+)
+def test_a_record_that_no_plugin_wrote_is_refused_for_good(tmp_path: Path, comment: str) -> None:
+    status, log = hook(tmp_path, comment=comment)
+    assert status == SERVED
+    assert "nothing done: CommentRecordError" in log
+    assert "\x1b" not in log
+    assert queued(tmp_path / "state") == ()
+    assert not (tmp_path / "state" / "journal").exists()
+
+
+def test_without_settings_the_end_is_not_served(tmp_path: Path) -> None:
+    path = queue(tmp_path)
     done = subprocess.run(
-        [sys.executable, "-I", "-c", ENTRY, str(tmp_path / "none.toml")],
-        env=ENV,
+        [sys.executable, "-I", "-c", ENTRY, str(tmp_path / "none.toml"), str(path)],
+        env={},
         check=False,
         capture_output=True,
         timeout=300,
     )
-    assert (done.returncode, done.stderr) == (0, b"")
+    assert (done.returncode, done.stderr) == (NOT_SERVED, b"")
+    assert path.exists()
 
 
-# --- in this process, over a fake Slurm ----------------------------------------------------------
-
-OURS = ENV | {
-    "SLURM_JOB_COMMENT": format_comment(facts.comment_record()),
-    "SLURM_JOB_NODELIST": "csx[1-3]",
-}
-COMPLETING = facts.job(flags=frozenset({JobFlag.COMPLETING}), reason="NonZeroExitCode")
+# --- in this process -----------------------------------------------------------------------------
 
 
-class Hook:
-    """The hook with its outside replaced.
+class Process:
+    """The program with its outside replaced.
 
     Attributes:
-        timers: the seconds that the alarm was set to, and what was logged, in order.
-        detached: what detach() answers: whether it is the helper.
-        helpers: how many helpers were started.
-        started: the jobs that the helper was to start.
+        results: what the step of a job gives, by job id; otherwise it needs no further one.
+        served: the jobs that were advanced, in order, with the facts of their ends.
+        handed_over: the jobs that the helper got.
+        during: called while a job is advanced.
     """
 
-    def __init__(
-        self, folder: Path, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch, settings: str
-    ) -> None:
+    def __init__(self, folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
         self.state = folder / "state"
         self.state.mkdir()
         self.site = folder / "site.toml"
-        self.site.write_text(f'state_dir = "{self.state}"\n{settings}')
+        self.site.write_text(f'state_dir = "{self.state}"\n')
         self.site.chmod(0o644)
         folder.chmod(0o755)
-        self.timers: list[float | str] = []
-        self.handlers: list[int] = []
-        self.detached = False
-        self.helpers = 0
-        self.started: list[int] = []
-        alarm = SimpleNamespace(
-            SIGALRM=signal.SIGALRM,
-            ITIMER_REAL=signal.ITIMER_REAL,
-            signal=lambda number, _handler: self.handlers.append(number),
-            setitimer=lambda _which, seconds: self.timers.append(seconds),
-        )
-        monkeypatch.setattr(epilog, "signal", alarm)
-        monkeypatch.setattr(epilog, "commands_for", lambda _site: slurm)
-        monkeypatch.setattr(start_requeued, "detach", self._detach)
+        self.clock = clock
+        self.results: dict[int, Advanced] = {}
+        self.served: list[tuple[int, HookEnvironment | None]] = []
+        self.handed_over: list[tuple[str, int]] = []
+        self.during: Callable[[int], object] = lambda _job_id: None
+        self.slurm = ExpectingSlurm()
+        monkeypatch.setattr(epilog, "time", clock)
+        monkeypatch.setattr(queue_worker, "time", clock)
+        monkeypatch.setattr(epilog, "commands_with_kept_answers", lambda _site: self.slurm)
+        monkeypatch.setattr(queue_worker, "guarded_advance", self._advance)
         monkeypatch.setattr(
-            start_requeued,
-            "start_requeued",
-            lambda _c, job_id, _record: self.started.append(job_id),
+            waiting_jobs,
+            "hand_over",
+            lambda controller, job_id, _site: self.handed_over.append((controller.cluster, job_id)),
         )
-        write = HookLog._append
 
-        def append(log: HookLog, line: str) -> None:
-            self.timers.append("logged")
-            write(log, line)
+    def _advance(
+        self, controller: Controller, job_id: int, *, hook: HookEnvironment | None = None
+    ) -> Advanced:
+        assert hook is not None
+        assert controller.cluster == hook.cluster
+        assert claim(self.paths[job_id]) is None
+        self.served.append((job_id, hook))
+        self.during(job_id)
+        return self.results.get(job_id, Advanced(done=True))
 
-        monkeypatch.setattr(HookLog, "_append", append)
+    def run(self, *jobs: int) -> int:
+        """Run for the last of these jobs, whose ends came in this order; return the status."""
+        self.paths = {job_id: queue(self.state, f"{job_id}.1", job_id=job_id) for job_id in jobs}
+        for second, path in enumerate(self.paths.values(), 1):
+            os.utime(path, (second, second))
+        return epilog.run(self.site, self.paths[jobs[-1]])
 
-    def _detach(self) -> bool:
-        self.helpers += 1
-        return self.detached
+    @property
+    def jobs(self) -> list[int]:
+        return [job_id for job_id, _ in self.served]
 
-    def run(self, **env: str) -> str:
-        """Run the hook; returns its log."""
-        assert epilog.run(self.site, OURS | env) == 0
+    @property
+    def left(self) -> set[int]:
+        return {int(path.name.partition(".")[0]) for path in queued(self.state)}
+
+    @property
+    def log(self) -> str:
         log = self.state / "csx-epilog.log"
         return log.read_text() if log.exists() else ""
 
 
-@pytest.fixture
-def settings() -> str:
-    """Further lines of site.toml."""
-    return "[hook]\ndeadline = 42\n"
+class ExpectingSlurm(KeptAnswers):
+    """Slurm that is asked in advance, and for nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.expected: list[int] = []
+
+    def expect(self, job_id: int) -> None:
+        self.expected.append(job_id)
 
 
 @pytest.fixture
-def in_process(
-    tmp_path: Path,
-    slurm: FakeSlurm,
-    clock: Clock,  # noqa: ARG001
-    monkeypatch: pytest.MonkeyPatch,
-    settings: str,
-) -> Hook:
-    slurm.show(COMPLETING)
-    return Hook(tmp_path, slurm, monkeypatch, settings)
+def process(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Process:
+    return Process(tmp_path, clock, monkeypatch)
 
 
-def test_without_a_restart_no_helper_is_started(in_process: Hook, slurm: FakeSlurm) -> None:
-    final = format_comment(facts.comment_record(max_restarts=0))
-    assert "-> leave" in in_process.run(SLURM_JOB_COMMENT=final)
-    assert (slurm.requests, in_process.helpers) == ([], 0)
+def test_the_own_end_is_first_and_then_the_oldest(process: Process) -> None:
+    assert process.run(3, 1, 2) == SERVED
+    assert process.jobs == [2, 3, 1]
+    assert process.left == set()
+    assert process.slurm.expected == [2, 3, 1]
+    assert process.log == ""
 
 
-@pytest.mark.parametrize("settings", ['mode = "observe"\n'])
-def test_observe_mode_asks_for_nothing_and_starts_no_helper(
-    in_process: Hook, slurm: FakeSlurm
-) -> None:
-    assert "-> requeue" in in_process.run()
-    assert (slurm.requests, in_process.helpers) == ([], 0)
+def test_ends_that_come_meanwhile_are_served(process: Process) -> None:
+    def come(job_id: int) -> None:
+        if job_id == 1:
+            process.paths[9] = queue(process.state, "9.1", job_id=9)
+
+    process.during = come
+    process.run(1, 2)
+    assert process.jobs == [2, 1, 9]
 
 
-def test_the_alarm_is_set_to_the_deadline_and_switched_off(in_process: Hook) -> None:
-    in_process.run()
-    assert in_process.handlers == [signal.SIGALRM]
-    assert [timer for timer in in_process.timers if timer != "logged"] == [30.0, 42.0, 0]
-    assert in_process.timers[-1] == 0
+def test_no_other_end_is_begun_after_the_slice(process: Process) -> None:
+    def take(_job_id: int) -> None:
+        process.clock.now += 0.4 * SLICE
+
+    process.during = take
+    assert process.run(1, 2, 3, 4) == SERVED
+    assert process.jobs == [4, 1, 2]
+    assert process.left == {3}
 
 
-@pytest.mark.parametrize("env", [{"SLURM_JOB_ID": "x"}, {"SLURM_JOB_ID": "8"}])
-def test_the_alarm_is_off_before_a_failure_is_logged(in_process: Hook, env: dict[str, str]) -> None:
-    assert "nothing done: " in in_process.run(**env)
-    assert in_process.timers == [30.0, 42.0, 0, "logged"]
+def test_the_own_end_is_served_however_long_the_start_took(process: Process) -> None:
+    def take(_job_id: int) -> None:
+        process.clock.now += 100 * SLICE
+
+    process.during = take
+    assert process.run(1, 2) == SERVED
+    assert process.jobs == [2]
 
 
-def test_the_alarm_ends_the_hook() -> None:
-    with pytest.raises(epilog.HookTimeoutError, match="deadline reached: left to the reconciler"):
-        epilog._on_alarm(signal.SIGALRM, None)
+def test_an_end_that_another_process_serves_is_passed_over(process: Process) -> None:
+    def claim_first(job_id: int) -> None:
+        if job_id == 3:
+            claimed.append(claim(process.paths[1]))
+
+    claimed: list[Any] = []
+    process.during = claim_first
+    process.run(1, 2, 3)
+    assert process.jobs == [3, 2]
+    assert process.left == {1}
+    claimed[0].release(done=False)
 
 
-@pytest.mark.parametrize("settings", ["[hook]\nconcurrency = 1\nqueue_timeout = 0.1\n"])
-def test_without_a_free_slot_nothing_is_done(in_process: Hook, slurm: FakeSlurm) -> None:
-    slot = take_slot(in_process.state, count=1, timeout=0)
-    assert slot is not None
-    assert "no slot in time: left to the reconciler" in in_process.run()
-    assert slurm.calls == []
-    os.close(slot)
+def test_an_own_end_that_is_gone_is_served(process: Process) -> None:
+    queue(process.state, "1.1", job_id=1)
+    process.paths = {1: process.state / "queue" / "1.1"}
+    assert epilog.run(process.site, process.state / "queue" / "2.1") == SERVED
+    assert process.jobs == [1]
 
 
-@pytest.mark.parametrize("settings", ["[hook]\nconcurrency = 1\nqueue_timeout = 0.1\n"])
-@pytest.mark.parametrize("job_id", ["7", "8"])
-def test_the_slot_is_released_before_the_helper_and_after_a_failure(
-    in_process: Hook, job_id: str
-) -> None:
-    in_process.run(SLURM_JOB_ID=job_id)
-    slot = take_slot(in_process.state, count=1, timeout=0)
-    assert slot is not None
-    os.close(slot)
+def test_after_a_failure_the_end_stays_and_the_process_ends(process: Process) -> None:
+    process.results = {2: Advanced(done=False)}
+    assert process.run(1, 2) == NOT_SERVED
+    assert process.jobs == [2]  # other ends would only delay what csx-epilog does now
+    assert process.left == {1, 2}
+
+
+def test_another_end_that_failed_is_left_to_its_own_process(process: Process) -> None:
+    process.results = {1: Advanced(done=False)}
+    assert process.run(1, 2, 3) == SERVED
+    assert process.jobs == [3, 1, 2]
+    assert process.left == {1}
+
+
+def test_jobs_that_need_another_step_go_to_the_helper(process: Process) -> None:
+    process.results = {job_id: Advanced(done=True, look_again=5.0) for job_id in (2, 3)}
+    process.run(1, 2, 3)
+    assert process.handed_over == [("c", 3), ("c", 2)]
+    assert process.left == set()
+
+
+def test_a_damaged_file_is_logged_and_removed(process: Process) -> None:
+    def damage(_job_id: int) -> None:
+        process.paths[1].write_text("x")
+
+    process.during = damage
+    assert process.run(1, 2) == SERVED
+    assert process.jobs == [2]
+    assert process.left == set()
+    assert "1.1 removed, not judged: expected lines of" in process.log
+
+
+def test_ends_of_another_cluster_are_left_to_it(process: Process) -> None:
+    process.paths = {1: queue(process.state, "1.1", job_id=1, cluster="d")}
+    process.paths |= {2: queue(process.state, "2.1", job_id=2)}
+    assert epilog.run(process.site, process.paths[2]) == SERVED
+    assert process.jobs == [2]
+    assert process.left == {1}
+
+
+def test_the_facts_of_the_end_are_passed_on(process: Process) -> None:
+    process.run(7)
+    [(_, env)] = process.served
+    assert env is not None
+    assert (env.exit_code, env.uid, env.nodelist, env.comment) == (3, 1000, "csx1", "mine")
+
+
+def test_waiting_for_the_own_end_has_a_time_limit(process: Process) -> None:
+    process.site.write_text(f'state_dir = "{process.state}"\n[hook]\ndeadline = 0.2\n')
+    path = queue(process.state, "7.1")
+    end = claim(path)
+    assert end is not None
+    assert epilog.run(process.site, path) == NOT_SERVED
+    assert process.served == []
+    assert "job 7: nothing done: HookTimeoutError" in process.log
+    end.release(done=False)
 
 
 # --- start-up ------------------------------------------------------------------------------------
@@ -274,7 +338,7 @@ COSTLY = {"ast", "dis", "inspect", "tokenize", "traceback"}
 HOOK_MODULES = """
 import sys
 import slurm_restart.control.epilog, slurm_restart.control.advance
-import slurm_restart.control.start_requeued
+import slurm_restart.control.waiting_jobs
 print(*sys.modules)
 """
 BASELINE = """
@@ -331,7 +395,8 @@ def test_every_dataclass_has_a_docstring() -> None:
     """Without one, dataclasses computes a signature, which needs inspect."""
     code = (
         "import dataclasses, sys\n"
-        "import slurm_restart.control.advance, slurm_restart.control.start_requeued\n"
+        "import slurm_restart.control.epilog, slurm_restart.control.advance\n"
+        "import slurm_restart.control.requeue_helper\n"
         "modules = [m for n, m in sys.modules.items() if n.startswith('slurm_restart')]\n"
         "classes = {c for m in modules for c in vars(m).values() if isinstance(c, type)}\n"
         "found = [c for c in classes if dataclasses.is_dataclass(c)]\n"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from slurm_restart.control.hook_environment import HookEnvironment, read_environment
+from slurm_restart.control.hook_environment import HookEnvironment, parse_end, read_environment
 from slurm_restart.errors import CsxError
 
 ENV = {
@@ -51,6 +51,56 @@ def test_an_exit_code_is_code_and_signal(value: str | None) -> None:
     env = {k: v for k, v in (ENV | {"SLURM_JOB_EXIT_CODE2": value}).items() if v is not None}
     with pytest.raises(CsxError, match="SLURM_JOB_EXIT_CODE2: expected CODE:SIGNAL"):
         read_environment(env)
+
+
+# --- the file that csx-epilog writes -------------------------------------------------------------
+
+LINES = (
+    "SLURM_CLUSTER_NAME=c",
+    "SLURM_JOB_ID=7",
+    "SLURM_JOB_UID=1000",
+    "SLURM_JOB_EXIT_CODE2=5:9",
+    "SLURM_JOB_RESTART_COUNT=2",
+    "SLURM_JOB_NODELIST=csx[1-3]",
+    "SLURM_JOB_COMMENT=anything; at = all",
+)
+
+
+def file_of(*lines: str) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def test_the_file_gives_the_same_values() -> None:
+    assert parse_end(file_of(*LINES)) == read_environment(ENV)
+
+
+@pytest.mark.parametrize("comment", ["", "\n", "a\n\nb\n", "x\nSLURM_JOB_ID=8", "\u2028 \x0b \r"])
+def test_all_lines_of_the_comment_are_its_text(comment: str) -> None:
+    env = parse_end(file_of(*LINES[:-1], f"SLURM_JOB_COMMENT={comment}"))
+    assert (env.comment, env.job_id) == (comment, 7)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\n" * 7,
+        file_of(*LINES[:-1]),
+        file_of(*LINES)[:-1],
+        file_of(*LINES[1:], LINES[0]),
+        file_of("SLURM_CLUSTER_NAME=c\nd", *LINES[1:]),
+        file_of(*LINES[:3], *LINES[4:]),
+        file_of(*LINES).replace("=", ""),
+    ],
+)
+def test_a_file_that_is_not_whole_is_refused(text: str) -> None:
+    with pytest.raises(CsxError, match="expected lines of SLURM_CLUSTER_NAME, "):
+        parse_end(text)
+
+
+def test_a_value_of_the_file_is_read_strictly() -> None:
+    with pytest.raises(CsxError, match="SLURM_JOB_UID: expected a number, got '0x3e8'"):
+        parse_end(file_of(*LINES).replace("1000", "0x3e8"))
 
 
 def test_an_error_shows_the_start_of_the_value() -> None:

@@ -1,93 +1,465 @@
-"""The hook's shell script starts Python for managed jobs only, with values that it quotes."""
+"""The hook's shell script: nothing for other jobs; no failed job of ours is lost by any trouble."""
 
+import fcntl
+import os
 import re
+import resource
+import shlex
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from slurm_restart import __version__
 from slurm_restart.control import hook_script
-from slurm_restart.control.hook_script import hook_text
+from slurm_restart.control.end_queue import claim, queued, read_end
+from slurm_restart.control.hook_script import hook_text, longest_hook, restart_cap
+from slurm_restart.control.site import HookLimits, Site
+from slurm_restart.core.restart_limits import SitePolicy
+from slurm_restart.core.slurm_operations import JUDGED_LATER
 from slurm_restart.errors import CsxError
 
 OURS = "csx-restart/1 run=0123456789abcdef;max=1;num=1;min=1"
+FAILED = {
+    "SLURM_CLUSTER_NAME": "c",
+    "SLURM_JOB_ID": "7",
+    "SLURM_JOB_UID": "1000",
+    "SLURM_JOB_COMMENT": OURS,
+    "SLURM_JOB_EXIT_CODE2": "3:0",
+    "SLURM_JOB_RESTART_COUNT": "2",
+    "SLURM_JOB_NODELIST": "csx[1-2]",
+}
+LATE = [
+    "scontrol requeue 7",
+    f"scontrol update JobId=7 StartTime=now+3600 AdminComment={JUDGED_LATER}",
+]
+SERVES = 'rm "$5"'
+LIMITS = HookLimits(deadline=100, command_timeout=100, concurrency=3, queue_timeout=100)
 
 
-def run(folder: Path, *, former: bool = False, **env: str) -> list[str]:
-    """Run the script; returns what it has started, a line each."""
-    marks = folder / "marks"
-    for name in ("python", "former"):
-        stub = folder / name
-        stub.write_text(f'#!/bin/sh\necho {name} "$@" >> {marks}\n')
-        stub.chmod(0o755)
-    text = hook_text(
-        Path("/etc/s p/site.toml"),
-        former=folder / "former" if former else None,
-        python=folder / "python",
-    )
-    hook = folder / "csx-epilog"
-    hook.write_text(text)
-    hook.chmod(0o755)
-    done = subprocess.run([hook], env=env, check=False, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    return marks.read_text().splitlines() if marks.exists() else []
+class Front:
+    """The script, with stubs for Python and Slurm's commands that note their arguments."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.marks = folder / "marks"
+        self.state = folder / "state"
+        self.site = folder / "s p" / "site.toml"
+        self.site.parent.mkdir()
+        self.bin = folder / "bin"
+        self.bin.mkdir()
+        self.limits = LIMITS
+        self.former = False
+        for name in ("former", "bin/scontrol", "bin/squeue"):
+            self.stub(name, "")
+        self.stub("python", SERVES)
+
+    def stub(self, name: str, then: str) -> None:
+        """Replace a program."""
+        path = self.folder / name
+        mark = '"$*"' if name != "python" else '"$1 $2 $4 $5"'
+        path.write_text(f"#!/bin/sh\necho {path.name} {mark} >>{self.marks}\n{then}\n")
+        path.chmod(0o755)
+
+    def run(self, **changes: Any) -> list[str]:
+        """Run the script for a failed job; return what it has started, a line each."""
+        env = {key: value for key, value in (FAILED | changes).items() if value is not None}
+        done = self.start(env)
+        out, err = done.communicate(timeout=300)
+        # The shell itself reports a process that a signal has ended.
+        assert (done.returncode, out, err.replace("Killed\n", "")) == (0, "", "")
+        return self.marks.read_text().splitlines() if self.marks.exists() else []
+
+    def start(self, env: dict[str, str] = FAILED, **options: Any) -> subprocess.Popen[str]:
+        settings = Site(
+            state_dir=self.state,
+            slurm_bin=self.bin,
+            slurm_conf=Path("/etc/s p/slurm.conf"),
+            limits=self.limits,
+            policy=SitePolicy(max_total_restarts=5, max_uncounted_restarts=5),
+        )
+        former = self.folder / "former" if self.former else None
+        python = self.folder / "python"
+        hook = self.folder / "csx-epilog"
+        hook.write_text(hook_text(self.site, settings, former=former, python=python))
+        hook.chmod(0o755)
+        return subprocess.Popen(
+            [hook],
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+
+    @property
+    def log(self) -> str:
+        log = self.state / "csx-epilog.log"
+        return log.read_text() if log.exists() else ""
+
+
+@pytest.fixture
+def front(tmp_path: Path) -> Front:
+    return Front(tmp_path)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Another process that holds the lock of a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+# --- other jobs ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "comment",
-    ["", "mine", "csx-restart/1", "csx-restart/2 x", " csx-restart/1 x", "*", "x csx-restart/1 y"],
+    [
+        None,
+        "",
+        "mine",
+        "csx-restart/1",
+        "csx-restart/2 x",
+        " csx-restart/1 x",
+        "*",
+        "x csx-restart/1 y",
+    ],
 )
-def test_other_jobs_start_nothing(tmp_path: Path, comment: str) -> None:
-    assert run(tmp_path, SLURM_JOB_COMMENT=comment) == []
+def test_other_jobs_start_nothing(front: Front, comment: str | None) -> None:
+    assert front.run(SLURM_JOB_COMMENT=comment) == []
+    assert not front.state.exists()
 
 
-def test_no_comment_at_all_starts_nothing(tmp_path: Path) -> None:
-    assert run(tmp_path) == []
+def test_array_jobs_start_nothing(front: Front) -> None:
+    assert front.run(SLURM_ARRAY_JOB_ID="5") == []
+    assert not front.state.exists()
 
 
-def test_ours_start_an_isolated_python_with_the_settings(tmp_path: Path) -> None:
-    [line] = run(tmp_path, SLURM_JOB_COMMENT=OURS)
-    assert line.startswith("python -I -c ")
-    assert line.endswith("/etc/s p/site.toml")
+@pytest.mark.parametrize("job_id", [None, "", "7; reboot", "../7", "-7", "7" * 14])
+def test_without_a_job_id_nothing_is_started(front: Front, job_id: str | None) -> None:
+    assert front.run(SLURM_JOB_ID=job_id) == []
+    assert not front.state.exists()
 
 
-def test_array_jobs_start_nothing(tmp_path: Path) -> None:
-    assert run(tmp_path, SLURM_JOB_COMMENT=OURS, SLURM_ARRAY_JOB_ID="5") == []
+def test_the_sites_former_hook_runs_for_every_job(front: Front) -> None:
+    front.former = True
+    assert front.run(SLURM_JOB_COMMENT="mine") == ["former "]
+    assert [line.split()[0] for line in front.run()] == ["former", "former", "python"]
 
 
-def test_the_sites_former_hook_runs_for_every_job(tmp_path: Path) -> None:
-    assert run(tmp_path, former=True) == ["former"]
+def test_a_former_hook_that_hangs_is_ended(front: Front) -> None:
+    front.former = True
+    front.limits = HookLimits(deadline=0.2)
+    front.stub("former", "exec sleep 1000")
+    assert [line.split()[0] for line in front.run()] == ["former", "python"]
+
+
+# --- the file of an end, and the process that serves it ------------------------------------------
+
+
+def test_an_end_is_served_by_an_isolated_python(front: Front) -> None:
+    [line] = front.run()
+    assert re.fullmatch(rf"python -I -c {front.site} {front.state}/queue/7\.[0-9]+", line)
+    assert queued(front.state) == ()
+    assert front.log == ""
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        "",
+        "a b",
+        "two\nlines\n\n",
+        "SLURM_JOB_ID=8\nSLURM_JOB_UID=0",
+        "$(reboot) `x` \\n %s '\"",
+        "\u00fc",
+    ],
+)
+def test_the_file_holds_the_facts_as_slurmctld_gave_them(front: Front, user: str) -> None:
+    front.stub("python", "")
+    front.run(SLURM_JOB_COMMENT=f"{OURS} {user}")
+    [path] = queued(front.state)
+    end = claim(path)
+    assert end is not None
+    env = end.read()
+    assert env.comment == f"{OURS} {user}"
+    assert (env.cluster, env.job_id, env.uid, env.restarts) == ("c", 7, 1000, 2)
+    assert (env.exit_code, env.signal, env.nodelist) == (3, 0, "csx[1-2]")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert [found.name for found in path.parent.iterdir()] == [path.name]
+
+
+def test_an_end_waits_for_its_slot(front: Front) -> None:
+    with locked(front.state / "slots" / "1"):  # 7 modulo 3
+        process = front.start()
+        while not queued(front.state):
+            assert process.poll() is None
+        assert not front.marks.exists()
+    assert process.wait(300) == 0
+    assert front.marks.read_text().startswith("python ")
+
+
+def test_other_slots_are_not_waited_for(front: Front) -> None:
+    with locked(front.state / "slots" / "0"), locked(front.state / "slots" / "2"):
+        assert len(front.run()) == 1
+
+
+def test_an_end_that_was_served_meanwhile_starts_nothing(front: Front) -> None:
+    with locked(front.state / "slots" / "1"):
+        process = front.start()
+        while not (found := queued(front.state)):
+            assert process.poll() is None
+        found[0].unlink()
+    assert process.wait(300) == 0
+    assert not front.marks.exists()
+    assert front.log == ""
+
+
+# --- trouble: a failed job is requeued first -----------------------------------------------------
+
+
+def requeued(front: Front, started: list[str]) -> None:
+    """The job was requeued late, its end waits for the reconciler, and an admin can see why."""
+    assert [line for line in started if not line.startswith(("python", "squeue"))] == LATE
+    assert "not judged: requeued" in front.log
+    assert re.match(r"\d{4}-\d\d-\d\dT[\d:]{8}[+-]\d{4} job 7: ", front.log)
+    env = read_end(front.state, 7)
+    assert env is not None
+    assert env.exit_code in (0, 3)
+
+
+def test_no_python(front: Front) -> None:
+    (front.folder / "python").unlink()
+    requeued(front, front.run())
+    assert front.log.count("exit status 127") == 2
+    assert "No such file" in front.log
+
+
+@pytest.mark.parametrize("how", ["exit 1", "kill -9 $$", "echo 'No module named x' >&2; exit 1"])
+def test_a_python_that_dies_is_tried_twice(front: Front, how: str) -> None:
+    front.stub("python", how)
+    started = front.run()
+    assert [line.split()[0] for line in started] == ["python", "python", "scontrol", "scontrol"]
+    requeued(front, started)
+    assert ("No module named x" in front.log) == ("module" in how)
+
+
+def test_a_python_that_dies_once(front: Front) -> None:
+    front.stub(
+        "python",
+        f"[ -e {front.folder}/died ] || {{ touch {front.folder}/died; exit 1; }}; {SERVES}",
+    )
+    assert [line.split()[0] for line in front.run()] == ["python", "python"]
+    assert queued(front.state) == ()
+
+
+def test_a_python_that_dies_after_it_has_served_the_end(front: Front) -> None:
+    front.stub("python", f"{SERVES}; kill -9 $$")
+    assert [line.split()[0] for line in front.run()] == ["python"]
+
+
+def test_an_end_that_could_not_be_judged_is_not_tried_again(front: Front) -> None:
+    front.stub("python", "exit 75")
+    started = front.run()
+    assert [line.split()[0] for line in started] == ["python", "scontrol", "scontrol"]
+    requeued(front, started)
+
+
+def test_a_python_that_hangs_is_ended(front: Front) -> None:
+    front.limits = HookLimits(deadline=0.1)
+    front.stub("python", "exec sleep 1000")
+    hook_script_slice = hook_script._SLICE
+    hook_script._SLICE = 0.0
+    try:
+        started = front.run()
+    finally:
+        hook_script._SLICE = hook_script_slice
+    assert [line.split()[0] for line in started] == ["python", "scontrol", "scontrol"]
+    requeued(front, started)
+    assert "no judgement within 0.2 s" in front.log
+
+
+def test_no_slot_in_time(front: Front) -> None:
+    front.limits = HookLimits(queue_timeout=0.2, concurrency=1)
+    with locked(front.state / "slots" / "0"):
+        requeued(front, front.run())
+    assert "no turn within 0.2 s" in front.log
+
+
+def test_a_file_that_another_process_serves_is_waited_for(front: Front) -> None:
+    front.limits = HookLimits(queue_timeout=0.2, concurrency=1)
+    with locked(front.state / "slots" / "0"):
+        process = front.start()
+        while not (found := queued(front.state)):
+            assert process.poll() is None
+        with locked(found[0]):
+            while "no turn" not in front.log:
+                assert process.poll() is None
+            found[0].unlink()
+        assert process.wait(300) == 0
+    assert not front.marks.exists()
+    assert queued(front.state) == ()
+
+
+def test_a_state_directory_that_cannot_be_used(front: Front) -> None:
+    front.state.write_text("a file")
+    process = front.start()
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0
+    assert front.marks.read_text().splitlines() == LATE
+    # To the system's log, or where there is none, to slurmctld.
+    assert err == "" or "cannot be written" in err
+
+
+def test_a_full_disk(front: Front) -> None:
+    def no_bytes() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+    # The stubs write where the limit does not hold.
+    front.marks = front.folder / "pipe"
+    os.mkfifo(front.marks)
+    for name in ("python", "bin/scontrol", "bin/squeue"):
+        front.stub(name, "")
+    lines: list[str] = []
+    reader = threading.Thread(target=lambda: lines.extend(_lines(front.marks, len(LATE))))
+    reader.start()
+    # Python ignores SIGXFSZ, and so does what it starts then: a write fails as on a full disk.
+    process = front.start(preexec_fn=no_bytes, restore_signals=False)
+    process.communicate(timeout=300)
+    reader.join(300)
+    assert process.returncode == 0
+    assert lines == LATE
+    assert list((front.state / "queue").iterdir()) == []
+
+
+def _lines(fifo: Path, count: int) -> Iterator[str]:
+    for _ in range(count):
+        yield fifo.read_text().rstrip("\n")
+
+
+def test_the_begin_time_is_set_again_if_slurm_refuses_it_once(front: Front) -> None:
+    front.stub("python", "exit 75")
+    refuse = (
+        f"[ $1 = requeue ] || [ -e {front.folder}/no ] || {{ touch {front.folder}/no; exit 1; }}"
+    )
+    front.stub("bin/scontrol", refuse)
+    assert [line.split()[1] for line in front.run()][1:] == ["requeue", "update", "update"]
+    assert "not judged: requeued" in front.log
+
+
+def test_what_slurm_refuses_is_logged(front: Front) -> None:
+    front.stub("python", "exit 75")
+    front.stub("bin/scontrol", "echo no $1 >&2; exit 1")
+    front.run()
+    assert "not judged: requeue: no requeue; begin time: no update" in front.log
+
+
+def test_slurms_commands_get_the_configuration(front: Front) -> None:
+    front.stub("python", "exit 75")
+    front.stub("bin/scontrol", f'echo "$SLURM_CONF" >{front.folder}/conf')
+    front.run()
+    assert (front.folder / "conf").read_text() == "/etc/s p/slurm.conf\n"
+
+
+def test_a_command_that_hangs_is_ended(front: Front) -> None:
+    front.limits = HookLimits(command_timeout=0.2)
+    front.stub("python", "exit 75")
+    front.stub("bin/scontrol", "exec sleep 1000")
+    assert len(front.run()) == 4
+
+
+# --- and no other job is -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reason", ["None", "", "Prolog", "JobHeldUser", "NonZeroExitCode"])
+def test_a_job_that_completed_or_was_cancelled_is_not_requeued(front: Front, reason: str) -> None:
+    front.stub("python", "exit 75")
+    front.stub("bin/squeue", f"echo {reason}")
+    started = front.run(SLURM_JOB_EXIT_CODE2="0:0")
+    assert [line.split()[0] for line in started] == ["python", "squeue"]
+    assert read_end(front.state, 7) is not None
+
+
+@pytest.mark.parametrize("reason", ["TimeLimit", "NodeDown"])
+def test_a_timeout_and_a_lost_node_show_no_exit_code(front: Front, reason: str) -> None:
+    front.stub("python", "exit 75")
+    front.stub("bin/squeue", f"echo {reason}")
+    requeued(front, front.run(SLURM_JOB_EXIT_CODE2="0:0"))
+
+
+@pytest.mark.parametrize("code", [None, "", "x", "3", ":"])
+def test_an_exit_code_of_another_form_is_no_failure(front: Front, code: str | None) -> None:
+    front.stub("python", "exit 75")
+    assert len(front.run(SLURM_JOB_EXIT_CODE2=code)) == 1
+
+
+@pytest.mark.parametrize("line", ['mode = "observe"', "  mode='observe' # a trial"])
+def test_observe_mode_changes_nothing(front: Front, line: str) -> None:
+    front.stub("python", "exit 75")
+    front.site.write_text(f"{line}\n[hook]\n")
+    assert [line.split()[0] for line in front.run()] == ["python"]
+
+
+def test_another_mode_does(front: Front) -> None:
+    front.stub("python", "exit 75")
+    front.site.write_text('# mode = "observe"\nmode = "act"\n')
+    requeued(front, front.run())
+
+
+@pytest.mark.parametrize(
+    ("count", "requeues"), [("9", True), ("10", False), ("", False), ("x", False)]
+)
+def test_nothing_escapes_the_cap(front: Front, count: str, requeues: bool) -> None:
+    front.stub("python", "exit 75")
+    assert (len(front.run(SLURM_JOB_RESTART_COUNT=count)) == 3) == requeues
+    assert ("not requeued: restart count" in front.log) != requeues
 
 
 # --- the text of the script ----------------------------------------------------------------------
 
 
 def test_the_values_are_filled_in_and_quoted() -> None:
-    text = hook_text(Path("/a b/site.toml"), former=Path("/x;y"), python=Path("/it's/python"))
+    settings = Site(state_dir=Path("/s t"), slurm_bin=Path("/opt/slurm/bin"))
+    text = hook_text(
+        Path("/a b/site.toml"), settings, former=Path("/x;y"), python=Path("/it's/python")
+    )
     lines = text.splitlines()
-    assert lines[0] == "#!/bin/sh"
+    assert lines[:2] == ["#!/bin/sh", f"# slurm_restart {__version__}"]
     assert "SITE='/a b/site.toml'" in lines
+    assert "STATE='/s t'" in lines
+    assert "BIN=/opt/slurm/bin" in lines
+    assert "CONF=/etc/slurm/slurm.conf" in lines
     assert "PYTHON='/it'\"'\"'s/python'" in lines
     assert any(line.startswith("FORMER='/x;y' ") for line in lines)
-    assert re.findall("@[A-Z]+@", text) == []
+    assert re.findall("@[A-Z_]+@", text) == []
 
 
 def test_by_default_this_interpreter_runs_and_no_former_hook() -> None:
-    text = hook_text(Path("/s"))
+    text = hook_text(Path("/s"), Site())
     assert f"PYTHON={sys.executable}\n" in text
     assert re.search("^FORMER='' ", text, re.MULTILINE)
 
 
-def test_a_value_is_data_for_the_shell(tmp_path: Path) -> None:
-    mark = tmp_path / "mark"
-    text = hook_text(Path(f"/$(touch {mark})"), python=Path(f"/`touch {mark}`"))
+@pytest.mark.parametrize("value", ["/$(touch MARK)", "/`touch MARK`", "/@SITE@/@PYTHON@"])
+def test_a_value_is_data_for_the_shell(tmp_path: Path, value: str) -> None:
+    path = Path(value.replace("MARK", str(tmp_path / "mark")))
+    settings = Site(state_dir=path, slurm_bin=path, slurm_conf=path)
+    text = hook_text(path, settings, python=path)
+    assert text.count(f"={shlex.quote(str(path))}\n") == 5
     hook = tmp_path / "csx-epilog"
     hook.write_text(text)
-    subprocess.run(
-        ["/bin/sh", hook], env={"SLURM_JOB_COMMENT": OURS}, check=False, capture_output=True
-    )
-    assert not mark.exists()
+    subprocess.run(["/bin/sh", hook], env=FAILED, check=False, capture_output=True, timeout=300)
+    assert not (tmp_path / "mark").exists()
 
 
 def test_an_installation_without_the_template_is_an_error(
@@ -96,4 +468,15 @@ def test_an_installation_without_the_template_is_an_error(
     monkeypatch.setattr(hook_script, "_SHARE", tmp_path)
     monkeypatch.setattr(hook_script, "_CHECKOUT", tmp_path)
     with pytest.raises(CsxError, match=f"{tmp_path}/csx-epilog: missing from this installation"):
-        hook_text(Path("/s"))
+        hook_text(Path("/s"), Site())
+
+
+def test_the_longest_hook_contains_all_waits() -> None:
+    limits = HookLimits(queue_timeout=1000, deadline=200, command_timeout=30)
+    assert longest_hook(limits) == 1000 + 2 * 200 + 10 + 4 * 30
+    assert longest_hook(limits, former=True) == longest_hook(limits) + 200
+
+
+def test_the_cap_leaves_room_for_restarts_that_do_not_count() -> None:
+    policy = SitePolicy(max_total_restarts=7, max_uncounted_restarts=20)
+    assert restart_cap(Site(policy=policy)) == 27

@@ -86,11 +86,12 @@ def context(top: Path, systemd: Path, monkeypatch: pytest.MonkeyPatch) -> Contex
     (top / "slurm.conf").touch()
     (top / "site.toml").touch()
     monkeypatch.setattr(site_files, "SITE_RULES", top / "rules.d")
+    site = Site(state_dir=state, slurm_bin=commands, slurm_conf=top / "slurm.conf")
     hook = top / "csx-epilog"
-    hook.write_text(hook_text(top / "site.toml", python=Path(sys.executable)))
+    hook.write_text(hook_text(top / "site.toml", site, python=Path(sys.executable)))
     hook.chmod(0o755)
     return Context(
         site_path=top / "site.toml",
-        site_found=Site(state_dir=state, slurm_bin=commands, slurm_conf=top / "slurm.conf"),
+        site_found=site,
         config_found=CONFIG | {"EpilogSlurmctld": str(hook)},
     )

@@ -10,19 +10,20 @@ from tests.unit.control.checks.installation import configured, level, limited, o
 @pytest.mark.parametrize(
     ("limit", "found"),
     [
-        ("59", Level.PROBLEM),
-        ("60", Level.OK),
-        ("61", Level.OK),
+        ("189", Level.PROBLEM),
+        ("190", Level.OK),
+        ("191", Level.OK),
         ("0", Level.OK),
         ("65534", Level.OK),
         ("65535", Level.OK),
         ("", Level.OK),
     ],
 )
-def test_slurm_must_not_end_the_hook_before_its_deadline(
+def test_slurm_must_not_end_the_hook_before_it_has_requeued_the_job(
     context: Context, limit: str, found: Level
 ) -> None:
-    tested = limited(configured(context, PrologEpilogTimeout=limit), deadline=60)
+    limits = {"queue_timeout": 20, "deadline": 60, "command_timeout": 10}
+    tested = limited(configured(context, PrologEpilogTimeout=limit), **limits)
     assert level(tested, "deadlines.hook") is found
 
 

@@ -184,6 +184,14 @@ def test_a_value_that_is_not_there(line: str) -> None:
     assert not HookFile(path=Path("/h"), text=f"{STUB}{line}\n").site
 
 
+def test_a_hook_with_former_settings(context: Context) -> None:
+    assert level(context, "hook.values") is Level.OK
+    limits = replace(context.site.limits, concurrency=7, deadline=17)
+    changed = replace(context, site_found=replace(context.site, limits=limits))
+    text = problem(changed, "hook.values")
+    assert text.endswith(f"other values than {context.site_path}: FORMER_TIME, JUDGE, SLOTS")
+
+
 def test_modules_of_comments_are_not_the_hooks() -> None:
     text = "# see slurm_restart.control.old\npython -c 'from slurm_restart.control.new import x'\n"
     assert HookFile(path=Path("/h"), text=text).modules == ("slurm_restart.control.new",)

@@ -1,0 +1,72 @@
+"""Advance one job within a time limit, and log every failure: a fault must not reach slurmctld."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import NoReturn
+
+from slurm_restart.control.controller import Controller
+from slurm_restart.control.hook_environment import HookEnvironment
+from slurm_restart.errors import CommentRecordError, CsxError, JobNotFoundError
+
+
+class HookTimeoutError(CsxError):
+    """A time limit of the hook or of its helper was reached."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advanced:
+    """The result for one job."""
+
+    done: bool
+    """False: it failed, and has to be tried again."""
+    look_again: float | None = None
+    """Epoch seconds when the job needs the next step; None: nothing is left to do."""
+
+
+def _on_alarm(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise HookTimeoutError("time limit reached: left to the reconciler")
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise HookTimeoutError in the main thread after that time."""
+    signal.signal(signal.SIGALRM, _on_alarm)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        yield
+    finally:
+        # An alarm after this, such as during the logging of an error, would not be caught.
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def guarded_advance(
+    controller: Controller, job_id: int, *, hook: HookEnvironment | None = None
+) -> Advanced:
+    """Advance a job by all steps that are due; it never raises.
+
+    Args:
+        controller: the job's cluster.
+        job_id: the job.
+        hook: the facts that slurmctld gave about its end, if there are any.
+    """
+    log = controller.log(job_id)
+    try:
+        with time_limit(controller.site.limits.deadline):
+            # Imported while Slurm answers the first queries: the hook takes 80 ms in all.
+            from slurm_restart.control.advance import advance  # noqa: PLC0415
+
+            return Advanced(done=True, look_again=advance(controller, job_id, hook=hook))
+    except (CommentRecordError, JobNotFoundError) as error:
+        # Not a job of this plugin, or of no cluster any more: trying again changes nothing.
+        log(f"nothing done: {type(error).__name__}: {error}")
+        return Advanced(done=True)
+    except CsxError as error:
+        log(f"nothing done: {type(error).__name__}: {error}")
+    except Exception:  # noqa: BLE001 - a fault here must neither end other jobs' turn nor stay unlogged
+        import traceback  # noqa: PLC0415 - rarely needed, slow to import
+
+        log(f"internal error of csx-epilog: {traceback.format_exc(limit=-3)}")
+    return Advanced(done=False)
