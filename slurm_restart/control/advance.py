@@ -174,16 +174,19 @@ def _earlier_phases(
     """Return the context with what the journals of the run's earlier phases hold."""
     if record.phase == 0:
         return context
-    exclusions: list[Exclusion] = []
+    exclusions: dict[str, Exclusion] = {}
     failed = False
     for path in run_journals(controller.site.state_dir, key):
         events, _ = read_journal(path)
         history = replay(events)
-        exclusions += history.excluded(time.time())
+        for exclusion in history.excluded(time.time()):
+            known = exclusions.setdefault(exclusion.node, exclusion)
+            if exclusion.until > known.until:
+                exclusions[exclusion.node] = exclusion
         failed = failed or _has_failed(history)
     return RunContext(
         hook=context.hook,
-        exclusions=tuple(exclusions),
+        exclusions=tuple(exclusions.values()),
         earlier_phase_failed=failed,
         born=context.born,
         source=context.source,
