@@ -5,7 +5,6 @@ again until nothing is left to ask for. Every step can be interrupted and repeat
 """
 
 import time
-from collections.abc import Iterator
 
 from slurm_restart.control.apply import apply_plan
 from slurm_restart.control.controller import Controller
@@ -17,14 +16,16 @@ from slurm_restart.control.journal import (
     RunKey,
     export,
     open_journal,
-    read_journal,
-    run_journals,
 )
 from slurm_restart.control.observe import RunContext, Snapshot, observe, require_submit_time
-from slurm_restart.core.category import Category
-from slurm_restart.core.history import Exclusion, History, replay
-from slurm_restart.core.job import Job, JobState
-from slurm_restart.core.job_comment import CommentRecord, is_managed, parse_comment
+from slurm_restart.control.run_phases import (
+    add_earlier_phases,
+    concerns_later_phases,
+    later_phases,
+)
+from slurm_restart.core.history import History
+from slurm_restart.core.job import Job
+from slurm_restart.core.job_comment import CommentRecord, parse_comment
 from slurm_restart.core.judge_end import Judgement
 from slurm_restart.core.plan import RunPlan, plan
 from slurm_restart.errors import CommentRecordError, StateError
@@ -67,7 +68,7 @@ def advance(
     key = RunKey(cluster=controller.cluster, job_id=job_id, uid=uid, run=record.run)
     context = RunContext(hook=hook, born=born, source="hook" if hook is not None else "sweep")
     look_again, history = _advance_job(shared, key, record, context)
-    if _concerns_later_phases(history):
+    if concerns_later_phases(history):
         for phase, phase_record in later_phases(shared.jobs(uid), uid, record):
             phase_key = run_key(controller.cluster, phase, phase_record)
             _advance_job(shared, phase_key, phase_record, RunContext(source="sweep"))
@@ -97,8 +98,8 @@ def _advance_job(
             job = shared.read_job(key.job_id)
             require_submit_time(job)
             record = _current_record(job, claimed)
-            earlier = _earlier_phases(controller, key, record, context)
-            step = plan(observe(shared, job, record, journal.history, earlier))
+            with_phases = add_earlier_phases(shared, job, record, context)
+            step = plan(observe(shared, job, record, journal.history, with_phases))
             _log_step(log, step)
             known = journal.history.refused
             refused = apply_plan(controller.slurm, journal, key.job_id, step.end, step.plan)
@@ -138,59 +139,6 @@ def _log_judgement(log: HookLog, judgement: Judgement) -> None:
     )
     if attribution.reported:
         log(f"nodes that are not this job's, not excluded: {', '.join(attribution.reported)}")
-
-
-# --- the phases of a run -------------------------------------------------------------------------
-
-
-def _concerns_later_phases(history: History) -> bool:
-    return bool(history.excluded(time.time())) or _has_failed(history)
-
-
-def _has_failed(history: History) -> bool:
-    """Whether the last end of a phase is final without being a success."""
-    last = history.ends[-1] if history.ends else None
-    return last is not None and not last.action.restarts and last.category is not Category.COMPLETED
-
-
-def later_phases(
-    jobs: tuple[Job, ...], uid: int, record: CommentRecord
-) -> Iterator[tuple[Job, CommentRecord]]:
-    """Yield the pending jobs of the same user and run that come after this phase."""
-    for job in jobs:
-        if job.uid != uid or job.state is not JobState.PENDING or not is_managed(job.comment):
-            continue
-        try:
-            other = parse_comment(job.comment)
-        except CommentRecordError:
-            continue
-        if other.run == record.run and other.phase > record.phase:
-            yield job, other
-
-
-def _earlier_phases(
-    controller: Controller, key: RunKey, record: CommentRecord, context: RunContext
-) -> RunContext:
-    """Return the context with what the journals of the run's earlier phases hold."""
-    if record.phase == 0:
-        return context
-    exclusions: dict[str, Exclusion] = {}
-    failed = False
-    for path in run_journals(controller.site.state_dir, key):
-        events, _ = read_journal(path)
-        history = replay(events)
-        for exclusion in history.excluded(time.time()):
-            known = exclusions.setdefault(exclusion.node, exclusion)
-            if exclusion.until > known.until:
-                exclusions[exclusion.node] = exclusion
-        failed = failed or _has_failed(history)
-    return RunContext(
-        hook=context.hook,
-        exclusions=tuple(exclusions.values()),
-        earlier_phase_failed=failed,
-        born=context.born,
-        source=context.source,
-    )
 
 
 def publish(controller: Controller, journal: Journal, key: RunKey) -> None:

@@ -18,7 +18,7 @@ from slurm_restart.core.history import Exclusion, History
 from slurm_restart.core.job import Job, JobEnd, JobState, NodeState, PartitionState
 from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.core.journal_events import StartedEvent
-from slurm_restart.core.plan import RunView
+from slurm_restart.core.plan import EarlierPhase, RunView
 from slurm_restart.errors import CsxError
 
 
@@ -76,7 +76,7 @@ class RunContext:
     hook: HookEnvironment | None = None
     exclusions: tuple[Exclusion, ...] = ()
     """In force in the run's earlier phases."""
-    earlier_phase_failed: bool = False
+    earlier: EarlierPhase | None = None
     born: int = 0
     source: str = "hook"
 
@@ -124,7 +124,7 @@ def observe(
         observe=controller.site.observe,
         born=context.born,
         stale_running_after=controller.site.limits.stale_running_after,
-        earlier_phase_failed=context.earlier_phase_failed,
+        earlier=context.earlier,
     )
 
 

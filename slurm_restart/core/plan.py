@@ -5,6 +5,7 @@ what Slurm shows, so that it does not matter who was interrupted where.
 """
 
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import assert_never
 
 from slurm_restart.core.attempt_stage import AttemptStage, Stage, find_stage, was_cancelled_pending
@@ -29,6 +30,7 @@ from slurm_restart.core.journal_events import (
     EndEvent,
     EndKey,
     FinalEvent,
+    IntendEvent,
     StaleRunningEvent,
     StartedEvent,
 )
@@ -36,14 +38,37 @@ from slurm_restart.core.judge_end import EndCase, Judgement, judge_end, observed
 from slurm_restart.core.slurm_operations import (
     SAFE_START,
     JobUpdate,
+    Operation,
     Verb,
     merge_admin_comment,
     size_is_ours,
     start_is_ours,
 )
 
+DEPENDENCY_LOST = "DependencyNeverSatisfied"
+EVALUATED = 60
+"""Seconds within which Slurm evaluates a dependency (sched_interval's default)."""
 POLL = 0.2
 """Seconds until a job that leaves COMPLETING is looked at again."""
+
+
+class PhaseState(Enum):
+    """What has become of the phase before, whose success a later phase depends on."""
+
+    ALIVE = "alive"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    """It has ended for good."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EarlierPhase:
+    """The phase before a later phase of a run, which is a job of its own."""
+
+    job_id: int
+    state: PhaseState
+    reason: str = ""
+    """Why it ended for good."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +87,8 @@ class RunView:
     born: int = 0
     """When the state directory was made: of ends before, the records may be lost."""
     stale_running_after: float = 60.0
-    earlier_phase_failed: bool = False
-    """Whether an earlier phase of the run has ended for good without completing."""
+    earlier: EarlierPhase | None = None
+    """The phase before, where Slurm has given up this job's dependency on it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,12 +256,39 @@ def _pending(view: RunView, known: EndEvent | None, ended: int | None) -> Plan:
             return Plan()
         if seen.comment_record.phase == 0:
             return Plan()
-        if view.earlier_phase_failed and seen.job.reason == "DependencyNeverSatisfied":
-            return _cancel(view, "an earlier phase of the run has failed")
+        if seen.job.reason == DEPENDENCY_LOST and view.earlier is not None:
+            return _mend_dependency(view, view.earlier)
         return plan_pending(seen, view.history, None)
     if not known.action.restarts:
         return _stop(view, known)
     return plan_pending(seen, view.history, known)
+
+
+def _mend_dependency(view: RunView, earlier: EarlierPhase) -> Plan:
+    """Plan a later phase whose dependency Slurm has given up, which it never evaluates again.
+
+    That happens when the phase before is requeued after it has ended, or ends as a success that
+    Slurm calls PREEMPTED. The dependency is set anew (measured on 22.05, 24.11 and 26.05).
+    """
+    asked = view.history.last_intent
+    if asked is not None and view.seen.now - asked.at < EVALUATED and _sets_dependency(asked):
+        return Plan()
+    match earlier.state:
+        case PhaseState.ALIVE:
+            return Plan(job_update=JobUpdate(dependency=f"afterok:{earlier.job_id}"))
+        case PhaseState.COMPLETED:
+            return Plan(job_update=JobUpdate(dependency=""))
+        case PhaseState.FAILED:
+            return _cancel(
+                view, f"the phase before, job {earlier.job_id}, has ended: {earlier.reason}"
+            )
+        case _:
+            assert_never(earlier.state)
+
+
+def _sets_dependency(event: IntendEvent) -> bool:
+    operations = (Operation.from_text(text) for text in event.operations)
+    return any(name == "Dependency" for each in operations for name, _ in each.fields)
 
 
 def _stop(view: RunView, known: EndEvent) -> Plan:

@@ -70,6 +70,8 @@ class JobUpdate:
     num_nodes: int | None = None
     start_time: int | None = None
     admin_comment: str | None = None
+    dependency: str | None = None
+    """In Slurm's form, such as `afterok:7`; empty: none any more."""
 
 
 def update_operations(
@@ -98,7 +100,9 @@ def update_operations(
         when.append(("StartTime", start))
     if job_update.admin_comment is not None:
         when.append(("AdminComment", job_update.admin_comment))
-    groups = (nodes, size, tuple(when))
+    dependency = job_update.dependency
+    depends = () if dependency is None else (("Dependency", dependency),)
+    groups = (nodes, size, depends, tuple(when))
     return tuple(Operation(verb=Verb.UPDATE, fields=fields) for fields in groups if fields)
 
 

@@ -215,6 +215,15 @@ BREAKS: dict[str, tuple[Break, str, str, str]] = {
         "problem",
         "x.toml, not ",
     ),
+    "hook printed before a change of the settings": (
+        lambda cluster: text(
+            cluster.site,
+            lambda before: before.replace("command_timeout = 60.0", "command_timeout = 59.0"),
+        ),
+        "hook.values",
+        "problem",
+        "holds COMMAND=60, which ",
+    ),
     "hook of an older release": (
         lambda cluster: text(
             cluster.hook,
@@ -274,7 +283,8 @@ BREAKS: dict[str, tuple[Break, str, str, str]] = {
         "is closed to others",
     ),
 }
-"""What is broken; by which act; the check that finds it, its level, a part of its text."""
+"""What is broken; by which act; the check that finds it, its level, a part of its text, in which
+{user} is the user who submits jobs."""
 
 ROOT_BREAKS: dict[str, tuple[Break, str, str, str]] = {
     "hook for root only": (
@@ -287,13 +297,13 @@ ROOT_BREAKS: dict[str, tuple[Break, str, str, str]] = {
         lambda cluster: owner(cluster.hook, cluster.user.pw_uid),
         "hook.owner",
         "problem",
-        "csx-epilog belongs to nobody",
+        "csx-epilog belongs to {user}",
     ),
     "directory of a user above the hook": (
         lambda cluster: owner(cluster.directory, cluster.user.pw_uid),
         "hook.owner",
         "problem",
-        "belongs to nobody",
+        "belongs to {user}",
     ),
     "package for root only": (
         closed_venv,
@@ -311,7 +321,7 @@ ROOT_BREAKS: dict[str, tuple[Break, str, str, str]] = {
         lambda cluster: owner(cluster.site, cluster.user.pw_uid),
         "site.owner",
         "problem",
-        "site.toml belongs to nobody",
+        "site.toml belongs to {user}",
     ),
     "slurm.conf for root only": (
         lambda cluster: mode(cluster.conf, 0o600),
@@ -342,7 +352,7 @@ ROOT_BREAKS: dict[str, tuple[Break, str, str, str]] = {
         lambda cluster: owner(cluster.export_dir, cluster.user.pw_uid),
         "export.owner",
         "problem",
-        "belongs to nobody",
+        "belongs to {user}",
     ),
     "export directory that SlurmUser cannot write": (
         lambda cluster: owner(cluster.export_dir, 0),
@@ -362,7 +372,7 @@ def broken_and_mended(
     with act(cluster):
         _, found = doctor(cluster)
     assert level in levels(found, check)
-    assert part in texts(found, check)
+    assert part.format(user=cluster.user.pw_name) in texts(found, check)
     _, after = doctor(cluster)
     assert levels(after, check) == {"ok"}
 

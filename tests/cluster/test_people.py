@@ -148,7 +148,7 @@ def test_our_exclusion_that_an_administrator_removes_is_not_set_again(
         cluster.fault("node-drain", node)
     cluster.fault("node-down", nodes[0])
     await_(lambda: cluster.excluded(job_id) == {nodes[0]}, "the exclusion")
-    await_(lambda: cluster.reconcile() and held(cluster, job_id), "held for want of nodes")
+    await_(lambda: cluster.reconcile() and waits(cluster, job_id), "the wait for nodes")
     cluster.fault("node-resume", nodes[0])
     admin(cluster, job_id, "ExcNodeList=")
     assert cluster.await_end(job_id) == "COMPLETED"
@@ -159,10 +159,10 @@ def test_our_exclusion_that_an_administrator_removes_is_not_set_again(
     assert set(cluster.summary()["runs"][-1]["nodes"]) == set(nodes)
 
 
-def held(cluster: ManagedCluster, job_id: int) -> bool:
-    """Whether a job is pending on hold."""
-    job = cluster.job(job_id)
-    return (job["JobState"], job["Priority"]) == ("PENDING", "0")
+def waits(cluster: ManagedCluster, job_id: int) -> bool:
+    """Whether a job's begin time is set ahead for want of nodes."""
+    told = cluster.run("scontrol", "show", "job", "-o", str(job_id), as_root=True)
+    return "JobState=PENDING Reason=BeginTime" in told and "waits: " in told
 
 
 def test_a_size_stays(cluster: ManagedCluster) -> None:

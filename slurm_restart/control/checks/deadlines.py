@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from slurm_restart.control.checks.context import Context
+from slurm_restart.control.checks.hook_file import find_hook
 from slurm_restart.control.checks.result import Check, Finding, ok, problem, warning
 from slurm_restart.control.hook_script import longest_hook
 
@@ -12,7 +13,8 @@ _DEFAULT_MESSAGE_TIMEOUT = 10
 
 
 def _hook(context: Context) -> Iterable[Finding]:
-    longest = longest_hook(context.site.limits)
+    hook = find_hook(context)
+    longest = longest_hook(context.site.limits, former=hook is not None and bool(hook.former))
     # From 25.05, Slurm shows EpilogTimeout in place of PrologEpilogTimeout where they differ.
     name = "EpilogTimeout" if context.setting("EpilogTimeout") else "PrologEpilogTimeout"
     limit = context.seconds(name)

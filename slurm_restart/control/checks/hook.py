@@ -101,12 +101,12 @@ def _values(context: Context) -> Iterable[Finding]:
     hook = the_hook(context)
     now = HookFile(path=hook.path, text=hook_text(context.site_path, context.site)).values
     stale = sorted(
-        name
+        f"{name}={hook.values[name]}"
         for name in now.keys() - _OWN_VALUES
         if name in hook.values and hook.values[name] != now[name]
     )
     if stale:
-        text = f"{hook.path} holds other values than {context.site_path}: {', '.join(stale)}"
+        text = f"{hook.path} holds {', '.join(stale)}, which {context.site_path} no longer says"
         yield problem(text, f"print it again: {_print_again(hook)}")
     else:
         yield ok(f"its values are those of {context.site_path}")

@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from slurm_restart.control import advance, apply, journal, observe, reconcile, requeue_helper
+from slurm_restart.control import (
+    advance,
+    apply,
+    journal,
+    observe,
+    reconcile,
+    requeue_helper,
+    run_phases,
+)
 from slurm_restart.control.controller import Controller
 from slurm_restart.control.journal import RunKey, open_journal
 from slurm_restart.control.site import Site
@@ -224,7 +232,7 @@ class ActingSlurm(FakeSlurm):
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The time of everything in `control`: ten minutes after the last attempt was submitted."""
     clock = Clock()
-    for module in (advance, apply, observe, reconcile, requeue_helper):
+    for module in (advance, apply, observe, run_phases, reconcile, requeue_helper):
         monkeypatch.setattr(module, "time", clock)
     return clock
 

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from slurm_restart.control import advance as module
-from slurm_restart.control.advance import MAX_STEPS, RETRY, advance, later_phases
+from slurm_restart.control.advance import MAX_STEPS, RETRY, advance
 from slurm_restart.control.controller import Controller
 from slurm_restart.control.hook_environment import HookEnvironment
 from slurm_restart.control.journal import journal_path
+from slurm_restart.control.run_phases import later_phases
 from slurm_restart.core.category import Category
 from slurm_restart.core.fit_pending import Plan
 from slurm_restart.core.history import History
@@ -644,7 +645,15 @@ def test_a_phase_of_a_run_that_has_failed_is_cancelled(
     put(controller, end)
     slurm.show(phase(8, reason="DependencyNeverSatisfied"))
     advance(controller, 8)
+    assert "cancel" not in slurm.names()  # job 7 is pending: a person has requeued it
+    slurm.show(over(comment()))
+    advance(controller, 8)
     assert ("cancel" in slurm.names()) is cancelled
+
+
+def over(text: str) -> Job:
+    """Job 7 in a final state."""
+    return replace(ending(comment=text), state=JobState.FAILED, flags=frozenset())
 
 
 def test_a_final_end_reaches_the_later_phases(controller: Controller, slurm: ActingSlurm) -> None:
@@ -652,6 +661,9 @@ def test_a_final_end_reaches_the_later_phases(controller: Controller, slurm: Act
     slurm.show(ending(comment=text))
     slurm.show(phase(8, reason="DependencyNeverSatisfied"))
     advance(controller, 7, hook=hook(comment=text))
+    assert requested(slurm, 8) == []  # job 7 is COMPLETING
+    slurm.show(over(text))
+    advance(controller, 8)
     assert [request.name for request in requested(slurm, 8)] == ["update", "cancel"]
     assert slurm.real(8).state is JobState.CANCELLED
     assert history_of(controller, run_key_of(8)) != History()

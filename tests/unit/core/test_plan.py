@@ -21,7 +21,7 @@ from slurm_restart.core.journal_events import (
     StaleRunningEvent,
     StartedEvent,
 )
-from slurm_restart.core.plan import RunPlan, plan
+from slurm_restart.core.plan import EarlierPhase, PhaseState, RunPlan, plan
 from tests.unit.core import facts
 from tests.unit.core.facts import NODES, SUBMITTED
 
@@ -228,12 +228,28 @@ def test_a_later_phase_gets_exclusions_and_size_before_its_first_attempt() -> No
     assert requests(plan(facts.view(job=job, comment_record=first))) == []
 
 
-def test_a_phase_whose_dependency_can_never_hold_is_cancelled_if_its_run_has_failed() -> None:
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (PhaseState.ALIVE, "update Dependency=afterok:6"),
+        (PhaseState.COMPLETED, "update Dependency="),
+        (PhaseState.FAILED, "cancel"),
+    ],
+)
+def test_a_dependency_that_slurm_has_given_up_is_set_anew_or_ends_the_phase(
+    state: PhaseState, expected: str
+) -> None:
     job = facts.pending(restarts=0, reason="DependencyNeverSatisfied")
     record = facts.comment_record(phase=1, attempt=None, submit=None, ended=False)
-    for failed in (True, False):
-        view = facts.view(job=job, comment_record=record, earlier_phase_failed=failed)
-        assert ("cancel" in requests(plan(view))) is failed
+    earlier = EarlierPhase(job_id=6, state=state, reason="why")
+    assert (
+        requests(plan(facts.view(job=job, comment_record=record, earlier=earlier)))[-1] == expected
+    )
+    unknown = plan(facts.view(job=job, comment_record=record))
+    assert requests(unknown) == []
+    waiting_for_it = replace(job, reason="Dependency")
+    view = facts.view(job=waiting_for_it, comment_record=record, earlier=earlier)
+    assert requests(plan(view)) == []
 
 
 def test_an_end_from_before_the_state_directory_was_made_is_not_judged() -> None:

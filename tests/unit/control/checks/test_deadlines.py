@@ -1,10 +1,21 @@
 """The deadlines of site.toml against those of slurm.conf, at their borders."""
 
+import sys
+from pathlib import Path
+
 import pytest
 
 from slurm_restart.control.checks.context import Context
 from slurm_restart.control.checks.result import Level
-from tests.unit.control.checks.installation import configured, level, limited, only, without
+from slurm_restart.control.hook_script import hook_text
+from tests.unit.control.checks.installation import (
+    configured,
+    hook_of,
+    level,
+    limited,
+    only,
+    without,
+)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +53,15 @@ def test_from_25_05_the_epilogs_own_limit_counts(context: Context) -> None:
     result = only(tested, "deadlines.hook")
     assert result.level is Level.PROBLEM
     assert result.text.startswith("EpilogTimeout=30 ends the hook")
+
+
+def test_the_sites_former_hook_takes_its_time_too(context: Context) -> None:
+    limits = {"queue_timeout": 20, "deadline": 60, "command_timeout": 10}
+    tested = limited(configured(context, PrologEpilogTimeout="190"), **limits)
+    former = hook_text(context.site_path, former=Path("/bin/true"), python=Path(sys.executable))
+    hook_of(context).write_text(former)
+    assert level(tested, "deadlines.hook") is Level.PROBLEM
+    assert level(configured(tested, PrologEpilogTimeout="250"), "deadlines.hook") is Level.OK
 
 
 @pytest.mark.parametrize(

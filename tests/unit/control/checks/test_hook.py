@@ -4,6 +4,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from slurm_restart.control.checks.context import Context
 from slurm_restart.control.checks.hook_file import HookFile, find_hook
 from slurm_restart.control.checks.result import Level
 from slurm_restart.control.hook_script import hook_text
+from slurm_restart.control.site import HookLimits
 from tests.unit.control.checks.installation import (
     NOBODY,
     as_root,
@@ -22,6 +24,7 @@ from tests.unit.control.checks.installation import (
     only,
     problem,
     results,
+    sited,
 )
 
 STUB = "#!/bin/sh\n"
@@ -184,12 +187,28 @@ def test_a_value_that_is_not_there(line: str) -> None:
     assert not HookFile(path=Path("/h"), text=f"{STUB}{line}\n").site
 
 
-def test_a_hook_with_former_settings(context: Context) -> None:
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ({"state_dir": Path("/else")}, "STATE={state_dir}"),
+        ({"slurm_bin": Path("/else")}, "BIN={slurm_bin}"),
+        ({"slurm_conf": Path("/else")}, "CONF={slurm_conf}"),
+        (
+            {"limits": HookLimits(concurrency=7, deadline=17)},
+            "FORMER_TIME=30, JUDGE=70, SLOTS={limits.concurrency}",
+        ),
+    ],
+)
+def test_a_hook_with_former_settings(context: Context, changes: dict[str, Any], shown: str) -> None:
     assert level(context, "hook.values") is Level.OK
-    limits = replace(context.site.limits, concurrency=7, deadline=17)
-    changed = replace(context, site_found=replace(context.site, limits=limits))
-    text = problem(changed, "hook.values")
-    assert text.endswith(f"other values than {context.site_path}: FORMER_TIME, JUDGE, SLOTS")
+    held = shown.format_map(vars(context.site))
+    text = problem(sited(context, **changes), "hook.values")
+    assert text == f"{hook_of(context)} holds {held}, which {context.site_path} no longer says"
+    assert level(sited(context, **changes), "hook.version") is Level.OK
+
+
+def test_a_setting_that_the_hook_does_not_hold_may_change(context: Context) -> None:
+    assert level(sited(context, observe=True), "hook.values") is Level.OK
 
 
 def test_modules_of_comments_are_not_the_hooks() -> None:

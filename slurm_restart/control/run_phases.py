@@ -1,0 +1,98 @@
+"""The phases of a run: jobs of their own with one run id, the later depending on the earlier."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+from slurm_restart.control.end_facts import run_key
+from slurm_restart.control.journal import read_journal, run_journals
+from slurm_restart.control.observe import RunContext, Snapshot
+from slurm_restart.core.category import Category
+from slurm_restart.core.history import Exclusion, History, replay
+from slurm_restart.core.job import Job, JobState
+from slurm_restart.core.job_comment import CommentRecord, is_managed, parse_comment
+from slurm_restart.core.journal_events import EndEvent
+from slurm_restart.core.plan import DEPENDENCY_LOST, EarlierPhase, PhaseState
+from slurm_restart.errors import CommentRecordError
+
+
+def concerns_later_phases(history: History) -> bool:
+    """Return whether what has happened in a phase has to reach the later ones at once."""
+    return bool(history.excluded(time.time())) or _has_ended(history)
+
+
+def _has_ended(history: History) -> bool:
+    return bool(history.ends) and not history.ends[-1].action.restarts
+
+
+def phases_of_run(
+    jobs: tuple[Job, ...], uid: int, record: CommentRecord
+) -> Iterator[tuple[Job, CommentRecord]]:
+    """Yield the jobs of the same user and run."""
+    for job in jobs:
+        if job.uid != uid or not is_managed(job.comment):
+            continue
+        try:
+            other = parse_comment(job.comment)
+        except CommentRecordError:
+            continue
+        if other.run == record.run:
+            yield job, other
+
+
+def later_phases(
+    jobs: tuple[Job, ...], uid: int, record: CommentRecord
+) -> Iterator[tuple[Job, CommentRecord]]:
+    """Yield the pending jobs of the same user and run that come after this phase."""
+    for job, other in phases_of_run(jobs, uid, record):
+        if other.phase > record.phase and job.state is JobState.PENDING:
+            yield job, other
+
+
+def add_earlier_phases(
+    shared: Snapshot, job: Job, record: CommentRecord, context: RunContext
+) -> RunContext:
+    """Return the context with what the earlier phases of a job's run mean for it."""
+    if record.phase == 0 or job.state is not JobState.PENDING:
+        return context
+    controller = shared.controller
+    exclusions: dict[str, Exclusion] = {}
+    for path in run_journals(controller.site.state_dir, run_key(controller.cluster, job, record)):
+        for exclusion in replay(read_journal(path)[0]).excluded(time.time()):
+            known = exclusions.setdefault(exclusion.node, exclusion)
+            if exclusion.until > known.until:
+                exclusions[exclusion.node] = exclusion
+    earlier = _phase_before(shared, job, record) if job.reason == DEPENDENCY_LOST else None
+    return replace(context, exclusions=tuple(exclusions.values()), earlier=earlier)
+
+
+def _phase_before(shared: Snapshot, job: Job, record: CommentRecord) -> EarlierPhase | None:
+    """Return the phase before; None: it is not known what has become of it."""
+    controller = shared.controller
+    found = {
+        other.phase: each for each, other in phases_of_run(shared.jobs(job.uid), job.uid, record)
+    }
+    before = found.get(record.phase - 1)
+    for path in run_journals(controller.site.state_dir, run_key(controller.cluster, job, record)):
+        job_id = int(path.name.partition("-")[0])
+        history = replay(read_journal(path)[0])
+        if not _has_ended(history) or history.ends[-1].observed:
+            continue
+        if before is None or before.job_id == job_id:
+            return _ended_phase(history.ends[-1], job_id, before)
+    if before is None or _is_over(before):
+        return None
+    return EarlierPhase(job_id=before.job_id, state=PhaseState.ALIVE)
+
+
+def _ended_phase(last: EndEvent, job_id: int, job: Job | None) -> EarlierPhase | None:
+    """Return a phase whose last end was final; None: it is COMPLETING, or a person requeued it."""
+    if job is not None and not _is_over(job):
+        return None
+    completed = last.category is Category.COMPLETED
+    state = PhaseState.COMPLETED if completed else PhaseState.FAILED
+    return EarlierPhase(job_id=job_id, state=state, reason=last.reason)
+
+
+def _is_over(job: Job) -> bool:
+    return job.state is not None and job.state.is_final and not job.completing
