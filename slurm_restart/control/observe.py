@@ -81,13 +81,6 @@ class RunContext:
     source: str = "hook"
 
 
-def _node_limit(controller: Controller, job: Job, cluster: ClusterFacts) -> int | None:
-    """Return how many nodes limits leave for a pending job; None: there is none."""
-    if not cluster.limits_enforced or job.state is not JobState.PENDING or job.completing:
-        return None
-    return controller.slurm.node_limit(job)
-
-
 @dataclass(frozen=True)
 class _Ended:
     """The sources of what is known about an end."""
@@ -123,7 +116,7 @@ def observe(
             site=controller.site.policy,
             now=time.time(),
             partitions=partitions,
-            node_limit=_node_limit(controller, job, cluster),
+            node_limit=_node_limit(snapshot, job, history),
             margin=controller.site.limits.margin,
             run_exclusions=context.exclusions,
         ),
@@ -135,6 +128,14 @@ def observe(
         stale_running_after=controller.site.limits.stale_running_after,
         earlier=context.earlier,
     )
+
+
+def _node_limit(snapshot: Snapshot, job: Job, history: History) -> int | None:
+    """Return how many nodes limits leave, where Slurm does not check the job's size itself."""
+    resized = bool(history.intended.sizes)
+    if not resized and (job.state is not JobState.PENDING or job.completing):
+        return None
+    return snapshot.controller.slurm.node_limit(job) if snapshot.cluster().limits_enforced else None
 
 
 def _end(controller: Controller, view: _Ended, nodes: tuple[NodeState, ...]) -> JobEnd:

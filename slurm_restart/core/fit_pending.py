@@ -26,7 +26,7 @@ from slurm_restart.core.journal_events import (
     NoteEvent,
     ReadmitEvent,
 )
-from slurm_restart.core.node_pool import NodePool, SizeChoice, build_pool, choose_size
+from slurm_restart.core.node_pool import NodePool, SizeChoice, build_pool, choose_size, within_limit
 from slurm_restart.core.restart_limits import Policy, SitePolicy, granted_policy
 from slurm_restart.core.slurm_operations import (
     SAFE_START,
@@ -62,10 +62,10 @@ class Observation:
     site: SitePolicy
     now: float
     partitions: tuple[PartitionState, ...] = ()
-    node_limit: int | None = None
-    """Nodes that limits of the association or QOS leave for the job; None: no limit, or unknown."""
     margin: float = 1.1
     """Seconds between PENDING and a start: slurmd refuses a start in the second of the kill."""
+    node_limit: int | None = None
+    """How many nodes the limits of association and QOS leave; None: no limit, or not asked for."""
     run_exclusions: tuple[Exclusion, ...] = ()
     """Exclusions in force of the run's earlier phases, which are jobs of their own."""
 
@@ -136,22 +136,12 @@ def fit(seen: Observation, history: History, last: EndEvent | None, *, waited: f
     names.update(avoidance.nodes if avoidance is not None else ())
     own = own_exclusions(seen.job, changed, names, seen.names)
     size = choose_size(policy, _pool(seen, changed, own), waited=int(waited), now=seen.time)
-    size = _within_limit(seen, size)
+    if history.intended.sizes or size.num_nodes != seen.job.num_nodes:
+        since_due = max(0, seen.time - due_time(last)) if last is not None else 0
+        size = within_limit(policy, size, limit=seen.node_limit, waited=since_due)
     return Fit(
         policy=policy, events=events, history=changed, own=own, size=size, avoidance=avoidance
     )
-
-
-def _within_limit(seen: Observation, size: SizeChoice) -> SizeChoice:
-    """Return a size that no limit of the association or QOS forbids.
-
-    SlurmUser writes it, whom no limit binds, and for the job the limit would no longer hold.
-    """
-    limit, shown = seen.node_limit, seen.job.num_nodes
-    if size.num_nodes is None or limit is None or size.num_nodes <= max(limit, shown):
-        return size
-    most = max(limit, shown)
-    return SizeChoice(num_nodes=most, reason=f"limits leave {most} of {size.num_nodes} nodes")
 
 
 def _avoidance(

@@ -46,8 +46,6 @@ from slurm_restart.core.slurm_operations import (
 )
 
 DEPENDENCY_LOST = "DependencyNeverSatisfied"
-BEFORE_GROWTH = 30
-"""Seconds that a job that is to grow waits at least, unless it is grown and started before."""
 EVALUATED = 60
 """Seconds within which Slurm evaluates a dependency (sched_interval's default)."""
 POLL = 0.2
@@ -230,15 +228,12 @@ def _values(
         and begin != job.submit_time
         and not start_is_ours(job, view.history, seen.cluster.requeue_delay)
     )
-    grows = size is not None and size > held_nodes
-    # A job grows only once it is pending, when the limits of its association can be looked at.
-    shortest = BEFORE_GROWTH if grows else SAFE_START
-    wait = max(due_time(known) - seen.time, shortest) if size is not None else WAIT
+    wait = max(due_time(known) - seen.time, SAFE_START) if size is not None else WAIT
     return (
         JobUpdate(
             exc_nodes=exclusion_list(job, fitted.history, fitted.own, seen.names),
             own_nodes=fitted.own,
-            num_nodes=size if standing and not grows and size != held_nodes else None,
+            num_nodes=size if standing and size not in (None, held_nodes) else None,
             start_time=None if chosen else seen.time + wait,
             admin_comment=restart_comment(seen, fitted, known),
         ),

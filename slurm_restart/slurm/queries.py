@@ -126,8 +126,8 @@ class Queries:
     def node_limit(self, job: Job) -> int | None:
         """Return how many nodes the limits of association and QOS leave for a pending job.
 
-        None: no limit of nodes, or none is enforced. A size that SlurmUser writes is not checked by
-        Slurm against them, so a run must not grow beyond this.
+        None: there is no limit of nodes. `ClusterFacts.limits_enforced` says whether Slurm enforces
+        limits. A size that SlurmUser writes is not checked by Slurm against them.
         """
         # Not with the hook's imports: it has patterns to compile, and few sites need it.
         from slurm_restart.slurm.parse_limits import (  # noqa: PLC0415
@@ -136,8 +136,6 @@ class Queries:
             parse_limited_by,
         )
 
-        if not self.cluster_facts().limits_enforced:
-            return None
         delimiter = _new_delimiter()
         squeue = self._squeue("-j", str(job.job_id), SQUEUE_FORMAT2=limited_by_format(delimiter))
         limits = self._client.call("scontrol", "show", "assoc_mgr", "-o", "flags=assoc,qos")

@@ -58,6 +58,7 @@ class FakeSlurm:
         self.jobs_by_id: dict[int, list[Job]] = {job.job_id: [job] for job in jobs}
         self.all_nodes = facts.nodes() if nodes is None else nodes
         self.cluster = ClusterFacts(release=(24, 11))
+        self.limit: int | None = None
         self.reservations: dict[str, tuple[str, ...]] = {}
         self.refused: dict[str, SlurmError] = {}
         self.on_request: Callable[[Request], None] = lambda _request: None
@@ -108,6 +109,11 @@ class FakeSlurm:
 
     def cluster_facts(self) -> ClusterFacts:
         return self.cluster
+
+    def node_limit(self, job: Job) -> int | None:
+        assert job.job_id in self.jobs_by_id
+        self.calls.append("node_limit")
+        return self.limit
 
     def reservation_nodes(self, name: str) -> tuple[str, ...]:
         if name not in self.reservations:

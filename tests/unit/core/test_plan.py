@@ -122,6 +122,31 @@ def test_without_nodes_the_begin_time_is_set_ahead_and_renewed() -> None:
     assert back == ["update StartTime=now"]
 
 
+@pytest.mark.parametrize(
+    ("limit", "now", "expected"),
+    [
+        (None, NOW, ["update NumNodes=3-3 NumCPUs=3", "update StartTime=now"]),
+        (3, NOW, ["update NumNodes=3-3 NumCPUs=3", "update StartTime=now"]),
+        (2, NOW - 1, [f"update StartTime=now+{WAIT}"]),
+        (2, NOW, ["update StartTime=now"]),
+        (1, NOW, [f"update StartTime=now+{WAIT}"]),
+    ],
+)
+def test_a_run_grows_back_within_the_limits_of_its_account(
+    limit: int | None, now: int, expected: list[str]
+) -> None:
+    size = facts.intent(num_nodes=2)
+    shrunk = after(size, AppliedEvent(at=SUBMITTED, num_nodes=2), num_nodes=3)
+    job = waiting(num_nodes=2, eligible_time=SUBMITTED + 121)
+    step = plan(facts.view(job=job, history=shrunk, node_limit=limit, now=float(now)))
+    assert requests(step) == expected
+
+
+def test_a_size_that_was_never_changed_is_left_to_slurms_own_limits() -> None:
+    step = plan(facts.view(job=waiting(), history=after(), node_limit=1))
+    assert requests(step) == ["update StartTime=now"]
+
+
 def test_a_hold_of_a_person_is_left_alone() -> None:
     held = waiting(priority=0, reason="JobHeldUser")
     assert requests(plan(facts.view(job=held, history=after()))) == []

@@ -169,11 +169,9 @@ def test_partitions(fake: FakeSlurm) -> None:
 
 def test_the_limit_of_nodes(fake: FakeSlurm) -> None:
     job = Job(job_id=7, uid=1000, state=JobState.PENDING, partitions=("main",))
-    enforced = "SLURM_VERSION = 24.11.5\nAccountingStorageEnforce = associations,limits\n"
     partition = "PartitionName=main Default=NO QoS=part MaxNodes=4 MaxTime=1 State=UP TotalNodes=4 "
     limits = "QOS=part(2) UsageRaw=0.0 GrpTRES=cpu=N(1),node=5(2) Priority=0 "
     answers: Answers = {
-        "scontrol show config": [(0, enforced, "")],
         "scontrol show partition": [(0, partition, "")],
         "scontrol show assoc_mgr -o flags=assoc,qos": [(0, limits, "")],
     }
@@ -184,10 +182,6 @@ def test_the_limit_of_nodes(fake: FakeSlurm) -> None:
     (fake.directory / "SQUEUE_FORMAT2").write_text("")
     with pytest.raises(JobNotFoundError):
         fake.commands().node_limit(job)
-    calls = len(fake.calls)
-    fake.answer(answers | {"scontrol show config": [(0, "SLURM_VERSION = 24.11.5\n", "")]})
-    assert fake.commands().node_limit(job) is None
-    assert len(fake.calls) == calls + 1
 
 
 def test_answers_that_do_not_agree_are_requested_again(fake: FakeSlurm) -> None:
