@@ -162,7 +162,6 @@ def test_an_unmanaged_job_is_not_touched(cluster: ManagedCluster) -> None:
     assert f"job {job_id}:" not in cluster.hook_log()
 
 
-@pytest.mark.core
 def test_two_phases_and_the_second_runs_after_the_first_has_recovered(
     cluster: ManagedCluster,
 ) -> None:

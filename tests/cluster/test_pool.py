@@ -204,6 +204,7 @@ def hosts(cluster: ManagedCluster, hostlist: str) -> list[str]:
     return cluster.run("scontrol", "show", "hostnames", hostlist).split()
 
 
+@pytest.mark.core
 def test_a_phase_recovers_under_the_next(cluster: ManagedCluster) -> None:
     first, second = two_phases(cluster, "exit:3@12/restart=0", "wait@30/restart=1")
     await_(lambda: cluster.ends(first), "the first phase fails")
