@@ -395,7 +395,9 @@ def test_a_job_whose_journal_cannot_be_written_is_requeued_and_judged_by_a_sweep
     cluster: ManagedCluster,
 ) -> None:
     folder = cluster.state_dir / "journal" / cluster_name(cluster)
-    folder.mkdir(parents=True, exist_ok=True)
+    for made in (folder.parent, folder):
+        made.mkdir(exist_ok=True)
+        os.chown(made, cluster.slurm_user.pw_uid, cluster.slurm_user.pw_gid)
     folder.chmod(0o500)
     try:
         job_id = start(cluster)
