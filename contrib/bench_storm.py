@@ -27,6 +27,8 @@ COSTLY = ("python", "squeue", "scontrol", "scancel", "sinfo")
 """Names of processes that cost something: Python and Slurm's commands. In others an end waits."""
 IDLE = 8.0
 """Seconds of measurement before the storm."""
+SWEEP = 30.0
+"""Seconds between two sweeps of the reconciler, as by its timer."""
 ARRAY = 1000
 """Jobs of an array: Slurm's default of MaxArraySize allows no more."""
 
@@ -259,16 +261,16 @@ def follow(
     until: float,
 ) -> None:
     """Fill in when the jobs were decided, requeued and done."""
-    began = time.monotonic()
+    began, swept_at = time.monotonic(), 0.0
     while time.monotonic() < until:
         time.sleep(0.5)
         taken = round(time.monotonic() - began, 1)
         now = rows(cluster)
         shown = [now.get(job_id, ("GONE", "")) for job_id in jobs]
-        # Each attempt has a SubmitTime of its own.
+        # A job gets another SubmitTime when it is requeued and leaves COMPLETING.
         requeued = [
-            state != "COMPLETING" and submitted != first[job_id][1]
-            for job_id, (state, submitted) in zip(jobs, shown, strict=True)
+            submitted != first[job_id][1]
+            for job_id, (_, submitted) in zip(jobs, shown, strict=True)
         ]
         states = Counter(state for state, _ in shown)
         print(
@@ -291,12 +293,15 @@ def follow(
         if states["COMPLETED"] == len(jobs):
             result.restarted_s = taken
             return
-        if time.monotonic() > began + 60 and int(taken) % 30 == 0:
-            cluster.reconcile()
+        if taken - swept_at > SWEEP:
+            swept_at = taken
+            threading.Thread(target=cluster.reconcile, daemon=True).start()
 
 
 def bench(count: int, nodes: int, limit: float) -> dict[str, Any]:
     """Run the storm under the three hooks."""
+    if count > nodes * CPUS:
+        raise SystemExit(f"bench: {nodes} nodes of {CPUS} CPUs run no {count} jobs at once")
     policy = {"backoff": [1, 1, 1], "short_wait": 0}
     options = ("--cpus", str(CPUS), "--partition-set", "OverSubscribe=NO")
     with ManagedCluster(nodes=nodes, policy=policy, hook=NO_PATIENCE, options=options) as cluster:

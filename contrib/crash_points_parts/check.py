@@ -89,6 +89,8 @@ def _attempts(trial: Trial) -> Iterator[str]:
 
 def _ends(trial: Trial) -> Iterator[str]:
     found = [(end["category"], end["action"] in RESTARTING) for end in ends(trial.events())]
+    if trial.scenario.state == "CANCELLED" and found[-1:] == [("cancelled", False)]:
+        found.pop()  # the plugin's own scancel
     expected = [(end.category, end.restarts) for end in trial.scenario.ends]
     if found != expected:
         yield f"ends {_format(found)}, expected {_format(expected)}"
@@ -99,11 +101,11 @@ def _format(listed: list[tuple[str, bool]]) -> str:
 
 
 def _exclusions(trial: Trial, jobs: dict[int, ShownJob]) -> Iterator[str]:
-    ours = {event["node"] for event in trial.exclude_events()}
+    ours = {event["node"] for event in trial.exclude_events()} | trial.requested_exclusions()
     for job_id in (trial.run.job_id, trial.dependent):
         excluded = trial.excluded_at_the_end(jobs, job_id)
         if unknown := sorted(set(excluded) - ours):
-            yield f"job {job_id} excludes {unknown}, which no journal has excluded"
+            yield f"job {job_id} excludes {unknown}, of which no journal knows"
     if trial.scenario.lifted and (left := trial.excluded_at_the_end(jobs, trial.run.job_id)):
         yield f"the exclusion of {left} was never lifted"
     if trial.scenario.later_phase and not trial.later_phase_excludes:

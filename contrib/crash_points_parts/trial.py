@@ -99,6 +99,11 @@ class Trial:
         events = self.events() + self.events(self.dependent)
         return [event for event in events if event["event"] == "exclude"]
 
+    def requested_exclusions(self) -> set[str]:
+        """Return the nodes that the journals want in ExcNodeList, blamed or by a guess."""
+        events = self.events() + self.events(self.dependent)
+        return {node for event in events for node in event.get("exc_nodes") or ()}
+
     def step(self, jobs: dict[int, ShownJob]) -> None:
         """Do what the scenario wants to be done now."""
         if not (self.run.folder / "submitted").exists() and self._saved():

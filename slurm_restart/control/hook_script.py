@@ -14,6 +14,8 @@ from slurm_restart.safe_files import read_bounded
 _MAX_BYTES = 1 << 20
 _SHARE = Path(__file__).resolve().parent.parent / "share"
 _CHECKOUT = Path(__file__).resolve().parents[2] / "contrib"
+_LOCKS = 15.0
+"""Seconds that csx-epilog waits for two locks before it requeues a job itself."""
 _SLICE = 10.0
 """Seconds beyond two deadlines that a process may live: it may begin another end late."""
 
@@ -68,8 +70,8 @@ def _judgement_limit(limits: HookLimits) -> float:
 
 def longest_hook(limits: HookLimits, *, former: bool = False) -> float:
     """Return how many seconds the hook may take in the worst case; Slurm must not end it before."""
-    commands = 4 * limits.command_timeout
-    return limits.queue_timeout + _judgement_limit(limits) + commands + former * limits.deadline
+    requeue = _LOCKS + 4 * limits.command_timeout
+    return limits.queue_timeout + _judgement_limit(limits) + requeue + former * limits.deadline
 
 
 def restart_cap(settings: Site) -> int:

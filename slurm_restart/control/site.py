@@ -28,7 +28,7 @@ class HookLimits:
     """Time limit of one Slurm command."""
     concurrency: int = 3
     """How many processes judge ends at the same time; further ends wait."""
-    queue_timeout: float = 20.0
+    queue_timeout: float = 60.0
     """Longest wait of an end; after it a failed job is requeued, to be judged later."""
     margin: float = 1.1
     """Wait between PENDING and the start of the job: slurmd refuses a start in the second in which

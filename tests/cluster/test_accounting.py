@@ -111,9 +111,9 @@ def test_each_attempt_is_accounted_with_the_reason_of_its_restart(cluster: Manag
 
 
 def test_an_update_is_repeated_until_the_database_has_answered(cluster: ManagedCluster) -> None:
-    job_id = start(cluster, f"wait@{FAILS_AT - 1}/restart=0", f"exit:3@{FAILS_AT}/restart=0")
     cluster.fault("freeze-dbd")
     try:
+        job_id = start(cluster, f"wait@{FAILS_AT - 1}/restart=0", f"exit:3@{FAILS_AT}/restart=0")
         cluster.await_running(job_id)
         await_(lambda: "DB index is being set" in update(cluster, job_id), "an update is refused")
         cluster.let_go()

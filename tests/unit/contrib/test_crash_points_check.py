@@ -179,7 +179,7 @@ def not_excluded_by_later_phase(facts: Facts) -> None:
         (other_category, "ends requeued restart"),
         (other_action, "completed restart, expected"),
         (never_lift, "the exclusion of ['csx2'] was never lifted"),
-        (exclude_unknown, "excludes ['csx3'], which no journal has excluded"),
+        (exclude_unknown, "excludes ['csx3'], of which no journal knows"),
         (not_excluded_by_later_phase, "the later phase has never excluded csx2"),
     ],
 )

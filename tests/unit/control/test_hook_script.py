@@ -473,7 +473,7 @@ def test_an_installation_without_the_template_is_an_error(
 
 def test_the_longest_hook_contains_all_waits() -> None:
     limits = HookLimits(queue_timeout=1000, deadline=200, command_timeout=30)
-    assert longest_hook(limits) == 1000 + 2 * 200 + 10 + 4 * 30
+    assert longest_hook(limits) == 1000 + 2 * 200 + 10 + 15 + 4 * 30
     assert longest_hook(limits, former=True) == longest_hook(limits) + 200
 
 

@@ -21,9 +21,9 @@ from tests.unit.control.checks.installation import (
 @pytest.mark.parametrize(
     ("limit", "found"),
     [
-        ("189", Level.PROBLEM),
-        ("190", Level.OK),
-        ("191", Level.OK),
+        ("204", Level.PROBLEM),
+        ("205", Level.OK),
+        ("206", Level.OK),
         ("0", Level.OK),
         ("65534", Level.OK),
         ("65535", Level.OK),
@@ -57,11 +57,11 @@ def test_from_25_05_the_epilogs_own_limit_counts(context: Context) -> None:
 
 def test_the_sites_former_hook_takes_its_time_too(context: Context) -> None:
     limits = {"queue_timeout": 20, "deadline": 60, "command_timeout": 10}
-    tested = limited(configured(context, PrologEpilogTimeout="190"), **limits)
+    tested = limited(configured(context, PrologEpilogTimeout="205"), **limits)
     former = hook_text(context.site_path, former=Path("/bin/true"), python=Path(sys.executable))
     hook_of(context).write_text(former)
     assert level(tested, "deadlines.hook") is Level.PROBLEM
-    assert level(configured(tested, PrologEpilogTimeout="250"), "deadlines.hook") is Level.OK
+    assert level(configured(tested, PrologEpilogTimeout="265"), "deadlines.hook") is Level.OK
 
 
 @pytest.mark.parametrize(
