@@ -28,7 +28,7 @@ from slurm_restart.core.job import Job
 from slurm_restart.core.job_comment import CommentRecord, parse_comment
 from slurm_restart.core.judge_end import Judgement
 from slurm_restart.core.plan import RunPlan, plan
-from slurm_restart.errors import CommentRecordError, StateError
+from slurm_restart.errors import CommentRecordError, SlurmError, StateError
 
 MAX_STEPS = 8
 """Plans in a row for one job. Two or three are needed; more would not come to rest."""
@@ -60,7 +60,7 @@ def advance(
 
     Raises:
         CommentRecordError: the job has no valid comment record.
-        SlurmError: Slurm cannot be read.
+        SlurmError: Slurm cannot be read, or refuses the requeue that the hook asks for.
         StateError: the journal cannot be used; Slurm was not asked for anything.
     """
     shared = snapshot or Snapshot(controller=controller)
@@ -107,8 +107,11 @@ def _advance_job(
             if refused is not None:
                 if refused not in known:
                     log(f"refused by Slurm: {refused}")
+                if context.hook is not None and step.plan.before:
+                    # The front requeues the job itself while it is COMPLETING.
+                    raise SlurmError(f"job {key.job_id}: {refused}")
                 look_again = time.time() + RETRY
-            if refused is not None or not step.plan.operations(""):
+            if refused is not None or look_again is not None or not step.plan.operations(""):
                 break
         if len(journal.events) > before:
             publish(controller, journal, key)
