@@ -47,8 +47,11 @@ GRANTS = """CREATE DATABASE IF NOT EXISTS slurm_acct_db;
 CREATE USER IF NOT EXISTS 'slurm'@'127.0.0.1' IDENTIFIED BY '{password}';
 GRANT ALL PRIVILEGES ON slurm_acct_db.* TO 'slurm'@'127.0.0.1';
 """
+# The kernel's native contexts are few for the whole machine (fs.aio-max-nr).
+NO_NATIVE_AIO = "--innodb-use-native-aio=0"
 # Durability is of no use here: the database goes with the cluster.
 DATABASE_OPTIONS = (
+    NO_NATIVE_AIO,
     "--skip-name-resolve",
     "--bind-address=127.0.0.1",
     "--innodb-buffer-pool-size=32M",
@@ -107,10 +110,9 @@ def start_database(cluster: Cluster) -> None:
     database = cluster.directory / "database"
     user = daemon_user()
     other: dict[str, Any] = {"user": user, "group": user, "extra_groups": []} if user else {}
-    install = find_program("mariadb-install-db", cluster.prefix) or "mariadb-install-db"
     with cluster.log("mariadb-install-db").open("wb") as log:
         done = subprocess.run(
-            [install, "--no-defaults", f"--datadir={database}", "--skip-name-resolve", "--force"],
+            [*install_command(cluster), f"--datadir={database}"],
             cwd=database,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -119,13 +121,20 @@ def start_database(cluster: Cluster) -> None:
             **other,
         )
     if done.returncode != 0:
-        raise DevclusterError(f"{install} failed: see {cluster.log('mariadb-install-db')}")
+        lines = cluster.log("mariadb-install-db").read_text(errors="replace").splitlines()[-12:]
+        raise DevclusterError("\n  ".join(["mariadb-install-db failed:", *lines]))
     program = find_program("mariadbd", cluster.prefix) or "mariadbd"
     run = cluster.directory / "run"
     argv = [program, "--no-defaults", f"--datadir={database}", f"--socket={run}/mariadb.sock"]
     argv += [f"--pid-file={run}/mariadb.pid", f"--port={slurmdbd_port(cluster) + 1}"]
     argv += [f"--init-file={cluster.directory}/etc/grants.sql", *DATABASE_OPTIONS]
     start_daemon(cluster, "mariadbd", argv, user)
+
+
+def install_command(cluster: Cluster) -> list[str]:
+    """The program that makes an empty database, with options that fit several at the same time."""
+    program = find_program("mariadb-install-db", cluster.prefix) or "mariadb-install-db"
+    return [program, "--no-defaults", "--skip-name-resolve", "--force", NO_NATIVE_AIO]
 
 
 def start_slurmdbd(cluster: Cluster) -> None:

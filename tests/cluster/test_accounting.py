@@ -115,11 +115,14 @@ def test_an_update_is_repeated_until_the_database_has_answered(cluster: ManagedC
     try:
         job_id = start(cluster, f"wait@{FAILS_AT - 1}/restart=0", f"exit:3@{FAILS_AT}/restart=0")
         cluster.await_running(job_id)
-        await_(lambda: "DB index is being set" in update(cluster, job_id), "an update is refused")
+        # slurmctld of 24.11 numbers the records itself, and refuses nothing (measured).
+        refuses = cluster.run("sinfo", "-V").split()[-1] < "24.11"
+        if refuses:
+            await_(lambda: "DB index is being set" in update(cluster, job_id), "a refusal")
         cluster.let_go()
         await_(lambda: cluster.ends(job_id), "the end is judged")
         await_(lambda: cluster.job(job_id)["Restarts"] == "1", "the job is requeued")
-        assert "DB index is being set" in update(cluster, job_id)
+        assert ("DB index is being set" in update(cluster, job_id)) == refuses
     finally:
         cluster.fault("thaw-dbd")
     # The job could not report its progress meanwhile, so that a short attempt counts as a failure.
