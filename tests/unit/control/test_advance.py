@@ -291,7 +291,8 @@ def test_a_refusal_is_logged_once_and_retried(
 ) -> None:
     slurm.refused["requeue"] = SlurmError("Requested operation is presently disabled")
     for _ in range(3):
-        assert advance(controller, 7, hook=hook()) == clock.now + RETRY
+        with pytest.raises(SlurmError, match="presently disabled"):  # the front tries it itself
+            advance(controller, 7, hook=hook())
         clock.now += RETRY
     assert slurm.names() == ["requeue"] * 3
     line = "job 7: refused by Slurm: requeue: Requested operation is presently disabled"
@@ -301,10 +302,23 @@ def test_a_refusal_is_logged_once_and_retried(
     assert slurm.names()[3:] == ["requeue", "update"]
 
 
+def test_a_refused_update_is_retried(
+    controller: Controller, slurm: ActingSlurm, clock: Clock
+) -> None:
+    put(controller, RESTARTED)
+    slurm.show(waiting())
+    slurm.refused["update"] = SlurmError("busy")
+    assert advance(controller, 7) == clock.now + RETRY
+    del slurm.refused["update"]
+    advance(controller, 7)
+    assert slurm.names() == ["update"] * 2
+
+
 def test_another_refusal_is_logged_as_well(controller: Controller, slurm: ActingSlurm) -> None:
     for text in ("Access denied", "Invalid job id"):
         slurm.refused["requeue"] = SlurmError(text)
-        advance(controller, 7, hook=hook())
+        with pytest.raises(SlurmError, match=text):
+            advance(controller, 7, hook=hook())
         assert f"refused by Slurm: requeue: {text}" in log_of(controller)
 
 
