@@ -47,11 +47,8 @@ GRANTS = """CREATE DATABASE IF NOT EXISTS slurm_acct_db;
 CREATE USER IF NOT EXISTS 'slurm'@'127.0.0.1' IDENTIFIED BY '{password}';
 GRANT ALL PRIVILEGES ON slurm_acct_db.* TO 'slurm'@'127.0.0.1';
 """
-# The kernel's native contexts are few for the whole machine (fs.aio-max-nr).
-NO_NATIVE_AIO = "--innodb-use-native-aio=0"
 # Durability is of no use here: the database goes with the cluster.
 DATABASE_OPTIONS = (
-    NO_NATIVE_AIO,
     "--skip-name-resolve",
     "--bind-address=127.0.0.1",
     "--innodb-buffer-pool-size=32M",
@@ -127,14 +124,19 @@ def start_database(cluster: Cluster) -> None:
     run = cluster.directory / "run"
     argv = [program, "--no-defaults", f"--datadir={database}", f"--socket={run}/mariadb.sock"]
     argv += [f"--pid-file={run}/mariadb.pid", f"--port={slurmdbd_port(cluster) + 1}"]
-    argv += [f"--init-file={cluster.directory}/etc/grants.sql", *DATABASE_OPTIONS]
+    argv += [tmpdir(cluster), f"--init-file={cluster.directory}/etc/grants.sql", *DATABASE_OPTIONS]
     start_daemon(cluster, "mariadbd", argv, user)
 
 
+def tmpdir(cluster: Cluster) -> str:
+    """The option for a directory of its own: MariaDB removes the temporary tables of others."""
+    return f"--tmpdir={cluster.directory}/run"
+
+
 def install_command(cluster: Cluster) -> list[str]:
-    """The program that makes an empty database, with options that fit several at the same time."""
+    """The program that makes an empty database, without the database's directory."""
     program = find_program("mariadb-install-db", cluster.prefix) or "mariadb-install-db"
-    return [program, "--no-defaults", "--skip-name-resolve", "--force", NO_NATIVE_AIO]
+    return [program, "--no-defaults", "--skip-name-resolve", "--force", tmpdir(cluster)]
 
 
 def start_slurmdbd(cluster: Cluster) -> None:
