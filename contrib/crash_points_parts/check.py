@@ -89,8 +89,6 @@ def _attempts(trial: Trial) -> Iterator[str]:
 
 def _ends(trial: Trial) -> Iterator[str]:
     found = [(end["category"], end["action"] in RESTARTING) for end in ends(trial.events())]
-    if trial.scenario.state == "CANCELLED" and found[-1:] == [("cancelled", False)]:
-        found.pop()  # the plugin's own scancel
     expected = [(end.category, end.restarts) for end in trial.scenario.ends]
     if found != expected:
         yield f"ends {_format(found)}, expected {_format(expected)}"

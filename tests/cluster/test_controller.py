@@ -236,7 +236,7 @@ def test_slurmctld_is_frozen_when_the_trainer_ends(cluster: ManagedCluster) -> N
     assert cluster.await_end(job_id) == "COMPLETED"
     ends = cluster.ends(job_id)
     assert [end["action"] for end in ends] == ["requeue", "leave"]
-    assert ends[0]["failures"] == 0  # it is not known to have made no progress
+    assert ends[0]["failures"] == 1  # short, failed, and nothing is known of its progress
     runs = cluster.summary()["runs"]
     assert [run["status"] for run in runs] == ["failed", "success"]
     assert runs[1]["starting_step"] >= 10

@@ -17,18 +17,6 @@ JOBS = 7
 REQUEUE, UPDATE, CANCEL = "scontrol requeue *", "scontrol update *", "scancel *"
 
 
-SWEEP_MEETS_COMPLETING = pytest.mark.xfail(
-    strict=False,
-    reason="a sweep that meets a COMPLETING job takes its node list as empty and its exit code "
-    "from the attempt before; whether it does depends on the moment",
-)
-FORGOTTEN_REQUEUE = pytest.mark.xfail(
-    strict=False,
-    reason="an ExcNodeList that slurmctld has forgotten with the requeue counts as cleared by a "
-    "person; how much it forgets depends on the moment",
-)
-
-
 def tried(points: Sequence[Point], jobs: int = JOBS) -> list[Result]:
     """Try points; each must be reached."""
     results: list[Result] = []
@@ -77,7 +65,6 @@ def test_the_hook_is_killed_at_every_call_of_a_failure(
     assert sum(result.reached for result in found) >= len(found) / 2
 
 
-@SWEEP_MEETS_COMPLETING
 def test_the_hook_is_killed_in_the_other_scenarios() -> None:
     chosen = points(
         Mode.HOOK,
@@ -99,7 +86,6 @@ def test_the_helper_is_killed() -> None:
     assert wrong(results) == []
 
 
-@SWEEP_MEETS_COMPLETING
 def test_the_reconciler_is_killed_and_nothing_else_works() -> None:
     chosen = points(
         Mode.RECONCILER, ("fail", UPDATE), ("shrink", UPDATE), ("nodefail", "2"), ("budget", CANCEL)
@@ -114,7 +100,6 @@ def test_the_job_is_cancelled_while_the_hook_decides() -> None:
     assert any(result.reached for result in results)
 
 
-@FORGOTTEN_REQUEUE
 def test_slurmctld_is_killed() -> None:
     chosen = [
         Point(scenario="fail", mode=Mode.SLURMCTLD, call=REQUEUE, when=When.AFTER),
