@@ -28,6 +28,7 @@ from slurm_restart.core.job import Job
 from slurm_restart.core.job_comment import CommentRecord, parse_comment
 from slurm_restart.core.judge_end import Judgement
 from slurm_restart.core.plan import RunPlan, plan
+from slurm_restart.core.slurm_operations import Verb
 from slurm_restart.errors import CommentRecordError, SlurmError, StateError
 
 MAX_STEPS = 8
@@ -107,7 +108,7 @@ def _advance_job(
             if refused is not None:
                 if refused not in known:
                     log(f"refused by Slurm: {refused}")
-                if context.hook is not None and step.plan.before:
+                if context.hook is not None and refused.startswith(f"{Verb.REQUEUE.value}:"):
                     # The front requeues the job itself while it is COMPLETING.
                     raise SlurmError(f"job {key.job_id}: {refused}")
                 look_again = time.time() + RETRY

@@ -15,6 +15,9 @@ from slurm_restart.core.journal_events import EndEvent
 from slurm_restart.core.plan import DEPENDENCY_LOST, EarlierPhase, PhaseState
 from slurm_restart.errors import CommentRecordError
 
+_ENDED_BY_PEOPLE = frozenset({JobState.CANCELLED, JobState.DEADLINE})
+"""Final states of a job that waited: no end is on record."""
+
 
 def concerns_later_phases(history: History) -> bool:
     """Return whether what has happened in a phase has to reach the later ones at once."""
@@ -80,6 +83,9 @@ def _phase_before(shared: Snapshot, job: Job, record: CommentRecord) -> EarlierP
             continue
         if before is None or before.job_id == job_id:
             return _ended_phase(history.ends[-1], job_id, before)
+    if before is not None and before.state in _ENDED_BY_PEOPLE and _is_over(before):
+        reason = f"it is {before.state.value}" if before.state is not None else ""
+        return EarlierPhase(job_id=before.job_id, state=PhaseState.FAILED, reason=reason)
     if before is None or _is_over(before):
         return None
     return EarlierPhase(job_id=before.job_id, state=PhaseState.ALIVE)
