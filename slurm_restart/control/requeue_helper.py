@@ -103,7 +103,9 @@ class RequeueHelper:
     def _advance(self, job_id: int) -> None:
         advanced = guarded_advance(self._controller, job_id)
         again = advanced.look_again
-        if not advanced.done or again is None:
+        # A job that is due after the helper's own time limit is the reconciler's.
+        latest = time.time() + self._controller.site.limits.helper_timeout
+        if not advanced.done or again is None or again > latest:
             self._drop(job_id)
         else:
             self._times[job_id] = max(again, time.time() + _QUICKEST)
