@@ -1,7 +1,8 @@
 """Records what Slurm's commands print, for the unit tests: `python -m tests.contract.record DIR`.
 
 CSX_SLURM_PREFIX=/opt/slurm records another Slurm than the system's. The files are what the commands
-printed, except that runs of more than two spaces, squeue's padding, are cut to two.
+printed, except that runs of more than two spaces, squeue's padding, are cut to two, and that the
+work directory is `WORK`.
 """
 
 import re
@@ -15,6 +16,8 @@ from slurm_restart.slurm.parse_nodes import parse_release
 from slurm_restart.slurm.queries import BASE_STATES_SINCE
 from tests.contract.conftest import OPTIONS, PREFIX
 
+WORK = "/home/nobody/work"
+"""Stands for the cluster's own work directory, which has another path each time."""
 MARK = "~0123456789abcdef~"
 HOSTILE = "a|b\nJobId=9 JobState=COMPLETED Restarts=99"
 
@@ -34,6 +37,7 @@ class Recorder:
         self.cluster.environment.update(env)
         text = self.cluster.run(*command, as_root=True)
         self.cluster.environment = before
+        text = text.replace(str(self.cluster.work), WORK)
         (self.directory / name).write_text(re.sub(" {3,}", "  ", text))
 
     def job(self, name: str, job_id: int) -> None:
