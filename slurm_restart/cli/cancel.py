@@ -104,7 +104,7 @@ class Cancellation:
                 job = self._slurm.job(job_id)
             except JobNotFoundError:
                 return None
-            if job.state is not None and job.state.is_final and not job.completing:
+            if job.over:
                 return job
             if self._clock() >= self._until:
                 state = job.state.value if job.state is not None else "COMPLETING"

@@ -1,7 +1,7 @@
 """The phases of a run: jobs of their own with one run id, the later depending on the earlier."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from slurm_restart.control.end_facts import run_key
@@ -58,47 +58,57 @@ def add_earlier_phases(
     """Return the context with what the earlier phases of a job's run mean for it."""
     if record.phase == 0 or job.state is not JobState.PENDING:
         return context
-    controller = shared.controller
-    exclusions: dict[str, Exclusion] = {}
-    for path in run_journals(controller.site.state_dir, run_key(controller.cluster, job, record)):
-        for exclusion in replay(read_journal(path)[0]).excluded(time.time()):
-            known = exclusions.setdefault(exclusion.node, exclusion)
-            if exclusion.until > known.until:
-                exclusions[exclusion.node] = exclusion
-    earlier = _phase_before(shared, job, record) if job.reason == DEPENDENCY_LOST else None
-    return replace(context, exclusions=tuple(exclusions.values()), earlier=earlier)
+    others = _other_phases(shared, job, record)
+    earlier = _phase_before(shared, job, record, others) if job.reason == DEPENDENCY_LOST else None
+    return replace(context, exclusions=_exclusions(others.values()), earlier=earlier)
 
 
-def _phase_before(shared: Snapshot, job: Job, record: CommentRecord) -> EarlierPhase | None:
-    """Return the phase before; None: it is not known what has become of it."""
+def _other_phases(shared: Snapshot, job: Job, record: CommentRecord) -> dict[int, History]:
+    """Return the histories of the run's other phases by job id, in the order of their journals."""
     controller = shared.controller
-    found = {
-        other.phase: each for each, other in phases_of_run(shared.jobs(job.uid), job.uid, record)
+    key = run_key(controller.cluster, job, record)
+    return {
+        int(path.name.partition("-")[0]): replay(read_journal(path)[0])
+        for path in run_journals(controller.site.state_dir, key)
     }
-    before = found.get(record.phase - 1)
-    for path in run_journals(controller.site.state_dir, run_key(controller.cluster, job, record)):
-        job_id = int(path.name.partition("-")[0])
-        history = replay(read_journal(path)[0])
+
+
+def _exclusions(histories: Iterable[History]) -> tuple[Exclusion, ...]:
+    """Return the exclusions in force, each node's longest."""
+    found: dict[str, Exclusion] = {}
+    for history in histories:
+        for exclusion in history.excluded(time.time()):
+            known = found.setdefault(exclusion.node, exclusion)
+            if exclusion.until > known.until:
+                found[exclusion.node] = exclusion
+    return tuple(found.values())
+
+
+def _phase_before(
+    shared: Snapshot, job: Job, record: CommentRecord, others: Mapping[int, History]
+) -> EarlierPhase | None:
+    """Return the phase before; None: it is not known what has become of it."""
+    phases = phases_of_run(shared.jobs(job.uid), job.uid, record)
+    before = {other.phase: each for each, other in phases}.get(record.phase - 1)
+    for job_id, history in others.items():
         if not _has_ended(history) or history.ends[-1].observed:
             continue
         if before is None or before.job_id == job_id:
             return _ended_phase(history.ends[-1], job_id, before)
-    if before is not None and before.state in _ENDED_BY_PEOPLE and _is_over(before):
-        reason = f"it is {before.state.value}" if before.state is not None else ""
-        return EarlierPhase(job_id=before.job_id, state=PhaseState.FAILED, reason=reason)
-    if before is None or _is_over(before):
+    if before is None:
         return None
-    return EarlierPhase(job_id=before.job_id, state=PhaseState.ALIVE)
+    if not before.over:
+        return EarlierPhase(job_id=before.job_id, state=PhaseState.ALIVE)
+    if before.state not in _ENDED_BY_PEOPLE:
+        return None
+    reason = f"it is {before.state.value}"
+    return EarlierPhase(job_id=before.job_id, state=PhaseState.FAILED, reason=reason)
 
 
 def _ended_phase(last: EndEvent, job_id: int, job: Job | None) -> EarlierPhase | None:
     """Return a phase whose last end was final; None: it is COMPLETING, or a person requeued it."""
-    if job is not None and not _is_over(job):
+    if job is not None and not job.over:
         return None
     completed = last.category is Category.COMPLETED
     state = PhaseState.COMPLETED if completed else PhaseState.FAILED
     return EarlierPhase(job_id=job_id, state=state, reason=last.reason)
-
-
-def _is_over(job: Job) -> bool:
-    return job.state is not None and job.state.is_final and not job.completing

@@ -111,6 +111,11 @@ class Job:
         return JobFlag.COMPLETING in self.flags
 
     @property
+    def over(self) -> bool:
+        """Whether the job has ended and nothing of its end is left to complete."""
+        return self.state is not None and self.state.is_final and not self.completing
+
+    @property
     def held(self) -> bool:
         """Whether the job waits for a release (Slurm's priority 0)."""
         return self.priority == 0 and (self.state is JobState.PENDING or self.requeued_held)
