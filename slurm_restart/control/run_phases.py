@@ -20,8 +20,12 @@ _ENDED_BY_PEOPLE = frozenset({JobState.CANCELLED, JobState.DEADLINE})
 
 
 def concerns_later_phases(history: History) -> bool:
-    """Return whether what has happened in a phase has to reach the later ones at once."""
-    return bool(history.excluded(time.time())) or _has_ended(history)
+    """Return whether what has happened in a phase has to reach the later ones at once.
+
+    A success does not: Slurm starts them. Where Slurm calls it PREEMPTED, the reconciler helps.
+    """
+    failed = _has_ended(history) and history.ends[-1].category is not Category.COMPLETED
+    return failed or bool(history.excluded(time.time()))
 
 
 def _has_ended(history: History) -> bool:
