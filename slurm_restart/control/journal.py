@@ -136,6 +136,8 @@ class Journal:
         self._unknown: dict[int, dict[str, Any]] = {}
         """Keys of another release, by the index of their event."""
         self.events: list[Event] = []
+        self._history: History | None = None
+        """The replay of `events`, once it was asked for."""
         self._read_lines: list[bytes] = []
         """The lines of the events that were read."""
         data = read_file(path, descriptor)
@@ -190,7 +192,9 @@ class Journal:
     @property
     def history(self) -> History:
         """What the events amount to."""
-        return replay(self.events)
+        if self._history is None:
+            self._history = replay(self.events)
+        return self._history
 
     def append(self, *events: Event) -> None:
         """Write events and wait until they are on disk; `without_repeats` says which are left out.
@@ -209,6 +213,8 @@ class Journal:
         append_synced(self.path, self._descriptor, data)
         self._ends_whole = True
         self.events.extend(added)
+        if self._history is not None:
+            self._history = replay(added, self._history)
 
 
 def journal_path(state_dir: Path, key: RunKey) -> Path:
