@@ -4,13 +4,13 @@ A process serves a file under the file's lock, and removes it once the end is ju
 process has died is free again, and a file that nobody could serve stays for the reconciler.
 """
 
-import fcntl
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from slurm_restart.control.hook_environment import HookEnvironment, parse_end
+from slurm_restart.control.locked_file import try_lock
 from slurm_restart.errors import CsxError
 from slurm_restart.safe_files import read_bounded
 
@@ -54,21 +54,8 @@ def claim(path: Path, *, wait: bool = False) -> ClaimedEnd | None:
     Raises:
         OSError: the file cannot be opened.
     """
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        if path.stat().st_ino == os.fstat(descriptor).st_ino:
-            return ClaimedEnd(path=path, descriptor=descriptor)
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    except BaseException:
-        os.close(descriptor)
-        raise
-    os.close(descriptor)
-    return None
+    descriptor = try_lock(path, wait=wait)
+    return None if descriptor is None else ClaimedEnd(path=path, descriptor=descriptor)
 
 
 def queued(state_dir: Path) -> tuple[Path, ...]:

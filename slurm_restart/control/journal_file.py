@@ -6,6 +6,7 @@ import os
 import stat
 from pathlib import Path
 
+from slurm_restart.control.locked_file import try_lock
 from slurm_restart.control.state_dir import state_error
 from slurm_restart.errors import StateError
 
@@ -22,56 +23,12 @@ def open_locked(path: Path) -> int:
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        while True:
-            descriptor = _open(path, os.O_CREAT)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-                # While this process waited, the file may have been replaced, or removed as old.
-                if _is_at(path, descriptor):
-                    return descriptor
-            except BaseException:
-                os.close(descriptor)
-                raise
-            os.close(descriptor)
+        # While this process waited, the file may have been replaced, or removed as old.
+        while (descriptor := try_lock(path, create=True, wait=True)) is None:
+            pass
     except OSError as error:
         raise state_error(path, error) from error
-
-
-def try_lock(path: Path) -> int | None:
-    """Open and lock a journal that exists; None: another process has it locked, or it is gone.
-
-    Raises:
-        OSError: it cannot be opened.
-    """
-    try:
-        descriptor = _open(path, 0)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if _is_at(path, descriptor):
-            return descriptor
-    except BlockingIOError:
-        pass
-    except BaseException:
-        os.close(descriptor)
-        raise
-    os.close(descriptor)
-    return None
-
-
-def _open(path: Path, more: int) -> int:
-    flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | more
-    flags |= os.O_NONBLOCK  # a named pipe in its place is refused, not waited for
-    return os.open(path, flags, 0o600)
-
-
-def _is_at(path: Path, descriptor: int) -> bool:
-    """Whether the path still names the open file; a file of another kind is refused later."""
-    try:
-        return os.path.samestat(path.lstat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
+    return descriptor
 
 
 def read_file(path: Path, descriptor: int) -> bytes:
@@ -131,7 +88,7 @@ def replace_file(path: Path, data: bytes) -> int:
         os.fsync(descriptor)
         partial.replace(path)
         _sync_folder(path.parent)
-    except BaseException:
+    except BaseException:  # an alarm too must not leave half a file, or the lock
         os.close(descriptor)
         partial.unlink(missing_ok=True)
         raise

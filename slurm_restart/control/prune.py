@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from slurm_restart.control.cluster_folder import folder_name
-from slurm_restart.control.journal_file import try_lock
+from slurm_restart.control.locked_file import try_lock
 from slurm_restart.control.report_count import FOLDER as REPORTED
 from slurm_restart.control.state_dir import state_error
 

@@ -4,7 +4,6 @@ A file is written before the lock is tried, and the helper reads the directory a
 given the lock up: so each file is seen by a helper that lives, or by the next one.
 """
 
-import fcntl
 import os
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from slurm_restart.control.cluster_folder import folder_name
 from slurm_restart.control.controller import Controller
+from slurm_restart.control.locked_file import try_lock
 
 HELPER = "from slurm_restart.control.requeue_helper import main; main()"
 
@@ -62,15 +62,7 @@ class WaitingJobs:
         Raises:
             OSError: the lock cannot be opened.
         """
-        path = self.folder / "lock"
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(path, flags, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        return descriptor
+        return try_lock(self.folder / "lock", create=True)
 
 
 def hand_over(controller: Controller, job_id: int, site_path: Path) -> None:
