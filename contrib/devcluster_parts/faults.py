@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from contrib.devcluster_parts.cluster import Cluster, Step
     from contrib.devcluster_parts.processes import Process
 
+    Act = Callable[[Cluster, argparse.Namespace], str]
+    """Breaks or mends something; returns what it did."""
+
 
 def live(cluster: Cluster, name: str) -> Process:
     """The daemon of that name; DevclusterError if it is not running."""
@@ -139,9 +142,24 @@ def update_node(cluster: Cluster, options: argparse.Namespace, *settings: str) -
     return f"{options.node}: {' '.join(settings)}"
 
 
-def kill_ctld(cluster: Cluster, _: argparse.Namespace) -> str:
-    live(cluster, "slurmctld").kill()
-    return "slurmctld killed"
+def kill_daemon(name: str) -> Act:
+    """Return the fault that kills slurmctld or slurmdbd."""
+
+    def act(cluster: Cluster, _: argparse.Namespace) -> str:
+        live(cluster, name).kill()
+        return f"{name} killed"
+
+    return act
+
+
+def signal_daemon(name: str, number: signal.Signals, done: str) -> Act:
+    """Return the fault that sends a signal to slurmctld or slurmdbd; `done` says what it did."""
+
+    def act(cluster: Cluster, _: argparse.Namespace) -> str:
+        live(cluster, name).signal(number)
+        return f"{name} {done}"
+
+    return act
 
 
 def start_ctld(cluster: Cluster, _: argparse.Namespace) -> str:
@@ -151,21 +169,6 @@ def start_ctld(cluster: Cluster, _: argparse.Namespace) -> str:
     return "slurmctld started; it answers"
 
 
-def freeze_ctld(cluster: Cluster, _: argparse.Namespace) -> str:
-    live(cluster, "slurmctld").signal(signal.SIGSTOP)
-    return "slurmctld frozen"
-
-
-def thaw_ctld(cluster: Cluster, _: argparse.Namespace) -> str:
-    live(cluster, "slurmctld").signal(signal.SIGCONT)
-    return "slurmctld thawed"
-
-
-def kill_dbd(cluster: Cluster, _: argparse.Namespace) -> str:
-    live(cluster, "slurmdbd").kill()
-    return "slurmdbd killed"
-
-
 def start_dbd(cluster: Cluster, _: argparse.Namespace) -> str:
     if not cluster.accounting:
         raise DevclusterError("this cluster has no slurmdbd: boot one with up --accounting")
@@ -173,16 +176,6 @@ def start_dbd(cluster: Cluster, _: argparse.Namespace) -> str:
         raise DevclusterError("slurmdbd is running")
     start_slurmdbd(cluster)
     return "slurmdbd started; it accepts connections"
-
-
-def freeze_dbd(cluster: Cluster, _: argparse.Namespace) -> str:
-    live(cluster, "slurmdbd").signal(signal.SIGSTOP)
-    return "slurmdbd frozen"
-
-
-def thaw_dbd(cluster: Cluster, _: argparse.Namespace) -> str:
-    live(cluster, "slurmdbd").signal(signal.SIGCONT)
-    return "slurmdbd thawed"
 
 
 def fail_prolog(cluster: Cluster, options: argparse.Namespace) -> str:
@@ -218,7 +211,7 @@ def require_own_script(cluster: Cluster, key: str) -> None:
 class Fault:
     """What a fault does, and the arguments that it takes."""
 
-    act: Callable[[Cluster, argparse.Namespace], str]
+    act: Act
     help: str
     arguments: tuple[str, ...] = ("node",)
     step: str | None = None
@@ -243,16 +236,22 @@ FAULTS: dict[str, Fault] = {
     "node-down": Fault(node_down, "scontrol update State=DOWN", ("node", "reason")),
     "node-drain": Fault(node_drain, "scontrol update State=DRAIN", ("node", "reason")),
     "node-resume": Fault(node_resume, "scontrol update State=RESUME"),
-    "kill-ctld": Fault(kill_ctld, "kill -9 slurmctld", ()),
+    "kill-ctld": Fault(kill_daemon("slurmctld"), "kill -9 slurmctld", ()),
     "start-ctld": Fault(start_ctld, "start slurmctld again, and wait until it answers", ()),
-    "freeze-ctld": Fault(freeze_ctld, "SIGSTOP slurmctld: commands hang", ()),
-    "thaw-ctld": Fault(thaw_ctld, "SIGCONT slurmctld", ()),
-    "kill-dbd": Fault(kill_dbd, "kill -9 slurmdbd (up --accounting)", ()),
+    "freeze-ctld": Fault(
+        signal_daemon("slurmctld", signal.SIGSTOP, "frozen"), "SIGSTOP slurmctld: commands hang", ()
+    ),
+    "thaw-ctld": Fault(
+        signal_daemon("slurmctld", signal.SIGCONT, "thawed"), "SIGCONT slurmctld", ()
+    ),
+    "kill-dbd": Fault(kill_daemon("slurmdbd"), "kill -9 slurmdbd (up --accounting)", ()),
     "start-dbd": Fault(start_dbd, "start slurmdbd again, and wait until it answers", ()),
     "freeze-dbd": Fault(
-        freeze_dbd, "SIGSTOP slurmdbd: slurmctld waits for it while it sends a job's start", ()
+        signal_daemon("slurmdbd", signal.SIGSTOP, "frozen"),
+        "SIGSTOP slurmdbd: slurmctld waits for it while it sends a job's start",
+        (),
     ),
-    "thaw-dbd": Fault(thaw_dbd, "SIGCONT slurmdbd", ()),
+    "thaw-dbd": Fault(signal_daemon("slurmdbd", signal.SIGCONT, "thawed"), "SIGCONT slurmdbd", ()),
     "fail-prolog": Fault(
         fail_prolog,
         "let the node's Prolog fail; it runs when the first step (batch or srun) gets there",
