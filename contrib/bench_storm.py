@@ -188,7 +188,7 @@ def storm(cluster: ManagedCluster, hook: str, count: int, limit: float) -> Storm
     first = rows(cluster)
     result = Storm(hook=hook, jobs=count)
     idle = Bystander(cluster)
-    time.sleep(IDLE)
+    time.sleep(IDLE)  # the time of the measurement itself
     idle.stop()
     result.idle_sbatch = percentiles(idle.sbatch)
     bystander, processes = Bystander(cluster), Processes(cluster)
@@ -263,7 +263,7 @@ def follow(
     """Fill in when the jobs were decided, requeued and done."""
     began, swept_at = time.monotonic(), 0.0
     while time.monotonic() < until:
-        time.sleep(0.5)
+        time.sleep(0.5)  # more queries would be a part of the load that is measured
         taken = round(time.monotonic() - began, 1)
         now = rows(cluster)
         shown = [now.get(job_id, ("GONE", "")) for job_id in jobs]

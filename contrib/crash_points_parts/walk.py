@@ -91,7 +91,7 @@ class Walk:
                 found = violations(trial, jobs)
                 if trial.at_rest(jobs, wrong=bool(found)):
                     self._finish(partition, trial, found, jobs)
-            time.sleep(0.3)
+            time.sleep(0.3)  # conditions of many jobs are polled with one query each turn
 
     def _start_trials(self, waiting: deque[Point]) -> None:
         for partition, trial in self._live.items():

@@ -164,7 +164,7 @@ def run(command: Sequence[str], log: Path) -> None:
                 break
             except subprocess.TimeoutExpired:
                 report(f"  {time.monotonic() - started:.0f} s: {last_lines(log, 1)}")
-    except BaseException:
+    except BaseException:  # ^C too must leave no debootstrap behind
         child.kill()
         child.wait()
         raise

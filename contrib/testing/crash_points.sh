@@ -72,7 +72,7 @@ kill)
     ;;
 freeze)
     kill -STOP "$PPID"
-    sleep 10
+    sleep 10 # longer than a sweep and a helper need: what they do meanwhile is under test
     kill -CONT "$PPID"
     ;;
 run) sh "$here/command" >"$here/command.output" 2>&1 ;;

@@ -27,6 +27,7 @@ report() {
     scontrol update JobId="$SLURM_JOB_ID" Comment="csx-restart/1 @RECORD@;attempt=$attempt;\
 submit=$submitted;restarts=${SLURM_RESTART_COUNT:-0};$1"
 }
+# A shell is not told when a file appears.
 await() { until [ -e "$folder/$1" ]; do sleep 0.2; done; }
 last_node() { scontrol show hostnames "$SLURM_JOB_NODELIST" | tail -n 1; }
 await submitted

@@ -58,7 +58,7 @@ def sweep(cluster: ScriptedCluster, times: int = 6) -> None:
     """Sweep several times, a second apart: long enough for a job to start again."""
     for _ in range(times):
         cluster.reconcile()
-        time.sleep(1)
+        time.sleep(1)  # nothing is to happen, so there is no condition to await
 
 
 def shown(cluster: ScriptedCluster, job_id: int) -> str:

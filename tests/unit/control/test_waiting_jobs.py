@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from contrib.testing.waiting import await_
 from slurm_restart.control import waiting_jobs
 from slurm_restart.control.controller import Controller
 from slurm_restart.control.waiting_jobs import WaitingJobs, hand_over
@@ -154,10 +155,7 @@ def helper(tmp_path: Path, waiting: WaitingJobs) -> Any:
         )
         assert done.stdout == "the hook has ended\n"
         answer = tmp_path / "answer"
-        deadline = time.monotonic() + 300
-        while not answer.exists():
-            assert time.monotonic() < deadline, "the helper has not reported"
-            time.sleep(0.01)
+        await_(answer.exists, "the helper's report")
         assert waiting.try_lock() is None
         yield json.loads(answer.read_text())
     finally:
@@ -182,8 +180,12 @@ def test_the_lock_is_free_when_the_helper_has_ended(
 ) -> None:
     assert helper["cluster"] == "c"
     (tmp_path / "leave").touch()
-    deadline = time.monotonic() + 300
-    while (lock := waiting.try_lock()) is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    os.close(lock)
+    locks: list[int] = []
+
+    def taken() -> bool:
+        lock = waiting.try_lock()
+        locks.extend([] if lock is None else [lock])
+        return bool(locks)
+
+    await_(taken, "the lock")
+    os.close(locks[0])
