@@ -232,8 +232,10 @@ def plan_pending(seen: Observation, history: History, last: EndEvent | None) -> 
     theirs = not start_is_ours(seen.job, history, seen.cluster.requeue_delay)
     since = max(due, (seen.job.eligible_time or 0) if theirs else 0)
     waited = max(0.0, seen.now - since) if since else 0.0
-    # Slurm could not start the job before its begin time, whether a person has set it or not.
-    ready = max(0.0, seen.now - max(due, seen.job.eligible_time or 0)) if due else 0.0
+    # Slurm could not start the job before its begin time, whether a person has set it or not. Where
+    # the begin time is this plugin's to set, the job waits for nodes once that is done.
+    begun = theirs or (bool(due) and _was_started(seen, history, due))
+    ready = max(0.0, seen.now - max(due, seen.job.eligible_time or 0)) if due and begun else 0.0
     fitted = fit(seen, history, last, waited=ready)
     if last is not None and fitted.size.num_nodes is None and waited > fitted.policy.give_up_after:
         return _give_up(seen, fitted)

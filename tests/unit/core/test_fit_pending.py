@@ -273,7 +273,13 @@ def test_a_forged_size_grows_no_job_beyond_what_slurm_has_granted(
 def test_a_job_that_may_not_start_yet_does_not_wait_for_nodes() -> None:
     busy = facts.nodes(csx1="ALLOCATED", csx2="ALLOCATED")
     late = float(SUBMITTED + 3600)
-    assert planned(nodes=busy, now=late).job_update.num_nodes == 2
+    begun = waiting(eligible_time=SUBMITTED + 10)
+    started = AppliedEvent(at=SUBMITTED + 10, start_time=SUBMITTED + 10)
+    assert planned(begun, started, nodes=busy, now=late).job_update.num_nodes == 2
+    # Until it is started, it has not waited: its begin time has not woken the scheduler.
+    assert planned(nodes=busy, now=late).job_update.num_nodes is None
+    tomorrow = waiting(eligible_time=SUBMITTED + 600)
+    assert planned(tomorrow, nodes=busy, now=late).job_update.num_nodes == 2
     next_week = waiting(eligible_time=SUBMITTED + 600_000)
     assert planned(next_week, nodes=busy, now=late).job_update.num_nodes is None
 
@@ -520,8 +526,21 @@ CLOCK_SET_BACK = (
 """Found by Hypothesis: the exclusion list was applied, and the begin time counted as not passed."""
 
 
+LONG_DUE = (
+    facts.observation(
+        job=facts.pending(eligible_time=SUBMITTED),
+        comment_record=facts.comment_record(min_nodes=1),
+        now=float(SUBMITTED + 601),
+    ),
+    facts.ended(num_nodes=4),
+    list[Event](),
+)
+"""Found by Hypothesis: the job shrank as one that had waited, and grew back once it was started."""
+
+
 @given(seen=SEEN, last=ENDS, past=PAST)
 @example(*CLOCK_SET_BACK)
+@example(*LONG_DUE)
 def test_a_plan_that_is_applied_leaves_nothing_to_plan(
     seen: Observation, last: EndEvent, past: list[Event]
 ) -> None:
