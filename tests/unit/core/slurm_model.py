@@ -8,11 +8,12 @@ Each of those can be killed between any two requests.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from slurm_restart.core.category import Category
 from slurm_restart.core.cluster_facts import ClusterFacts
-from slurm_restart.core.fit_pending import Observation
-from slurm_restart.core.history import replay
+from slurm_restart.core.fit_pending import BAD_CONSTRAINTS, PROLOG_HELD, Observation
+from slurm_restart.core.history import History, replay
 from slurm_restart.core.job import Job, JobEnd, JobFlag, JobState, NodeState
 from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.core.journal_events import AppliedEvent, Event, IntendEvent, OutcomeEvent
@@ -26,7 +27,7 @@ DELAY = 121
 SWEEP = 60
 """Seconds between two runs of the reconciler: its timer (contrib/systemd)."""
 RUN = "0123456789abcdef"
-SITE = SitePolicy(backoff=(), short_wait=0, short_attempt=0)
+SITE = SitePolicy(backoff=(), short_wait=0, short_attempt=0, max_prolog_failed_share=1.0)
 OUTCOMES = {
     # name: exit code, reported cause (None: no report), made progress, names its node
     "success": (0, Category.COMPLETED, True, False),
@@ -37,6 +38,27 @@ OUTCOMES = {
     "config": (1, Category.CONFIG, False, False),
     "node failure": (0, None, False, True),
 }
+
+
+class Journals:
+    """Every journal of the exploration, by number, so that a state is small and compared fast."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[int, Event], int] = {}
+        self.histories: list[History] = [History()]
+
+    def append(self, number: int, *events: Event) -> int:
+        """Return the number of the journal that follows."""
+        for event in events:
+            key = (number, event)
+            if key not in self._numbers:
+                self._numbers[key] = len(self.histories)
+                self.histories.append(replay([event], self.histories[number]))
+            number = self._numbers[key]
+        return number
+
+
+JOURNALS = Journals()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,12 +118,17 @@ class World:
         )
     )
     down: frozenset[str] = frozenset()
+    drained: frozenset[str] = frozenset()
+    """Nodes on which the prolog failed."""
+    returned: int = 0
     hook: tuple[int, int, tuple[str, ...]] | None = None
     """Exit code, restart count and nodes of a hook that slurmctld has still to run."""
     hook_running: bool = False
     helper: float | None = None
     actor: Actor | None = None
-    events: tuple[Event, ...] = ()
+    journal: int = 0
+    """Its number in `JOURNALS`."""
+    hook_died: bool = False
     dependent: str = "waits"
     outcomes: tuple[str, ...] = ()
     """Of the attempts so far."""
@@ -112,7 +139,24 @@ class World:
     cancelled: bool = False
     """A person's scancel has taken effect."""
     people: tuple[str, ...] = ()
-    trail: tuple[str, ...] = field(default=(), compare=False, hash=False)
+    step: str = field(default="", compare=False)
+    """The step that led to this state."""
+    before: "World | None" = field(default=None, compare=False, repr=False)
+
+    @property
+    def history(self) -> History:
+        """The journal, replayed."""
+        return JOURNALS.histories[self.journal]
+
+    @property
+    def trail(self) -> list[str]:
+        """The steps from the start to this state."""
+        steps: list[str] = []
+        world: World | None = self
+        while world is not None:
+            steps.append(world.step)
+            world = world.before
+        return steps[::-1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +172,23 @@ class Bounds:
     shows_base: bool = False
     """Whether Slurm shows the base state of a COMPLETING job (from 24.11)."""
     requeue_exit: frozenset[int] = frozenset()
+    prolog_failures: int = 0
+    """How many starts may fail in the nodes' prolog."""
+    returns: int = 0
+    """How many nodes may come back."""
+    min_nodes: int = 1
+    exclude_for: int | None = None
+    give_up_after: int | None = None
+
+    def first(self) -> World:
+        """Return the state in which the exploration starts."""
+        record = replace(
+            World().record,
+            min_nodes=self.min_nodes,
+            exclude_for=self.exclude_for,
+            give_up_after=self.give_up_after,
+        )
+        return World(record=record)
 
 
 def to_job(world: World, bounds: Bounds) -> Job:
@@ -158,18 +219,24 @@ def to_job(world: World, bounds: Bounds) -> Job:
     )
 
 
+def _failed(node: NodeState) -> bool:
+    return node.down or node.prolog_failed
+
+
 def to_view(world: World, bounds: Bounds, source: str) -> RunView:
     """Return what hook, helper or reconciler see."""
-    job, history = to_job(world, bounds), replay(world.events)
+    job, history = to_job(world, bounds), world.history
     nodes = tuple(
         NodeState(
             name=name,
             state="DOWN" if name in world.down else "IDLE",
+            flags=frozenset({"DRAIN"}) if name in world.drained else frozenset(),
+            reason="Prolog error" if name in world.drained else "",
             partitions=frozenset({"main"}),
         )
         for name in NODES
     )
-    down = tuple(node for node in nodes if node.name in job.nodes and node.down)
+    down = tuple(node for node in nodes if node.name in job.nodes and _failed(node))
     end = JobEnd(
         cluster="c",
         job_id=7,
@@ -187,12 +254,12 @@ def to_view(world: World, bounds: Bounds, source: str) -> RunView:
     )
     if source == "hook" and world.hook is not None:
         code, restarts, names = world.hook
-        down = tuple(node for node in nodes if node.name in names and node.down)
+        down = tuple(node for node in nodes if node.name in names and _failed(node))
         end = replace(end, exit_code=code, env_restarts=restarts, nodes=names, down_nodes=down)
     elif job.state is JobState.PENDING and not job.completing:
         started = history.started
         if started is not None and started.restarts == job.restarts - 1:
-            down = tuple(node for node in nodes if node.name in started.nodes and node.down)
+            down = tuple(node for node in nodes if node.name in started.nodes and _failed(node))
             end = replace(
                 end, nodes=started.nodes, submit_time=started.submit_time, down_nodes=down
             )
@@ -223,15 +290,22 @@ def next_worlds(world: World, bounds: Bounds) -> Iterator[World]:
     """Yield every state that can follow, each with the name of the step on its trail."""
     for name, following in _steps(world, bounds):
         saved = following.saved if following.kills < bounds.kills else None
-        yield replace(following, saved=saved, trail=(*world.trail, name))
+        yield replace(following, saved=saved, step=name, before=world)
 
 
 def _steps(world: World, bounds: Bounds) -> Iterator[tuple[str, World]]:
+    swept = [] if world.slurm.completing else list(_call(world, bounds, "sweep"))
     if world.actor is not None:
         yield from _acting(world, bounds, world.actor)
     else:
         yield from _callers(world, bounds)
+        yield from swept
     yield from _slurm_steps(world, bounds)
+    if world.hook is None and world.actor is None:
+        later = _next_time(world, bounds)
+        # The reconciler runs every minute.
+        if later is not None and (later - world.now < SWEEP or not swept):
+            yield f"time passes: {later - world.now} s", replace(world, now=later)
     yield from _people_steps(world, bounds)
     if world.kills < bounds.kills and world.saved is not None:
         yield "slurmctld is killed", _kill(world)
@@ -241,21 +315,40 @@ def _callers(world: World, bounds: Bounds) -> Iterator[tuple[str, World]]:
     if world.hook is not None:
         yield from _call(world, bounds, "hook")
         if world.crashes < bounds.crashes:
-            yield "hook dies at its start", _drop_hook(replace(world, crashes=world.crashes + 1))
+            dead = replace(world, crashes=world.crashes + 1, hook_died=True)
+            yield "hook dies at its start", _drop_hook(dead)
     if world.helper is not None and world.helper <= world.now:
         yield from _call(world, bounds, "helper")
         if world.crashes < bounds.crashes:
             yield "helper dies", replace(world, helper=None, crashes=world.crashes + 1)
-    if not world.slurm.completing:
-        yield from _call(world, bounds, "sweep")
 
 
 def _drop_hook(world: World) -> World:
     return replace(world, hook=None, hook_running=False, actor=None)
 
 
+@lru_cache(maxsize=200_000)
+def _planned(seen: World, bounds: Bounds, source: str) -> RunPlan:
+    return plan(to_view(seen, bounds, source))
+
+
+def _plan(world: World, bounds: Bounds, source: str) -> RunPlan:
+    """Return the plan, which depends on these parts of the state only."""
+    seen = World(
+        now=world.now,
+        slurm=world.slurm,
+        boot=world.boot,
+        record=world.record,
+        down=world.down,
+        drained=world.drained,
+        hook=world.hook if source == "hook" else None,
+        journal=world.journal,
+    )
+    return _planned(seen, bounds, source)
+
+
 def _call(world: World, bounds: Bounds, name: str) -> Iterator[tuple[str, World]]:
-    step = plan(to_view(world, bounds, "hook" if name == "hook" else "sweep"))
+    step = _plan(world, bounds, "hook" if name == "hook" else "sweep")
     hostlist = ",".join(step.plan.job_update.exc_nodes or ())
     operations = step.plan.operations(hostlist)
     events = step.plan.events
@@ -277,7 +370,7 @@ def _call(world: World, bounds: Bounds, name: str) -> Iterator[tuple[str, World]
     if name == "sweep" and not events:
         return  # nothing changes
     actor = Actor(name=name, step=step, left=operations) if operations else None
-    following = replace(world, events=(*world.events, *events), actor=actor)
+    following = replace(world, journal=JOURNALS.append(world.journal, *events), actor=actor)
     if actor is None:
         following = _end_call(following, name, helper)
         if following == world:
@@ -294,7 +387,7 @@ def _end_call(world: World, name: str, helper: float | None) -> World:
 def _acting(world: World, bounds: Bounds, actor: Actor) -> Iterator[tuple[str, World]]:
     if world.crashes < bounds.crashes:
         dead = replace(world, crashes=world.crashes + 1, actor=None)
-        dead = _drop_hook(dead) if actor.name == "hook" else dead
+        dead = _drop_hook(replace(dead, hook_died=True)) if actor.name == "hook" else dead
         dead = replace(dead, helper=None) if actor.name == "helper" else dead
         yield f"{actor.name} dies", dead
     if not actor.left or actor.refused:
@@ -303,7 +396,8 @@ def _acting(world: World, bounds: Bounds, actor: Actor) -> Iterator[tuple[str, W
     operation = actor.left[0]
     changed = _request(world, operation)
     if changed is None:
-        stop = operation.verb is Verb.REQUEUE
+        # A job that has started meanwhile is no refusal, but ends the requests (control/apply.py).
+        stop = operation.verb is Verb.REQUEUE or world.slurm.state is JobState.RUNNING
         after = replace(actor, left=actor.left[1:], refused=stop)
         yield f"{actor.name}: {operation} refused", replace(world, actor=after)
         return
@@ -325,9 +419,10 @@ def _outcome(world: World, actor: Actor) -> World:
             exc_nodes=wanted.own_nodes if "ExcNodeList" in taken else None,
             num_nodes=wanted.num_nodes if "NumNodes" in taken else None,
             start_time=wanted.start_time if "StartTime" in taken else None,
+            held=False if Verb.RELEASE in {operation.verb for operation in actor.done} else None,
         ),
     )
-    world = replace(world, events=(*world.events, *events), actor=None)
+    world = replace(world, journal=JOURNALS.append(world.journal, *events), actor=None)
     # A refusal ends the call; the helper tries again, the others leave it to the next sweep.
     complete = len(actor.done) == len(actor.step.plan.operations(""))
     if not complete and actor.name == "hook":
@@ -429,24 +524,34 @@ def _slurm_steps(world: World, bounds: Bounds) -> Iterator[tuple[str, World]]:
     if world.saved is not None:
         yield "slurmctld saves", replace(world, saved=None)
     if slurm.state is JobState.PENDING and not slurm.completing and not slurm.held:
-        free = [name for name in NODES if name not in slurm.exc and name not in world.down]
-        if slurm.begin <= world.now and len(free) >= slurm.size:
-            yield "job starts", _start(world, tuple(free[: slurm.size]))
-    later = _next_time(world)
-    if later is not None and not busy and world.actor is None and _may_pass(world, later, bounds):
-        yield f"time passes: {later - world.now} s", replace(world, now=later)
+        yield from _schedule(world, bounds)
+    if world.returned < bounds.returns:
+        for name in sorted(world.down):
+            back = replace(world, down=world.down - {name}, returned=world.returned + 1)
+            yield f"{name} returns", back
 
 
-def _may_pass(world: World, later: int, bounds: Bounds) -> bool:
-    """Whether so much time can pass: the reconciler runs every minute (SWEEP)."""
-    return later - world.now < SWEEP or not list(_call(world, bounds, "sweep"))
+def _schedule(world: World, bounds: Bounds) -> Iterator[tuple[str, World]]:
+    slurm = world.slurm
+    allowed = [name for name in NODES if name not in slurm.exc]
+    free = [name for name in allowed if name not in world.down | world.drained]
+    if slurm.begin <= world.now and len(free) >= slurm.size:
+        nodes = tuple(free[: slurm.size])
+        yield "job starts", _start(world, nodes)
+        if len(world.drained) < bounds.prolog_failures:
+            yield "the prolog fails", _fail_prolog(world, nodes)
+    if len(allowed) < slurm.size:
+        # Slurm itself holds a job that no set of nodes can serve.
+        yield "BadConstraints", _change(world, held=True, reason=BAD_CONSTRAINTS)
 
 
-def _next_time(world: World) -> int | None:
+def _next_time(world: World, bounds: Bounds) -> int | None:
     """Return the next moment at which anything can change by time alone."""
     moments = []
     if world.slurm.completing:
-        return None  # how long it takes makes no difference to anybody
+        # A begin time that passes while the job is COMPLETING is lost.
+        begin = world.slurm.begin
+        return begin if world.slurm.state is JobState.PENDING and begin > world.now else None
     if world.helper is not None and world.helper > world.now:
         moments.append(int(-(-world.helper // 1)))
     slurm = world.slurm
@@ -455,8 +560,10 @@ def _next_time(world: World) -> int | None:
             moments.append(slurm.begin)
         if world.now < slurm.submit + 3:
             moments.append(slurm.submit + 3)
+        ends = [exclusion.until for exclusion in world.history.exclusions]
+        moments += ends if bounds.exclude_for is not None else []
     if slurm.state is JobState.RUNNING and not world.alive:
-        seen = replay(world.events).stale_running
+        seen = world.history.stale_running
         moments += [] if seen is None else [seen.at + 10]
     ahead = [moment for moment in moments if moment > world.now]
     return min(ahead) if ahead else None
@@ -527,6 +634,21 @@ def _start(world: World, nodes: tuple[str, ...]) -> World:
     )
 
 
+def _fail_prolog(world: World, nodes: tuple[str, ...]) -> World:
+    """Let a start fail in the prolog of a node: Slurm requeues the job, and holds it (measured)."""
+    restarts = world.slurm.restarts + 1
+    world = replace(world, drained=world.drained | {nodes[-1]}, hook=(0, restarts, nodes))
+    return _change(
+        world,
+        completing=True,
+        restarts=restarts,
+        held=True,
+        reason=PROLOG_HELD,
+        nodes=nodes,
+        exit_code=0,
+    )
+
+
 def _kill(world: World) -> World:
     """Kill slurmctld before it has saved its last change, and start it again."""
     saved = world.saved or world.slurm
@@ -542,12 +664,26 @@ def _kill(world: World) -> World:
         actor=None if world.actor is None or world.actor.name == "hook" else world.actor,
         hook=hook,
     )
+    if saved.state is JobState.PENDING:
+        # A start that was not saved: the nodes end processes of which slurmctld does not know.
+        killed = replace(killed, alive=False)
     if not completing:
         return replace(killed, hook=None)
     # The end had been saved: the hook runs again from its start.
     if hook is None:
         killed = replace(killed, hook=(saved.exit_code, saved.restarts, saved.nodes))
     return killed
+
+
+def _may_be_held(world: World) -> bool:
+    """Whether a person may hold the job; not in the milliseconds before a release of this plugin.
+
+    Slurm has no request that releases a job only from a certain hold.
+    """
+    left = () if world.actor is None else world.actor.left
+    releases = any(operation.verb is Verb.RELEASE for operation in left)
+    pending = world.slurm.state is JobState.PENDING and not world.slurm.completing
+    return pending and not releases
 
 
 def _people_steps(world: World, bounds: Bounds) -> Iterator[tuple[str, World]]:
@@ -559,10 +695,13 @@ def _people_steps(world: World, bounds: Bounds) -> Iterator[tuple[str, World]]:
         following = None
         if act == "cancel" and not slurm.state.is_final:
             following = replace(_cancel(acted), cancelled=True)
-        elif act == "hold" and slurm.state is JobState.PENDING and not slurm.completing:
+        elif act == "hold" and _may_be_held(world):
             following = _change(acted, held=True, reason="JobHeldUser")
         elif act == "requeue" and slurm.state.is_final and not slurm.completing:
             following = _requeue(acted)
+        elif act == "exclude" and slurm.state is JobState.PENDING and world.actor is None:
+            # Slurm replaces the whole list: between two requests of a plan the act would be lost.
+            following = _change(acted, exc=(*slurm.exc, NODES[0]))
         elif act == "clear" and slurm.state is JobState.PENDING and slurm.exc:
             following = _change(acted, exc=())
         if following is not None:
