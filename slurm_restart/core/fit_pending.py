@@ -46,6 +46,8 @@ PROLOG_HELD = "launch_failed_requeued_held"
 WAIT = 3600
 """Seconds by which the begin time of a job without nodes is set ahead. If nobody renews it, Slurm
 schedules the job as it would have without this plugin."""
+RETRY_RELEASE = 1800
+"""Seconds after which a job that Slurm holds for BadConstraints, though it fits, is released."""
 RENEW = WAIT // 2
 """Seconds left of a wait at which it is renewed."""
 
@@ -287,15 +289,22 @@ def _with_values(seen: Observation, fitted: Fit) -> Plan:
             text = f"a person set {job.num_nodes} nodes: left alone"
             events = (*events, *note_once(seen, history, text))
     exc_nodes = exclusion_list(job, history, fitted.own, seen.names)
-    # Slurm holds a job that it cannot schedule. Only a change of ours can help it.
+    # Slurm holds a job that it cannot schedule. A change of this plugin can help it at once. What
+    # else may have changed (a node is back, a release was lost in a crash) is tried now and then.
     changed = exc_nodes is not None or size is not None
-    helped = job.reason != BAD_CONSTRAINTS or changed
+    helped = job.reason != BAD_CONSTRAINTS or changed or _is_to_be_tried(seen, history)
     release = job.held and num_nodes is not None and helped
     return Plan(
         events=events,
         job_update=JobUpdate(exc_nodes=exc_nodes, own_nodes=fitted.own, num_nodes=size),
         after=(Verb.RELEASE,) if release else (),
     )
+
+
+def _is_to_be_tried(seen: Observation, history: History) -> bool:
+    """Whether no request has been made for so long that a job is released from Slurm's hold."""
+    asked = history.last_intent
+    return asked is not None and seen.now - asked.at >= RETRY_RELEASE
 
 
 def _confirm(seen: Observation, fitted: Fit) -> tuple[AppliedEvent, ...]:

@@ -546,7 +546,8 @@ def test_later_phases_are_of_the_same_user_and_run(
 
 
 def test_later_phases_come_after_this_one() -> None:
-    jobs = (phase(1, phase=0), phase(2, phase=1), phase(3, phase=2), phase(4, phase=3))
+    others = (phase(5, phase=2, uid=1001), phase(6, phase=2, run=OTHER_RUN))
+    jobs = (phase(1, phase=0), phase(2, phase=1), phase(3, phase=2), phase(4, phase=3), *others)
     assert [job.job_id for job, _ in later_phases(jobs, 1000, THIS)] == [3, 4]
 
 

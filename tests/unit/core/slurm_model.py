@@ -12,7 +12,12 @@ from functools import lru_cache
 
 from slurm_restart.core.category import Category
 from slurm_restart.core.cluster_facts import ClusterFacts
-from slurm_restart.core.fit_pending import BAD_CONSTRAINTS, PROLOG_HELD, Observation
+from slurm_restart.core.fit_pending import (
+    BAD_CONSTRAINTS,
+    PROLOG_HELD,
+    RETRY_RELEASE,
+    Observation,
+)
 from slurm_restart.core.history import History, replay
 from slurm_restart.core.job import Job, JobEnd, JobFlag, JobState, NodeState
 from slurm_restart.core.job_comment import CommentRecord
@@ -550,8 +555,8 @@ def _next_time(world: World, bounds: Bounds) -> int | None:
     moments = []
     if world.slurm.completing:
         # A begin time that passes while the job is COMPLETING is lost.
-        begin = world.slurm.begin
-        return begin if world.slurm.state is JobState.PENDING and begin > world.now else None
+        begin, pending = world.slurm.begin, world.slurm.state is JobState.PENDING
+        return begin if pending and world.now < begin <= world.now + SWEEP else None
     if world.helper is not None and world.helper > world.now:
         moments.append(int(-(-world.helper // 1)))
     slurm = world.slurm
@@ -562,6 +567,9 @@ def _next_time(world: World, bounds: Bounds) -> int | None:
             moments.append(slurm.submit + 3)
         ends = [exclusion.until for exclusion in world.history.exclusions]
         moments += ends if bounds.exclude_for is not None else []
+    asked = world.history.last_intent
+    if slurm.held and slurm.reason == BAD_CONSTRAINTS and asked is not None:
+        moments.append(asked.at + RETRY_RELEASE)
     if slurm.state is JobState.RUNNING and not world.alive:
         seen = world.history.stale_running
         moments += [] if seen is None else [seen.at + 10]
@@ -698,7 +706,7 @@ def _people_steps(world: World, bounds: Bounds) -> Iterator[tuple[str, World]]:
         elif act == "hold" and _may_be_held(world):
             following = _change(acted, held=True, reason="JobHeldUser")
         elif act == "requeue" and slurm.state.is_final and not slurm.completing:
-            following = _requeue(acted)
+            following = replace(_requeue(acted), cancelled=False)
         elif act == "exclude" and slurm.state is JobState.PENDING and world.actor is None:
             # Slurm replaces the whole list: between two requests of a plan the act would be lost.
             following = _change(acted, exc=(*slurm.exc, NODES[0]))

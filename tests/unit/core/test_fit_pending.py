@@ -13,6 +13,7 @@ from slurm_restart.core.fit_pending import (
     BAD_CONSTRAINTS,
     PROLOG_HELD,
     RENEW,
+    RETRY_RELEASE,
     WAIT,
     Observation,
     Plan,
@@ -324,9 +325,21 @@ def test_bad_constraints_undo_one_exclusion_at_a_time_the_oldest_first() -> None
     assert found.after == (Verb.RELEASE,)
 
 
-def test_bad_constraints_that_no_change_can_help_are_left() -> None:
+@pytest.mark.parametrize(
+    ("asked", "nodes", "released"),
+    [
+        (None, facts.nodes(), False),
+        (NOW - RETRY_RELEASE + 1, facts.nodes(), False),
+        (NOW - RETRY_RELEASE, facts.nodes(), True),
+        (NOW - RETRY_RELEASE, SICK, False),
+    ],
+)
+def test_bad_constraints_that_no_change_of_ours_can_help_are_tried_now_and_then(
+    asked: int | None, nodes: Any, released: bool
+) -> None:
     job = waiting(reason=BAD_CONSTRAINTS, priority=0)
-    assert planned(job).operations("") == ()
+    own = () if asked is None else (facts.intent(at=asked),)
+    assert planned(job, *own, nodes=nodes).after == ((Verb.RELEASE,) if released else ())
 
 
 def test_the_exclusions_of_earlier_phases_are_taken_once() -> None:

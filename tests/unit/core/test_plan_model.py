@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from slurm_restart.core.category import Category
-from slurm_restart.core.fit_pending import BAD_CONSTRAINTS, PROLOG_HELD
+from slurm_restart.core.fit_pending import PROLOG_HELD
 from slurm_restart.core.job import JobState
 from tests.unit.core.slurm_model import NODES, Bounds, World, next_worlds, plan, to_view
 
@@ -43,6 +43,35 @@ CASES = {
     ),
     "nodes return": Bounds(
         outcomes=("success", "bad node", "node failure"), crashes=0, attempts=2, returns=1
+    ),
+    "too few nodes": Bounds(
+        outcomes=("success", "node failure"),
+        crashes=0,
+        attempts=2,
+        min_nodes=2,
+        returns=1,
+        give_up_after=2000,
+    ),
+    "an exclusion expires": Bounds(
+        outcomes=("success", "bad node"), crashes=0, attempts=2, min_nodes=2, exclude_for=600
+    ),
+    "a crash and slurmctld killed": Bounds(
+        outcomes=("success", "failure", "config"), kills=1, crashes=1, attempts=2
+    ),
+    "RequeueExit and slurmctld killed, from 24.11": Bounds(
+        outcomes=("success", "failure", "config"),
+        kills=1,
+        crashes=0,
+        attempts=2,
+        requeue_exit=frozenset({1}),
+        shows_base=True,
+    ),
+    "two acts of people": Bounds(
+        outcomes=("success", "failure", "config"),
+        crashes=0,
+        attempts=2,
+        acts=("cancel", "hold", "requeue"),
+        max_acts=2,
     ),
     "people and nodes": Bounds(
         outcomes=("success", "bad node"),
@@ -176,11 +205,8 @@ def check_at_rest(world: World) -> None:
         if world.cancelled:
             assert slurm.state.is_final, story(world, "a cancelled job goes on")
             return
-    if slurm.held and slurm.reason == BAD_CONSTRAINTS:
-        # What a person has made impossible and possible again, a person has to release.
-        assert "exclude" in world.people, story(world, "held by Slurm for ever")
-        return
-    if slurm.held and slurm.reason == PROLOG_HELD:
+    held = slurm.held and slurm.state is JobState.PENDING
+    if held and slurm.reason == PROLOG_HELD:
         failures = failures_in_a_row(outcomes) + len(world.drained)
         spent = failures > MAX_RESTARTS or len(world.drained) > 1
         assert spent, story(world, "not released after one prolog failure")
