@@ -42,6 +42,24 @@ class Naming(Enum):
     """The other end of a connection: at fault only where another source confirms it."""
 
 
+class Speaker(Enum):
+    """Who printed a line."""
+
+    PROGRAM = "program"
+    """The user's program; also every line without a sign of another speaker."""
+    LIBRARY = "library"
+    """A library in the program that prints lines of its own form: NCCL, UCX, libfabric, XLA."""
+    LAUNCHER = "launcher"
+    """srun and other commands of the user, torchrun, mpirun, DeepSpeed's launcher."""
+    SLURM = "slurm"
+    """A daemon of Slurm: slurmstepd, slurmd, slurmctld."""
+    CONTAINER = "container"
+    """The container runtime: pyxis and enroot, Apptainer, Docker, Podman."""
+    SHELL = "shell"
+    """The shell of a script, or a small tool that the script calls, such as cp or rm."""
+    KERNEL = "kernel"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Finding:
     """One line that a rule matched.
@@ -67,6 +85,10 @@ class Finding:
     raised: bool = False
     """Whether the line is the exception of a traceback, so that a program ended there."""
     confidence: Confidence = Confidence.LIKELY
+    speaker: Speaker = Speaker.PROGRAM
+    host: str = ""
+    """The one host that the front of the line names as the place of its speaker or task, such as
+    `n3` in `slurmstepd-n3: …` and `srun: error: n3: task 9: …`; empty: none or several."""
     at_start: Confidence | None = None
     """The confidence it has if nothing explains the end better, because the program had made
     little progress before it."""

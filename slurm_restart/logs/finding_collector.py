@@ -217,9 +217,13 @@ class FindingCollector:
         return finding
 
     def _match(self, label: str, text: str, body: str) -> Finding | None:
-        hit = self.matcher.match(body.strip())
+        message = body.strip()
+        hit = self.matcher.match(message)
         if hit is None:
             return None
+        from slurm_restart.logs.speakers import identify_speaker  # noqa: PLC0415  # 3 ms
+
+        speaker, host = identify_speaker(text, label, message)
         return Finding(
             rule=hit.rule.id,
             category=hit.rule.category,
@@ -231,6 +235,8 @@ class FindingCollector:
             rank=label,
             at=logged_at(text),
             confidence=hit.rule.confidence,
+            speaker=speaker,
+            host=host,
             at_start=hit.rule.at_start if self.progress < START else None,
         )
 
