@@ -174,7 +174,11 @@ def test_a_run_grows_back_only_as_far_as_its_association_may(cluster: ManagedClu
     for node in spare:
         cluster.fault("node-drain", node)
     cluster.fault("node-down", first[1])
-    await_(lambda: cluster.reconcile() and cluster.nodes_of(job_id) == [first[0]], "one node")
+    await_(
+        lambda: cluster.reconcile() and cluster.ends(job_id) and cluster.state(job_id) == "RUNNING",
+        "the second attempt",
+    )
+    assert cluster.nodes_of(job_id) == [first[0]]
     for node in spare:
         cluster.fault("node-resume", node)
     # The other job of the account takes what the limit leaves: 2 of 3. A fourth node is free.

@@ -116,6 +116,8 @@ def test_the_supervisor_is_killed(cluster: ManagedCluster) -> None:
     )
     job_id = submit(cluster, command, nodes=2)
     await_(lambda: len(survivors("73902")) >= 2 and survivors("73901"), "all of them")
+    # Without a self-report, a short attempt would count as a failure.
+    await_(lambda: comment_record(cluster, job_id).attempt == 0, "the first word")
     os.kill(cluster.batch_pid(job_id), signal.SIGKILL)
     await_(lambda: not survivors("73901") and not survivors("73902"), "nothing left")
     # Nobody knows whether it made progress, so that this end uses up nothing.

@@ -9,7 +9,8 @@ from slurm_restart.control.checks.context import Context, NotKnownError
 from slurm_restart.safe_files import read_bounded
 
 _MARK = "slurm_restart.control"
-_MODULE = re.compile(r"\bslurm_restart(?:\.\w+)+")
+_MODULE = re.compile(r"(?:\bfrom|\bimport|\s-m)\s+(slurm_restart(?:\.\w+)+)")
+"""A module where Python is told to load it: paths may have the package's name in them, too."""
 _VERSION = re.compile(r"^#\s*slurm_restart[ :]+v?(\d[\w.+-]*)\s*$", re.MULTILINE)
 _ASSIGNMENT = re.compile(r"^([A-Z][A-Z_]*)=(.*)$", re.MULTILINE)
 _MAX_BYTES = 1 << 20

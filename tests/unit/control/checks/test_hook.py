@@ -216,6 +216,18 @@ def test_modules_of_comments_are_not_the_hooks() -> None:
     assert HookFile(path=Path("/h"), text=text).modules == ("slurm_restart.control.new",)
 
 
+@pytest.mark.parametrize(
+    ("line", "modules"),
+    [
+        ("PYTHON=/opt/slurm_restart.venv/bin/python", ()),
+        ("/opt/slurm_restart.1/python -m slurm_restart.control.a", ("slurm_restart.control.a",)),
+        ("python -c 'import slurm_restart.control.b'", ("slurm_restart.control.b",)),
+    ],
+)
+def test_paths_with_the_packages_name_are_no_modules(line: str, modules: tuple[str, ...]) -> None:
+    assert HookFile(path=Path("/h"), text=f"#!/bin/sh\n{line}\n").modules == modules
+
+
 # --- the site's former hook ----------------------------------------------------------------------
 
 
