@@ -110,7 +110,7 @@ def test_a_hold_stays_and_a_release_ends_it(cluster: ManagedCluster) -> None:
 
 
 def test_an_exclusion_list_stays_beside_ours(cluster: ManagedCluster) -> None:
-    cluster.trainer_does("hang@30/restart=0")
+    cluster.trainer_does("hang@30/restart=0", "wait@35/restart=1")
     job_id = start(cluster, "--exclude=csx4", nodes=2)
     cluster.await_step(2 * EVERY)
     down = cluster.nodes_of(job_id)[0]
@@ -119,6 +119,7 @@ def test_an_exclusion_list_stays_beside_ours(cluster: ManagedCluster) -> None:
     await_(lambda: cluster.excluded(job_id) == {down}, "the exclusion")
     cluster.await_running(job_id)
     assert excluded_nodes(cluster, job_id) == {down, "csx4"}
+    cluster.let_go()
     assert cluster.await_end(job_id) == "COMPLETED"
     assert excluded_nodes(cluster, job_id) == {down, "csx4"}
     assert cluster.excluded(job_id) == {down}
