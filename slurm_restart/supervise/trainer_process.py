@@ -28,7 +28,7 @@ KILL_TIMEOUT = 5.0
 """Seconds to wait after KILL; a process that is left then hangs in the kernel."""
 TERMINATE_GRACE = 20.0
 """Seconds between TERM and KILL: Slurm's own KILL follows after KillWait (default 30)."""
-LATE_SIGNAL = 0.3
+LATE_SIGNAL = 1.0
 """Seconds to wait for Slurm's signal to this process after the trainer has ended."""
 _STATUSES_AFTER_TERM = frozenset({0, signal.SIGTERM, (128 + signal.SIGTERM) << 8})
 """Wait statuses that TERM may lead to: exit code 0, killed by TERM, exit code 143 of a shell."""
