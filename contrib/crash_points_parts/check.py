@@ -81,7 +81,7 @@ def _attempts(trial: Trial) -> Iterator[str]:
     if not trial.forgotten and sizes != expected:
         yield f"attempts of {sizes} nodes, expected {expected}"
     over = min((event["until"] for event in trial.exclude_events()), default=0)
-    if trial.blamed and len(attempts) > 1:
+    if trial.blamed and len(attempts) > 1 and not trial.report_lost:
         second = attempts[1]
         if trial.blamed in second.nodes and (not over or second.started < over):
             yield f"attempt 1 ran on the blamed node {trial.blamed}"
@@ -106,7 +106,8 @@ def _exclusions(trial: Trial, jobs: dict[int, ShownJob]) -> Iterator[str]:
             yield f"job {job_id} excludes {unknown}, of which no journal knows"
     if trial.scenario.lifted and (left := trial.excluded_at_the_end(jobs, trial.run.job_id)):
         yield f"the exclusion of {left} was never lifted"
-    if trial.scenario.later_phase and not trial.later_phase_excludes:
+    excludes = trial.later_phase_excludes or trial.report_lost
+    if trial.scenario.later_phase and not excludes:
         yield f"the later phase has never excluded {trial.blamed}"
 
 

@@ -62,10 +62,13 @@ class Trial:
     """Whether the later phase has been seen to exclude the blamed node."""
     forgotten: int = 0
     """How often slurmctld had lost an end or a start when it was started again."""
+    report_lost: bool = False
+    """Whether slurmctld had lost the report of an attempt that had ended, and with it the cause."""
     lost: bool = False
     """Whether slurmctld had lost one of the jobs."""
     seen: tuple[object, ...] = ()
     seen_since: float = 0.0
+    _save_asked: bool = False
 
     @property
     def scenario(self) -> Scenario:
@@ -111,10 +114,10 @@ class Trial:
         job, attempts = jobs.get(self.run.job_id, ABSENT), self.run.attempts()
         running = job.state == "RUNNING" and bool(attempts)
         # The report of the first attempt has to be there before its node fails.
-        if self.scenario.node_down and not self.broken and running and self._reported():
+        if self.scenario.node_down and not self.broken and running and self._reported(0):
             self.broken = attempts[0].nodes[-1]
             self.cluster.fault("node-down", self.broken)
-        if len(attempts) > 1 and self._exclusion_over():
+        if len(attempts) > 1 and (self._exclusion_over() or self.report_lost):
             self.run.signal("exclusion_over")
         if self.blamed and self.blamed in self._excluded_by(jobs.get(self.dependent, ABSENT)):
             self.later_phase_excludes = True
@@ -131,20 +134,28 @@ class Trial:
         if node_lost and self.broken:
             self.cluster.fault("node-down", self.broken)
         lost_start = job.state == "PENDING" and newest >= 0 and not ended and not self.broken
-        self.forgotten += bool(node_lost or lost_start or (job.state == "RUNNING" and ended))
+        lost_end = job.state == "RUNNING" and ended
+        self.report_lost = self.report_lost or (lost_end and not self._reported(newest, ";ended=1"))
+        self.forgotten += bool(node_lost or lost_start or lost_end)
 
     def _saved(self) -> bool:
         """Whether slurmctld has saved the jobs, where it is going to be killed."""
         if self.point.mode.act is not Act.SLURMCTLD:
             return True
         state = Path(self.cluster.root / "state" / "job_state")
-        return state.exists() and state.stat().st_mtime > self.submitted_at + 1
+        saved = state.exists() and state.stat().st_mtime > self.submitted_at + 1
+        if not saved and not self._save_asked and time.time() > self.submitted_at + 3:
+            # slurmctld saves the jobs after a change only, and may have done so before the second.
+            change = ("scontrol", "update", f"JobId={self.dependent}", "Nice=1")
+            self.cluster.run(*change, as_root=True)
+            self._save_asked = True
+        return saved
 
-    def _reported(self) -> bool:
+    def _reported(self, attempt: int, what: str = "") -> bool:
         shown = self.cluster.run(
             "squeue", "-h", "-j", str(self.run.job_id), "-o", "%k", as_root=True, check=False
         )
-        return ";attempt=0;" in shown
+        return f";attempt={attempt};" in shown and what in shown
 
     def _exclusion_over(self) -> bool:
         until = [event["until"] for event in self.exclude_events()]

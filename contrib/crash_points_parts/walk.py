@@ -18,7 +18,7 @@ from contrib.crash_points_parts.trial import (
     start,
 )
 from contrib.testing.crash_points import Act
-from contrib.testing.managed_cluster import FAST
+from contrib.testing.managed_cluster import FAST, SHORT_BATCH_START
 from contrib.testing.scripted_runs import ScriptedCluster
 from contrib.testing.waiting import await_
 
@@ -26,6 +26,8 @@ NODES = 4
 """Nodes of a partition: what the largest scenario needs."""
 SWEEP_EVERY = 1.0
 HOOK = {"stale_running_after": 3.0}
+SLURMCTLD_ABSENT = 60.0
+"""Seconds within which a slurmctld that was killed answers again, however busy the machine is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +56,14 @@ class Result:
 
 def boot(partitions: int) -> ScriptedCluster:
     """Return a cluster for a walk, which `with` boots."""
-    return ScriptedCluster(partitions=partitions, per_partition=NODES, policy=FAST, hook=dict(HOOK))
+    return ScriptedCluster(
+        partitions=partitions,
+        per_partition=NODES,
+        policy=FAST,
+        hook=dict(HOOK),
+        # So that Slurm soon finds an attempt whose end a killed slurmctld has lost.
+        options=SHORT_BATCH_START,
+    )
 
 
 class Walk:
@@ -80,7 +89,7 @@ class Walk:
         while waiting or any(self._live.values()):
             self._start_trials(waiting)
             self._sweep()
-            jobs = show_jobs(self._cluster)
+            jobs = self._show_jobs()
             restarted, seen = self._restarts > seen, self._restarts
             for partition, trial in self._live.items():
                 if trial is None:
@@ -92,6 +101,21 @@ class Walk:
                 if trial.at_rest(jobs, wrong=bool(found)):
                     self._finish(partition, trial, found, jobs)
             time.sleep(0.3)  # conditions of many jobs are polled with one query each turn
+
+    def _show_jobs(self) -> dict[int, ShownJob]:
+        """Return all jobs; where slurmctld is killed in this walk, wait until it answers."""
+        deadline = time.monotonic() + SLURMCTLD_ABSENT
+        while True:
+            try:
+                return show_jobs(self._cluster)
+            except AssertionError:
+                if not self._kills_slurmctld() or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.3)  # no condition to await: the next query shows whether it answers
+
+    def _kills_slurmctld(self) -> bool:
+        trials = (trial for trial in self._live.values() if trial is not None)
+        return any(trial.point.mode.act is Act.SLURMCTLD for trial in trials)
 
     def _start_trials(self, waiting: deque[Point]) -> None:
         for partition, trial in self._live.items():
@@ -121,8 +145,7 @@ class Walk:
         try:
             self._cluster.reconcile()
         except AssertionError:
-            expected = any(trial.point.mode.act is Act.SLURMCTLD for trial in trials)
-            if not expected and killed == sum(trial.reached for trial in trials):
+            if not self._kills_slurmctld() and killed == sum(trial.reached for trial in trials):
                 raise
         self._sweep_at = time.monotonic() + SWEEP_EVERY
 

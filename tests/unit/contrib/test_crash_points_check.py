@@ -84,6 +84,7 @@ class Facts:
         self.later_phase_excludes = True
         self.mode = Mode.HOOK
         self.forgotten = 0
+        self.report_lost = False
         self.points = FakePoints()
         self._directory = directory
 
@@ -102,6 +103,7 @@ class Facts:
             dependent=DEPENDENT,
             begun=0.0,
             forgotten=self.forgotten,
+            report_lost=self.report_lost,
             later_phase_excludes=self.later_phase_excludes,
         )
         if damage:
@@ -210,6 +212,15 @@ def test_what_slurmctld_has_forgotten_may_run_once_more(facts: Facts) -> None:
     assert facts.violations() == []
     add_attempt(facts)
     assert facts.violations() != []
+
+
+def test_a_report_that_slurmctld_has_forgotten_blames_no_node(facts: Facts) -> None:
+    facts.forgotten = 1
+    run_on_blamed_node(facts)
+    not_excluded_by_later_phase(facts)
+    assert facts.violations() != []
+    facts.report_lost = True
+    assert facts.violations() == []
 
 
 def test_a_final_failure_may_be_cancelled_where_the_hook_was_killed(facts: Facts) -> None:
