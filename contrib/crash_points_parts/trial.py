@@ -133,7 +133,7 @@ class Trial:
         node_lost = self.broken and not self.cluster.node(self.broken).startswith("down")
         if node_lost and self.broken:
             self.cluster.fault("node-down", self.broken)
-        lost_start = job.state == "PENDING" and newest >= 0 and not ended and not self.broken
+        lost_start = job.state == "PENDING" and newest >= self._restarts()
         lost_end = job.state == "RUNNING" and ended
         self.report_lost = self.report_lost or (lost_end and not self._reported(newest, ";ended=1"))
         self.forgotten += bool(node_lost or lost_start or lost_end)
@@ -156,6 +156,10 @@ class Trial:
             "squeue", "-h", "-j", str(self.run.job_id), "-o", "%k", as_root=True, check=False
         )
         return f";attempt={attempt};" in shown and what in shown
+
+    def _restarts(self) -> int:
+        """Return Slurm's restart count: the number of the attempt that a pending job waits for."""
+        return int(self.cluster.job(self.run.job_id)["Restarts"])
 
     def _exclusion_over(self) -> bool:
         until = [event["until"] for event in self.exclude_events()]

@@ -120,12 +120,27 @@ def _advance_job(
 
 
 def _current_record(job: Job, claimed: CommentRecord) -> CommentRecord:
-    """Return the job's comment record now; the earlier one if it is gone or of another run."""
+    """Return the job's comment record now; the earlier one if it is gone or of another run.
+
+    Where slurmctld was killed before it had saved the report of an end, it shows an older record
+    than it gave to the hook.
+    """
     try:
         record = parse_comment(job.comment)
     except CommentRecordError:
         return claimed
-    return record if record.run == claimed.run else claimed
+    if record.run != claimed.run or _is_older(record, claimed):
+        return claimed
+    return record
+
+
+def _is_older(record: CommentRecord, claimed: CommentRecord) -> bool:
+    """Whether a record does not hold yet the end that the other one reports."""
+    if claimed.attempt is None or not claimed.ended:
+        return False
+    if record.attempt is None or record.attempt < claimed.attempt:
+        return True
+    return record.attempt == claimed.attempt and not record.ended
 
 
 def _log_step(log: HookLog, step: RunPlan) -> None:

@@ -83,7 +83,7 @@ class RunContext:
 
 @dataclass(frozen=True)
 class _Ended:
-    """The sources of what is known about an end."""
+    """The sources of what is known about an end. `hook`: only that of this end."""
 
     job: Job
     record: CommentRecord
@@ -105,6 +105,8 @@ def observe(
     ending = ending and not history.applied.exc_nodes
     cluster = ClusterFacts() if ending else snapshot.cluster()
     partitions = () if ending else snapshot.partitions()
+    hook = context.hook if _is_current(context.hook, job, record, history) else None
+    late = context.hook is not None and hook is None
     return RunView(
         history=history,
         seen=Observation(
@@ -120,13 +122,14 @@ def observe(
             margin=controller.site.limits.margin,
             run_exclusions=context.exclusions,
         ),
-        end=_end(controller, _Ended(job, record, history, context.hook), nodes),
+        end=_end(controller, _Ended(job, record, history, hook), nodes),
         named=named_nodes(record),
-        source=context.source,
+        source="sweep" if late else context.source,
         observe=controller.site.observe,
         born=context.born,
         stale_running_after=controller.site.limits.stale_running_after,
         earlier=context.earlier,
+        end_lost=_is_lost(hook, job, record),
     )
 
 
@@ -141,13 +144,8 @@ def _node_limit(snapshot: Snapshot, job: Job, history: History) -> int | None:
 def _end(controller: Controller, view: _Ended, nodes: tuple[NodeState, ...]) -> JobEnd:
     """Return the end of the last attempt, as far as it is known."""
     job, hook = view.job, view.hook
-    ended = find_stage(job, view.history, view.record, ()).ended
-    # A hook that was late belongs to an attempt before.
-    current = job.completing or (
-        ended is not None and hook is not None and hook.restarts - ended in (0, 1)
-    )
     before = _started_before(job, view.history)
-    if hook is not None and current:
+    if hook is not None:
         end = end_from_hook(hook, job, nodes)
     else:
         end = end_from_record(
@@ -162,6 +160,28 @@ def _end(controller: Controller, view: _Ended, nodes: tuple[NodeState, ...]) -> 
     # A pending job has another SubmitTime than the attempt before.
     submit = before.submit_time if before is not None else view.record.submit
     return end if submit is None else replace(end, submit_time=submit)
+
+
+def _is_current(
+    hook: HookEnvironment | None, job: Job, record: CommentRecord, history: History
+) -> bool:
+    """Whether the hook is that of the last end; one that was late belongs to an attempt before."""
+    if hook is None:
+        return False
+    ended = find_stage(job, history, record, ()).ended
+    return (ended is not None and hook.restarts - ended in (0, 1)) or _is_lost(hook, job, record)
+
+
+def _is_lost(hook: HookEnvironment | None, job: Job, record: CommentRecord) -> bool:
+    """Whether the hook has run for the attempt that Slurm shows RUNNING.
+
+    slurmctld was killed before it had saved the end (measured). An attempt before may have had the
+    same SubmitTime (see `attempt_stage`), but not the same restart count.
+    """
+    if hook is None or job.state is not JobState.RUNNING or job.completing:
+        return False
+    reported = record.ended and record.submit == job.submit_time
+    return reported and record.restarts == hook.restarts == job.restarts
 
 
 def _started_before(job: Job, history: History) -> StartedEvent | None:

@@ -87,6 +87,8 @@ class RunView:
     born: int = 0
     """When the state directory was made: of ends before, the records may be lost."""
     stale_running_after: float = 60.0
+    end_lost: bool = False
+    """Whether the hook has run for the attempt that Slurm shows RUNNING: its end was lost."""
     earlier: EarlierPhase | None = None
     """The phase before, where Slurm has given up this job's dependency on it."""
 
@@ -393,23 +395,30 @@ def _stale_running(view: RunView, present: EndEvent | None) -> Plan:
     attempt = present.attempt if present is not None else seen.comment_record.attempt
     key = EndKey(job.submit_time, attempt)
     first = history.stale_running
+    if view.end_lost:
+        return _judge_stale_running(view, present)
     if first is None or first.key != key or first.at < (job.start_time or 0):
         event = StaleRunningEvent(at=seen.time, submit_time=job.submit_time, attempt=attempt)
         return Plan(events=(event,), look_again=seen.now + view.stale_running_after)
     if seen.now - first.at < view.stale_running_after:
         return Plan(look_again=first.at + view.stale_running_after)
-    if present is None:
-        # Slurm has no record of the end: the exit code is the reported one.
-        code = seen.comment_record.exit or 0
-        end = replace(view.end, state=None, stale_running=True, exit_code=code)
-        judgement = _judge(replace(view, end=end), job.restarts)
-        history = replay(judgement.events, history)
-        present = history.end_of(job.restarts)
-        if present is None or present.observed:
-            return Plan(events=judgement.events)
-        step = _end_stale_running(replace(view, history=history), present)
-        return replace(step, events=(*judgement.events, *step.events))
-    return _end_stale_running(view, present)
+    return _judge_stale_running(view, present)
+
+
+def _judge_stale_running(view: RunView, present: EndEvent | None) -> Plan:
+    """Plan a RUNNING job whose attempt has certainly ended; its end is judged if it is not yet."""
+    if present is not None:
+        return _end_stale_running(view, present)
+    # Without a hook Slurm has no record of the end: the exit code is the reported one.
+    code = view.end.exit_code if view.end_lost else view.seen.comment_record.exit or 0
+    end = replace(view.end, state=None, stale_running=True, exit_code=code)
+    judgement = _judge(replace(view, end=end), view.seen.job.restarts)
+    history = replay(judgement.events, view.history)
+    present = history.end_of(view.seen.job.restarts)
+    if present is None or present.observed:
+        return Plan(events=judgement.events)
+    step = _end_stale_running(replace(view, history=history), present)
+    return replace(step, events=(*judgement.events, *step.events))
 
 
 def _end_stale_running(view: RunView, present: EndEvent) -> Plan:

@@ -283,6 +283,90 @@ def test_the_hook_of_a_former_attempt_is_ignored(
     clock.now += 1
 
 
+def test_a_late_hook_leaves_the_end_of_the_next_attempt_to_its_own_hook(
+    controller: Controller, slurm: ActingSlurm
+) -> None:
+    put(controller, RESTARTED)
+    record = {"attempt": 1, "restarts": 1, "submit": SUBMITTED + 300}
+    slurm.show(ending(restarts=1, submit_time=SUBMITTED + 300, comment=comment(**record)))
+    advance(controller, 7, hook=hook(exit_code=0))
+    assert [end.index for end in ends(controller)] == [0]
+    assert slurm.requests == []
+    advance(controller, 7, hook=hook(restarts=1, comment=comment(**record)))
+    assert [(end.index, end.exit_code) for end in ends(controller)] == [(0, None), (1, 1)]
+
+
+# --- an end that slurmctld has lost --------------------------------------------------------------
+
+NOT_REPORTED: dict[str, Any] = {"ended": False, "exit": None, "cause": None}
+NOT_BEGUN: dict[str, Any] = NOT_REPORTED | {"attempt": None, "submit": None, "restarts": None}
+
+
+def restored(**changes: Any) -> Job:
+    """The job as a slurmctld shows it that was killed before it had saved the end."""
+    values: dict[str, Any] = {
+        "state": JobState.RUNNING,
+        "flags": frozenset(),
+        "reason": "None",
+        "exit_code": 0,
+        "start_time": SUBMITTED,
+    }
+    return ending(**values | changes)
+
+
+@pytest.mark.parametrize("shown", [{}, NOT_REPORTED, NOT_BEGUN])
+def test_an_end_that_slurmctld_has_lost_is_judged_by_what_the_hook_was_given(
+    controller: Controller, slurm: ActingSlurm, shown: dict[str, Any]
+) -> None:
+    reported = {"cause": Category.HARDWARE_ACCELERATOR, "rule": "a.b", "nodes": "csx2"}
+    slurm.show(restored(comment=comment(**reported | shown)))
+    advance(controller, 7, hook=hook(comment=comment(**reported)))
+    [end] = ends(controller)
+    assert (end.category, end.action) == (Category.HARDWARE_ACCELERATOR, Action.REQUEUE)
+    assert (end.exit_code, end.attempt) == (1, 0)
+    assert [event.node for event in of_kind(events_of(controller), ExcludeEvent)] == ["csx2"]
+    assert slurm.names()[0] == "requeue"
+
+
+def test_a_final_end_that_slurmctld_has_lost_is_cancelled(
+    controller: Controller, slurm: ActingSlurm
+) -> None:
+    slurm.show(restored(comment=comment(**NOT_BEGUN)))
+    advance(controller, 7, hook=hook(comment=comment(cause=Category.CONFIG)))
+    assert [end.action for end in ends(controller)] == [Action.CANCEL]
+    assert slurm.names() == ["cancel"]
+
+
+def test_an_end_that_slurmctld_has_lost_and_requeued_is_judged_by_what_the_hook_was_given(
+    controller: Controller, slurm: ActingSlurm
+) -> None:
+    slurm.show(waiting(comment=comment(**NOT_BEGUN)))
+    advance(controller, 7, hook=hook(comment=comment(cause=Category.SOFTWARE_CRASH)))
+    [end] = ends(controller)
+    assert (end.category, end.exit_code, end.attempt) == (Category.SOFTWARE_CRASH, 1, 0)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        hook(restarts=0, comment=comment()),
+        hook(restarts=1, comment=comment()),
+        hook(restarts=1, comment=comment(**NOT_REPORTED, attempt=1, restarts=1)),
+    ],
+    ids=["earlier attempt", "requeued by Slurm", "no report of an end"],
+)
+def test_a_running_attempt_with_the_same_submit_time_is_left_alone(
+    controller: Controller, slurm: ActingSlurm, given: HookEnvironment
+) -> None:
+    """A job that waited in COMPLETING for a dead node keeps the SubmitTime (measured on 22.05)."""
+    put(controller, RESTARTED)
+    running = comment(**NOT_REPORTED, attempt=1, restarts=1)
+    slurm.show(restored(restarts=1, comment=running))
+    advance(controller, 7, hook=given)
+    assert slurm.requests == []
+    assert len(ends(controller)) == 1
+
+
 # --- refusals ------------------------------------------------------------------------------------
 
 
