@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import assert_never
 
 from slurm_restart.control.journal import Journal
 from slurm_restart.core.fit_pending import Plan
 from slurm_restart.core.journal_events import AppliedEvent, EndKey, IntendEvent, OutcomeEvent
-from slurm_restart.core.slurm_operations import Operation, Verb
+from slurm_restart.core.slurm_operations import START, Operation, Verb, begin_at
 from slurm_restart.errors import JobNotPendingError, SlurmError
 from slurm_restart.slurm.format_hostlist import format_hostlist
 from slurm_restart.slurm.interface import Slurm
@@ -41,10 +42,13 @@ def apply_plan(slurm: Slurm, journal: Journal, job_id: int, end: EndKey, plan: P
     journal.append(*plan.events, _intend(plan, operations, end, now))
     done: list[Operation] = []
     refusals: list[str] = []
-    for operation in operations:
+    begun: AppliedEvent | None = None
+    for planned in operations:
+        operation, begins = _timed(planned, plan)
         try:
             _request(slurm, job_id, operation)
             done.append(operation)
+            begun = begins or begun
         except JobNotPendingError:
             break  # it has started meanwhile: there is nothing left to change
         except SlurmError as error:
@@ -59,9 +63,20 @@ def apply_plan(slurm: Slurm, journal: Journal, job_id: int, end: EndKey, plan: P
             done=tuple(operation.to_text() for operation in done),
             failed=failed,
         ),
-        _applied_values(plan, done, now),
+        *_applied_values(plan, done, now, begun),
     )
     return failed
+
+
+def _timed(planned: Operation, plan: Plan) -> tuple[Operation, AppliedEvent | None]:
+    """Return a request as it has to be made now, and the event for its begin time (None: none)."""
+    wanted, now = plan.job_update.start_time, int(time.time())
+    start = dict(planned.fields).get(START)
+    if start is None or wanted is None:
+        return planned, None
+    start, begin = begin_at(start, wanted, now)
+    fields = tuple((name, start if name == START else value) for name, value in planned.fields)
+    return replace(planned, fields=fields), AppliedEvent(at=now, start_time=begin)
 
 
 def _intend(plan: Plan, operations: Sequence[Operation], end: EndKey, now: int) -> IntendEvent:
@@ -76,17 +91,23 @@ def _intend(plan: Plan, operations: Sequence[Operation], end: EndKey, now: int) 
     )
 
 
-def _applied_values(plan: Plan, done: Sequence[Operation], now: int) -> AppliedEvent:
-    """Return the journal event for the values that Slurm has accepted."""
+def _applied_values(
+    plan: Plan, done: Sequence[Operation], now: int, begun: AppliedEvent | None
+) -> tuple[AppliedEvent, ...]:
+    """Return the journal events for the values that Slurm has accepted."""
     taken = {name for operation in done for name, _ in operation.fields}
     wanted = plan.job_update
-    return AppliedEvent(
+    values = AppliedEvent(
         at=now,
         exc_nodes=wanted.own_nodes if "ExcNodeList" in taken else None,
         num_nodes=wanted.num_nodes if "NumNodes" in taken else None,
-        start_time=wanted.start_time if "StartTime" in taken else None,
         held=False if Verb.RELEASE in {operation.verb for operation in done} else None,
     )
+    if begun is None:
+        return (values,)
+    if begun.at == now:
+        return (replace(values, start_time=begun.start_time),)
+    return values, begun
 
 
 def _request(slurm: Slurm, job_id: int, operation: Operation) -> None:

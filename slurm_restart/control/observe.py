@@ -157,6 +157,8 @@ def _end(controller: Controller, view: _Ended, nodes: tuple[NodeState, ...]) -> 
         )
     if job.completing or job.state is not JobState.PENDING:
         return end
+    if view.record.ended and view.record.submit == job.submit_time:
+        return end  # slurmctld, killed at once, has lost the start of the attempt that has ended
     # A pending job has another SubmitTime than the attempt before.
     submit = before.submit_time if before is not None else view.record.submit
     return end if submit is None else replace(end, submit_time=submit)

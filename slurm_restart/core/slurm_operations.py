@@ -9,6 +9,8 @@ from slurm_restart.core.job import Job
 from slurm_restart.core.journal_events import EndEvent
 from slurm_restart.core.node_pool import SizeChoice
 
+START = "StartTime"
+"""The field of a job's begin time in `scontrol update`."""
 SAFE_START = 2
 """`StartTime=now+2` set while COMPLETING survives; a shorter time is lost (measured)."""
 START_SLACK = 5
@@ -97,13 +99,31 @@ def update_operations(
         size = (("NumNodes", f"{count}-{count}"), ("NumCPUs", str(count)))
     when: list[tuple[str, str]] = []
     if start is not None:
-        when.append(("StartTime", start))
+        when.append((START, start))
     if job_update.admin_comment is not None:
         when.append(("AdminComment", job_update.admin_comment))
     dependency = job_update.dependency
     depends = () if dependency is None else (("Dependency", dependency),)
     groups = (nodes, size, depends, tuple(when))
     return tuple(Operation(verb=Verb.UPDATE, fields=fields) for fields in groups if fields)
+
+
+def begin_at(start: str, wanted: int, now: int) -> tuple[str, int]:
+    """Return a begin time in Slurm's notation for a request that is made now, and what it gives.
+
+    `now+N` counts from the request, which others before it may have delayed: requests wait for a
+    slurmctld that is being restarted.
+
+    Args:
+        start: the begin time in Slurm's notation, `now` or `now+N`, when it was planned.
+        wanted: the begin time that it meant then, in epoch seconds.
+        now: epoch seconds.
+    """
+    _, _, seconds = start.partition("+")
+    if not seconds:
+        return start, max(wanted, now)
+    left = max(wanted - now, min(int(seconds), SAFE_START))
+    return f"now+{left}", now + left
 
 
 def is_judged_later(job: Job) -> bool:

@@ -346,6 +346,18 @@ def test_an_end_that_slurmctld_has_lost_and_requeued_is_judged_by_what_the_hook_
     assert (end.category, end.exit_code, end.attempt) == (Category.SOFTWARE_CRASH, 1, 0)
 
 
+def test_an_attempt_whose_start_slurmctld_has_lost_is_judged_by_its_report(
+    controller: Controller, slurm: ActingSlurm
+) -> None:
+    """Its restart count is that of the attempt that the job waits for."""
+    put(controller, RESTARTED)
+    submit = SUBMITTED + 300
+    report = {"attempt": 1, "restarts": 1, "submit": submit, "cause": Category.COMPLETED, "exit": 0}
+    slurm.show(waiting(submit_time=submit, comment=comment(attempt=0)))
+    advance(controller, 7, hook=hook(restarts=1, exit_code=0, comment=comment(**report)))
+    assert [end.category for end in ends(controller)] == [Category.UNKNOWN, Category.COMPLETED]
+
+
 @pytest.mark.parametrize(
     "given",
     [

@@ -197,6 +197,39 @@ def test_the_applied_values_are_those_that_slurm_took(slurm: FakeSlurm, journal:
     )
 
 
+@pytest.mark.parametrize(
+    ("start", "wanted", "asked", "begin"),
+    [
+        ("now+3600", 3600, "now+3590", 3600),
+        ("now+12", 12, "now+2", 12),
+        ("now+2", 2, "now+2", 12),
+        ("now+1", 1, "now+1", 11),
+        ("now", 0, "now", 10),
+    ],
+)
+def test_a_begin_time_is_kept_where_slurm_answers_late(
+    slurm: FakeSlurm,
+    journal: Journal,
+    clock: Clock,
+    start: str,
+    wanted: int,
+    asked: str,
+    begin: int,
+) -> None:
+    """The requeue takes ten seconds, as slurmctld is being restarted; `now+N` counts from then."""
+
+    def delay(request: Request) -> None:
+        clock.now += 10 if request.name == "requeue" else 0
+
+    slurm.on_request = delay
+    update = JobUpdate(start_time=NOW + wanted)
+    applied(slurm, journal, Plan(before=(Verb.REQUEUE,), job_update=update, start=start))
+    assert slurm.requests[-1] == Request("update", 7, {"StartTime": asked})
+    assert journal.history.applied.start_time == NOW + begin
+    assert journal.history.start_applied_at == NOW + 10
+    assert {NOW + begin} <= journal.history.intended.starts
+
+
 def test_values_that_slurm_refused_are_not_applied(slurm: FakeSlurm, journal: Journal) -> None:
     slurm.refused["update"] = SlurmError("no")
     applied(slurm, journal, WHOLE)
