@@ -29,6 +29,7 @@ from slurm_restart.core.journal_events import (
     Action,
     EndEvent,
     EndKey,
+    Event,
     FinalEvent,
     IntendEvent,
     StaleRunningEvent,
@@ -157,7 +158,7 @@ def _is_to_be_judged(view: RunView, at: AttemptStage) -> bool:
 
 def _converge(view: RunView, stage: Stage, known: EndEvent | None, ended: int | None) -> Plan:
     if view.observe or (known is not None and known.observed):
-        return Plan()
+        return Plan(events=_observed(view, stage, known))
     match stage:
         case Stage.ENDED:
             return _ended(view, known)
@@ -171,6 +172,13 @@ def _converge(view: RunView, stage: Stage, known: EndEvent | None, ended: int | 
             return Plan()
         case _:
             assert_never(stage)
+
+
+def _observed(view: RunView, stage: Stage, known: EndEvent | None) -> tuple[Event, ...]:
+    """Return what is written down where nothing is done, so that no sweep asks for it again."""
+    if stage is Stage.ENDED and not view.seen.job.completing:
+        return _record_final(view, known)
+    return _record_started(view) if stage is Stage.RUNNING else ()
 
 
 def _ended(view: RunView, known: EndEvent | None) -> Plan:

@@ -221,13 +221,27 @@ def test_a_job_at_rest_is_not_asked_for(
     assert ("job" not in slurm.calls) is rests
 
 
+@pytest.mark.parametrize("observe", [False, True], ids=["acting", "observing"])
 @pytest.mark.parametrize("job", [failed(), running(comment=RUNS)], ids=["ended", "running"])
-def test_a_job_comes_to_rest(controller: Controller, slurm: ActingSlurm, job: Job) -> None:
+def test_a_job_comes_to_rest(
+    controller: Controller, slurm: ActingSlurm, job: Job, observe: bool
+) -> None:
     """The sweep itself records what the next one needs in order to leave the job alone."""
     put(controller, *((LEFT,) if job.state is JobState.FAILED else ()))
-    swept(controller, slurm, job)
-    swept(controller, slurm, job)
+    sweeper = observing(controller) if observe else controller
+    swept(sweeper, slurm, job)
+    swept(sweeper, slurm, job)
     assert slurm.calls == ["jobs"]
+
+
+def test_an_end_that_was_only_observed_comes_to_rest(
+    controller: Controller, slurm: ActingSlurm
+) -> None:
+    swept(observing(controller), slurm, failed())
+    for sweeper in (observing(controller), controller):
+        swept(sweeper, slurm, failed())
+        assert slurm.calls == ["jobs"]
+    assert [end.observed for end in history_of(controller).ends] == [True]
 
 
 # --- ended ---------------------------------------------------------------------------------------
