@@ -1,0 +1,78 @@
+"""Read the lines of launchers that tell on which host a task or a rank ran."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from slurm_restart.core.rank_hosts import RankHosts, short_host, split_rank
+
+PLACING = ("host      : ", "(local_rank: ")
+"""Texts that make a line suspect besides the literals of the rules."""
+MAX_RANGE = 65536
+"""Tasks of one range of a line."""
+MAX_TABLES = 4096
+"""Tables that may be printed at the same time."""
+
+_HOST = r"(?P<host>[A-Za-z0-9][\w.-]{0,127})"
+# Slurm, src/srun/launch.c: one line for all tasks of a host that ended alike.
+_TASKS = re.compile(rf"srun: (?:error: )?{_HOST}: tasks? (?P<tasks>[\d,-]{{1,4000}}): (?P<how>\S.*)")
+_ENDED_BY_OTHERS = (
+    "Terminated",
+    "Killed",
+    "Hangup",
+    "Interrupt",
+    "Broken pipe",
+    "User defined signal",
+    "unknown",
+    "running",
+)
+# PyTorch, torch/distributed/elastic/multiprocessing/errors/__init__.py.
+_TABLE_HOST = re.compile(rf"host {{6}}: {_HOST}")
+_TABLE_RANK = re.compile(r"rank {6}: (?P<rank>\d{1,9}) \(local_rank: \d{1,9}\)")
+# Open MPI, orte/tools/orterun help texts.
+_MPI_RANK = re.compile(rf"process rank (?P<rank>\d{{1,9}}) with PID \d+ on node {_HOST}(?: |$)")
+
+
+@dataclass(slots=True)
+class HostLines:
+    """Collects the hosts of tasks and ranks from the suspect lines of a log."""
+
+    placed: RankHosts = field(default_factory=RankHosts)
+    tables: dict[str, str] = field(default_factory=dict)
+    """Host in the last row of torchrun's table, by the label of the process that prints it."""
+
+    def copy(self) -> "HostLines":
+        """Return an independent copy."""
+        return HostLines(self.placed.copy(), dict(self.tables))
+
+    def read(self, label: str, body: str) -> None:
+        """Process one line.
+
+        Args:
+            label: the rank labels in front of it.
+            body: the line without labels, time and level.
+        """
+        rank = split_rank(label)[1]
+        if rank is not None:
+            self.placed.note_rank(rank)
+        message = body.strip()
+        if found := _TASKS.match(message):
+            tasks = tuple(_numbers(found["tasks"]))
+            of_itself = not found["how"].startswith(_ENDED_BY_OTHERS)
+            self.placed.add_tasks(found["host"], tasks, of_itself=of_itself)
+        elif found := _TABLE_HOST.fullmatch(message):
+            if label in self.tables or len(self.tables) < MAX_TABLES:
+                self.tables[label] = short_host(found["host"])
+        elif found := _TABLE_RANK.fullmatch(message):
+            if host := self.tables.pop(label, None):
+                self.placed.add_rank(int(found["rank"]), host)
+        elif found := _MPI_RANK.search(message):
+            self.placed.add_rank(int(found["rank"]), short_host(found["host"]))
+
+
+def _numbers(text: str) -> Iterator[int]:
+    """Yield the task numbers in a text such as `0,4-7`; nothing for what is no such list."""
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if first.isdigit() and (not last or last.isdigit()):
+            yield from range(int(first), min(int(last or first), int(first) + MAX_RANGE) + 1)
