@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.finding import Finding, Naming, Role
+from slurm_restart.logs.host_lines import HostLines
 from slurm_restart.logs.lines import readable, split_label, truncated
 from slurm_restart.logs.rule_matcher import RuleMatcher
 from slurm_restart.logs.timestamps import logged_at
@@ -78,6 +79,8 @@ class FindingCollector:
     """The letters of lines that are noise: repetitions differ in their numbers only."""
     recovered: dict[Category, int] = field(default_factory=dict)
     """Line that reports recovery from failures of a category."""
+    hosts: HostLines = field(default_factory=HostLines)
+    """Where the tasks and ranks run."""
 
     def copy(self) -> "FindingCollector":
         """Return an independent copy in the same state."""
@@ -92,6 +95,7 @@ class FindingCollector:
             recovered=recovered,
             handled=handled,
             noise=set(self.noise),
+            hosts=self.hosts.copy(),
         )
 
     def found(self) -> tuple[Finding, ...]:
@@ -109,7 +113,8 @@ class FindingCollector:
             finding = replace(finding, role=Role.CASCADE)
         if self.recovered.get(finding.category, 0) > finding.line:
             finding = replace(finding, confidence=Confidence.GUESS)
-        return replace(finding, went_on=max(0, self.progress - finding.line))
+        host = finding.host or self.hosts.placed.host_of(finding.rank)
+        return replace(finding, host=host, went_on=max(0, self.progress - finding.line))
 
     def note_progress(self, lines: Sequence[tuple[int, bytes]]) -> None:
         """Update the progress from the last lines before a suspect line or the end of a block."""
@@ -127,6 +132,7 @@ class FindingCollector:
         self.line = line
         text = readable(raw)
         label, body = split_label(text)
+        self.hosts.read(label, body)
         if self.line - self.header > MAX_TRACEBACK:
             self.inside.clear()
         if self._is_structure(label, text, body):
@@ -253,4 +259,5 @@ class FindingCollector:
         """Drop all state: it belongs to an attempt that has ended."""
         for store in (self.kept, self.tracebacks, self.inside, self.handled, self.recovered):
             store.clear()
+        self.hosts = HostLines()
         self.progress = 0

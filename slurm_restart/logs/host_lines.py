@@ -52,8 +52,7 @@ class HostLines:
             label: the rank labels in front of it.
             body: the line without labels, time and level.
         """
-        rank = split_rank(label)[1]
-        if rank is not None:
+        if label and (rank := split_rank(label)[1]) is not None:
             self.placed.note_rank(rank)
         message = body.strip()
         if found := _TASKS.match(message):
@@ -66,7 +65,7 @@ class HostLines:
         elif found := _TABLE_RANK.fullmatch(message):
             if host := self.tables.pop(label, None):
                 self.placed.add_rank(int(found["rank"]), host)
-        elif found := _MPI_RANK.search(message):
+        elif "process rank " in message and (found := _MPI_RANK.search(message)):
             self.placed.add_rank(int(found["rank"]), short_host(found["host"]))
 
 

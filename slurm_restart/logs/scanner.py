@@ -5,6 +5,7 @@ from heapq import merge
 
 from slurm_restart.core.finding import Finding
 from slurm_restart.logs.finding_collector import FindingCollector
+from slurm_restart.logs.host_lines import PLACING
 from slurm_restart.logs.line_counting import Count, count_line_feeds
 from slurm_restart.logs.lines import without_escapes
 from slurm_restart.logs.literals import line_end
@@ -27,7 +28,7 @@ SMALL = "python"
 
 def make_matcher(rules: Sequence[LogRule], finder: str | None = None) -> RuleMatcher:
     """Return the matcher for scanners; `finder`: see `RuleMatcher`."""
-    return RuleMatcher(rules, also=STRUCTURE, finder=finder)
+    return RuleMatcher(rules, also=(*STRUCTURE, *PLACING), finder=finder)
 
 
 class LogScanner:
