@@ -12,7 +12,7 @@ from slurm_restart.core.root_cause import is_sure
 HARDWARE = frozenset({Category.HARDWARE_NODE, Category.HARDWARE_ACCELERATOR})
 _TELL_OF_OTHERS = frozenset({Speaker.LAUNCHER, Speaker.CONTAINER})
 """Speakers that report what happened elsewhere."""
-_WORD = re.compile(r"[A-Za-z0-9][\w.-]*\w|[A-Za-z0-9]")
+_WORD = r"[A-Za-z0-9][\w.-]*\w|[A-Za-z0-9]"
 
 
 def blame_nodes(
@@ -93,15 +93,14 @@ def _is_own_fault(finding: Finding) -> bool:
     if finding.category is Category.HARDWARE_NODE:
         return finding.speaker is Speaker.KERNEL
     return (
-        finding.category is Category.HARDWARE_ACCELERATOR
-        and finding.speaker not in _TELL_OF_OTHERS
+        finding.category is Category.HARDWARE_ACCELERATOR and finding.speaker not in _TELL_OF_OTHERS
     )
 
 
 def _names_another(fault: Finding, job_nodes: Sequence[str]) -> bool:
     """Return whether a line names a node of the job that is not its own host."""
     own = find_node(fault.host, job_nodes) if fault.host else None
-    words = frozenset(_WORD.findall(fault.text))
+    words = frozenset(re.findall(_WORD, fault.text))
     return any(node in words for node in job_nodes if node != own)
 
 

@@ -3,19 +3,18 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from ipaddress import ip_address
 
 MAX_PLACED = 65536
 """Tasks and ranks that are kept, of each; Slurm's default MaxTasksPerNode on 128 nodes."""
 
-_TASK = re.compile(r"(\d{1,6}):")
-_RANK = re.compile(r"\[(?:rank ?(?P<rank>\d{1,9})|\d{1,9},(?P<mpi>\d{1,9}))\]", re.IGNORECASE)
-_ROLE = re.compile(
-    r"(?:accelerators?|actors?|cards?|chief|cuda|devices?|engines?|epochs?|executors?|gpus?|groups?"
+# Patterns are texts: `re` compiles and keeps one when it is first needed, as most logs need none.
+_TASK = r"(\d{1,6}):"
+_RANK = r"\[(?:[Rr]ank ?(?P<rank>\d{1,9})|\d{1,9},(?P<mpi>\d{1,9}))\]"
+_ROLE = (
+    r"(?i:accelerators?|actors?|cards?|chief|cuda|devices?|engines?|epochs?|executors?|gpus?|groups?"
     r"|hips?|jobs?|learners?|local|masters?|npus?|pods?|proc(?:ess(?:es)?)?|ps|ranks?|replicas?"
     r"|rocm|servers?|shards?|stages?|steps?|tasks?|threads?|tpus?|trainers?|trials?|weights?"
-    r"|workers?|xpus?)[-_.:]?\d+",
-    re.IGNORECASE,
+    r"|workers?|xpus?)[-_.:]?\d+"
 )
 _SEVERAL = ""
 """In place of a host: lines give different ones."""
@@ -23,16 +22,14 @@ _SEVERAL = ""
 
 def is_role_name(name: str) -> bool:
     """Return whether a name is that of a part of a program, such as `gpu3` or `worker-1`."""
-    return _ROLE.fullmatch(name) is not None
+    return re.fullmatch(_ROLE, name) is not None
 
 
 def short_host(name: str) -> str:
     """Return a host name without its domain; an address is returned as it is."""
-    try:
-        ip_address(name)
-    except ValueError:
-        return name.split(".", 1)[0]
-    return name
+    first, _, domain = name.partition(".")
+    address = ":" in name or name.replace(".", "").isdigit()
+    return name if address or not domain else first
 
 
 def find_node(host: str, nodes: Iterable[str]) -> str | None:
@@ -48,8 +45,10 @@ def split_rank(label: str) -> tuple[int | None, int | None]:
     `9:` is the label of `srun --label`, so a task of Slurm. `[rank9]` is PyTorch's global rank and
     `[1,9]` Open MPI's. All others (`[default1]`, `[3]`) may count within a node.
     """
-    task = _TASK.match(label)
-    rank = _RANK.search(label)
+    if not label:
+        return None, None
+    task = re.match(_TASK, label)
+    rank = re.search(_RANK, label)
     return (
         int(task[1]) if task else None,
         int(rank["rank"] or rank["mpi"]) if rank else None,
@@ -73,9 +72,7 @@ class RankHosts:
 
     def copy(self) -> "RankHosts":
         """Return an independent copy."""
-        return replace(
-            self, tasks=dict(self.tasks), ranks=dict(self.ranks), ended=set(self.ended)
-        )
+        return replace(self, tasks=dict(self.tasks), ranks=dict(self.ranks), ended=set(self.ended))
 
     def add_tasks(self, host: str, tasks: Iterable[int], *, of_itself: bool) -> None:
         """Record what a line of srun tells: the tasks that ended on a host, and how."""

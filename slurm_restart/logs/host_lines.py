@@ -15,22 +15,23 @@ MAX_TABLES = 4096
 
 _HOST = r"(?P<host>[A-Za-z0-9][\w.-]{0,127})"
 # Slurm, src/srun/launch.c: one line for all tasks of a host that ended alike.
-_TASKS = re.compile(rf"srun: (?:error: )?{_HOST}: tasks? (?P<tasks>[\d,-]{{1,4000}}): (?P<how>\S.*)")
-_ENDED_BY_OTHERS = (
-    "Terminated",
-    "Killed",
-    "Hangup",
-    "Interrupt",
-    "Broken pipe",
-    "User defined signal",
-    "unknown",
-    "running",
+_TASKS = rf"srun: (?:error: )?{_HOST}: tasks? (?P<tasks>[\d,-]{{1,4000}}): (?P<how>\S.*)"
+_ENDED_OF_ITSELF = (
+    "Exited with exit code",
+    "Aborted",
+    "Segmentation fault",
+    "Bus error",
+    "Illegal instruction",
+    "Floating point exception",
+    "Trace/breakpoint trap",
+    "Bad system call",
 )
+_TABLE = ("host ", "rank ")
 # PyTorch, torch/distributed/elastic/multiprocessing/errors/__init__.py.
-_TABLE_HOST = re.compile(rf"host {{6}}: {_HOST}")
-_TABLE_RANK = re.compile(r"rank {6}: (?P<rank>\d{1,9}) \(local_rank: \d{1,9}\)")
+_TABLE_HOST = rf"host {{6}}: {_HOST}"
+_TABLE_RANK = r"rank {6}: (?P<rank>\d{1,9}) \(local_rank: \d{1,9}\)"
 # Open MPI, orte/tools/orterun help texts.
-_MPI_RANK = re.compile(rf"process rank (?P<rank>\d{{1,9}}) with PID \d+ on node {_HOST}(?: |$)")
+_MPI_RANK = rf"process rank (?P<rank>\d{{1,9}}) with PID \d+ on node {_HOST} "
 
 
 @dataclass(slots=True)
@@ -55,18 +56,27 @@ class HostLines:
         if label and (rank := split_rank(label)[1]) is not None:
             self.placed.note_rank(rank)
         message = body.strip()
-        if found := _TASKS.match(message):
+        # Fixed texts first: a suspect line is rarely one of these.
+        if message.startswith("srun: "):
+            self._read_srun(message)
+        elif message.startswith(_TABLE):
+            self._read_table(label, message)
+        elif "process rank " in message and (found := re.search(_MPI_RANK, message)):
+            self.placed.add_rank(int(found["rank"]), short_host(found["host"]))
+
+    def _read_srun(self, message: str) -> None:
+        if found := re.match(_TASKS, message):
             tasks = tuple(_numbers(found["tasks"]))
-            of_itself = not found["how"].startswith(_ENDED_BY_OTHERS)
+            of_itself = found["how"].startswith(_ENDED_OF_ITSELF)
             self.placed.add_tasks(found["host"], tasks, of_itself=of_itself)
-        elif found := _TABLE_HOST.fullmatch(message):
+
+    def _read_table(self, label: str, message: str) -> None:
+        """Process a row of torchrun's table; a process prints the host first, then the rank."""
+        if found := re.fullmatch(_TABLE_HOST, message):
             if label in self.tables or len(self.tables) < MAX_TABLES:
                 self.tables[label] = short_host(found["host"])
-        elif found := _TABLE_RANK.fullmatch(message):
-            if host := self.tables.pop(label, None):
-                self.placed.add_rank(int(found["rank"]), host)
-        elif "process rank " in message and (found := _MPI_RANK.search(message)):
-            self.placed.add_rank(int(found["rank"]), short_host(found["host"]))
+        elif (found := re.fullmatch(_TABLE_RANK, message)) and label in self.tables:
+            self.placed.add_rank(int(found["rank"]), self.tables.pop(label))
 
 
 def _numbers(text: str) -> Iterator[int]:
