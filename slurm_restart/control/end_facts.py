@@ -1,5 +1,6 @@
 """Gather the facts of an end from the hook's environment, the job record and the comment record."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from slurm_restart.control.hook_environment import HookEnvironment
@@ -89,15 +90,24 @@ def end_from_record(
     )
 
 
-def named_nodes(comment_record: CommentRecord) -> tuple[str, ...]:
-    """Return the nodes that the comment record names; none if it names too many or is invalid."""
+def named_nodes(
+    comment_record: CommentRecord, systems: Mapping[str, str] | None = None
+) -> tuple[str, ...]:
+    """Return the nodes that the comment record names; none if it names too many or is invalid.
+
+    Args:
+        comment_record: what the job reports.
+        systems: the site's nodes by CS system; such a node stands in place of its system.
+    """
     if comment_record.nodes is None:
         return ()
     try:
         names = expand(comment_record.nodes)
     except CsxError:
         return ()
-    return names if len(names) <= MAX_NAMED else ()
+    if len(names) > MAX_NAMED:
+        return ()
+    return tuple(dict.fromkeys((systems or {}).get(name, name) for name in names))
 
 
 def reserved_nodes(slurm: Slurm, job: Job) -> tuple[str, ...] | None:

@@ -123,7 +123,7 @@ def observe(
             run_exclusions=context.exclusions,
         ),
         end=_end(controller, _Ended(job, record, history, hook), nodes),
-        named=named_nodes(record),
+        named=named_nodes(record, controller.site.systems),
         source="sweep" if late else context.source,
         observe=controller.site.observe,
         born=context.born,

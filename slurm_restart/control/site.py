@@ -1,8 +1,9 @@
 """The site's settings for the controller: site.toml, a TOML file that belongs to root."""
 
+import re
 import stat
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,8 @@ class Site:
     """Days after its last change for which a journal is kept; 0: for ever."""
     limits: HookLimits = field(default_factory=HookLimits)
     policy: SitePolicy = field(default_factory=SitePolicy)
+    systems: Mapping[str, str] = field(default_factory=dict)
+    """The node that is excluded in place of a faulty CS system, by the system's name."""
 
 
 def _path(value: Any) -> Path:
@@ -112,6 +115,7 @@ _LIMITS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     )
     for limit in fields(HookLimits)
 }
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,127}", re.ASCII)
 _RENAMED = {
     "hook.ghost_after": "hook.stale_running_after",
     "hook.follow_up": "hook.helper_timeout",
@@ -142,6 +146,21 @@ def _read(
         except ValueError as error:
             problems.append(f"{path}: {prefix}{key}: expected {error}, got {value!r}")
     return values
+
+
+def _read_systems(path: Path, table: Any, problems: list[str]) -> dict[str, str]:
+    """Return the table `systems`; its keys are names of CS systems, its values one node each."""
+    if not isinstance(table, dict):
+        problems.append(f"{path}: systems: expected a table")
+        return {}
+    for system, node in table.items():
+        if _NAME.fullmatch(system) is None:
+            problems.append(f"{path}: systems.{system}: expected the name of a CS system")
+        elif not isinstance(node, str) or _NAME.fullmatch(node) is None:
+            problems.append(
+                f"{path}: systems.{system}: expected the name of one node, got {node!r}"
+            )
+    return dict(table)
 
 
 def _unknown_key(key: str, known: Iterable[str]) -> str:
@@ -177,11 +196,12 @@ def load_site(path: Path = DEFAULT_PATH) -> Site:
     except (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(str(path), [f"{path}: {error}"]) from error
     problems: list[str] = []
-    tables = {"policy", "hook", *_OTHER_TABLES}
+    tables = {"policy", "hook", "systems", *_OTHER_TABLES}
     top = {key: value for key, value in data.items() if key not in tables}
     values = _read(path, "", top, _TOP, problems)
     policy = _read(path, "policy.", data.get("policy", {}), _POLICY, problems)
     limits = _read(path, "hook.", data.get("hook", {}), _LIMITS, problems)
+    systems = _read_systems(path, data.get("systems", {}), problems)
     if problems:
         raise ConfigError(str(path), problems)
-    return Site(**values, policy=SitePolicy(**policy), limits=HookLimits(**limits))
+    return Site(**values, policy=SitePolicy(**policy), limits=HookLimits(**limits), systems=systems)

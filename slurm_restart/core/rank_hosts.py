@@ -96,13 +96,13 @@ class RankHosts:
         task, rank = split_rank(label)
         if task is None and rank is not None and self._is_task(rank):
             task = rank
-        told = [
+        found = [
             placed[number]
             for placed, number in ((self.ranks, rank), (self.tasks, task))
             if number is not None and number in placed
         ]
-        same = len({short_host(host) for host in told}) == 1
-        return told[-1] if same else _SEVERAL
+        same = len({short_host(host) for host in found}) == 1
+        return found[-1] if same else _SEVERAL
 
     def _is_task(self, rank: int) -> bool:
         """Return whether a rank is the task of the same number.

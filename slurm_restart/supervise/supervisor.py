@@ -242,6 +242,7 @@ class Supervisor:
             stop=trainer_exit.stop,
             findings=findings,
             quiet_time=quiet_time,
+            nodes=self._context.job.nodes,
             last_step_reached=last is not None and (self._step or 0) >= last,
         )
 

@@ -42,6 +42,8 @@ class TrainerEnd:
     """Whether there is a complete checkpoint at the last step of the run."""
     quiet_time: float = 0.0
     """Seconds without output before the trainer was asked to end."""
+    nodes: tuple[str, ...] = ()
+    """The job's nodes; empty: not known."""
 
     @property
     def job_exit_code(self) -> int:
@@ -64,12 +66,14 @@ NOTHING_TO_DO = TrainerEnd(exit_code=0, signal=None, stop=None, findings=(), las
 def attribute_trainer_end(end: TrainerEnd) -> Attribution:
     """Return the cause of the end; the hook may change it, as it also has Slurm's facts."""
     if end.stop is None or end.job_exit_code == 0:
-        facts = ExitFacts(exit_code=end.exit_code or 0, signal=end.signal or 0)
+        facts = ExitFacts(exit_code=end.exit_code or 0, signal=end.signal or 0, nodes=end.nodes)
         return attribute_log(facts, end.findings)
     if end.stop is StopReason.TIME_LIMIT:
         # If an error was printed and the trainer then hung until the time limit, the error is the
         # cause.
-        facts = ExitFacts(state=JobState.TIMEOUT, seconds_without_output=end.quiet_time)
+        facts = ExitFacts(
+            state=JobState.TIMEOUT, seconds_without_output=end.quiet_time, nodes=end.nodes
+        )
         cause = attribute_log(facts, end.findings)
         if cause.category is not Category.TIMEOUT:
             return cause

@@ -159,3 +159,10 @@ def test_a_controller_that_does_not_answer_is_no_deleted_reservation() -> None:
 
 def test_the_uid_of_a_run_is_slurms() -> None:
     assert run_key("c", facts.job(uid=5), facts.comment_record()) == run_key_of(uid=5)
+
+
+def test_a_node_stands_in_place_of_its_cs_system() -> None:
+    record = facts.comment_record(nodes="cs3-07,csx1,cs3-08")
+    systems = {"cs3-07": "csx2", "cs3-09": "csx3"}
+    assert named_nodes(record, systems) == ("csx2", "csx1", "cs3-08")
+    assert named_nodes(facts.comment_record(nodes="cs3-07,csx2"), systems) == ("csx2",)

@@ -35,6 +35,12 @@ def test_values(tmp_path: Path) -> None:
     assert (site.policy.backoff, site.limits.margin) == ((1,), 2.0)
 
 
+def test_cs_systems_and_their_nodes(tmp_path: Path) -> None:
+    site = load_site(written(tmp_path, '[systems]\ncs3-07 = "csx3"\n"cs3.8" = "csx4.site.org"\n'))
+    assert site.systems == {"cs3-07": "csx3", "cs3.8": "csx4.site.org"}
+    assert load_site(written(tmp_path, "")).systems == {}
+
+
 @pytest.mark.parametrize("share", ["0", "0.25", "1", "1.0"])
 def test_the_share_of_nodes_with_a_failed_prolog(tmp_path: Path, share: str) -> None:
     site = load_site(written(tmp_path, f"[policy]\nmax_prolog_failed_share = {share}\n"))
@@ -86,6 +92,11 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
         ),
         ("[policy]\nbackoff = 30", "policy.backoff: expected a list of seconds, got 30"),
         ("[policy]\nbackoff = [30, true]", "policy.backoff: expected a whole number"),
+        ('[systems]\ncs3-07 = ""', "systems.cs3-07: expected the name of one node, got ''"),
+        ('[systems]\ncs3-07 = ["csx3"]', "systems.cs3-07: expected the name of one node"),
+        ('[systems]\ncs3-07 = "csx[1-3]"', "systems.cs3-07: expected the name of one node"),
+        ('[systems]\n"cs3 07" = "csx3"', "systems.cs3 07: expected the name of a CS system"),
+        ("systems = 3", "systems: expected a table"),
         ('mode = ["act"]', 'mode: expected "act" or "observe"'),
         ("mode = {act = 1}", 'mode: expected "act" or "observe"'),
         ("keep_journals = -1", "keep_journals: expected a whole number from 0"),

@@ -97,6 +97,13 @@ def test_the_attribution_of_a_trainers_end(end, exit_code, category, rule):
     assert bool(explain(end, attribution)) is (category != "completed")
 
 
+def test_only_the_jobs_nodes_are_blamed_and_other_names_are_reported():
+    for nodes, blamed, reported in ((("csx3", "csx4"), ["csx3"], ()), (("csx4",), [], ("csx3",))):
+        found = attribute_trainer_end(replace(ending(1, findings=[NODE]), nodes=nodes))
+        assert ([blame.node for blame in found.blamed], found.reported) == (blamed, reported)
+        assert found.names == ("csx3",)
+
+
 def test_two_printings_of_one_error_are_alike():
     one = "2025-07-11 18:04:19,669 ERROR:   at 0x7f01: wsjob-abc failed (pid 12): index 50258"
     two = "3: 2025-07-12 01:00:00,000 ERROR:   at 0xdead: wsjob-x1 failed (pid 999): index 50258"
