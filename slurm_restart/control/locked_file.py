@@ -16,13 +16,15 @@ def try_lock(path: Path, *, create: bool = False, wait: bool = False) -> int | N
         wait: wait for the process that has it locked.
 
     Raises:
-        OSError: it cannot be opened.
+        OSError: it cannot be opened, or cannot be made as its folder is missing.
     """
     flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
     flags |= os.O_NONBLOCK  # a named pipe in its place is refused, not waited for
     try:
         descriptor = os.open(path, flags | (os.O_CREAT if create else 0), 0o600)
     except FileNotFoundError:
+        if create:
+            raise  # its folder is missing: no use in trying again
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

@@ -36,3 +36,11 @@ def test_an_incomplete_write_is_an_error_and_the_rest_a_line_of_its_own(
     with open_journal(tmp_path, KEY) as journal:
         assert journal.events == [NOTE]
         assert len(journal.damaged) == 1
+
+
+def test_a_folder_that_is_removed_meanwhile_is_an_error_and_not_tried_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "mkdir", lambda *_args, **_options: None)
+    with pytest.raises(StateError, match="No such file or directory"), open_journal(tmp_path, KEY):
+        pass
