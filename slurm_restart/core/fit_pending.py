@@ -231,7 +231,7 @@ def plan_pending(seen: Observation, history: History, last: EndEvent | None) -> 
         return Plan(events=note_once(seen, history, text))
     due = due_time(last)
     # A job with a begin time that a person has set does not wait for nodes before that time.
-    theirs = not start_is_ours(seen.job, history, seen.cluster.requeue_delay)
+    theirs = not start_is_ours(seen.job, history, seen.cluster.requeue_delay, seen.now)
     since = max(due, (seen.job.eligible_time or 0) if theirs else 0)
     waited = max(0.0, seen.now - since) if since else 0.0
     # Slurm could not start the job before its begin time, whether a person has set it or not. Where
@@ -325,7 +325,7 @@ def _confirm(seen: Observation, fitted: Fit) -> tuple[AppliedEvent, ...]:
 def _with_begin(seen: Observation, last: EndEvent | None, planned: Plan, fitted: Fit) -> Plan:
     """Add the begin time, and when to look again."""
     job, history, now = seen.job, fitted.history, seen.now
-    ours = start_is_ours(job, history, seen.cluster.requeue_delay)
+    ours = start_is_ours(job, history, seen.cluster.requeue_delay, seen.now)
     if fitted.size.num_nodes is None:
         return _wait_for_nodes(seen, planned, fitted) if ours else planned
     if last is None:

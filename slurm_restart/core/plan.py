@@ -236,7 +236,7 @@ def _values(
         and known.requeued
         and begin > seen.now + SAFE_START
         and begin != job.submit_time
-        and not start_is_ours(job, view.history, seen.cluster.requeue_delay)
+        and not start_is_ours(job, view.history, seen.cluster.requeue_delay, seen.now)
     )
     wait = max(due_time(known) - seen.time, SAFE_START) if size is not None else WAIT
     return (

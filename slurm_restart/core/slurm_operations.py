@@ -131,20 +131,23 @@ def is_judged_later(job: Job) -> bool:
     return JUDGED_LATER in job.admin_comment
 
 
-def start_is_ours(job: Job, history: History, requeue_delay: int) -> bool:
-    """Whether a pending job's begin time is Slurm's default or one that this plugin set.
+def start_is_ours(job: Job, history: History, requeue_delay: int, now: float) -> bool:
+    """Whether a requeued job's begin time is Slurm's default or one that this plugin set.
 
     Args:
-        job: the pending job.
+        job: the job, PENDING or still COMPLETING.
         history: the run's journal.
         requeue_delay: seconds that Slurm itself delays a requeued job.
+        now: epoch seconds.
     """
     begin = job.eligible_time
     if begin is None or job.submit_time is None or begin <= job.submit_time + SAFE_START:
         return True
     # The default counts from the second in which the job left COMPLETING; two seconds of slack.
     default = abs(begin - job.submit_time - requeue_delay) <= SAFE_START
-    late = is_judged_later(job) and begin <= job.submit_time + LATE_BEGIN + SAFE_START
+    # A COMPLETING job still has the SubmitTime of the attempt that has ended.
+    asked = now if job.completing else job.submit_time
+    late = is_judged_later(job) and begin <= asked + LATE_BEGIN + SAFE_START
     ours = any(abs(begin - start) <= START_SLACK for start in history.intended.starts)
     return default or late or ours
 

@@ -10,6 +10,8 @@ from slurm_restart.core.history import History, replay
 from slurm_restart.core.journal_events import EndEvent
 from slurm_restart.core.node_pool import SizeChoice
 from slurm_restart.core.slurm_operations import (
+    JUDGED_LATER,
+    LATE_BEGIN,
     JobUpdate,
     Operation,
     Verb,
@@ -23,6 +25,7 @@ from tests.unit.core import facts
 from tests.unit.core.facts import SUBMITTED
 
 PRINTABLE = st.text(st.characters(blacklist_categories=("Cc", "Cs")), max_size=30)
+NOW = SUBMITTED + 10
 FIELDS = st.lists(
     st.tuples(st.from_regex(r"[A-Za-z]{1,12}", fullmatch=True), PRINTABLE), max_size=4
 ).map(tuple)
@@ -100,13 +103,31 @@ def test_the_requests_of_a_job_update(
 def test_whose_a_begin_time_is(begin: int | None, written: int | None, ours: bool) -> None:
     history = replay([facts.intent(start_time=written)])
     job = facts.pending(eligible_time=begin)
-    assert start_is_ours(job, history, 121) is ours
+    assert start_is_ours(job, history, 121, NOW) is ours
 
 
 def test_the_restart_delay_of_the_cluster_is_slurms_own_begin_time() -> None:
     job = facts.pending(eligible_time=SUBMITTED + 31)
-    assert start_is_ours(job, History(), 31)
-    assert not start_is_ours(job, History(), 121)
+    assert start_is_ours(job, History(), 31, NOW)
+    assert not start_is_ours(job, History(), 121, NOW)
+
+
+@pytest.mark.parametrize(
+    ("begin", "comment", "ours"),
+    [
+        (LATE_BEGIN, JUDGED_LATER, True),
+        (LATE_BEGIN - 30, JUDGED_LATER, True),
+        (2 * LATE_BEGIN, JUDGED_LATER, False),
+        (LATE_BEGIN, "", False),
+    ],
+)
+def test_the_begin_time_of_csx_epilog_counts_from_now_while_completing(
+    begin: int, comment: str, ours: bool
+) -> None:
+    now = SUBMITTED + 86_400  # the attempt has run for a day
+    flags = frozenset({facts.COMPLETING})
+    job = facts.pending(eligible_time=now + begin, admin_comment=comment, flags=flags)
+    assert start_is_ours(job, History(), 121, now) is ours
 
 
 @pytest.mark.parametrize(
