@@ -77,6 +77,20 @@ def ranks(name: str, what: str, category: str, **more: Any) -> Payload:
     return Payload(name=name, command=command, category=category, nodes=2, **more)
 
 
+def device(name: str, tasks: str, what: str) -> Payload:
+    """Several tasks on two nodes; the last, on the second node, meets a faulty device."""
+    return Payload(
+        name=name,
+        command=f"srun --overcommit {tasks} python {PROGRAMS}/devices.py {what}",
+        category="hardware.accelerator",
+        restarted=True,
+        why="hardware.accelerator: restart 1/2",
+        root="uncorrectable ECC error",
+        nodes=2,
+        excludes=True,
+    )
+
+
 def fault(what: str) -> Act:
     """Break the job's second node."""
     return lambda cluster, nodes: cluster.fault(what, nodes[1])
@@ -233,6 +247,11 @@ PAYLOADS = (
         excludes=True,
         act=lose_slurmd_and_go,
     ),
+    device("device_of_a_rank", "--ntasks=4 --kill-on-bad-exit=1", "rank"),
+    device("device_of_a_labelled_task", "--ntasks=4 --label --kill-on-bad-exit=0", "peers"),
+    device("device_in_torchruns_table", "--ntasks=2 --kill-on-bad-exit=1", "table"),
+    device("device_behind_a_host_name", "--ntasks=4 --kill-on-bad-exit=0", "prefixed"),
+    device("device_in_nccl", "--ntasks=4 --kill-on-bad-exit=0", "nccl"),
     ranks(
         "torch_bug",
         "bug",
@@ -288,7 +307,7 @@ class Outcome:
     told: dict[str, Any]
     """What `csx-restart explain --json` says."""
     nodes: list[str]
-    """The job's nodes, where something was done to one."""
+    """The nodes of the first attempt."""
     excluded: set[str]
 
     @property
@@ -311,7 +330,9 @@ def outcomes(_booted: ManagedCluster) -> Iterator[dict[str, Outcome]]:
     cluster = _booted
     mine = [payload for payload in PAYLOADS if payload.needs is None]
     jobs = {payload.name: submit(cluster, payload) for payload in mine}
-    nodes = {one.name: act(cluster, one, jobs[one.name]) for one in mine if one.act}
+    for one in mine:
+        if one.act:
+            act(cluster, one, jobs[one.name])
     found = {}
     for name, job_id in jobs.items():
         state = cluster.await_end(job_id)
@@ -322,7 +343,7 @@ def outcomes(_booted: ManagedCluster) -> Iterator[dict[str, Outcome]]:
             ),
             state=state,
             told=told,
-            nodes=nodes.get(name, []),
+            nodes=told["ends"][0]["nodes"],
             excluded=cluster.excluded(job_id),
         )
     return found
@@ -342,8 +363,8 @@ def submit(cluster: ManagedCluster, payload: Payload) -> int:
     return job_id
 
 
-def act(cluster: ManagedCluster, payload: Payload, job_id: int) -> list[str]:
-    """Do to a payload what it needs once it has said that it is at step 3; its nodes."""
+def act(cluster: ManagedCluster, payload: Payload, job_id: int) -> None:
+    """Do to a payload what it needs once it has said that it is at step 3."""
     assert payload.act is not None
     nodes = cluster.await_running(job_id)
 
@@ -353,7 +374,6 @@ def act(cluster: ManagedCluster, payload: Payload, job_id: int) -> list[str]:
 
     await_(ready, f"{payload.name}: step 3")
     payload.act(cluster, nodes)
-    return nodes
 
 
 def test_there_are_twenty_ways_to_fail() -> None:
