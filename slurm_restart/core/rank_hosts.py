@@ -67,6 +67,12 @@ class RankHosts:
     """Tasks that ended of themselves: they exited or crashed, and were not terminated."""
     highest_rank: int = -1
     """The highest rank that has printed a line or stands in a launcher's table."""
+    members: dict[int, str] = field(default_factory=dict)
+    """Host of each rank of NCCL's largest communicators; empty text: lines disagree."""
+    size: int = 0
+    """Ranks of NCCL's largest communicators."""
+    processes: set[str] = field(default_factory=set)
+    """The processes, each with its device, that have joined a communicator of NCCL."""
     launched: bool = False
     """A launcher inside the tasks (torchrun, mpirun) started the ranks: ranks are not tasks."""
 
@@ -87,6 +93,16 @@ class RankHosts:
         self.note_rank(rank)
         self.launched = True
 
+    def add_member(self, rank: int, size: int, host: str, process: str) -> None:
+        """Record that a process has joined a communicator of NCCL as one of `size` ranks."""
+        if len(self.processes) < MAX_PLACED:
+            self.processes.add(process)
+        if size > self.size:
+            self.members.clear()
+            self.size = size
+        if size == self.size:
+            _place(self.members, rank, host)
+
     def note_rank(self, rank: int) -> None:
         """Record that a rank of this number exists."""
         self.highest_rank = max(self.highest_rank, rank)
@@ -98,11 +114,24 @@ class RankHosts:
             task = rank
         found = [
             placed[number]
-            for placed, number in ((self.ranks, rank), (self.tasks, task))
+            for placed, number in (
+                (self._world(), rank),
+                (self.ranks, rank),
+                (self.tasks, task),
+            )
             if number is not None and number in placed
         ]
         same = len({short_host(host) for host in found}) == 1
         return found[-1] if same else _SEVERAL
+
+    def _world(self) -> dict[int, str]:
+        """Return the hosts of NCCL's ranks if these are the program's, else nothing.
+
+        They are if all processes belong to the largest communicators; those of a smaller group
+        count its ranks from 0.
+        """
+        complete = len(self.members) == self.size == len(self.processes)
+        return self.members if complete and self.highest_rank < self.size else {}
 
     def _is_task(self, rank: int) -> bool:
         """Return whether a rank is the task of the same number.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from slurm_restart.core.rank_hosts import RankHosts, short_host, split_rank
 
-PLACING = ("host      : ", "(local_rank: ")
+PLACING = ("host      : ", "(local_rank: ", " - Init COMPLETE")
 """Texts that make a line suspect besides the literals of the rules."""
 MAX_RANGE = 65536
 """Tasks of one range of a line."""
@@ -32,6 +32,11 @@ _TABLE_HOST = rf"host {{6}}: {_HOST}"
 _TABLE_RANK = r"rank {6}: (?P<rank>\d{1,9}) \(local_rank: \d{1,9}\)"
 # Open MPI, orte/tools/orterun help texts.
 _MPI_RANK = rf"process rank (?P<rank>\d{{1,9}}) with PID \d+ on node {_HOST} "
+# NCCL, src/init.cc.
+_NCCL = (
+    rf"(?P<process>{_HOST}:\d{{1,10}}):\d{{1,10}} \[\d{{1,3}}\] NCCL INFO (?:\w{{1,40}} )?"
+    r"comm \w{1,40} rank (?P<rank>\d{1,9}) n[rR]anks (?P<size>\d{1,9}) cudaDev (?P<device>\d{1,3}) "
+)
 
 
 @dataclass(slots=True)
@@ -63,6 +68,10 @@ class HostLines:
             self._read_table(label, message)
         elif "process rank " in message and (found := re.search(_MPI_RANK, message)):
             self.placed.add_rank(int(found["rank"]), short_host(found["host"]))
+        elif message.endswith(PLACING[-1]) and (found := re.match(_NCCL, message)):
+            process = f"{found['process']}:{found['device']}"
+            rank, size = int(found["rank"]), int(found["size"])
+            self.placed.add_member(rank, size, short_host(found["host"]), process)
 
     def _read_srun(self, message: str) -> None:
         if found := re.match(_TASKS, message):

@@ -77,6 +77,44 @@ def test_the_launchers_table_gives_the_host_of_a_rank() -> None:
     assert found.host_of("[rank4]:") == ""
 
 
+def communicator(*hosts: str, found: RankHosts | None = None) -> RankHosts:
+    """A communicator of NCCL with one rank on each of these hosts."""
+    found = found or RankHosts()
+    for rank, host in enumerate(hosts):
+        found.add_member(rank, len(hosts), host, f"{host}:{100 + rank}:0")
+    return found
+
+
+def test_nccls_ranks_are_the_programs_where_all_processes_are_in_one_communicator() -> None:
+    found = communicator("n1", "n1", "n2", "n2")
+    assert [found.host_of(f"[rank{rank}]:") for rank in range(5)] == ["n1", "n1", "n2", "n2", ""]
+    assert found.copy().host_of("[rank3]:") == "n2"
+    found.note_rank(4)
+    assert found.host_of("[rank3]:") == ""
+
+
+def test_ranks_of_a_group_are_not_those_of_the_program() -> None:
+    found = communicator("n1", "n2")
+    found.add_member(0, 2, "n1", "n1:200:1")
+    found.add_member(1, 2, "n2", "n2:200:1")
+    assert found.host_of("[rank1]:") == ""
+    whole = communicator("n1", "n1", "n2", "n2")
+    whole.add_member(1, 2, "n2", "n2:102:0")
+    assert whole.host_of("[rank1]:") == "n1"
+
+
+def test_a_communicator_that_is_not_complete_proves_nothing() -> None:
+    found = RankHosts()
+    found.add_member(1, 3, "n2", "n2:101:0")
+    assert found.host_of("[rank1]:") == ""
+
+
+def test_communicators_that_disagree_prove_nothing() -> None:
+    found = communicator("n1", "n2")
+    found.add_member(1, 2, "n1", "n1:100:0")
+    assert found.host_of("[rank1]:") == ""
+
+
 def test_sources_that_disagree_prove_nothing() -> None:
     found = placed(n3=(9,))
     found.add_tasks("n1", [9], of_itself=True)

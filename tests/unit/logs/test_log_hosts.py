@@ -32,6 +32,11 @@ Root Cause (first observed failure):
   traceback : To enable traceback see: https://pytorch.org/docs/stable/elastic/errors.html
 ============================================================
 """
+NCCL = """\
+n1:100:190 [0] NCCL INFO comm 0x55d0 rank 0 nranks 2 cudaDev 0 busId 1c0 - Init COMPLETE
+n3:100:190 [0] NCCL INFO ncclCommInitRank comm 0x77d0 rank 1 nranks 2 cudaDev 0 nvmlDev 0 \
+busId 1c0 commId 0x12 - Init COMPLETE
+"""
 
 CULPRITS = {
     "the task that exited": f"""\
@@ -107,6 +112,15 @@ srun: error: n3: tasks 8-11: Exited with exit code 1
 srun: error: n1: tasks 0-3: Terminated
 """,
 }
+CULPRITS["the communicator of all ranks"] = (
+    NCCL
+    + f"""\
+[rank1]: {ECC}
+[rank0]: {LOST}
+srun: error: n3: task 1: Exited with exit code 1
+srun: error: n1: task 0: Exited with exit code 1
+"""
+)
 NAME_ERROR = "NameError: name 'x' is not defined"
 INNOCENT = {
     "software in torchrun's table": f"[rank9]: {NAME_ERROR}\n" + TABLE.format(host="n3"),
@@ -128,6 +142,9 @@ srun: error: n3: task 1: Exited with exit code 1
 srun: error: n1: task 0: Exited with exit code 1
 """,
     "another rank in the table": f"[rank4]: {ECC}\n" + TABLE.format(host="n3"),
+    "a rank of a communicator without all processes": NCCL
+    + "n1:101:190 [1] NCCL INFO comm 0x5500 rank 0 nranks 1 cudaDev 1 busId 1d0 - Init COMPLETE\n"
+    + f"[rank1]: {ECC}\n",
     "a rank within a node": f"[default1]: {ECC}\n" + TABLE.format(host="n3"),
     "an error that several hosts have": f"""\
 0: {ECC}
