@@ -6,7 +6,7 @@ from typing import Any
 
 from contrib.crash_points_parts.points import Mode
 from contrib.crash_points_parts.trial import ABSENT, ShownJob, Trial
-from contrib.testing.crash_points import When
+from contrib.testing.crash_points import Act, Caller, When
 
 RESTARTING = frozenset({"requeue", "adjust", "release"})
 KILLED_HOOK = frozenset({Mode.HOOK, Mode.RECONCILER})
@@ -35,7 +35,13 @@ def cancelled_attempts(trial: Trial) -> int | None:
     calls = trial.points.timed_calls(trial.run.job_id, trial.point.mode.caller)
     cancelled_at = calls[number - 1][0]
     before = calls[: number if trial.point.when is When.AFTER else number - 1]
-    requeues = sum(call.startswith("scontrol requeue ") for _, call in before)
+    others = [
+        call
+        for caller in set(Caller) - {trial.point.mode.caller}
+        for call in trial.points.timed_calls(trial.run.job_id, caller)
+        if call[0] < cancelled_at
+    ]
+    requeues = sum(call.startswith("scontrol requeue ") for _, call in (*before, *others))
     requeues += trial.scenario.node_down
     attempts = sum(attempt.started < cancelled_at for attempt in trial.run.attempts())
     return attempts if requeues >= attempts else None
@@ -61,8 +67,10 @@ def _states(trial: Trial, jobs: dict[int, ShownJob]) -> Iterator[str]:
     scenario = trial.scenario
     job, dependent = jobs.get(trial.run.job_id, ABSENT), jobs.get(trial.dependent, ABSENT)
     wanted = {scenario.state}
-    if scenario.state == "FAILED" and (trial.point.mode in KILLED_HOOK or trial.forgotten):
-        # Requeued because nobody could judge its end, then judged and cancelled.
+    killed = trial.point.mode in KILLED_HOOK or trial.point.mode.act is Act.SLURMCTLD
+    if scenario.state == "FAILED" and killed:
+        # Requeued because nobody could judge its end, or shown RUNNING by a slurmctld that had not
+        # saved it; then judged and cancelled.
         wanted.add("CANCELLED")
     if job.state not in wanted:
         yield f"the job is {job.state} ({job.reason}), expected {' or '.join(sorted(wanted))}"
@@ -81,7 +89,7 @@ def _attempts(trial: Trial) -> Iterator[str]:
     if not trial.forgotten and sizes != expected:
         yield f"attempts of {sizes} nodes, expected {expected}"
     over = min((event["until"] for event in trial.exclude_events()), default=0)
-    if trial.blamed and len(attempts) > 1 and not trial.report_lost:
+    if trial.blamed and len(attempts) > 1 and not trial.cause_lost:
         second = attempts[1]
         if trial.blamed in second.nodes and (not over or second.started < over):
             yield f"attempt 1 ran on the blamed node {trial.blamed}"
@@ -106,7 +114,7 @@ def _exclusions(trial: Trial, jobs: dict[int, ShownJob]) -> Iterator[str]:
             yield f"job {job_id} excludes {unknown}, of which no journal knows"
     if trial.scenario.lifted and (left := trial.excluded_at_the_end(jobs, trial.run.job_id)):
         yield f"the exclusion of {left} was never lifted"
-    excludes = trial.later_phase_excludes or trial.report_lost
+    excludes = trial.later_phase_excludes or trial.cause_lost
     if trial.scenario.later_phase and not excludes:
         yield f"the later phase has never excluded {trial.blamed}"
 

@@ -66,6 +66,8 @@ class Trial:
     """Whether slurmctld had lost the report of an attempt that had ended, and with it the cause."""
     lost: bool = False
     """Whether slurmctld had lost one of the jobs."""
+    restarted: bool = False
+    """Whether slurmctld was started again."""
     seen: tuple[object, ...] = ()
     seen_since: float = 0.0
     _save_asked: bool = False
@@ -102,6 +104,11 @@ class Trial:
         events = self.events() + self.events(self.dependent)
         return [event for event in events if event["event"] == "exclude"]
 
+    @property
+    def cause_lost(self) -> bool:
+        """Whether nobody can know which node the first attempt blamed."""
+        return self.report_lost and not self.exclude_events()
+
     def requested_exclusions(self) -> set[str]:
         """Return the nodes that the journals want in ExcNodeList, blamed or by a guess."""
         events = self.events() + self.events(self.dependent)
@@ -117,16 +124,20 @@ class Trial:
         if self.scenario.node_down and not self.broken and running and self._reported(0):
             self.broken = attempts[0].nodes[-1]
             self.cluster.fault("node-down", self.broken)
-        if len(attempts) > 1 and (self._exclusion_over() or self.report_lost):
+        if len(attempts) > 1 and (self._exclusion_over() or self.cause_lost):
             self.run.signal("exclusion_over")
         if self.blamed and self.blamed in self._excluded_by(jobs.get(self.dependent, ABSENT)):
             self.later_phase_excludes = True
+        if self.restarted and self.run.job_id in jobs:
+            # An attempt for which Slurm has no restart is one whose start it has lost.
+            self.forgotten = max(self.forgotten, len(attempts) - self._restarts() - 1)
         if self.forgotten and running and self.run.has_ended(len(attempts) - 1):
             # slurmctld finds out that a job has ended when its nodes register again.
             self.cluster.run("scontrol", "reconfigure", as_root=True, check=False)
 
     def slurmctld_restarted(self, jobs: dict[int, ShownJob]) -> None:
         """Note what slurmctld has lost: what it knew and had not saved when it was killed."""
+        self.restarted = True
         self.lost = self.lost or not {self.run.job_id, self.dependent} <= set(jobs)
         job, newest = jobs.get(self.run.job_id, ABSENT), len(self.run.attempts()) - 1
         ended = newest >= 0 and self.run.has_ended(newest)
@@ -159,7 +170,11 @@ class Trial:
 
     def _restarts(self) -> int:
         """Return Slurm's restart count: the number of the attempt that a pending job waits for."""
-        return int(self.cluster.job(self.run.job_id)["Restarts"])
+        shown = self.cluster.run(
+            "scontrol", "show", "job", "-o", str(self.run.job_id), as_root=True, check=False
+        )
+        found = re.search(r" Restarts=([0-9]+) ", shown)
+        return int(found[1]) if found else len(self.run.attempts())
 
     def _exclusion_over(self) -> bool:
         until = [event["until"] for event in self.exclude_events()]

@@ -29,6 +29,11 @@ class ClaimedEnd:
     path: Path
     descriptor: int
 
+    @property
+    def queued_at(self) -> float:
+        """When csx-epilog wrote it, in epoch seconds."""
+        return os.fstat(self.descriptor).st_mtime
+
     def read(self) -> HookEnvironment:
         """Return the facts.
 

@@ -26,11 +26,18 @@ class KeptAnswers(Commands):
 
     @cached_property
     def _kept(self) -> dict[str, tuple[float, Any]]:
+        """Answers by name, each with the time when it was asked for, in epoch seconds."""
         return {}
 
     def expect(self, job_id: int) -> None:
         """Ask for a job and the nodes in a thread while this process goes on."""
         self._expected = _Expected(self, job_id)
+
+    def drop(self, name: str, *, before: float) -> None:
+        """Read `nodes` or `cluster` again if it was read before a moment, in epoch seconds."""
+        at, _ = self._kept.get(name, (before, None))
+        if at < before:
+            del self._kept[name]
 
     def job_end_facts(self, job_id: int) -> _Facts:
         """Return one job with every field, and all nodes, at most `KEEP` seconds old."""
@@ -56,18 +63,20 @@ class KeptAnswers(Commands):
     def read_facts(self, job_id: int) -> _Facts:
         """Return one job, read now, and all nodes."""
         at, nodes = self._kept.get("nodes", (float("-inf"), ()))
-        if time.monotonic() - at < KEEP:
+        if 0 <= time.time() - at < KEEP:
             return super().job(job_id), nodes
+        began = time.time()
         job, nodes = super().job_end_facts(job_id)
-        self._kept["nodes"] = time.monotonic(), nodes
+        self._kept["nodes"] = began, nodes
         return job, nodes
 
     def _keep(self, name: str, seconds: float, read: Callable[[], _T]) -> _T:
         at, kept = self._kept.get(name, (float("-inf"), None))
-        if time.monotonic() - at < seconds:
+        if 0 <= time.time() - at < seconds:
             return cast("_T", kept)
+        began = time.time()
         answer = read()
-        self._kept[name] = time.monotonic(), answer
+        self._kept[name] = began, answer
         return answer
 
     def _take_expected(self, job_id: int) -> _Facts | None:

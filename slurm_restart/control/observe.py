@@ -11,6 +11,7 @@ from slurm_restart.control.end_facts import (
     reserved_nodes,
 )
 from slurm_restart.control.hook_environment import HookEnvironment
+from slurm_restart.control.kept_answers import KEEP, KeptAnswers
 from slurm_restart.core.attempt_stage import find_stage
 from slurm_restart.core.cluster_facts import ClusterFacts
 from slurm_restart.core.fit_pending import Observation
@@ -30,19 +31,23 @@ class Snapshot:
     _nodes: tuple[NodeState, ...] | None = None
     _nodes_at: float = 0.0
     _cluster: ClusterFacts | None = None
+    _cluster_at: float = 0.0
     _partitions: tuple[PartitionState, ...] | None = None
     _jobs: dict[int | None, tuple[Job, ...]] = field(default_factory=dict)
 
     def nodes(self, *, since: float = 0.0) -> tuple[NodeState, ...]:
         """Return all nodes, as they were at `since` (epoch seconds) or later."""
         if self._nodes is None or self._nodes_at < since:
+            self._drop("nodes", since)
             self._nodes_at = time.time()
             self._nodes = self.controller.slurm.nodes()
         return self._nodes
 
-    def cluster(self) -> ClusterFacts:
-        """Return the facts of the configuration."""
-        if self._cluster is None:
+    def cluster(self, *, since: float = 0.0) -> ClusterFacts:
+        """Return the facts of the configuration, as they were at `since` or later."""
+        if self._cluster is None or self._cluster_at < since:
+            self._drop("cluster", since)
+            self._cluster_at = time.time()
             self._cluster = self.controller.slurm.cluster_facts()
         return self._cluster
 
@@ -64,9 +69,13 @@ class Snapshot:
         """Return one job with every field, and read the nodes at the same time if needed."""
         if self._nodes is not None:
             return self.controller.slurm.job(job_id)
-        self._nodes_at = time.time()
+        self._nodes_at = time.time() - KEEP
         job, self._nodes = self.controller.slurm.job_end_facts(job_id)
         return job
+
+    def _drop(self, name: str, since: float) -> None:
+        if since and isinstance(self.controller.slurm, KeptAnswers):
+            self.controller.slurm.drop(name, before=since)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +112,9 @@ def observe(
     # whether a list was cleared by a person or lost by slurmctld does.
     ending = job.completing and job.state is not JobState.PENDING
     ending = ending and not history.applied.exc_nodes
-    cluster = ClusterFacts() if ending else snapshot.cluster()
+    # slurmctld may have been started since the configuration was read, with an older list.
+    lost = not set(history.applied.exc_nodes or ()) <= set(job.exc_nodes)
+    cluster = ClusterFacts() if ending else snapshot.cluster(since=time.time() if lost else 0.0)
     partitions = () if ending else snapshot.partitions()
     hook = context.hook if _is_current(context.hook, job, record, history) else None
     late = context.hook is not None and hook is None

@@ -54,7 +54,7 @@ class QueueWorker:
             if not self._controller.cluster:
                 self._controller = replace(self._controller, cluster=env.cluster)
             if env.cluster == self._controller.cluster:  # several may share a state directory
-                done = self._advance(env)
+                done = self._advance(env, end.queued_at)
         except CsxError as error:
             HookLog(self._state_dir, "?")(f"{end.path.name} removed, not judged: {error}")
             done = True
@@ -62,8 +62,10 @@ class QueueWorker:
             end.release(done=done)
         return done
 
-    def _advance(self, env: HookEnvironment) -> bool:
+    def _advance(self, env: HookEnvironment, queued_at: float) -> bool:
         if isinstance(self._controller.slurm, KeptAnswers):
+            # Nodes that were read before do not show the one that has failed.
+            self._controller.slurm.drop("nodes", before=queued_at)
             self._controller.slurm.expect(env.job_id)
         advanced = guarded_advance(self._controller, env.job_id, hook=env)
         if advanced.look_again is not None:

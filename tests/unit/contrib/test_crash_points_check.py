@@ -12,7 +12,7 @@ from contrib.crash_points_parts.check import violations
 from contrib.crash_points_parts.points import Mode, Point
 from contrib.crash_points_parts.scenarios import SCENARIOS
 from contrib.crash_points_parts.trial import ShownJob, Trial
-from contrib.testing.crash_points import When
+from contrib.testing.crash_points import Caller, When
 from contrib.testing.scripted_runs import Attempt, ScriptedRun
 
 JOB, DEPENDENT = 7, 8
@@ -35,11 +35,14 @@ class FakePoints:
 
     def __init__(self) -> None:
         self.number: int | None = None
+        self.reconciler: list[tuple[float, str]] = []
 
     def reached(self, _job_id: int, _caller: object) -> int | None:
         return self.number
 
-    def timed_calls(self, _job_id: int, _caller: object) -> list[tuple[float, str]]:
+    def timed_calls(self, _job_id: int, caller: Caller) -> list[tuple[float, str]]:
+        if caller is not Caller.HOOK:
+            return self.reconciler if caller is Caller.RECONCILER else []
         calls = ("squeue -j 7", "scontrol requeue 7", "scontrol update JobId=7")
         return [(1001.0 + number, call) for number, call in enumerate(calls)]
 
@@ -218,8 +221,9 @@ def test_a_report_that_slurmctld_has_forgotten_blames_no_node(facts: Facts) -> N
     facts.forgotten = 1
     run_on_blamed_node(facts)
     not_excluded_by_later_phase(facts)
-    assert facts.violations() != []
     facts.report_lost = True
+    assert facts.violations() != []  # what the hook was given says it
+    del facts.events[1]
     assert facts.violations() == []
 
 
@@ -230,6 +234,8 @@ def test_a_final_failure_may_be_cancelled_where_the_hook_was_killed(facts: Facts
         JOB: ShownJob("CANCELLED", "None", ""),
         DEPENDENT: ShownJob("CANCELLED", "None", ""),
     }
+    assert facts.violations("final") == []
+    facts.mode = Mode.SLURMCTLD
     assert facts.violations("final") == []
     facts.mode = Mode.HELPER
     assert "the job is CANCELLED" in "; ".join(facts.violations("final"))
@@ -242,6 +248,16 @@ def test_scancel_counts_from_the_requeue(facts: Facts, number: int) -> None:
     facts.jobs[JOB] = ShownJob("CANCELLED", "None", "")
     del facts.attempts[1:]
     assert (facts.violations() == []) == (number == 2)
+
+
+@pytest.mark.parametrize("at", [999.0, 1020.0])
+def test_scancel_counts_from_a_requeue_by_the_reconciler(facts: Facts, at: float) -> None:
+    facts.mode = Mode.SCANCEL
+    facts.points.number = 1
+    facts.points.reconciler = [(at, "scontrol requeue 7")]
+    facts.jobs[JOB] = ShownJob("CANCELLED", "None", "")
+    del facts.attempts[1:]
+    assert (facts.violations() == []) == (at < STARTED[1])
 
 
 @pytest.mark.parametrize("state", ["COMPLETED", "CANCELLED"])

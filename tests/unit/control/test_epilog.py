@@ -182,6 +182,10 @@ class ExpectingSlurm(KeptAnswers):
     def __init__(self) -> None:
         super().__init__()
         self.expected: list[int] = []
+        self.dropped: list[tuple[str, float]] = []
+
+    def drop(self, name: str, *, before: float) -> None:
+        self.dropped.append((name, before))
 
     def expect(self, job_id: int) -> None:
         self.expected.append(job_id)
@@ -198,6 +202,13 @@ def test_the_own_end_is_first_and_then_the_oldest(process: Process) -> None:
     assert process.left == set()
     assert process.slurm.expected == [2, 3, 1]
     assert process.log == ""
+
+
+def test_an_end_is_judged_by_nodes_that_were_read_after_it(process: Process) -> None:
+    ended: list[float] = []
+    process.during = lambda job_id: ended.append(process.paths[job_id].stat().st_mtime)
+    process.run(1, 2)
+    assert process.slurm.dropped == [("nodes", at) for at in ended]
 
 
 def test_ends_that_come_meanwhile_are_served(process: Process) -> None:

@@ -72,6 +72,22 @@ def test_the_nodes_are_read_once_a_second(calls: Calls, ticking: Clock) -> None:
     assert calls.names == ["both", "job", "nodes", "job"]
 
 
+@pytest.mark.parametrize("name", ["nodes", "cluster"])
+def test_what_was_read_before_a_moment_is_read_again(
+    calls: Calls, ticking: Clock, name: str
+) -> None:
+    slurm = KeptAnswers()
+    read = slurm.nodes if name == "nodes" else slurm.cluster_facts
+    slurm.drop(name, before=ticking.now)
+    read()
+    slurm.drop(name, before=ticking.now)
+    read()
+    assert calls.names == [name]
+    slurm.drop(name, before=ticking.now + 0.5)
+    read()
+    assert calls.names == [name, name]
+
+
 def test_the_partitions_are_read_once_a_second(calls: Calls, ticking: Clock) -> None:
     slurm = KeptAnswers()
     for _ in range(3):

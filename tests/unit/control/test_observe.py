@@ -12,7 +12,7 @@ from slurm_restart.core.category import Category
 from slurm_restart.core.history import History, replay
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.job_comment import format_comment
-from slurm_restart.core.journal_events import Action, StartedEvent
+from slurm_restart.core.journal_events import Action, AppliedEvent, StartedEvent
 from slurm_restart.core.plan import RunView, plan
 from slurm_restart.errors import CsxError
 from tests.unit.control.conftest import Clock, FakeSlurm
@@ -150,6 +150,19 @@ def test_nodes_that_were_read_before_the_job_left_completing_are_read_again(
     assert reads.count("nodes") == 1 + again
     observe(snapshot, job, RECORD, History(), RunContext())
     assert reads.count("nodes") == 1 + again
+
+
+@pytest.mark.parametrize(("shown", "times"), [((), 2), (("csx2",), 1)])
+def test_the_configuration_is_read_again_where_an_exclusion_is_missing(
+    controller: Controller, reads: list[str], clock: Clock, shown: tuple[str, ...], times: int
+) -> None:
+    """slurmctld was started again between the two queries, with an older list: no person's act."""
+    history = replay([facts.ended(), AppliedEvent(at=SUBMITTED, exc_nodes=("csx2",))])
+    snapshot = Snapshot(controller=controller)
+    snapshot.cluster()
+    clock.now += 1
+    observe(snapshot, waiting(exc_nodes=shown), RECORD, history, RunContext())
+    assert reads.count("cluster_facts") == times
 
 
 def test_a_job_that_ends_needs_no_configuration(controller: Controller, reads: list[str]) -> None:
