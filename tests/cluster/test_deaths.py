@@ -46,7 +46,8 @@ def check(
     assert runs[-1]["num_csx"] == nodes
     assert all(run["status"] == "failed" for run in runs[:-1])
     ends = cluster.ends(job_id)
-    assert [end["action"] for end in ends] == [action] * (attempts - 1) + ["leave"]
+    actions = [end["action"] for end in ends]
+    assert actions == [action] * (attempts - 1) + ["leave"], cluster.journal(job_id)
     assert ends[0]["category"] == category
     assert ends[-1]["category"] == "completed"
     assert cluster.excluded(job_id) == excluded, cluster.hook_log()
