@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from slurm_restart.control.advance import advance
 from slurm_restart.control.controller import Controller
 from slurm_restart.control.end_facts import run_key
+from slurm_restart.control.end_queue import read_end, remove_end
+from slurm_restart.control.hook_environment import HookEnvironment
 from slurm_restart.control.journal import open_journal
 from slurm_restart.control.observe import Snapshot
 from slurm_restart.control.prune import prune
@@ -13,7 +15,7 @@ from slurm_restart.control.state_dir import birth
 from slurm_restart.core.history import History
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.job_comment import CommentRecord, is_managed, parse_comment
-from slurm_restart.errors import CsxError, SlurmUnavailableError
+from slurm_restart.errors import CommentRecordError, CsxError, SlurmUnavailableError
 
 
 @dataclass(kw_only=True)
@@ -80,11 +82,28 @@ def _sweep_job(snapshot: Snapshot, job: Job, result: Sweep, born: int) -> None:
     before = _history(controller, job, record)
     if _at_rest(job, record, before):
         return
-    advance(controller, job.job_id, listed=job, snapshot=snapshot, born=born)
+    hook = _queued_end(controller, job, record)
+    advance(controller, job.job_id, hook=hook, listed=job, snapshot=snapshot, born=born)
     after = _history(controller, job, record)
     found = after.ends[len(before.ends) :]
+    if hook is not None and found:
+        remove_end(controller.site.state_dir, hook)
     result.missed += len(found)
     result.stale_running += sum(job.state is JobState.RUNNING for _ in found)
+
+
+def _queued_end(controller: Controller, job: Job, record: CommentRecord) -> HookEnvironment | None:
+    """Return the end of the run that its hook has written down and nobody has judged.
+
+    Only it has the nodes of an attempt whose job is pending again.
+    """
+    end = read_end(controller.site.state_dir, job.job_id, cluster=controller.cluster)
+    if end is None or end.uid != job.uid:
+        return None
+    try:
+        return end if parse_comment(end.comment).run == record.run else None
+    except CommentRecordError:
+        return None
 
 
 def _history(controller: Controller, job: Job, record: CommentRecord) -> History:

@@ -29,7 +29,13 @@ sys.stdin.read()
 
 
 def queue(
-    state: Path, name: str = "7.100", *, job_id: int = 7, restarts: int = 0, cluster: str = "c"
+    state: Path,
+    name: str = "7.100",
+    *,
+    job_id: int = 7,
+    restarts: int = 0,
+    cluster: str = "c",
+    comment: str = "mine",
 ) -> Path:
     """Put an end into the queue, as csx-epilog does."""
     folder = queue_dir(state)
@@ -38,7 +44,7 @@ def queue(
     path.write_text(
         f"SLURM_CLUSTER_NAME={cluster}\nSLURM_JOB_ID={job_id}\nSLURM_JOB_UID=1000\n"
         f"SLURM_JOB_EXIT_CODE2=3:0\nSLURM_JOB_RESTART_COUNT={restarts}\n"
-        "SLURM_JOB_NODELIST=csx1\nSLURM_JOB_COMMENT=mine\n"
+        f"SLURM_JOB_NODELIST=csx1\nSLURM_JOB_COMMENT={comment}\n"
     )
     return path
 

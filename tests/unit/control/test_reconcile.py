@@ -32,6 +32,7 @@ from tests.unit.control.conftest import (
     put,
     run_key_of,
 )
+from tests.unit.control.test_end_queue import queue
 from tests.unit.core import facts
 
 SUBMITTED = facts.SUBMITTED
@@ -315,6 +316,23 @@ def test_a_pending_job_whose_end_was_missed_is_judged(
     [end] = history_of(controller).ends
     assert (end.key, end.requeued) == ((SUBMITTED, 0), True)
     assert "requeue" not in slurm.names()
+
+
+@pytest.mark.parametrize("run", [facts.RUN, "fedcba9876543210"], ids=["its own", "another run's"])
+def test_an_end_that_its_hook_has_only_written_down_is_judged_with_its_nodes(
+    controller: Controller, slurm: ActingSlurm, run: str
+) -> None:
+    """A pending job shows no nodes; a job id is used again after a crash of slurmctld."""
+    blames = facts.comment_record(cause=Category.HARDWARE_ACCELERATOR, rule="a.b", nodes="csx1")
+    comment = format_comment(replace(blames, run=run))
+    path = queue(controller.site.state_dir, comment=comment)
+    swept(controller, slurm, waiting(comment=format_comment(blames)))
+    own = run == facts.RUN
+    [end] = history_of(controller).ends
+    assert (end.nodes, end.exit_code) == ((("csx1",), 3) if own else ((), 1))
+    excluded = [exclusion.node for exclusion in history_of(controller).exclusions]
+    assert excluded == (["csx1"] if own else [])
+    assert path.exists() is not own
 
 
 def test_a_job_that_has_started_since_it_was_listed_is_left(
