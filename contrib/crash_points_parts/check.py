@@ -112,7 +112,11 @@ def _exclusions(trial: Trial, jobs: dict[int, ShownJob]) -> Iterator[str]:
         excluded = trial.excluded_at_the_end(jobs, job_id)
         if unknown := sorted(set(excluded) - ours):
             yield f"job {job_id} excludes {unknown}, of which no journal knows"
-    if trial.scenario.lifted and (left := trial.excluded_at_the_end(jobs, trial.run.job_id)):
+    # An attempt whose start slurmctld has lost is not followed by one more.
+    over = max((event["until"] for event in trial.exclude_events()), default=0)
+    early = trial.forgotten and any(each.started < over for each in trial.run.attempts()[-1:])
+    left = trial.excluded_at_the_end(jobs, trial.run.job_id)
+    if trial.scenario.lifted and left and not early:
         yield f"the exclusion of {left} was never lifted"
     excludes = trial.later_phase_excludes or trial.cause_lost
     if trial.scenario.later_phase and not excludes:

@@ -217,6 +217,14 @@ def test_what_slurmctld_has_forgotten_may_run_once_more(facts: Facts) -> None:
     assert facts.violations() != []
 
 
+def test_an_exclusion_may_stay_where_a_forgotten_attempt_was_the_last(facts: Facts) -> None:
+    never_lift(facts)
+    facts.forgotten = 1
+    assert facts.violations() != []
+    facts.attempts[2] = Attempt(UNTIL - 10, ("csx1", "csx3"))
+    assert facts.violations() == []
+
+
 def test_a_report_that_slurmctld_has_forgotten_blames_no_node(facts: Facts) -> None:
     facts.forgotten = 1
     run_on_blamed_node(facts)
