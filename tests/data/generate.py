@@ -18,13 +18,18 @@ sys.path.insert(0, str(HERE.parents[1]))
 from tests.data.generator import (  # noqa: E402 - after the path is set
     clusters,
     data_cases,
+    language_cases,
     machine_cases,
+    mpi_cases,
     places,
     program_cases,
     rank_cases,
     service_cases,
+    settings_cases,
+    shell_cases,
     slurm_cases,
     storage_cases,
+    tensor_cases,
 )
 from tests.data.generator.case import Case, NotAsExpectedError  # noqa: E402
 from tests.data.generator.run import Made, free, record, run, why_not  # noqa: E402
@@ -36,6 +41,11 @@ CASES = (
     *machine_cases.CASES,
     *service_cases.CASES,
     *rank_cases.CASES,
+    *settings_cases.CASES,
+    *tensor_cases.CASES,
+    *language_cases.CASES,
+    *mpi_cases.CASES,
+    *shell_cases.CASES,
     *slurm_cases.CASES,
 )
 

@@ -7,15 +7,23 @@ from functools import cache
 from pathlib import Path
 
 MODULES = (
+    "click",
     "grpc",
     "h5py",
     "huggingface_hub",
+    "hydra",
+    "jax",
+    "jsonschema",
+    "mpi4py",
     "numpy",
+    "pandas",
     "PIL",
     "pyarrow",
     "pydantic",
     "requests",
     "safetensors",
+    "scipy",
+    "tensorflow",
     "torch",
     "transformers",
     "yaml",
@@ -23,7 +31,15 @@ MODULES = (
 """Modules whose versions are told with a case."""
 PROGRAMS = {
     "gcc": ("gcc", "g++"),
+    "gfortran": ("gfortran",),
     "git": ("git",),
+    "java": ("java", "javac"),
+    "make": ("make",),
+    "node": ("node",),
+    "octave": ("octave-cli",),
+    "openmpi": ("mpirun", "mpicc"),
+    "perl": ("perl",),
+    "R": ("Rscript",),
     "ss": ("ss", "ip"),
     "sshd": ("sshd", "ssh", "ssh-keygen"),
 }
