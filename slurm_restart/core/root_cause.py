@@ -24,6 +24,8 @@ DEATHS = frozenset(
         Category.HARDWARE_ACCELERATOR,
     }
 )
+# One of these ended a rank, and its peers lost it: the complaints of the peers come first at times.
+_ENDED_A_RANK = DEATHS | {Category.DEVICE_OOM}
 COMPLAINTS = frozenset({Category.NETWORK_FABRIC, Category.NETWORK_RENDEZVOUS, Category.HANG})
 
 
@@ -92,7 +94,7 @@ def _as_guess(finding: Finding) -> Finding:
 def _first_sure(sure: Sequence[Finding]) -> Finding:
     first = sure[0]
     if first.category in COMPLAINTS:
-        return next((finding for finding in sure if finding.category in DEATHS), first)
+        return next((finding for finding in sure if finding.category in _ENDED_A_RANK), first)
     if first.went_on and first.category not in DEATHS:
         # A program that dies of this error may still print steps that it had buffered; but then
         # nothing of it is left that could fail in another way.

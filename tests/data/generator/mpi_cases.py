@@ -41,7 +41,7 @@ CASES = (
     mpi(
         "leave",
         "unknown",
-        "exited with a non-zero|Exit code|exiting improperly|exit status",
+        "but 1 process returned|exited with a non-zero|Exit code|exiting improperly|exit status",
         also=("code",),
     ),
     mpi("segfault", "software.crash", "Signal: Segmentation fault", also_root="signal 11"),

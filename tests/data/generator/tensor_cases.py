@@ -60,11 +60,16 @@ JAX = tuple(
     tensor("jax", name, category, root, also=also)
     for name, category, root, also in (
         ("jax_shape", "code", "^TypeError", ()),
-        ("jax_nan", "numeric.nan", "^FloatingPointError", ()),
+        ("jax_nan", "numeric.nan", "^Invalid nan value|^FloatingPointError", ()),
         ("jax_traced", "code", "TracerBoolConversionError", ()),
         ("jax_type", "code", "^TypeError", ()),
         ("jax_memory", "oom_host", "RESOURCE_EXHAUSTED|[Oo]ut of memory", ("memory.device_oom",)),
-        ("jax_backend", "config", "^RuntimeError", ("hardware.accelerator",)),
+        (
+            "jax_backend",
+            "config",
+            "^jax.errors.JaxRuntimeError|^RuntimeError",
+            ("hardware.accelerator",),
+        ),
         (
             "jax_coordinator",
             "network.rendezvous",
@@ -86,7 +91,13 @@ GRAPHS = (
     ),
     graph("shape", "code", "InvalidArgumentError"),
     graph("data_type", "code", "InvalidArgumentError"),
-    graph("vocabulary", "data.corrupt", "InvalidArgumentError", also=("code",)),
+    graph(
+        "vocabulary",
+        "data.corrupt",
+        "InvalidArgumentError",
+        also=("code",),
+        also_root="is not in .0, 100.",
+    ),
     graph(
         "no_checkpoint",
         "config",
@@ -102,7 +113,7 @@ GRAPHS = (
         also=("data.corrupt",),
         also_root="DataLoss|not an sstable|Checksum|TensorSliceReader",
     ),
-    graph("nan", "numeric.nan", "Tensor had NaN"),
+    graph("nan", "numeric.nan", "Tensor had NaN", also_root="Tensor had NaN"),
     graph("model_shape", "code", "^ValueError"),
     graph("truncated_graph_input", "data.corrupt", "InvalidArgumentError", also=("code",)),
 )

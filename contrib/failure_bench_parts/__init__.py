@@ -1,0 +1,1 @@
+"""Parts of contrib/failure-bench: the cases, the score and the baselines."""
