@@ -5,11 +5,13 @@ import ast
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from pathlib import Path
 
 import click
 
 from contrib.docs_words import ACTIONS, RULES, STOPS
+from contrib.failure_bench_parts import figures
 from slurm_restart import errors
 from slurm_restart.cli import doctor, restart, sbatch
 from slurm_restart.control.checks.known_bugs import KNOWN_BUGS, format_release
@@ -273,6 +275,15 @@ def first_sentence(path: Path) -> str:
     return " ".join(text.split("\n\n")[0].split())
 
 
+# --- the benchmark -------------------------------------------------------------------------------
+
+
+@cache
+def failure_bench() -> str:
+    """The figures of the package and of the baselines, and the package's by category and more."""
+    return "\n".join(table(head, rows) for head, rows in figures.tables())
+
+
 # --- the pages -----------------------------------------------------------------------------------
 
 SECTIONS: dict[str, Callable[[], str]] = {
@@ -288,6 +299,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "doctor-checks": doctor_checks,
     "slurm-bugs": slurm_bugs,
     "modules": modules,
+    "failure-bench": failure_bench,
 }
 WHOLE: dict[str, Callable[[], str]] = {"reference/sbatch-options.md": reference}
 

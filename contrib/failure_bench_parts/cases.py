@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +31,8 @@ class Case:
     """One log and what is right about it.
 
     `categories` begins with the true one; the others are those that the log does not tell apart
-    from it. `roots` are the lines that say why; empty: no line does. `blame` are the nodes at fault.
+    from it. `roots` are the lines that say why; empty: no line does. `blame` holds the nodes at
+    fault.
     """
 
     name: str
@@ -73,7 +73,7 @@ def read_cases(folder: Path = DATA) -> tuple[Case, ...]:
 def _case(folder: Path, number: int, line: str) -> Case:
     try:
         data = json.loads(line)
-        roots: Sequence[str | None] = (data["root_cause_line"], *data["also_root_cause_lines"])
+        roots = (data["root_cause_line"], *data["also_root_cause_lines"])
         case = Case(
             name=data["name"],
             log=folder / "logs" / f"{data['name']}.log",

@@ -52,7 +52,7 @@ def action_right(case: Case, answer: Answer | None) -> bool:
 
 
 def category_right(case: Case, answer: Answer | None) -> bool:
-    """Return whether the answer's category is the case's, or one that the log does not tell apart."""
+    """Return whether the answer's category is the case's, or one that the log confuses with it."""
     return answer is not None and answer.category in case.categories
 
 

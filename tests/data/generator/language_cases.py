@@ -237,7 +237,8 @@ BUILD = (
     Case(
         "build.recipe",
         "compile",
-        "printf 'int main() { return x; }\\n' >k.c\nprintf 'k: k.c\\n\\tgcc -o k k.c\\n' >Makefile\n"
+        "printf 'int main() { return x; }\\n' >k.c\n"
+        "printf 'k: k.c\\n\\tgcc -o k k.c\\n' >Makefile\n"
         "make || exit\n./k",
         "error: .x. undeclared",
         needs=("make", "gcc"),

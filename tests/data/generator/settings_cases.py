@@ -85,7 +85,8 @@ INTERRUPTED = (
     Case(
         "interrupt.caught_by_bash",
         "cancelled",
-        "trap 'echo interrupted; exit 130' INT\nfor i in 1 2 3; do echo step $i; done\nkill -INT $$",
+        "trap 'echo interrupted; exit 130' INT\n"
+        "for i in 1 2 3; do echo step $i; done\nkill -INT $$",
         None,
         also=("unknown",),
     ),
