@@ -37,9 +37,11 @@ def format_group(title: str, groups: Mapping[str, Score]) -> str:
     """A table of a group's scores: how many, and how many of them right."""
     width = max(map(len, (title, *groups)))
     lines = [f"{title:{width}}  cases  action  category  root"]
-    for name, one in groups.items():
-        root = f"{one.root}/{one.roots}"
-        lines.append(f"{name:{width}}  {one.cases:5}  {one.action:6}  {one.category:8}  {root:>5}")
+    for name, counts in groups.items():
+        root = f"{counts.root}/{counts.roots}"
+        lines.append(
+            f"{name:{width}}  {counts.cases:5}  {counts.action:6}  {counts.category:8}  {root:>5}"
+        )
     return "\n".join(lines)
 
 

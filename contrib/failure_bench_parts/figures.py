@@ -42,15 +42,21 @@ def tables() -> Iterator[Table]:
         groups = score_by(key, cases, answers)
         yield (
             (title, "cases", "action right", "category right", "root-cause line right"),
-            [_group_row(name, one) for name, one in groups.items()],
+            [_group_row(name, counts) for name, counts in groups.items()],
         )
 
 
-def _judge_row(name: str, one: Score) -> tuple[str, ...]:
-    data = one.data()
+def _judge_row(name: str, counts: Score) -> tuple[str, ...]:
+    data = counts.data()
     shares = (f"{data[f'{part}_accuracy']:.3f}" for part in ("action", "category", "root_cause"))
-    return (name, *shares, str(one.lost), str(one.futile), str(one.wrongly_blamed))
+    return (name, *shares, str(counts.lost), str(counts.futile), str(counts.wrongly_blamed))
 
 
-def _group_row(name: str, one: Score) -> tuple[str, ...]:
-    return name, str(one.cases), str(one.action), str(one.category), f"{one.root} of {one.roots}"
+def _group_row(name: str, counts: Score) -> tuple[str, ...]:
+    return (
+        name,
+        str(counts.cases),
+        str(counts.action),
+        str(counts.category),
+        f"{counts.root} of {counts.roots}",
+    )
