@@ -184,25 +184,33 @@ def test_killed_before_the_end_is_saved_when_the_word_was(
     check(cluster, job_id, source="sweep" if when == "before" else "hook", restarts=("0", "1"))
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_killed_before_the_end_and_the_word_are_saved(cluster: ManagedCluster, when: str) -> None:
+@pytest.mark.parametrize("hook", ["dies before", "lives on", "dies after"])
+def test_killed_before_the_end_and_the_word_are_saved(cluster: ManagedCluster, hook: str) -> None:
     job_id = start(cluster, fail=f"wait@{FAILS_AT - 1};exit:3@{FAILS_AT}")
     cluster.await_running(job_id)
     await_((cluster.run_dir() / "summary.json").exists, "summary.json")
     await_(saved(cluster, "attempt=0"), "the attempt in the saved state")
     kill = kills_slurmctld(cluster)
-    wrap_hook(cluster, f"{kill}; real" if when == "before" else f"real; {kill}")
+    lines = {
+        "dies before": kill,
+        # Slurm ends the hook's process group after slurmctld.
+        "lives on": f"{kill}; setsid {cluster.hook.with_name('csx-epilog.real')}",
+        "dies after": f"real; {kill}",
+    }
+    wrap_hook(cluster, lines[hook])
     with unsaved(cluster):
         cluster.let_go()
         await_killed(cluster)
+    wrap_hook(cluster, "real")
     cluster.fault("start-ctld")
-    if when == "before":
+    action = "requeue"
+    if hook == "dies before":
         # Nothing tells it from a job that runs. Slurm itself requeues it, but minutes later.
         assert cluster.state(job_id) == "RUNNING"
         for _ in range(3):
             assert cluster.reconcile()["stale_running"] == 0
         cluster.run("scontrol", "requeue", str(job_id), as_root=True)
-    action = "adjust" if when == "before" else "requeue"
+        action = "adjust"
     check(cluster, job_id, source="hook", action=action, restarts=("0", "1"))
 
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -64,15 +64,24 @@ class Jobs:
         comment = f"--comment=csx-restart/1 run={run:016x};max=3;num=1;min=1"
         return self.cluster.submit(text, "--requeue", "-n1", comment)
 
-    def fail(self) -> None:
+    @contextmanager
+    def failing(self) -> Iterator[None]:
         """Let all fail at once: who waits to open the FIFO for reading goes on."""
         writer = os.open(self.fifo, os.O_RDWR)
-        # A job is RUNNING before its script waits.
-        await_(
-            lambda: all(self.cluster.state(job_id) != "RUNNING" for job_id in self.ids),
-            "the end of all jobs",
-        )
-        os.close(writer)
+        try:
+            yield
+            # A job is RUNNING before its script waits.
+            await_(
+                lambda: all(self.cluster.state(job_id) != "RUNNING" for job_id in self.ids),
+                "the end of all jobs",
+            )
+        finally:
+            os.close(writer)
+
+    def fail(self) -> None:
+        """Let all fail at once, and wait until all have ended."""
+        with self.failing():
+            pass
 
     def restarted(self) -> None:
         """Each job ran once more, was judged once for each end, and its dependent ran."""
@@ -146,7 +155,6 @@ def judged_by_a_sweep(jobs: Jobs) -> None:
 
 def test_a_storm(cluster: ManagedCluster) -> None:
     jobs = Jobs(cluster, JOBS)
-    jobs.fail()
     most = 0
 
     def judged() -> bool:
@@ -154,7 +162,8 @@ def test_a_storm(cluster: ManagedCluster) -> None:
         most = max(most, len(workers(cluster)))
         return sum(bool(cluster.ends(job_id)) for job_id in jobs.ids) == JOBS
 
-    await_(judged, "all ends judged", timeout=LONG_DEADLINE)
+    with jobs.failing():
+        await_(judged, "all ends judged", timeout=LONG_DEADLINE)
     assert 1 <= most <= SLOTS
     assert {cluster.ends(job_id)[0]["source"] for job_id in jobs.ids} == {"hook"}
     jobs.restarted()
