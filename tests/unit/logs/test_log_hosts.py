@@ -223,11 +223,11 @@ def test_a_node_of_another_job_is_not_blamed(text: str) -> None:
     assert blamed(text, ("n1", "n2", "n4")) == []
 
 
-@given(st.sampled_from(list(CULPRITS.values())), st.integers(0, 1000))
-@settings(max_examples=300)
-def test_a_cut_log_never_blames_another(text: str, length: int) -> None:
-    for nodes in (NODES, ()):
-        assert set(blamed(text[:length], nodes)) <= {"n3", "n3.site.org"}
+@pytest.mark.parametrize("text", CULPRITS.values(), ids=CULPRITS)
+def test_a_log_that_is_cut_anywhere_never_blames_another(text: str) -> None:
+    for length in range(len(text)):
+        for nodes in (NODES, ()):
+            assert set(blamed(text[:length], nodes)) <= {"n3", "n3.site.org"}
 
 
 @given(st.sampled_from(list(CULPRITS.values())), st.integers(1, 60))
