@@ -48,11 +48,12 @@ RULES = {
     "finished: before 24.11 this is how a cancelled job looks while COMPLETING",
     "job.time_limit": "the supervisor ended the trainer because the time limit was near, and the "
     "attempt did run that long",
-    "job.fatal": "the supervisor's judgement of exit status and log is a cause that no restart "
-    "mends (a run that has finished and fails all the same is none: its next attempt ends as "
-    "success at once)",
+    "job.fatal": "the supervisor's judgement of exit status and log is for certain a cause that no "
+    "restart mends (a run that has finished and fails all the same is none: its next attempt ends "
+    "as success at once)",
     "slurm.node_down": "a node of the job is down, whatever else happened",
-    "job.reported": "the supervisor's judgement of exit status and log is any other known cause",
+    "job.reported": "the supervisor's judgement of exit status and log is any other known cause, "
+    "one that is only likely included, or a stop that it has put off",
     "slurm.exit_not_recorded": "state PREEMPTED with exit status 0:0, without a PreemptTime: "
     "slurmctld records no exit status then",
     "exit.crash": "the batch script or the trainer died of SIGILL, SIGABRT, SIGBUS, SIGFPE or "
@@ -77,7 +78,7 @@ STOPS = {
     "held",
     "oom-repeated": "the node's memory was used up a second time at the same step",
     "repeated": "the same root-cause line at the same step for the `stop_on_repeat`th time (only "
-    "`data.corrupt` and `numeric.nan`)",
+    "`data.corrupt`, `numeric.nan` and stops that were put off)",
     "budget": "more than `max_num_restarts` ends in a row without a new checkpoint",
 }
 

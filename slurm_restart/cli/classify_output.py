@@ -59,7 +59,7 @@ class Classified:
             "category": attribution.category.value,
             "meaning": attribution.category.meaning,
             "recoverable": attribution.recoverable,
-            "restart": attribution.category.restart.value,
+            "restart": attribution.restart.value,
             "counts": attribution.counts,
             "confidence": attribution.confidence.value,
             "rule": attribution.rule,
@@ -121,7 +121,7 @@ def _row(label: str, text: str) -> list[str]:
 
 def _what_to_do(result: Classified) -> str:
     attribution = result.attribution
-    text = _RESTART[attribution.category.restart]
+    text = _RESTART[attribution.restart]
     if attribution.category.value == "completed":
         text = "nothing"
     elif attribution.recoverable and not attribution.counts:

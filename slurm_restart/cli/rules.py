@@ -167,6 +167,7 @@ def _data(rule: LogRule) -> dict[str, Any]:
         "meaning": rule.meaning,
         "remedy": rule.remedy,
         "blame": rule.blame.value if rule.blame else None,
+        "speakers": [speaker.value for speaker in rule.believed],
         "pattern": rule.pattern,
         "sources": list(rule.sources),
         "positive": list(rule.positive),
@@ -180,6 +181,8 @@ def _result_data(result: RuleTest) -> dict[str, Any]:
         "line": result.line,
         "label": result.label,
         "text": result.text,
+        "speaker": result.speaker.value,
+        "host": result.host or None,
         "logged_at": result.at,
         "progress": result.progress,
         "rule": result.rule.id if result.rule else None,
@@ -194,6 +197,8 @@ def _result_lines(result: RuleTest) -> list[str]:
     lines = [f"line      {result.text}"]
     if result.label:
         lines.append(f"label     {result.label}")
+    on_host = f" on {result.host}" if result.host else ""
+    lines.append(f"speaker   {result.speaker.value}{on_host}")
     if result.rule is None:
         lines.append(
             "rule      none: " + ("it reports progress" if result.progress else "no match")

@@ -16,10 +16,11 @@ def attribute_end(facts: EndFacts, named: Sequence[str] = ()) -> Attribution:
         named: node names of the comment record's hostlist, expanded.
     """
     rule = first_match(facts)
-    category, rule_id, root_hash = rule.category, rule.id, None
+    category, rule_id, root_hash, put_off = rule.category, rule.id, None, False
     report = facts.final_report
     if rule.id in SELF_REPORT_RULES and report is not None and facts.cause is not None:
         category, rule_id, root_hash = facts.cause, report.rule or rule.id, report.root
+        put_off = report.put_off and category.recoverable
     return Attribution(
         category=category,
         rule=rule_id,
@@ -27,6 +28,7 @@ def attribute_end(facts: EndFacts, named: Sequence[str] = ()) -> Attribution:
         blamed=_blame(facts, category, named),
         reported=tuple(name for name in named if name not in facts.end.nodes),
         root_hash=root_hash,
+        put_off=put_off,
         requeued=facts.requeued,
         stale_running=facts.end.stale_running,
     )

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from slurm_restart.core.attribution import Attribution, RootCause
 from slurm_restart.core.category import Category, Confidence
-from slurm_restart.core.finding import Finding, Role
+from slurm_restart.core.finding import Finding, Role, Speaker
 from slurm_restart.core.job import JobFlag, JobState
 from slurm_restart.core.log_blame import HARDWARE, blame_nodes
+from slurm_restart.core.node_faults import assign_node_faults
 from slurm_restart.core.root_cause import find_root_cause, is_sure, sort_findings
 from slurm_restart.core.slurm_state import NONZERO, STATE_CAUSES, Cause, exit_cause
 
@@ -26,6 +27,9 @@ _EXTERNAL = frozenset(
 """Ends that are imposed on a program from outside."""
 _ALSO_ENDS_HUNG_JOBS = frozenset({Category.TIMEOUT, Category.CANCELLED, Category.REQUEUED})
 """Ends imposed on a program that hangs after an error as well as on one that runs."""
+_MISTAKES = frozenset({Category.COMPILE, Category.CONFIG, Category.CODE})
+_STOPS = _MISTAKES | {Category.AUTH, Category.STORAGE_FULL, Category.DEVICE_OOM}
+"""Causes that stop a run, as far as a log can show them."""
 _IN_LOG: dict[Category, frozenset[Category]] = {
     Category.COMPLETED: frozenset(),
     Category.HARDWARE_NODE: HARDWARE,
@@ -61,10 +65,13 @@ def attribute_log(facts: ExitFacts, findings: Iterable[Finding]) -> Attribution:
     Slurm's state stands above the text, except where a fatal error came first and the program made
     no progress after it. Exit status 0 is completed whatever the text says.
     """
-    ordered = sort_findings(findings)
+    ordered = sort_findings(assign_node_faults(findings))
     candidate = find_root_cause(ordered)
     by_state = _attribute_by_state(facts, ordered, candidate)
     cause, root = by_state or _attribute_by_text(facts, candidate)
+    put_off = root is not None and _is_put_off(cause, root)
+    if put_off:
+        cause = Cause(cause.rule, Category.UNKNOWN, Confidence.GUESS)
     blamed, reported = (
         ((), ())
         if cause.confidence is Confidence.GUESS
@@ -76,6 +83,7 @@ def attribute_log(facts: ExitFacts, findings: Iterable[Finding]) -> Attribution:
         confidence=cause.confidence,
         blamed=blamed,
         reported=reported,
+        put_off=put_off,
         root_cause=None
         if root is None
         else RootCause(line=root.line, text=root.text, file=root.file or None),
@@ -83,6 +91,18 @@ def attribute_log(facts: ExitFacts, findings: Iterable[Finding]) -> Attribution:
             finding for finding in ordered if root is None or not _same_line(finding, root)
         ),
     )
+
+
+def _is_put_off(cause: Cause, root: Finding) -> bool:
+    """Return whether a stop waits until it repeats: the program had run for long before it.
+
+    What is only likely may be wrong then. And an exception of a program that has run for long, such
+    as a file that is gone or a module that cannot be read, need not be a mistake in it.
+    """
+    if cause.rule != root.rule or root.early or cause.category not in _STOPS:
+        return False
+    mistake = cause.category in _MISTAKES and root.speaker is Speaker.PROGRAM
+    return mistake or cause.confidence is not Confidence.CERTAIN
 
 
 def _cause_of(finding: Finding) -> Cause:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from slurm_restart.core.category import Category, Confidence
+from slurm_restart.core.category import Category, Confidence, Restart
 from slurm_restart.core.finding import Finding
 
 
@@ -35,6 +35,8 @@ class Attribution:
     """Names that the evidence gives but that are no nodes of this job: shown, never excluded."""
     root_cause: RootCause | None = None
     root_hash: str | None = None
+    put_off: bool = False
+    """The log's cause would stop the run, and is not sure enough: one restart first."""
     secondary: tuple[Finding, ...] = ()
     requeued: bool = False
     """Slurm, or a person, has requeued the job already."""
@@ -45,6 +47,11 @@ class Attribution:
     def names(self) -> tuple[str, ...]:
         """All names that the evidence gives."""
         return (*(blame.node for blame in self.blamed), *self.reported)
+
+    @property
+    def restart(self) -> Restart:
+        """Whether a restart can help; a stop that was put off takes effect if it repeats."""
+        return Restart.UNTIL_REPEATED if self.put_off else self.category.restart
 
     @property
     def recoverable(self) -> bool:

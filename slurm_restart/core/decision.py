@@ -53,7 +53,7 @@ def _oom_again(situation: Situation) -> bool:
 def _repeated(situation: Situation) -> bool:
     limit, root = situation.policy.stop_on_repeat, situation.attribution.root_hash
     if (
-        situation.attribution.category.restart is not Restart.UNTIL_REPEATED
+        situation.attribution.restart is not Restart.UNTIL_REPEATED
         or limit == 0
         or root is None
         or situation.made

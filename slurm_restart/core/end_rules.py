@@ -120,8 +120,17 @@ def _reports_fatal_cause(facts: EndFacts) -> bool:
     return cause not in (None, Category.COMPLETED) and not cause.recoverable
 
 
+def _is_likely(facts: EndFacts) -> bool:
+    return facts.final_report is not None and facts.final_report.likely
+
+
+def _reports_put_off(facts: EndFacts) -> bool:
+    return facts.final_report is not None and facts.final_report.put_off
+
+
 def _reports_cause(facts: EndFacts) -> bool:
-    return facts.cause not in (None, Category.TIMEOUT, Category.UNKNOWN, Category.COMPLETED)
+    known = facts.cause not in (None, Category.TIMEOUT, Category.UNKNOWN, Category.COMPLETED)
+    return known or _reports_put_off(facts)
 
 
 # First match wins. Slurm's own facts stand above the self-report; the last row matches every end
@@ -193,7 +202,12 @@ _END_RULES: tuple[EndRule, ...] = (
         _LIKELY,
         lambda f: f.cause is Category.TIMEOUT and f.near_time_limit,
     ),
-    EndRule("job.fatal", Category.UNKNOWN, _LIKELY, _reports_fatal_cause),
+    EndRule(
+        "job.fatal",
+        Category.UNKNOWN,
+        _LIKELY,
+        lambda f: _reports_fatal_cause(f) and not _is_likely(f),
+    ),
     EndRule("slurm.node_down", Category.HARDWARE_NODE, _LIKELY, lambda f: f.node_down),
     EndRule("job.reported", Category.UNKNOWN, _LIKELY, _reports_cause),
     EndRule("slurm.exit_not_recorded", Category.UNKNOWN, _GUESS, lambda f: f.exit_not_recorded),

@@ -16,6 +16,8 @@ class Role(Enum):
     """A candidate for the cause."""
     CASCADE = "cascade"
     """A consequence of another process's end: peer closed, ChildFailedError, Terminated."""
+    HEADER = "header"
+    """Announces that something failed; another line says why. Never the cause of a stop."""
     TEARDOWN = "teardown"
     """Something that went wrong while the program was ending already."""
     RECOVERED = "recovered"
@@ -89,6 +91,11 @@ class Finding:
     host: str = ""
     """The one host that the front of the line names as the place of its speaker or task, such as
     `n3` in `slurmstepd-n3: …` and `srun: error: n3: task 9: …`; empty: none or several."""
+    progressed: bool = False
+    """Whether the program had reported progress before."""
+    early: bool = True
+    """Whether the program was still starting: little output and next to no progress before it."""
     at_start: Confidence | None = None
-    """The confidence it has if nothing explains the end better, because the program had made
-    little progress before it."""
+    """The confidence it has if nothing explains the end better and the program was starting."""
+    followed: int = 0
+    """Number of later lines that no rule matched: the log went on."""

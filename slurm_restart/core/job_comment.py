@@ -84,6 +84,10 @@ class CommentRecord:
     """The id of the log rule that gave the cause."""
     root: str | None = None
     """First 8 hexadecimal digits of a hash of the root-cause line."""
+    likely: bool = False
+    """The cause is only likely: Slurm's facts stand above it."""
+    put_off: bool = False
+    """The cause would stop the run if it were sure; it does if it repeats at the same step."""
     nodes: str | None = None
     """Nodes that the evidence names, as a hostlist."""
 
@@ -144,6 +148,8 @@ _FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "cause": ("cause", _enum(Category)),
     "rule": ("rule", _text(r"[a-z0-9][a-z0-9._-]{0,63}")),
     "root": ("root", _text(r"[0-9a-f]{8}")),
+    "likely": ("likely", _flag),
+    "put_off": ("off", _flag),
     "nodes": ("nodes", _text(r"[A-Za-z0-9\[\],._-]{1,160}")),
 }
 _REQUIRED = ("run", "max_restarts", "num_nodes", "min_nodes")

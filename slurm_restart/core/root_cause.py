@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from slurm_restart.core.category import Category, Confidence
-from slurm_restart.core.finding import Finding, Role
+from slurm_restart.core.finding import Finding, Role, Speaker
 
 SURVIVED = 1000
 """Lines of further progress after which an error is no more than a guess.
@@ -31,11 +31,11 @@ COMPLAINTS = frozenset({Category.NETWORK_FABRIC, Category.NETWORK_RENDEZVOUS, Ca
 
 def is_sure(finding: Finding) -> bool:
     """Return whether a finding is a root candidate on which a decision may rest."""
-    return (
-        finding.role is Role.ROOT
-        and finding.confidence is not Confidence.GUESS
-        and finding.went_on <= SURVIVED
-    )
+    if finding.role is not Role.ROOT or finding.went_on > SURVIVED:
+        return False
+    if finding.confidence is Confidence.LIKELY and _is_survived(finding):
+        return False
+    return finding.confidence is not Confidence.GUESS
 
 
 def sort_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -55,8 +55,9 @@ def find_root_cause(ordered: Sequence[Finding]) -> Finding | None:
 
     The first root candidate wins, a sure one before a guess. The death of a process or a node
     precedes its peers' complaints, wherever it was printed; an error after which the program made
-    progress gives way to one after which it did not. A consequence is only ever a guess, and only
-    where there is no candidate at all. The confidence of the result is that of its role as cause.
+    progress gives way to one after which it did not. A header, or a consequence, is only ever a
+    guess, and only where there is no candidate at all. The confidence of the result is that of its
+    role as cause.
     """
     roots = [finding for finding in ordered if finding.role is Role.ROOT]
     sure = [finding for finding in roots if is_sure(finding)]
@@ -64,9 +65,21 @@ def find_root_cause(ordered: Sequence[Finding]) -> Finding | None:
     if sure:
         first = _first_sure(sure)
         return _exception_before(first, final) or first
-    cascades = [finding for finding in ordered if finding.role is Role.CASCADE]
-    guess = next(iter([*final, *roots, *cascades]), None)
+    # A script goes on after a command of it has failed.
+    final.sort(key=_is_survived)
+    others = [
+        finding
+        for role in (Role.HEADER, Role.CASCADE)
+        for finding in ordered
+        if finding.role is role
+    ]
+    guess = next(iter([*final, *roots, *others]), None)
     return None if guess is None else _as_guess(guess)
+
+
+def _is_survived(finding: Finding) -> bool:
+    """Return whether a line is the complaint of a shell or its tools, and the script went on."""
+    return finding.speaker is Speaker.SHELL and finding.followed > 0
 
 
 def _exception_before(complaint: Finding, final: Sequence[Finding]) -> Finding | None:
@@ -87,8 +100,8 @@ def _ended_rank(error: Finding, complaint: Finding) -> bool:
 def _as_guess(finding: Finding) -> Finding:
     """Return a finding as a guess, or with more confidence at the start of a program."""
     # Where nothing explains it better, what failed before any progress always fails.
-    early = finding.at_start if finding.role is Role.ROOT and not finding.went_on else None
-    return replace(finding, confidence=early or Confidence.GUESS)
+    early = finding.role is Role.ROOT and not finding.went_on and not _is_survived(finding)
+    return replace(finding, confidence=(finding.at_start if early else None) or Confidence.GUESS)
 
 
 def _first_sure(sure: Sequence[Finding]) -> Finding:

@@ -13,10 +13,10 @@ from zlib import crc32
 
 from slurm_restart import __version__
 from slurm_restart.core.category import Category, Confidence
-from slurm_restart.core.finding import Naming, Role
+from slurm_restart.core.finding import Naming, Role, Speaker
 from slurm_restart.logs.rule import LogRule
 
-FORMAT = 1
+FORMAT = 2
 """Increase it with every change of the form or of what is validated."""
 _ENUMS = {
     "category": Category,
@@ -62,6 +62,8 @@ def _rule_data(rule: LogRule, place: int) -> dict[str, Any]:
             data[name] = None if value is None else value.value
         elif name in (*_TEXTS, *_LISTS) and value != default:
             data[name] = value
+        elif name == "speakers" and value:
+            data[name] = [speaker.value for speaker in value]
     return data
 
 
@@ -84,6 +86,8 @@ def _rule(path: Path, data: dict[str, Any]) -> LogRule:
             data[name] = None if value is None else _ENUMS[name](value)
         elif name in _LISTS:
             data[name] = tuple(map(_text, value))
+        elif name == "speakers":
+            data[name] = tuple(map(Speaker, value))
         else:
             _text(value)
     data["origin"] = f"{path}{data['origin']}"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from slurm_restart.core.category import Category, Confidence
-from slurm_restart.core.finding import Finding, Naming, Role
+from slurm_restart.core.finding import Finding, Naming, Role, Speaker
 from slurm_restart.logs.host_lines import HostLines
 from slurm_restart.logs.lines import readable, split_label, truncated
 from slurm_restart.logs.rule_matcher import RuleMatcher
@@ -30,6 +30,8 @@ KEEP_LAST = 4
 """Findings kept of each rule: the first ones for the cause, the last ones for the end."""
 START = 200
 """Lines up to which a program with progress still counts as starting."""
+EARLY = 10_000
+"""Lines up to which a program without progress counts as starting; NCCL may print thousands."""
 NEXT_LINES = 3
 """Lines between the notice of an ignored exception and its traceback."""
 MAX_LABELS = 4096
@@ -54,6 +56,27 @@ class _RuleFindings:
             self.last.append(finding)
 
 
+class _Said:
+    """A line of which the speaker is only identified if a pattern matches it."""
+
+    __slots__ = ("_label", "_speaker", "_text", "host", "message")
+
+    def __init__(self, text: str, label: str, message: str) -> None:
+        self._text = text
+        self._label = label
+        self._speaker: Speaker | None = None
+        self.message = message
+        self.host = ""
+
+    def speaker(self) -> Speaker:
+        if self._speaker is None:
+            from slurm_restart.logs.speakers import identify_speaker  # noqa: PLC0415  # 3 ms
+
+            found = identify_speaker(self._text, self._label, self.message)
+            self._speaker, self.host = found
+        return self._speaker
+
+
 @dataclass(slots=True)
 class FindingCollector:
     """Collects the findings of one log from its lines."""
@@ -61,8 +84,12 @@ class FindingCollector:
     matcher: RuleMatcher
     line: int = 0
     """Number of the current line, from 1."""
+    began: int = 0
+    """Number of the line at which the attempt began; 0: the first one."""
     progress: int = 0
     """Number of the last line that reported progress; 0: none."""
+    matched: int = 0
+    """Number of lines that a rule matched."""
     tracebacks: dict[str, TracebackState] = field(default_factory=dict)
     """By rank label."""
     inside: set[str] = field(default_factory=set)
@@ -98,23 +125,32 @@ class FindingCollector:
             hosts=self.hosts.copy(),
         )
 
-    def found(self) -> tuple[Finding, ...]:
-        """Return the kept findings in order of their lines."""
+    def found(self, last: int) -> tuple[Finding, ...]:
+        """Return the kept findings in order of their lines.
+
+        Args:
+            last: number of the last line of the log.
+        """
         findings = [
-            self._rate(finding)
+            self._rate(finding, last - self.matched)
             for kept in self.kept.values()
             for finding in (*kept.first, *kept.last)
         ]
         return tuple(sorted(findings, key=lambda finding: finding.line))
 
-    def _rate(self, finding: Finding) -> Finding:
+    def _rate(self, finding: Finding, unmatched: int) -> Finding:
         """Return a finding with what is known from the lines after it."""
         if finding.line in self.handled:
             finding = replace(finding, role=Role.CASCADE)
         if self.recovered.get(finding.category, 0) > finding.line:
             finding = replace(finding, confidence=Confidence.GUESS)
         host = finding.host or self.hosts.placed.host_of(finding.rank)
-        return replace(finding, host=host, went_on=max(0, self.progress - finding.line))
+        return replace(
+            finding,
+            host=host,
+            went_on=max(0, self.progress - finding.line),
+            followed=max(0, unmatched - finding.followed),
+        )
 
     def note_progress(self, lines: Sequence[tuple[int, bytes]]) -> None:
         """Update the progress from the last lines before a suspect line or the end of a block."""
@@ -223,13 +259,12 @@ class FindingCollector:
         return finding
 
     def _match(self, label: str, text: str, body: str) -> Finding | None:
-        message = body.strip()
-        hit = self.matcher.match(message)
+        said = _Said(text, label, body.strip())
+        hit = self.matcher.match(said.message, said.speaker)
         if hit is None:
             return None
-        from slurm_restart.logs.speakers import identify_speaker  # noqa: PLC0415  # 3 ms
-
-        speaker, host = identify_speaker(text, label, message)
+        early = self._is_early()
+        self.matched += 1
         return Finding(
             rule=hit.rule.id,
             category=hit.rule.category,
@@ -241,10 +276,19 @@ class FindingCollector:
             rank=label,
             at=logged_at(text),
             confidence=hit.rule.confidence,
-            speaker=speaker,
-            host=host,
-            at_start=hit.rule.at_start if self.progress < START else None,
+            speaker=said.speaker(),
+            host=said.host,
+            progressed=self.progress > 0,
+            early=early,
+            at_start=hit.rule.at_start if early else None,
+            followed=self.line - self.matched,
         )
+
+    def _is_early(self) -> bool:
+        """Return whether the program was still starting before the current line."""
+        if self.progress:
+            return self.progress - self.began < START
+        return self.line - self.began <= EARLY
 
     def _keep(self, finding: Finding) -> None:
         if not self.kept:
@@ -261,3 +305,4 @@ class FindingCollector:
             store.clear()
         self.hosts = HostLines()
         self.progress = 0
+        self.began = self.line

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slurm_restart.core.finding import Role
-from slurm_restart.logs.lines import split_label
 from slurm_restart.logs.rule import LogRule
 from slurm_restart.logs.rule_matcher import RuleMatcher
 from slurm_restart.logs.rule_sources import read_rule_sources
+from slurm_restart.logs.rule_test import match_line
 from slurm_restart.logs.rules import RuleSet, files_of, read_file
 
 
@@ -78,7 +78,7 @@ def _shadowed(rules: Sequence[LogRule]) -> list[tuple[str, bool]]:
     found = []
     for rule in rules:
         for line in rule.positive:
-            hit = matcher.match(split_label(line)[1].strip())
+            hit = match_line(matcher, line)
             if hit is None or hit.rule.id != rule.id:
                 taker = "nothing" if hit is None else f"{hit.rule.id} ({hit.rule.origin})"
                 text = f"{rule.origin}: {rule.id}: examples.positive: {taker} matches {line!r}"

@@ -1,13 +1,13 @@
 """The rule over log lines, and its validation."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, TypeVar
 
 from slurm_restart.core.category import Category, Confidence
-from slurm_restart.core.finding import Naming, Role
+from slurm_restart.core.finding import Naming, Role, Speaker
 from slurm_restart.logs.lines import split_label
 from slurm_restart.logs.patterns import MIN_LETTERS, danger, literals
 
@@ -21,13 +21,29 @@ _KEYS = (
     "blame",
     "confidence",
     "at_start",
+    "speakers",
     "meaning",
     "remedy",
     "sources",
 )
+_TEXT_LISTS = ("sources", "speakers")
 _REQUIRED = ("id", "category", "role", "pattern", "meaning", "examples")
 _SIDES = ("positive", "negative")
+_SPEAKERS = tuple(speaker.value for speaker in Speaker)
 MAX_PATTERN = 2000
+
+EVERYBODY = tuple(Speaker)
+OF_THE_USER = (Speaker.PROGRAM, Speaker.LAUNCHER, Speaker.CONTAINER, Speaker.SHELL)
+"""Those who know what the user has written: a daemon, a driver or a library reports only an errno
+for which the node may be to blame as well."""
+_BELIEVED = {
+    Category.COMPILE: OF_THE_USER,
+    Category.CONFIG: OF_THE_USER,
+    Category.CODE: OF_THE_USER,
+    Category.AUTH: OF_THE_USER,
+    Category.STORAGE_FULL: (*OF_THE_USER, Speaker.LIBRARY),
+}
+"""Who is believed to know the cause, by the category of a root rule; others: everybody."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +64,8 @@ class LogRule:
     confidence: Confidence = Confidence.LIKELY
     at_start: Confidence | None = None
     """The confidence before the program has made progress: such failures repeat at each start."""
+    speakers: tuple[Speaker, ...] = ()
+    """Whose lines the rule is for; empty: those who are believed about such a category."""
     remedy: str | None = None
     blame: Naming | None = None
     sources: tuple[str, ...] = ()
@@ -57,6 +75,13 @@ class LogRule:
     negative: tuple[str, ...] = ()
     literals: tuple[str, ...] = field(default=(), compare=False)
     """Fixed texts of which every matching line holds one; empty: `patterns.literals` finds them."""
+
+    @property
+    def believed(self) -> tuple[Speaker, ...]:
+        """The speakers whose lines the rule matches."""
+        if self.speakers:
+            return self.speakers
+        return _BELIEVED.get(self.category, EVERYBODY) if self.role is Role.ROOT else EVERYBODY
 
 
 class BadRuleError(Exception):
@@ -96,6 +121,7 @@ def build(fields: Mapping[str, Any]) -> LogRule:
         if "blame" in fields
         else None,
         sources=tuple(fields.get("sources", ())),
+        speakers=_speakers(fields.get("speakers", ()), problems),
         positive=tuple(examples.get("positive", ())),
         negative=tuple(examples.get("negative", ())),
     )
@@ -103,7 +129,7 @@ def build(fields: Mapping[str, Any]) -> LogRule:
         problems.append(
             f"id: expected lower-case letters, digits and ._- (64 at most), got {rule.id!r}"
         )
-    problems += _pattern_problems(rule) or _example_problems(rule)
+    problems += _pattern_problems(rule) or _example_problems(rule) + _speaker_problems(rule)
     if problems:
         raise BadRuleError(problems)
     return replace(rule, literals=tuple(sorted(literals(rule.pattern))))
@@ -115,9 +141,9 @@ def _field_problems(fields: Mapping[str, Any]) -> list[str]:
     for key, value in fields.items():
         if key == "examples":
             problems += _examples_problems(value)
-        elif key == "sources":
-            if not _is_texts(value):
-                problems.append("sources: expected a list of texts")
+        elif key in _TEXT_LISTS:
+            if not _is_texts(value) or not value:
+                problems.append(f"{key}: expected a list of texts")
         elif key not in _KEYS:
             import difflib  # noqa: PLC0415  # 2 ms, for a mistake only
 
@@ -153,6 +179,13 @@ def _member(
         return default
 
 
+def _speakers(names: Iterable[str], problems: list[str]) -> tuple[Speaker, ...]:
+    wrong = [name for name in names if name not in _SPEAKERS]
+    if wrong:
+        problems.append(f"speakers: expected of {', '.join(_SPEAKERS)}, got {', '.join(wrong)}")
+    return tuple(Speaker(name) for name in names if name in _SPEAKERS)
+
+
 def _pattern_problems(rule: LogRule) -> list[str]:
     if len(rule.pattern) > MAX_PATTERN:
         return [f"pattern: expected at most {MAX_PATTERN} characters, got {len(rule.pattern)}"]
@@ -185,3 +218,19 @@ def _example_problems(rule: LogRule) -> list[str]:
         for line in lines
         if (matches(rule.pattern, line) is not None) is not expected
     ]
+
+
+def _speaker_problems(rule: LogRule) -> list[str]:
+    """Return problems of positive examples whose speakers the rule does not believe."""
+    from slurm_restart.logs.speakers import identify_speaker  # noqa: PLC0415  # 3 ms
+
+    problems = []
+    for line in rule.positive:
+        label, message = split_label(line)
+        speaker, _ = identify_speaker(line, label, message)
+        if speaker not in rule.believed:
+            problems.append(
+                f"speakers: {rule.category.value} is not believed of {speaker.value}, who prints "
+                f"{line!r}; if it can know that, give it in `speakers`"
+            )
+    return problems

@@ -1,10 +1,10 @@
 """Finds the lines of a block that may match a rule, and the first rule that matches a line."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from slurm_restart.core.finding import Role
+from slurm_restart.core.finding import Role, Speaker
 from slurm_restart.core.hostlist import expand
 from slurm_restart.errors import SlurmError
 from slurm_restart.logs.literals import make_finder
@@ -80,11 +80,17 @@ class RuleMatcher:
         """Whether a readable line without its label reports progress."""
         return any(pattern.compiled.search(text) for pattern in self._progress)
 
-    def match(self, text: str) -> RuleMatch | None:
-        """Return the first rule that matches a readable line without its label, or None."""
+    def match(self, text: str, speaker: Callable[[], Speaker]) -> RuleMatch | None:
+        """Return the first rule that matches a line and is for its speaker, or None.
+
+        Args:
+            text: a readable line without its label.
+            speaker: returns who printed the line; only called if a pattern matches.
+        """
         for number in self._finder.rules(text.encode()):
             pattern, rule = self._rules[number]
-            if found := pattern.compiled.search(text):
+            found = pattern.compiled.search(text)
+            if found and speaker() in rule.believed:
                 return RuleMatch(rule, _names(found) if rule.blame is not None else ())
         return None
 

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from slurm_restart.core.finding import Role
+from slurm_restart.core.finding import Role, Speaker
 from slurm_restart.logs.lines import readable, split_label
 from slurm_restart.logs.rule import LogRule, matches
-from slurm_restart.logs.rule_matcher import RuleMatcher
+from slurm_restart.logs.rule_matcher import RuleMatch, RuleMatcher
+from slurm_restart.logs.speakers import identify_speaker
 from slurm_restart.logs.timestamps import logged_at
 
 
@@ -17,6 +18,8 @@ class RuleTest:
     line: str
     label: str
     text: str
+    speaker: Speaker
+    host: str
     at: float | None
     progress: bool
     rule: LogRule | None
@@ -31,12 +34,15 @@ def explain_line(line: str, rules: Sequence[LogRule]) -> RuleTest:
     label, body = split_label(readable_line)
     text = body.strip()
     matcher = RuleMatcher(rules)
-    match = matcher.match(text)
+    speaker, host = identify_speaker(readable_line, label, text)
+    match = matcher.match(text, lambda: speaker)
     rule = match.rule if match else None
     return RuleTest(
         line=line,
         label=label,
         text=text,
+        speaker=speaker,
+        host=host,
         at=logged_at(readable_line),
         progress=matcher.is_progress(text),
         rule=rule,
@@ -46,6 +52,13 @@ def explain_line(line: str, rules: Sequence[LogRule]) -> RuleTest:
             for other in rules
             if other is not rule
             and other.role is not Role.PROGRESS
+            and speaker in other.believed
             and matches(other.pattern, readable_line)
         ),
     )
+
+
+def match_line(matcher: RuleMatcher, line: str) -> RuleMatch | None:
+    """Return the first rule that matches a readable line, with its label, and its speaker."""
+    label, message = split_label(line)
+    return matcher.match(message.strip(), lambda: identify_speaker(line, label, message)[0])

@@ -79,7 +79,7 @@ class LogScanner:
         block, tail = _cut(self._tail + bytes(self._waiting))
         blocks.read(block)
         blocks.read(tail)
-        return blocks.reader.found()
+        return blocks.reader.found(blocks.line - 1 + bool(tail))
 
 
 def _cut(data: bytes) -> tuple[bytes, bytes]:

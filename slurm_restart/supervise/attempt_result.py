@@ -60,6 +60,8 @@ class AttemptResult:
             "cause": attribution.category,
             "rule": attribution.rule if _RULE.fullmatch(attribution.rule) else None,
             "root": end.root,
+            "likely": attribution.confidence is Confidence.LIKELY,
+            "put_off": attribution.put_off,
             "nodes": nodes if 0 < len(nodes) <= _MAX_NODES_TEXT else None,
             **({} if end.step is None else {"step": end.step}),
         }

@@ -43,6 +43,7 @@ def expected_decision(
                 rule=attribution.rule,
                 confidence=attribution.confidence,
                 root_hash=root,
+                put_off=attribution.put_off,
             ),
             progress=Progress(
                 made=made, attempt=start.attempt, from_step=start.from_step, step=step

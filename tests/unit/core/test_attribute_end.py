@@ -141,6 +141,13 @@ def test_slurms_facts_alone(category: Category, end: dict[str, Any]) -> None:
             {"cause": Category.CONFIG},
             {"down_nodes": facts.nodes(csx2="DOWN")[1:2]},
         ),
+        # A stop that is only likely gives way to what Slurm shows, and stands without it.
+        (
+            Category.HARDWARE_NODE,
+            {"cause": Category.CONFIG, "likely": True},
+            {"down_nodes": facts.nodes(csx2="DOWN")[1:2]},
+        ),
+        (Category.CONFIG, {"cause": Category.CONFIG, "likely": True}, {}),
         # A cause without an end says nothing.
         (Category.UNKNOWN, {"cause": Category.CONFIG, "ended": False}, {}),
     ],
@@ -152,6 +159,15 @@ def test_the_self_report(
 
 
 # What a job can know of its own end, by hand: everything that is no doing of Slurm's.
+def test_a_stop_that_was_put_off_keeps_its_line_for_the_next_time() -> None:
+    judged = judge(
+        {"cause": Category.UNKNOWN, "rule": "config.value", "root": "0a" * 4, "put_off": True}
+    )
+    assert (judged.category, judged.rule) == (Category.UNKNOWN, "config.value")
+    assert (judged.put_off, judged.root_hash) == (True, "0a" * 4)
+    assert not judge({"cause": Category.CONFIG, "put_off": True}).recoverable
+
+
 BELIEVED = {
     "cancelled", "deadline", "usage_limit",
     "compile", "config", "code", "auth", "storage.full", "memory.device_oom",

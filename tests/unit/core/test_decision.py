@@ -381,6 +381,18 @@ def test_the_same_line_at_the_same_step_stops(category: Category) -> None:
     )
 
 
+def test_a_stop_that_was_put_off_is_one_counted_restart() -> None:
+    off = attribution(Category.UNKNOWN, root_hash="aaaaaaaa", put_off=True)
+    other = attribution(Category.UNKNOWN, root_hash="bbbbbbbb", put_off=True)
+    first = decide(situation(Category.UNKNOWN, attribution=off))
+    assert (first.action, first.total) == (Action.REQUEUE, 1)
+    again = facts.attempts(1, Category.UNKNOWN, root="aaaaaaaa")
+    assert decide(situation(Category.UNKNOWN, again, attribution=off)).rule == "repeated"
+    assert decide(situation(Category.UNKNOWN, again, attribution=other)).action is Action.REQUEUE
+    elsewhere = facts.attempts(1, Category.UNKNOWN, root="aaaaaaaa", step=50)
+    assert decide(situation(Category.UNKNOWN, elsewhere, attribution=off)).action is Action.REQUEUE
+
+
 def test_an_evaluation_makes_no_progress() -> None:
     policy = facts.policy(max_restarts=1, mode=Mode.VALIDATE)
     decision = decide(situation(Category.UNKNOWN, facts.attempts(1), made=True, policy=policy))

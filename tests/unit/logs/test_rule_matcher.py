@@ -1,9 +1,15 @@
+from dataclasses import replace
+
 import pytest
 
 from slurm_restart.core.category import Category
-from slurm_restart.core.finding import Naming, Role
+from slurm_restart.core.finding import Naming, Role, Speaker
 from slurm_restart.logs.rule import LogRule
 from slurm_restart.logs.rule_matcher import MAX_NAMES, RuleMatcher, split_names
+
+
+def program() -> Speaker:
+    return Speaker.PROGRAM
 
 
 def rule(name: str, pattern: str, blame: Naming | None = None, role: Role = Role.ROOT) -> LogRule:
@@ -18,7 +24,7 @@ def rule(name: str, pattern: str, blame: Naming | None = None, role: Role = Role
 
 
 def hit(matcher: RuleMatcher, text: str) -> str | None:
-    found = matcher.match(text)
+    found = matcher.match(text, program)
     return None if found is None else found.rule.id
 
 
@@ -29,12 +35,23 @@ def test_the_first_rule_that_matches_judges() -> None:
     assert hit(matcher, "the tank is empty") is None
 
 
+@pytest.mark.parametrize("who", Speaker)
+def test_a_rule_is_only_for_speakers_that_can_know(who: Speaker) -> None:
+    mistake = replace(rule("a", "full"), category=Category.CONFIG)
+    told = replace(mistake, id="b", speakers=(Speaker.SLURM,))
+    matcher = RuleMatcher([mistake, told, rule("c", "full")])
+    found = matcher.match("full", lambda: who)
+    expected = {Speaker.SLURM: "b", Speaker.KERNEL: "c", Speaker.LIBRARY: "c"}
+    assert found is not None
+    assert found.rule.id == expected.get(who, "a")
+
+
 def test_names_are_captured_only_where_they_are_to_be_blamed() -> None:
     blaming = RuleMatcher([rule("a", r"lost (?P<node>[\w,]+)?", Naming.NODE)])
-    found = blaming.match("lost csx1,csx2")
+    found = blaming.match("lost csx1,csx2", program)
     assert found is not None
     assert found.nodes == ("csx1", "csx2")
-    unnamed = blaming.match("lost ")
+    unnamed = blaming.match("lost ", program)
     assert unnamed is not None
     assert unnamed.nodes == ()
 

@@ -6,9 +6,9 @@ import pytest
 
 from slurm_restart.core.category import Category
 from slurm_restart.core.finding import Role
-from slurm_restart.logs.lines import split_label
 from slurm_restart.logs.rule import LogRule, matches
 from slurm_restart.logs.rule_matcher import RuleMatcher
+from slurm_restart.logs.rule_test import match_line
 from slurm_restart.logs.rules import load_rules, read_file, read_rules
 from slurm_restart.logs.scanner import MAX_LINE
 
@@ -54,14 +54,14 @@ def test_no_earlier_rule_takes_a_rules_examples(rule: LogRule) -> None:
     alone = [replace(rule, role=Role.ROOT)]
     matcher = RuleMatcher(alone) if rule.role is Role.PROGRESS else MATCHER
     for line in rule.positive:
-        hit = matcher.match(split_label(line)[1].strip())
+        hit = match_line(matcher, line)
         assert hit is not None
         assert hit.rule.id == rule.id, line
 
 
 @pytest.mark.parametrize("rule", [r for r in PACKAGED if r.blame], ids=lambda rule: rule.id)
 def test_a_rule_that_blames_captures_a_name_in_some_example(rule: LogRule) -> None:
-    hits = [MATCHER.match(split_label(line)[1].strip()) for line in rule.positive]
+    hits = [match_line(MATCHER, line) for line in rule.positive]
     assert any(hit is not None and hit.nodes for hit in hits)
 
 

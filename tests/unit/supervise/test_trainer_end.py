@@ -193,6 +193,8 @@ def test_the_self_report_of_an_end(run, prepared):
         "cause": Category.HARDWARE_NODE,
         "rule": "srun.node",
         "root": fingerprint(NODE.text),
+        "likely": True,
+        "put_off": False,
         "nodes": "csx3",
         "step": 20,
     }
