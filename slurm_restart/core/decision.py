@@ -32,14 +32,18 @@ _STAYS_HELD = (
 
 
 def _repeats(situation: Situation, same: Callable[[EndEvent], bool]) -> int:
-    """Count the ends before this one, back to the last progress, for which `same` holds."""
-    count = 0
+    """Count the ends before this one, back to the last progress, for which `same` holds.
+
+    The end that made the last progress counts where its last checkpoint is still the last one: the
+    attempts after it came to the same place from there.
+    """
+    count, step = 0, situation.progress.step
     for end in reversed(situation.history.ends):
-        if end.progress or (
-            situation.progress.step is not None and end.step != situation.progress.step
-        ):
+        if (end.progress and step is None) or (step is not None and end.step != step):
             break
         count += same(end)
+        if end.progress:
+            break
     return count
 
 

@@ -368,6 +368,25 @@ def test_a_line_without_a_hash_and_a_line_of_another_category_do_not_repeat() ->
     assert decision.action is Action.REQUEUE
 
 
+def test_an_end_after_its_last_checkpoint_repeats_from_that_checkpoint() -> None:
+    # The first attempt wrote a checkpoint and came to a bad record; the second started from there.
+    category = Category.DATA_CORRUPT
+    same = attribution(category, root_hash="aaaaaaaa")
+    first = facts.attempts(1, category, root="aaaaaaaa", step=100, progress=True)
+    at_100 = Progress(made=False, attempt=1, from_step=100, step=100)
+    assert decide(situation(category, first, attribution=same, progress=at_100)).rule == "repeated"
+    for progress in (
+        Progress(made=True, attempt=1, from_step=100, step=200),
+        Progress(made=False, attempt=1, from_step=50, step=50),
+        Progress(made=None),
+    ):
+        given = situation(category, first, attribution=same, progress=progress)
+        assert decide(given).action is Action.REQUEUE
+    earlier = facts.attempts(1, category, root="bbbbbbbb", step=100, progress=True)
+    other = situation(category, earlier, attribution=same, progress=at_100)
+    assert decide(other).action is Action.REQUEUE
+
+
 @pytest.mark.parametrize("category", [Category.DATA_CORRUPT, Category.NUMERIC_NAN])
 def test_the_same_line_at_the_same_step_stops(category: Category) -> None:
     same = attribution(category, root_hash="aaaaaaaa")
