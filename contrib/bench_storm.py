@@ -312,7 +312,7 @@ def bench(count: int, nodes: int, limit: float) -> dict[str, Any]:
 NO_PATIENCE = {
     "deadline": 30.0,
     "command_timeout": 10.0,
-    "queue_timeout": 20.0,
+    "queue_timeout": 60.0,
     "helper_timeout": 90.0,
 }
 """The package's defaults, in place of those for tests."""

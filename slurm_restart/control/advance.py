@@ -35,6 +35,8 @@ MAX_STEPS = 8
 """Plans in a row for one job. Two or three are needed; more would not come to rest."""
 RETRY = 5.0
 """Seconds after which a request that Slurm refused is made again."""
+VERIFY = 1.0
+"""Seconds after which a job is looked at again where each call makes one plan only."""
 
 
 def advance(
@@ -45,6 +47,7 @@ def advance(
     listed: Job | None = None,
     snapshot: Snapshot | None = None,
     born: int = 0,
+    steps: int = MAX_STEPS,
 ) -> float | None:
     """Advance a managed job, and the later phases of its run if its exclusions concern them.
 
@@ -55,6 +58,7 @@ def advance(
         listed: the job as listed; without it and without `hook` it is read once more.
         snapshot: nodes, configuration and jobs that were read for several jobs.
         born: epoch seconds when the state directory was made; ends before are not judged.
+        steps: plans in a row at most.
 
     Returns:
         Epoch seconds when the job has to be looked at again; None: nothing is left to do.
@@ -68,11 +72,11 @@ def advance(
     record, uid = _claimed(controller, job_id, hook, listed)
     key = RunKey(cluster=controller.cluster, job_id=job_id, uid=uid, run=record.run)
     context = RunContext(hook=hook, born=born, source="hook" if hook is not None else "sweep")
-    look_again, history = _advance_job(shared, key, record, context)
+    look_again, history = _advance_job(shared, key, record, context, steps)
     if concerns_later_phases(history):
         for phase, phase_record in later_phases(shared.jobs(uid), uid, record):
             phase_key = run_key(controller.cluster, phase, phase_record)
-            _advance_job(shared, phase_key, phase_record, RunContext(source="sweep"))
+            _advance_job(shared, phase_key, phase_record, RunContext(source="sweep"), MAX_STEPS)
     return look_again
 
 
@@ -87,16 +91,17 @@ def _claimed(
 
 
 def _advance_job(
-    shared: Snapshot, key: RunKey, claimed: CommentRecord, context: RunContext
+    shared: Snapshot, key: RunKey, claimed: CommentRecord, context: RunContext, steps: int
 ) -> tuple[float | None, History]:
     controller = shared.controller
     log = controller.log(key.job_id)
     with open_journal(controller.site.state_dir, key) as journal:
         before = len(journal.events)
         look_again = None
-        for _ in range(MAX_STEPS):
-            # What another process changed before it gave up the lock is no person's act.
-            job = shared.read_job(key.job_id)
+        for _ in range(steps):
+            # What another process changed before it gave up the lock is no person's act: a job that
+            # was read before the journal's last event, in whole seconds, is read again.
+            job = shared.read_job(key.job_id, since=journal.last_at + 1)
             require_submit_time(job)
             record = _current_record(job, claimed)
             with_phases = add_earlier_phases(shared, job, record, context)
@@ -114,6 +119,8 @@ def _advance_job(
                 look_again = time.time() + RETRY
             if refused is not None or look_again is not None or not step.plan.operations(""):
                 break
+        else:
+            look_again = time.time() + VERIFY if steps < MAX_STEPS else None
         if len(journal.events) > before:
             publish(controller, journal, key)
         return look_again, journal.history

@@ -74,6 +74,12 @@ def queued(state_dir: Path) -> tuple[Path, ...]:
     return tuple(path for _, path in sorted(ages))
 
 
+def job_of(path: Path) -> int:
+    """Return the job of a file, by its name; 0: csx-epilog has not named it."""
+    number = path.name.partition(".")[0]
+    return int(number) if number.isdecimal() else 0
+
+
 def read_end(state_dir: Path, job_id: int, *, cluster: str | None = None) -> HookEnvironment | None:
     """Return the facts of a job's oldest end that is not judged; None if there is none.
 

@@ -42,9 +42,10 @@ from slurm_restart.errors import CsxError
 
 SERVED, NOT_SERVED = 0, 75
 """Exit status: the end is judged or needs no judgement; it has to be tried again (EX_TEMPFAIL)."""
-SLICE = 3.0
-"""Seconds in which other ends are taken on. The own job stays COMPLETING meanwhile, and so do those
-that wait for this process's slot, even if they are judged already."""
+SLICE, LONG_SLICE = 3.0, 10.0
+"""Seconds in which other ends are taken on, and those while many wait. The own job stays COMPLETING
+meanwhile, and so do those that wait for this process's slot, even if they are judged already; but
+on a busy machine a start of Python takes as long as ten ends (measured in a storm)."""
 _SETTINGS_LIMIT = 30.0
 
 
@@ -58,11 +59,11 @@ def run(site_path: Path, end: Path) -> int:
         log = HookLog(site.state_dir, job)
         slurm = commands_with_kept_answers(site)
         worker = QueueWorker(Controller(slurm=slurm, site=site, cluster=""), site_path)
-        until = time.monotonic() + SLICE
+        began = time.monotonic()
         if not worker.serve_own(end):
             # Other ends would only delay what csx-epilog does about this one.
             return NOT_SERVED
-        worker.serve_others(until)
+        worker.serve_others(began + SLICE, while_many=began + LONG_SLICE)
     except (CsxError, OSError) as error:
         log(f"nothing done: {type(error).__name__}: {error}")
         return NOT_SERVED

@@ -43,22 +43,29 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 def guarded_advance(
-    controller: Controller, job_id: int, *, hook: HookEnvironment | None = None
+    controller: Controller,
+    job_id: int,
+    *,
+    hook: HookEnvironment | None = None,
+    one_step: bool = False,
 ) -> Advanced:
-    """Advance a job by all steps that are due; it never raises.
+    """Advance a job; it never raises.
 
     Args:
         controller: the job's cluster.
         job_id: the job.
         hook: the facts that slurmctld gave about its end, if there are any.
+        one_step: leave what is due after one plan to the next call, instead of doing all.
     """
     log = controller.log(job_id)
     try:
         with time_limit(controller.site.limits.deadline):
             # Imported while Slurm answers the first queries: the hook takes 80 ms in all.
-            from slurm_restart.control.advance import advance  # noqa: PLC0415
+            from slurm_restart.control.advance import MAX_STEPS, advance  # noqa: PLC0415
 
-            return Advanced(done=True, look_again=advance(controller, job_id, hook=hook))
+            steps = 1 if one_step else MAX_STEPS
+            look_again = advance(controller, job_id, hook=hook, steps=steps)
+            return Advanced(done=True, look_again=look_again)
     except (CommentRecordError, JobNotFoundError) as error:
         # Not a job of this plugin, or of no cluster any more: trying again changes nothing.
         log(f"nothing done: {type(error).__name__}: {error}")

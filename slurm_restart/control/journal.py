@@ -190,6 +190,11 @@ class Journal:
             yield to_line(event, self._unknown.get(index))
 
     @property
+    def last_at(self) -> int:
+        """Epoch seconds of the latest event; 0: there is none."""
+        return max((event.at for event in self.events), default=0)
+
+    @property
     def history(self) -> History:
         """What the events amount to."""
         if self._history is None:

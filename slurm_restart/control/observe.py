@@ -43,6 +43,11 @@ class Snapshot:
             self._nodes = self.controller.slurm.nodes()
         return self._nodes
 
+    @property
+    def _kept_answers(self) -> KeptAnswers | None:
+        slurm = self.controller.slurm
+        return slurm if isinstance(slurm, KeptAnswers) else None
+
     def cluster(self, *, since: float = 0.0) -> ClusterFacts:
         """Return the facts of the configuration, as they were at `since` or later."""
         if self._cluster is None or self._cluster_at < since:
@@ -65,17 +70,28 @@ class Snapshot:
             self._jobs[uid] = self.controller.slurm.jobs(uid=uid)
         return self._jobs[uid]
 
-    def read_job(self, job_id: int) -> Job:
-        """Return one job with every field, and read the nodes at the same time if needed."""
+    def read_job(self, job_id: int, *, since: float) -> Job:
+        """Return one job with every field, and read the nodes at the same time if needed.
+
+        Args:
+            job_id: the job.
+            since: epoch seconds; what was asked about the job before is not used.
+        """
+        kept = self._kept_answers
+        if kept is not None:
+            kept.forget(job_id, since)
         if self._nodes is not None:
-            return self.controller.slurm.job(job_id)
+            job = self.controller.slurm.job(job_id)
+            if kept is not None:
+                kept.forget(job_id)
+            return job
         self._nodes_at = time.time() - KEEP
         job, self._nodes = self.controller.slurm.job_end_facts(job_id)
         return job
 
     def _drop(self, name: str, since: float) -> None:
-        if since and isinstance(self.controller.slurm, KeptAnswers):
-            self.controller.slurm.drop(name, before=since)
+        if since and (kept := self._kept_answers) is not None:
+            kept.drop(name, before=since)
 
 
 @dataclass(frozen=True, kw_only=True)

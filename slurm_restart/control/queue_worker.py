@@ -5,12 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from slurm_restart.control.controller import Controller
-from slurm_restart.control.end_queue import ClaimedEnd, claim, queued
+from slurm_restart.control.end_queue import ClaimedEnd, claim, job_of, queued
 from slurm_restart.control.guarded_advance import guarded_advance, time_limit
 from slurm_restart.control.hook_environment import HookEnvironment
 from slurm_restart.control.hook_log import HookLog
-from slurm_restart.control.kept_answers import KeptAnswers
+from slurm_restart.control.kept_answers import KeptAnswers, announce, expect
 from slurm_restart.errors import CsxError
+
+MANY = 10
+"""Ends that wait, from which on a process takes on others for longer."""
 
 
 class QueueWorker:
@@ -36,12 +39,20 @@ class QueueWorker:
             own = claim(path, wait=True)
         return own is None or self._serve(own)
 
-    def serve_others(self, until: float) -> None:
-        """Judge ends that wait, the oldest first, until a moment of the monotonic clock."""
+    def serve_others(self, until: float, *, while_many: float | None = None) -> None:
+        """Judge ends that wait, the oldest first.
+
+        Args:
+            until: none is begun after it, a moment of the monotonic clock.
+            while_many: the same for as long as at least `MANY` wait; None: no other.
+        """
+        longest = until if while_many is None else while_many
         tried: set[Path] = set()
         while new := [path for path in queued(self._state_dir) if path not in tried]:
-            for path in new:
-                if time.monotonic() >= until:
+            announce(self._controller.slurm, [job_of(path) for path in new])
+            for at, path in enumerate(new):
+                latest = longest if len(new) - at >= MANY else until
+                if time.monotonic() >= latest:
                     return
                 tried.add(path)
                 if (end := claim(path)) is not None:
@@ -64,9 +75,10 @@ class QueueWorker:
 
     def _advance(self, env: HookEnvironment, queued_at: float) -> bool:
         if isinstance(self._controller.slurm, KeptAnswers):
-            # Nodes that were read before do not show the one that has failed.
+            # Nodes that were read before do not show the one that has failed, nor the job its end.
             self._controller.slurm.drop("nodes", before=queued_at)
-            self._controller.slurm.expect(env.job_id)
+            self._controller.slurm.forget(env.job_id, queued_at)
+        expect(self._controller.slurm, env.job_id)
         advanced = guarded_advance(self._controller, env.job_id, hook=env)
         if advanced.look_again is not None:
             # Imported for restarts only: it is not needed before Slurm was asked for everything.

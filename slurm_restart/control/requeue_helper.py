@@ -15,7 +15,7 @@ from typing import NoReturn
 from slurm_restart.control.controller import Controller
 from slurm_restart.control.guarded_advance import guarded_advance
 from slurm_restart.control.hook_log import HookLog
-from slurm_restart.control.kept_answers import commands_with_kept_answers
+from slurm_restart.control.kept_answers import announce, commands_with_kept_answers, expect
 from slurm_restart.control.site import load_site
 from slurm_restart.control.waiting_jobs import WaitingJobs
 from slurm_restart.errors import SlurmError
@@ -74,8 +74,10 @@ class RequeueHelper:
             left, self._pause = {}, _SLOWEST
         took = time.monotonic() - began
         self._times |= left
-        due = sorted((at, job_id) for job_id, at in self._times.items() if at <= time.time())
-        for _, job_id in due:
+        now = time.time()
+        due = [job for at, job in sorted((at, job) for job, at in self._times.items()) if at <= now]
+        announce(self._controller.slurm, due)
+        for job_id in due:
             self._advance(job_id)
         self._pause = _QUICKEST if left or due else min(self._pause * 1.5, _SLOWEST)
         next_due = min(self._times.values(), default=float("inf")) - time.time()
@@ -101,7 +103,9 @@ class RequeueHelper:
         }
 
     def _advance(self, job_id: int) -> None:
-        advanced = guarded_advance(self._controller, job_id)
+        expect(self._controller.slurm, job_id)
+        # The next step later: jobs that are due at the same time are read together.
+        advanced = guarded_advance(self._controller, job_id, one_step=True)
         again = advanced.look_again
         # A job that is due after the helper's own time limit is the reconciler's.
         latest = time.time() + self._controller.site.limits.helper_timeout

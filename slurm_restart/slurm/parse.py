@@ -164,21 +164,21 @@ def restart_counts(records: Iterable[Record], counts: Iterable[Record]) -> tuple
     )
 
 
-def parse_base(text: str, job_id: int) -> Base | None:
-    """Return base state and flags from `squeue --only-job-state --json`; None: no such job.
+def parse_bases(text: str) -> dict[int, Base]:
+    """Return base state and flags of each job of `squeue --only-job-state --json`.
 
     `scontrol show job --json` has them too, but lists every core of every node: 600 kB for 8 nodes
     of 256 cores.
     """
     import json  # noqa: PLC0415 - slow to import, and not needed before 24.11
 
+    found: dict[int, Base] = {}
     try:
         for job in json.loads(text)["jobs"]:
-            if str(job["job_id"]) == str(job_id):
-                return parse_state(job["state"])
+            found.setdefault(int(job["job_id"]), parse_state(job["state"]))
     except (ValueError, KeyError, TypeError) as error:
         raise SlurmError(f"squeue: expected job states as JSON, got {text[:200]!r}") from error
-    return None
+    return found
 
 
 def parse_states(text: str) -> dict[int, tuple[str, int | None]]:

@@ -21,12 +21,15 @@ from slurm_restart.slurm.parse_nodes import (
     parse_release,
     parse_reservation,
 )
+from slurm_restart.slurm.parse_values import Base
 from slurm_restart.slurm.process import Call, Completed, run
 
 BASE_STATES_SINCE = (24, 11)
 """From this release on, Slurm shows the base state of a COMPLETING job."""
 _TRIES = 4
 """How often parallel calls are made until they show a job at the same moment."""
+_Answers = tuple[parse.Record, parse.Record | None, Base | None]
+"""What the parallel calls show of one job."""
 _SQUEUE = ("-h", "-a", "-t", "all", "--noconvert")
 
 
@@ -202,29 +205,67 @@ class Queries:
         # Without --noconvert, 1024 nodes are `1K`.
         return self._client.call("squeue", *_SQUEUE, *arguments, **env)
 
+    def known_jobs(self, job_ids: Collection[int]) -> dict[int, Job]:
+        """Return jobs with every field, by as many calls as for one job.
+
+        Jobs that Slurm does not know, that changed between the answers, or of which a value cannot
+        be read, are left out.
+        """
+        try:
+            found, _ = self._read_once(job_ids)
+        except JobNotFoundError:
+            return {}
+        jobs: dict[int, Job] = {}
+        for job_id, answers in found.items():
+            with suppress(SlurmError):
+                if (job := _to_job(answers)) is not None:
+                    jobs[job_id] = job
+        return jobs
+
     def _read(self, job_id: int, *others: Call) -> tuple[Job, tuple[Completed, ...]]:
         """Return a job, and the answers to other calls made in parallel."""
-        has_base = self._release >= BASE_STATES_SINCE
-        only_state = ("-j", str(job_id), "--only-job-state", "--json")
         for _ in range(_TRIES):
-            delimiter = _new_delimiter()
-            calls = [
-                self._squeue("-j", str(job_id), SQUEUE_FORMAT=parse.job_format(delimiter)),
-                self._squeue("-j", str(job_id), SQUEUE_FORMAT2=parse.detail_format(delimiter)),
-                *([self._client.call("squeue", *only_state)] if has_base else []),
-            ]
-            answers = self._client.request(f"job {job_id}", *calls, *others)
-            rows, details = (answer.stdout for answer in answers[:2])
-            record = parse.job_of(parse.job_records(rows, delimiter), job_id)
-            detail = parse.job_of(parse.detail_records(details, delimiter), job_id)
-            base = parse.parse_base(answers[2].stdout, job_id) if has_base else None
-            if record is None:
+            found, answers = self._read_once([job_id], *others)
+            if job_id not in found:
                 raise JobNotFoundError(f"job {job_id}: Slurm does not show it")
-            if detail is not None and parse.agree(record, detail, base):
-                return parse.to_job(record, detail, base), answers[len(calls) :]
+            if (job := _to_job(found[job_id])) is not None:
+                return job, answers
         raise SlurmError(
             f"job {job_id}: its state changed during each of {_TRIES} attempts to read it"
         )
+
+    def _read_once(
+        self, job_ids: Collection[int], *others: Call
+    ) -> tuple[dict[int, _Answers], tuple[Completed, ...]]:
+        """Return what each call shows of jobs, and the answers to other calls made in parallel."""
+        has_base = self._release >= BASE_STATES_SINCE
+        named = ",".join(f"{job_id:d}" for job_id in job_ids)
+        delimiter = _new_delimiter()
+        calls = [
+            self._squeue("-j", named, SQUEUE_FORMAT=parse.job_format(delimiter)),
+            self._squeue("-j", named, SQUEUE_FORMAT2=parse.detail_format(delimiter)),
+        ]
+        if has_base:
+            calls.append(self._client.call("squeue", "-j", named, "--only-job-state", "--json"))
+        what = f"job {named}" if len(job_ids) == 1 else f"jobs {named[:80]}"
+        answers = self._client.request(what, *calls, *others)
+        records = parse.job_records(answers[0].stdout, delimiter)
+        details = parse.detail_records(answers[1].stdout, delimiter)
+        bases = parse.parse_bases(answers[2].stdout) if has_base else {}
+        found = {
+            job_id: (record, parse.job_of(details, job_id), bases.get(job_id))
+            for job_id in job_ids
+            if (record := parse.job_of(records, job_id)) is not None
+        }
+        return found, answers[len(calls) :]
+
+
+def _to_job(answers: _Answers) -> Job | None:
+    """Return a job; None: the answers do not show it at the same moment."""
+    record, detail, base = answers
+    if detail is None or not parse.agree(record, detail, base):
+        return None
+    return parse.to_job(record, detail, base)
 
 
 def _new_delimiter() -> str:

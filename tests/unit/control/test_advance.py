@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from slurm_restart.control import advance as module
-from slurm_restart.control.advance import MAX_STEPS, RETRY, advance
+from slurm_restart.control.advance import MAX_STEPS, RETRY, VERIFY, advance
 from slurm_restart.control.controller import Controller
 from slurm_restart.control.hook_environment import HookEnvironment
 from slurm_restart.control.journal import journal_path
@@ -432,6 +432,23 @@ def test_a_job_that_starts_meanwhile_is_no_refusal(
     advance(controller, 7)
     assert slurm.names() == ["update"]
     assert "refused" not in log_of(controller)
+
+
+def test_after_one_step_of_several_the_job_is_looked_at_again(
+    controller: Controller, slurm: ActingSlurm, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endless = RunPlan(plan=Plan(after=(Verb.RELEASE,)), end=RESTARTED.key)
+    monkeypatch.setattr(module, "plan", lambda _view: endless)
+    assert advance(controller, 7, hook=hook(), steps=1) == clock.now + VERIFY
+    assert slurm.names() == ["release"]
+
+
+def test_one_step_that_asks_for_nothing_is_the_last(
+    controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_rest = RunPlan(plan=Plan(), end=RESTARTED.key)
+    monkeypatch.setattr(module, "plan", lambda _view: at_rest)
+    assert advance(controller, 7, hook=hook(), steps=1) is None
 
 
 def test_a_plan_that_never_comes_to_rest_ends(

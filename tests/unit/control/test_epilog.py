@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,11 @@ import pytest
 from slurm_restart.control import epilog, queue_worker, waiting_jobs
 from slurm_restart.control.controller import Controller
 from slurm_restart.control.end_queue import claim, queued
-from slurm_restart.control.epilog import NOT_SERVED, SERVED, SLICE
+from slurm_restart.control.epilog import LONG_SLICE, NOT_SERVED, SERVED, SLICE
 from slurm_restart.control.guarded_advance import Advanced
 from slurm_restart.control.hook_environment import HookEnvironment
 from slurm_restart.control.kept_answers import KeptAnswers
+from slurm_restart.control.queue_worker import MANY
 from tests.unit.control.conftest import Clock
 from tests.unit.control.test_end_queue import queue
 
@@ -183,9 +185,13 @@ class ExpectingSlurm(KeptAnswers):
         super().__init__()
         self.expected: list[int] = []
         self.dropped: list[tuple[str, float]] = []
+        self.announced: list[list[int]] = []
 
     def drop(self, name: str, *, before: float) -> None:
         self.dropped.append((name, before))
+
+    def announce(self, job_ids: Sequence[int]) -> None:
+        self.announced.append(list(job_ids))
 
     def expect(self, job_id: int) -> None:
         self.expected.append(job_id)
@@ -200,6 +206,7 @@ def test_the_own_end_is_first_and_then_the_oldest(process: Process) -> None:
     assert process.run(3, 1, 2) == SERVED
     assert process.jobs == [2, 3, 1]
     assert process.left == set()
+    assert process.slurm.announced == [[3, 1]]
     assert process.slurm.expected == [2, 3, 1]
     assert process.log == ""
 
@@ -229,6 +236,25 @@ def test_no_other_end_is_begun_after_the_slice(process: Process) -> None:
     assert process.run(1, 2, 3, 4) == SERVED
     assert process.jobs == [4, 1, 2]
     assert process.left == {3}
+
+
+def test_while_many_ends_wait_the_slice_is_longer(process: Process) -> None:
+    def take(_job_id: int) -> None:
+        process.clock.now += SLICE
+
+    process.during = take
+    assert process.run(*range(1, MANY + 4)) == SERVED
+    assert process.jobs == [MANY + 3, 1, 2, 3]  # one less than many are left
+    assert LONG_SLICE > 3 * SLICE
+
+
+def test_a_longer_slice_ends_too(process: Process) -> None:
+    def take(_job_id: int) -> None:
+        process.clock.now += LONG_SLICE / 2
+
+    process.during = take
+    assert process.run(*range(1, MANY + 20)) == SERVED
+    assert process.jobs == [MANY + 19, 1]
 
 
 def test_the_own_end_is_served_however_long_the_start_took(process: Process) -> None:

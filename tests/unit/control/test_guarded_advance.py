@@ -30,7 +30,10 @@ def advancing(monkeypatch: pytest.MonkeyPatch, what: object) -> list[tuple[int, 
     """Let `advance` return or raise that, or call it; returns the calls."""
     calls: list[tuple[int, object]] = []
 
-    def advance(_controller: Controller, job_id: int, *, hook: object = None) -> object:
+    def advance(
+        _controller: Controller, job_id: int, *, hook: object = None, steps: int = 0
+    ) -> object:
+        assert steps == advance_module.MAX_STEPS
         calls.append((job_id, hook))
         if isinstance(what, BaseException):
             raise what

@@ -1,12 +1,15 @@
 """Observe a job: the end of its last attempt from every source, and what is read when."""
 
+import time
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from slurm_restart.control import kept_answers
 from slurm_restart.control.controller import Controller
 from slurm_restart.control.hook_environment import HookEnvironment
+from slurm_restart.control.kept_answers import KeptAnswers
 from slurm_restart.control.observe import RunContext, Snapshot, observe, require_submit_time
 from slurm_restart.core.category import Category
 from slurm_restart.core.history import History, replay
@@ -15,6 +18,7 @@ from slurm_restart.core.job_comment import format_comment
 from slurm_restart.core.journal_events import Action, AppliedEvent, StartedEvent
 from slurm_restart.core.plan import RunView, plan
 from slurm_restart.errors import CsxError
+from slurm_restart.slurm.commands import Commands
 from tests.unit.control.conftest import Clock, FakeSlurm
 from tests.unit.core import facts
 
@@ -178,9 +182,56 @@ def test_a_job_and_its_nodes_are_read_together_once(
 ) -> None:
     snapshot = Snapshot(controller=controller)
     for _ in range(3):
-        assert snapshot.read_job(7) == facts.pending()
+        assert snapshot.read_job(7, since=0) == facts.pending()
     assert snapshot.nodes() == slurm.all_nodes
     assert reads == []
+
+
+class Asking(KeptAnswers):
+    """Slurm that was asked for job 7 in advance, long before a person requeued it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__()
+        monkeypatch.setattr(kept_answers, "KEEP", float("inf"))  # the machine may be busy
+        shown = [facts.job(flags=COMPLETING), facts.pending()]
+        monkeypatch.setattr(Commands, "job", lambda _self, _job_id: shown.pop(0))
+        monkeypatch.setattr(Commands, "nodes", lambda _self: ())
+        both = lambda self, job_id: (Commands.job(self, job_id), facts.nodes())  # noqa: E731
+        monkeypatch.setattr(Commands, "job_end_facts", both)
+        self.expect(7)
+        self.shown = self.job(7)
+
+
+@pytest.mark.parametrize("with_nodes", [False, True])
+def test_a_job_that_was_read_before_the_journals_last_event_is_read_again(
+    controller: Controller, monkeypatch: pytest.MonkeyPatch, with_nodes: bool
+) -> None:
+    for later, expected in ((-10, facts.job(flags=COMPLETING)), (10, facts.pending())):
+        slurm = Asking(monkeypatch)
+        snapshot = Snapshot(controller=replace(controller, slurm=slurm))
+        if with_nodes:
+            snapshot.nodes()
+        assert slurm.shown == facts.job(flags=COMPLETING)
+        assert snapshot.read_job(7, since=time.time() + later) == expected
+
+
+@pytest.mark.parametrize("with_nodes", [False, True])
+def test_what_was_asked_in_advance_is_used_once(
+    controller: Controller, monkeypatch: pytest.MonkeyPatch, with_nodes: bool
+) -> None:
+    snapshot = Snapshot(controller=replace(controller, slurm=Asking(monkeypatch)))
+    if with_nodes:
+        snapshot.nodes()
+    assert snapshot.read_job(7, since=0) == facts.job(flags=COMPLETING)
+    assert snapshot.read_job(7, since=0) == facts.pending()
+
+
+def test_nodes_that_are_needed_anew_are_not_the_kept_ones(
+    controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = Snapshot(controller=replace(controller, slurm=Asking(monkeypatch)))
+    assert snapshot.nodes() == facts.nodes()
+    assert snapshot.nodes(since=float("inf")) == ()
 
 
 def test_jobs_of_a_user_are_taken_from_those_of_all(

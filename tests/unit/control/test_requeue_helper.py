@@ -57,7 +57,8 @@ class Scene:
             for job_id, states in shown.items()
         }
 
-    def _advance(self, _controller: Controller, job_id: int) -> Advanced:
+    def _advance(self, _controller: Controller, job_id: int, *, one_step: bool) -> Advanced:
+        assert one_step
         self.advanced.append((job_id, self.clock.now))
         results = self.results.get(job_id)
         return results.pop(0) if results else Advanced(done=True)

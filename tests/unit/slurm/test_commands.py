@@ -112,6 +112,32 @@ def test_another_job_than_asked_for_is_no_answer(fake: FakeSlurm) -> None:
         fake.commands().job(9)
 
 
+def test_several_jobs_are_read_by_as_many_calls_as_one(fake: FakeSlurm) -> None:
+    fake.recorded("running-hostile")
+    slurm = fake.commands()
+    alone = slurm.job(1)
+    before = len(fake.calls)
+    assert slurm.known_jobs([1, 9]) == {1: alone}
+    calls = fake.calls[before:]
+    assert [call["args"] for call in calls] == [
+        ["-h", "-a", "-t", "all", "--noconvert", "-j", "1,9"]
+    ] * 2
+
+
+def test_of_several_jobs_those_that_change_meanwhile_are_left_out(fake: FakeSlurm) -> None:
+    fake.recorded("running-hostile")
+    details = fake.directory / "SQUEUE_FORMAT2"
+    details.write_text(details.read_text().replace("RUNNING", "PENDING", 1))
+    assert fake.commands().known_jobs([1]) == {}
+
+
+def test_several_jobs_that_slurm_does_not_know(fake: FakeSlurm) -> None:
+    unknown = "slurm_load_jobs error: Invalid job id specified\n"
+    fake.answer({"scontrol --version": [(0, "slurm 22.05.8\n", "")], "squeue": [(1, "", unknown)]})
+    fake.recorded("running-hostile")
+    assert fake.commands().known_jobs([8, 9]) == {}
+
+
 def counts_of(job_id: str, submit: str, restarts: int) -> str:
     fields = (job_id, "RUNNING", submit, str(restarts))
     return "".join(f"{field:20}{DELIMITER}" for field in fields) + "\n"

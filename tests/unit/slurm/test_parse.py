@@ -24,7 +24,8 @@ def recorded(release: str, name: str) -> Job:
     (record,) = parse.job_records(base.with_suffix(".rows").read_text(), MARK)
     (detail,) = parse.detail_records(base.with_suffix(".details").read_text(), MARK)
     states = base.with_suffix(".state.json")
-    told = parse.parse_base(states.read_text(), int(record["job_id"])) if states.exists() else None
+    bases = parse.parse_bases(states.read_text()) if states.exists() else {}
+    told = bases.get(int(record["job_id"]))
     assert parse.agree(record, detail, told)
     return parse.to_job(record, detail, told)
 
@@ -291,8 +292,11 @@ def test_ten_thousand_jobs_in_little_time() -> None:
 @pytest.mark.parametrize("text", ["", "[]", '{"jobs": [{}]}', '{"jobs": 3}', "{}"])
 def test_odd_json_is_an_error(text: str) -> None:
     with pytest.raises(SlurmError, match="JSON"):
-        parse.parse_base(text, 1)
+        parse.parse_bases(text)
 
 
-def test_a_job_that_the_json_lacks() -> None:
-    assert parse.parse_base('{"jobs": [{"job_id": "10", "state": ["RUNNING"]}]}', 1) is None
+def test_the_states_of_several_jobs() -> None:
+    text = '{"jobs": [{"job_id": "10", "state": ["RUNNING"]}, {"job_id": 9, "state": "FAILED"}]}'
+    found = parse.parse_bases(text)
+    assert found[10] == (JobState.RUNNING, frozenset())
+    assert 1 not in found
