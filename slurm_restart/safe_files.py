@@ -1,10 +1,10 @@
 """Open files that another user may have put there: regular ones only, never blocking, bounded."""
 
 import errno
+import io
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO
 
 _KINDS = {
     stat.S_IFDIR: "a directory",
@@ -82,7 +82,7 @@ def create_new(path: str | Path, data: bytes, *, mode: int = 0o644) -> bool:
     return True
 
 
-def open_binary(path: str | Path, *, follow: bool = True) -> BinaryIO:
+def open_binary(path: str | Path, *, follow: bool = True) -> io.BufferedReader:
     """Return `open_regular` as a buffered binary stream.
 
     Raises:

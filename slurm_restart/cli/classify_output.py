@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slurm_restart.core.attribute_log import ExitFacts
-from slurm_restart.core.attribution import Attribution
+from slurm_restart.cli.classify_facts import KnownFacts
+from slurm_restart.core.attribution import Attribution, RootCause
 from slurm_restart.core.category import Confidence, Nodes, Restart
 from slurm_restart.core.finding import Finding, Role
+from slurm_restart.core.inferred_state import InferredState
 from slurm_restart.core.printable import escape_controls
+from slurm_restart.logs.compressed import CompressedError
 from slurm_restart.logs.excerpt import excerpt
 from slurm_restart.logs.log_files import FileScan
 from slurm_restart.logs.rule import LogRule
@@ -18,7 +20,7 @@ from slurm_restart.logs.rules import RuleSet
 
 WIDTH = 100
 _LABEL = 13
-_CONFIDENCE = {
+CONFIDENCE = {
     Confidence.CERTAIN: "certain",
     Confidence.LIKELY: "likely",
     Confidence.GUESS: "a guess: too weak to blame a node or to stop a run",
@@ -29,16 +31,24 @@ _RESTART = {
     Restart.ONCE_PER_STEP: "restart, but only once at the same step",
     Restart.UNTIL_REPEATED: "restart, unless the same line repeats at the same step",
 }
+NO_LINE = "no line of the log shows the cause"
+NO_LOG = "there is no log"
+NO_FAILURE = "no failure found; give --state and --exit-code, or --job"
+_NOTHING_KNOWN = "nothing.known"
+"""The rule of an end of which neither the log nor Slurm says anything."""
+_SOURCES = {"slurm": "from Slurm", "accounting": "from the accounting", "given": "as given"}
 
 
 @dataclass(frozen=True, slots=True)
 class Classified:
     """An attribution with the facts, scans and rules that it was made from."""
 
-    facts: ExitFacts
+    known: KnownFacts
     attribution: Attribution
     scans: tuple[FileScan, ...]
     rules: RuleSet
+    inferred: InferredState | None = None
+    """The state that the log shows, where it is not known."""
 
     @property
     def rule(self) -> LogRule | None:
@@ -50,6 +60,32 @@ class Classified:
     def remedy(self) -> str | None:
         """Return the remedy of the rule, if it has one."""
         return self.rule.remedy if self.rule else None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return what a reader has to know besides: about the facts, and about incomplete logs."""
+        nothing = (NO_FAILURE,) if self.attribution.rule == _NOTHING_KNOWN else ()
+        parts = tuple(f"{scan.path}: {scan.note}" for scan in self.scans if scan.note)
+        return (*nothing, *self.known.notes, *parts)
+
+    @property
+    def exit_status(self) -> str | None:
+        """Return exit code and signal as sacct prints them; None: not known."""
+        facts = self.known.exit
+        return None if facts.exit_code is None else f"{facts.exit_code}:{facts.signal}"
+
+    def _state(self) -> dict[str, Any] | None:
+        state, inferred = self.known.exit.state, self.inferred
+        if state is not None:
+            return {"value": state.value, "source": self.known.source, "line": None}
+        if inferred is None:
+            return None
+        line = inferred.finding
+        return {
+            "value": inferred.state.value,
+            "source": "log",
+            "line": {"file": line.file, "line": line.line, "text": line.text, "rule": line.rule},
+        }
 
     def data(self) -> dict[str, Any]:
         """Return the JSON data."""
@@ -74,8 +110,18 @@ class Classified:
             ],
             "reported": list(attribution.reported),
             "secondary": [_secondary(finding) for finding in attribution.secondary],
+            "state": self._state(),
+            "exit_code": self.exit_status,
+            "notes": list(self.notes),
             "files": [
-                {"file": scan.path, "lines": scan.lines, "bytes": scan.size, "error": scan.error}
+                {
+                    "file": scan.path,
+                    "lines": scan.lines,
+                    "bytes": scan.size,
+                    "error": scan.error,
+                    "compression": scan.compression,
+                    "note": scan.note,
+                }
                 for scan in self.scans
             ],
         }
@@ -97,8 +143,9 @@ def format_classified(result: Classified) -> str:
     attribution = result.attribution
     lines = [
         *_row("category", f"{attribution.category.value}: {attribution.category.meaning}"),
-        *_row("what to do", _what_to_do(result)),
-        *_row("confidence", _CONFIDENCE[attribution.confidence]),
+        *_row("what to do", what_to_do(result)),
+        *_row("confidence", CONFIDENCE[attribution.confidence]),
+        *_row("state", state_text(result)),
         *_row("rule", attribution.rule + (f": {result.rule.meaning}" if result.rule else "")),
         *_root(result),
         *_blame(attribution),
@@ -119,10 +166,25 @@ def _row(label: str, text: str) -> list[str]:
     ) or [label]
 
 
-def _what_to_do(result: Classified) -> str:
+def state_text(result: Classified) -> str:
+    """Return the state and where it is from, with the line where it was inferred."""
+    state, inferred = result.known.exit.state, result.inferred
+    if state is not None:
+        return f"{state.value}, {_SOURCES[result.known.source or 'given']}"
+    if inferred is None:
+        return "not known, and not in the log" if result.scans else "not known"
+    line = inferred.finding
+    place = f"{line.file}:{line.line}" if len(result.scans) > 1 else f"line {line.line}"
+    return f"probably {inferred.state.value}, {place}: {cut(line.text)}"
+
+
+def what_to_do(result: Classified) -> str:
+    """Return whether to restart and on which nodes, with the rule's remedy."""
     attribution = result.attribution
     text = _RESTART[attribution.restart]
-    if attribution.category.value == "completed":
+    if attribution.rule == _NOTHING_KNOWN:
+        text = NO_FAILURE
+    elif attribution.category.value == "completed":
         text = "nothing"
     elif attribution.recoverable and not attribution.counts:
         text += " (not counted)"
@@ -134,29 +196,36 @@ def _what_to_do(result: Classified) -> str:
 def _root(result: Classified) -> list[str]:
     root = result.attribution.root_cause
     if root is None:
-        return _row("root cause", "no line of the log shows the cause")
-    place = f"{root.file}:{root.line}" if root.file else f"line {root.line}"
+        return _row("root cause", NO_LINE if result.scans else NO_LOG)
+    place = place_of(root)
     rows = [f"{'root cause':<{_LABEL}}{escape_controls(place)}"]
-    context = _context(root.file, root.line)
+    context = context_of(root)
     if not context:
-        return [*rows, " " * _LABEL + _cut(root.text)]
+        return [*rows, " " * _LABEL + cut(root.text)]
     width = len(str(context[-1][0]))
     return rows + [
-        f"  {'>' if number == root.line else ' '} {number:>{width}} | {_cut(text)}"
+        f"  {'>' if number == root.line else ' '} {number:>{width}} | {cut(text)}"
         for number, text in context
     ]
 
 
-def _context(file: str | None, line: int) -> list[tuple[int, str]]:
-    if file is None or file == "-":
+def place_of(root: RootCause) -> str:
+    """Return file and line of the root cause."""
+    return f"{root.file}:{root.line}" if root.file else f"line {root.line}"
+
+
+def context_of(root: RootCause) -> list[tuple[int, str]]:
+    """Return the root-cause line with its neighbours; empty if they cannot be read again."""
+    if root.file is None or root.file == "-":
         return []
     try:
-        return excerpt(Path(file), line)
-    except OSError:
+        return excerpt(Path(root.file), root.line)
+    except (OSError, CompressedError):
         return []
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
+    """Return a line of bounded length with its control characters escaped."""
     shown = escape_controls(text)
     return shown if len(shown) <= 2 * WIDTH else shown[: 2 * WIDTH] + " …"
 
@@ -182,24 +251,36 @@ def _secondary_rows(attribution: Attribution, *, several: bool) -> list[str]:
     for key, finding in first.items():
         again = f" (and {count[key] - 1} more)" if count[key] > 1 else ""
         place = f"{finding.file}:{finding.line}" if several else f"line {finding.line}"
-        text = f"{finding.role.value} {finding.rule}{again}, {place}: {_cut(finding.text)}"
+        text = f"{finding.role.value} {finding.rule}{again}, {place}: {cut(finding.text)}"
         rows += _row("other lines" if not rows else "", text)
     return rows
 
 
-def _sources(result: Classified) -> list[str]:
-    facts = result.facts
+def judged_from(result: Classified) -> str:
+    """Return what the answer rests on: facts, and how much of which logs."""
+    facts = result.known.exit
     known = [f"state {facts.state.value}"] if facts.state else []
-    if facts.exit_code is not None:
-        known.append(f"exit code {facts.exit_code}:{facts.signal}")
+    if result.exit_status is not None:
+        known.append(f"exit code {result.exit_status}")
     if facts.nodes:
         known.append(f"{len(facts.nodes)} nodes")
     read = [scan for scan in result.scans if not scan.error]
+    if not read:
+        return ", ".join([*known, "no log"])
     size = sum(scan.size for scan in read)
     lines = sum(scan.lines for scan in read)
     count = f"{len(read)} files" if len(read) != 1 else "1 file"
-    rows = _row("judged from", ", ".join([*known, f"{lines} lines in {count} ({size} bytes)"]))
+    kinds = sorted({scan.compression for scan in read if scan.compression})
+    packed = f", {' and '.join(kinds)} decompressed" if kinds else ""
+    return ", ".join([*known, f"{lines} lines in {count} ({size} bytes{packed})"])
+
+
+def _sources(result: Classified) -> list[str]:
+    rows = _row("judged from", judged_from(result))
     for scan in result.scans:
         if scan.error:
             rows += _row("not read", f"{scan.path}: {scan.error}")
+    for note in result.notes:
+        if note != NO_FAILURE:
+            rows += _row("note", note)
     return rows

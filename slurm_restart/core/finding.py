@@ -28,6 +28,8 @@ class Role(Enum):
     """Looks like a failure and is none."""
     PROGRESS = "progress"
     """The program makes progress: a step, an epoch, a loss. It survived earlier failures."""
+    FINISHED = "finished"
+    """What a program prints at its own end; it counts only among the last lines of a log."""
 
 
 class Naming(Enum):

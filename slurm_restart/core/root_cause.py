@@ -41,10 +41,15 @@ def is_sure(finding: Finding) -> bool:
 def sort_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Sort by time where every sure candidate for the cause has one, by position otherwise.
 
-    If only some candidates have a time, the place of the others in time is not known.
+    If only some candidates have a time, the place of the others in time is not known. A file that
+    begins with a complaint about another process then comes after the files that do not.
     """
     ordered = sorted(findings, key=lambda finding: (finding.file, finding.line))
     sure = [finding for finding in ordered if is_sure(finding)]
+    first = {finding.file: finding.category for finding in reversed(sure)}
+    complaining = {file for file, category in first.items() if category in COMPLAINTS}
+    if complaining:
+        ordered.sort(key=lambda finding: finding.file in complaining)
     if sure and all(finding.at is not None for finding in sure):
         ordered.sort(key=lambda finding: finding.at if finding.at is not None else float("inf"))
     return tuple(ordered)
@@ -93,7 +98,8 @@ def _exception_before(complaint: Finding, final: Sequence[Finding]) -> Finding |
 
 def _ended_rank(error: Finding, complaint: Finding) -> bool:
     """Return whether an exception ended a rank, and the complaint is no part of its message."""
-    same_message = error.rank == complaint.rank and complaint.line - error.line <= MAX_MESSAGE_LINES
+    same_rank = (error.file, error.rank) == (complaint.file, complaint.rank)
+    same_message = same_rank and complaint.line - error.line <= MAX_MESSAGE_LINES
     return error.raised and error.category not in COMPLAINTS and not same_message
 
 

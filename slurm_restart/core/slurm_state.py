@@ -50,6 +50,26 @@ STATE_BY_NAME: dict[str, JobState | JobFlag] = {
 }
 """Base states and state flags by the name that Slurm prints."""
 
+_ENDING_FLAGS = frozenset(
+    {
+        JobFlag.LAUNCH_FAILED,
+        JobFlag.RECONFIG_FAIL,
+        JobFlag.REQUEUED,
+        JobFlag.REQUEUE_FED,
+        JobFlag.REQUEUE_HOLD,
+        JobFlag.RESV_DEL_HOLD,
+        JobFlag.REVOKED,
+        JobFlag.SPECIAL_EXIT,
+    }
+)
+"""Flags that show that an attempt has ended; the others are set while it runs or waits."""
+
+
+def is_end(state: JobState | JobFlag) -> bool:
+    """Return whether a job in this state, or an attempt of it, has ended."""
+    return state.is_final if isinstance(state, JobState) else state in _ENDING_FLAGS
+
+
 CRASH = Cause("exit.crash", Category.SOFTWARE_CRASH, Confidence.LIKELY)
 COMMAND_NOT_RUN = Cause("exit.not_run", Category.CONFIG, Confidence.LIKELY)
 NONZERO = Cause("exit.nonzero", Category.UNKNOWN, Confidence.GUESS)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from slurm_restart.core.finding import Role
 from slurm_restart.logs.rule import LogRule
-from slurm_restart.logs.rule_matcher import RuleMatcher
+from slurm_restart.logs.rule_matcher import SEPARATE, RuleMatcher
 from slurm_restart.logs.rule_sources import read_rule_sources
 from slurm_restart.logs.rule_test import match_line
 from slurm_restart.logs.rules import RuleSet, files_of, read_file
@@ -65,12 +65,13 @@ def _read(paths: Sequence[Path]) -> RuleSet:
 def shadowed_examples(rules: Iterable[LogRule]) -> list[tuple[str, bool]]:
     """Return (message, whether the other rule is of another layer) for each shadowed example.
 
-    An example is shadowed if an earlier rule matches it. Progress rules are matched separately.
+    An example is shadowed if an earlier rule matches it. Rules of progress and of a program's end
+    are matched separately.
     """
     known = tuple(rules)
-    judging = [rule for rule in known if rule.role is not Role.PROGRESS]
-    progress = [replace(rule, role=Role.ROOT) for rule in known if rule.role is Role.PROGRESS]
-    return [*_shadowed(judging), *(text for rule in progress for text in _shadowed([rule]))]
+    judging = [rule for rule in known if rule.role not in SEPARATE]
+    separate = [replace(rule, role=Role.ROOT) for rule in known if rule.role in SEPARATE]
+    return [*_shadowed(judging), *(text for rule in separate for text in _shadowed([rule]))]
 
 
 def _shadowed(rules: Sequence[LogRule]) -> list[tuple[str, bool]]:

@@ -11,6 +11,8 @@ from slurm_restart.logs.literals import make_finder
 from slurm_restart.logs.patterns import literals
 from slurm_restart.logs.rule import LogRule
 
+SEPARATE = frozenset({Role.PROGRESS, Role.FINISHED})
+"""Roles whose rules are tried on selected lines only, not on every suspect one."""
 MAX_NAMES = 256
 """A line that gives more node names blames no node."""
 
@@ -55,7 +57,10 @@ class RuleMatcher:
         self, rules: Sequence[LogRule], *, also: Iterable[str] = (), finder: str | None = None
     ) -> None:
         self._progress = [_Pattern(rule.pattern) for rule in rules if rule.role is Role.PROGRESS]
-        judging = [rule for rule in rules if rule.role is not Role.PROGRESS]
+        self._finished = [
+            (_Pattern(rule.pattern), rule) for rule in rules if rule.role is Role.FINISHED
+        ]
+        judging = [rule for rule in rules if rule.role not in SEPARATE]
         self._rules = [(_Pattern(rule.pattern), rule) for rule in judging]
         texts: dict[str, list[int]] = {text: [] for text in also}
         for number, rule in enumerate(judging):
@@ -79,6 +84,17 @@ class RuleMatcher:
     def is_progress(self, text: str) -> bool:
         """Whether a readable line without its label reports progress."""
         return any(pattern.compiled.search(text) for pattern in self._progress)
+
+    def finished(self, text: str) -> LogRule | None:
+        """Return the first rule that takes a readable line without its label for a program's end.
+
+        A pattern is compiled only where one of its literals is in the line.
+        """
+        for pattern, rule in self._finished:
+            needed = rule.literals or literals(rule.pattern)
+            if any(part in text for part in needed) and pattern.compiled.search(text):
+                return rule
+        return None
 
     def match(self, text: str, speaker: Callable[[], Speaker]) -> RuleMatch | None:
         """Return the first rule that matches a line and is for its speaker, or None.

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from slurm_restart.core.finding import Role, Speaker
+from slurm_restart.core.finding import Speaker
 from slurm_restart.logs.lines import readable, split_label
 from slurm_restart.logs.rule import LogRule, matches
-from slurm_restart.logs.rule_matcher import RuleMatch, RuleMatcher
+from slurm_restart.logs.rule_matcher import SEPARATE, RuleMatch, RuleMatcher
 from slurm_restart.logs.speakers import identify_speaker
 from slurm_restart.logs.timestamps import logged_at
 
@@ -36,7 +36,7 @@ def explain_line(line: str, rules: Sequence[LogRule]) -> RuleTest:
     matcher = RuleMatcher(rules)
     speaker, host = identify_speaker(readable_line, label, text)
     match = matcher.match(text, lambda: speaker)
-    rule = match.rule if match else None
+    rule = match.rule if match else matcher.finished(text)
     return RuleTest(
         line=line,
         label=label,
@@ -51,7 +51,7 @@ def explain_line(line: str, rules: Sequence[LogRule]) -> RuleTest:
             other
             for other in rules
             if other is not rule
-            and other.role is not Role.PROGRESS
+            and other.role not in SEPARATE
             and speaker in other.believed
             and matches(other.pattern, readable_line)
         ),

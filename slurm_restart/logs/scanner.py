@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from heapq import merge
 
 from slurm_restart.core.finding import Finding
+from slurm_restart.logs.ending import LAST_BYTES, find_ending
 from slurm_restart.logs.finding_collector import FindingCollector
 from slurm_restart.logs.host_lines import PLACING
 from slurm_restart.logs.line_counting import Count, count_line_feeds
@@ -41,6 +42,9 @@ class LogScanner:
 
     def __init__(self, matcher: RuleMatcher, count: Count = count_line_feeds) -> None:
         self._blocks = _Blocks(matcher, FindingCollector(matcher), count)
+        self._matcher = matcher
+        self._last = b""
+        """The last whole lines that were processed."""
         self._tail = b""
         self._waiting = bytearray()
 
@@ -61,6 +65,7 @@ class LogScanner:
     def _take(self, block: bytes) -> None:
         lines, self._tail = _cut(self._tail + block)
         self._blocks.read(lines)
+        self._last = (self._last + lines[-LAST_BYTES:])[-LAST_BYTES:]
 
     @property
     def lines(self) -> int:
@@ -80,6 +85,12 @@ class LogScanner:
         blocks.read(block)
         blocks.read(tail)
         return blocks.reader.found(blocks.line - 1 + bool(tail))
+
+    def ending(self) -> Finding | None:
+        """Return the line among the last ones with which the program reports its own end."""
+        rest = self._tail + bytes(self._waiting)
+        data = (self._last + rest[-LAST_BYTES:])[-LAST_BYTES:]
+        return find_ending(self._matcher, data, self.lines + 1)
 
 
 def _cut(data: bytes) -> tuple[bytes, bytes]:

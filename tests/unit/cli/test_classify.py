@@ -1,13 +1,21 @@
+import gzip
 import io
 import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from slurm_restart.cli import common
 from slurm_restart.cli.restart import group
+from slurm_restart.cli.scan_progress import scan_progress
+from slurm_restart.core.job import Job, JobFlag, JobState
+from slurm_restart.errors import JobNotFoundError, SlurmError
+from slurm_restart.slurm import accounting
+from slurm_restart.slurm.commands import Commands
 
 TRACE = """step 1 loss 2.3
 Traceback (most recent call last):
@@ -68,7 +76,16 @@ def test_the_json_has_what_scripts_need(judged, log):
         "text": "ModuleNotFoundError: No module named 'flux'",
     }
     assert [item["rule"] for item in answer["secondary"]] == ["slurm.task_exited"]
-    assert answer["files"] == [{"file": path, "lines": 6, "bytes": len(TRACE), "error": None}]
+    assert answer["files"] == [
+        {
+            "file": path,
+            "lines": 6,
+            "bytes": len(TRACE),
+            "error": None,
+            "compression": None,
+            "note": None,
+        }
+    ]
 
 
 def test_the_text_shows_the_root_cause_with_its_neighbouring_lines(call, log):
@@ -90,7 +107,6 @@ def test_the_text_shows_the_root_cause_with_its_neighbouring_lines(call, log):
         ("Preempted", "preemption"),
         ("OOM", "oom_host"),
         ("CD", "completed"),
-        ("RUNNING", "unknown"),
         ("SE", "unknown"),
     ],
 )
@@ -102,9 +118,13 @@ def test_states_in_the_forms_of_slurms_commands(judged, log, state, category):
     ("args", "message"),
     [
         (["--state", "TIRED", "LOG"], "--state: expected one of BOOT_FAIL, CANCELLED"),
+        (["--state", "RUNNING", "LOG"], "--state: a job that is RUNNING has not ended; expected"),
+        (["--state", "pd", "LOG"], "--state: a job that is PENDING has not ended; expected"),
+        (["--state", "CG", "LOG"], "--state: a job that is COMPLETING has not ended; expected"),
         (["--exit-code", "x", "LOG"], "--exit-code: expected C or C:S, as in 1:0, got 'x'"),
         (["--exit-code", "1:", "LOG", "--nodes", "a[1-"], "--nodes: expected a hostlist"),
-        ([], "expected a log: FILE, DIRECTORY or -"),
+        ([], "expected a log (FILE, DIRECTORY or - for standard input) or --state"),
+        (["--nodes", "a[1-2]"], "expected a log (FILE"),
         (["/no/such.log"], "/no/such.log: No such file or directory"),
     ],
 )
@@ -223,3 +243,181 @@ def test_classify_needs_no_slurm_and_little_of_the_package(log):
     environment = {"PATH": "/nonexistent", "XDG_CACHE_HOME": os.environ["XDG_CACHE_HOME"]}
     # -P: the installed package, not the checkout.
     subprocess.run([sys.executable, "-P", "-c", code], env=environment, check=True)
+
+
+@pytest.mark.parametrize(
+    ("args", "category", "restart"),
+    [
+        (["--state", "OUT_OF_MEMORY", "--exit-code", "0:125"], "oom_host", True),
+        (["--state", "CANCELLED"], "cancelled", False),
+        (["--exit-code", "0"], "completed", False),
+        (["--exit-code", "139"], "software.crash", True),
+        (["--state", "FAILED", "--exit-code", "1:0"], "unknown", True),
+    ],
+)
+def test_facts_answer_without_a_log(judged, call, args, category, restart):
+    answer = judged(*args)
+    assert (answer["category"], answer["recoverable"], answer["files"]) == (category, restart, [])
+    _, out, _ = call("classify", *args)
+    assert "root cause   there is no log" in out
+    assert ", no log" in out
+
+
+def test_a_log_without_a_failure_and_no_state_asks_for_the_state(call, judged, log):
+    path = log("starting\nstep 1 loss 2.0\n")
+    _, out, _ = call("classify", path)
+    assert "what to do   no failure found; give --state and --exit-code, or --job" in out
+    answer = judged(path)
+    assert (answer["state"], answer["exit_code"]) == (None, None)
+    assert answer["notes"] == ["no failure found; give --state and --exit-code, or --job"]
+    assert judged("--state", "FAILED", path)["notes"] == []
+
+
+def test_the_likely_state_is_shown_with_its_line(call, judged, log):
+    line = (
+        "slurmstepd: error: *** JOB 12 ON n1 CANCELLED AT 2026-01-05T10:00:00 DUE TO TIME LIMIT ***"
+    )
+    path = log(f"step 1 loss 2.0\n{line}\n")
+    state = judged(path)["state"]
+    assert (state["value"], state["source"]) == ("TIMEOUT", "log")
+    assert state["line"] == {"file": path, "line": 2, "text": line, "rule": "slurm.time_limit"}
+    _, out, _ = call("classify", path)
+    assert "state        probably TIMEOUT, line 2: slurmstepd: error: *** JOB 12" in out
+    _, out, _ = call("classify", "--state", "TO", path)
+    assert "state        TIMEOUT, as given" in out
+
+
+def test_a_finished_run_needs_nothing(call, judged, log):
+    path = log("step 4000/4000 | loss 1.93\nFinal weights saved to out\n")
+    assert judged(path)["recoverable"] is False
+    _, out, _ = call("classify", path)
+    assert "what to do   nothing" in out
+    assert "confidence   likely" in out
+
+
+def test_a_compressed_log_is_judged_and_shown(call, judged, log):
+    path = log(gzip.compress(TRACE.encode()), "job.out")
+    _, out, _ = call("classify", path)
+    assert "  > 5 | ModuleNotFoundError: No module named 'flux'" in out
+    assert "gzip decompressed" in out
+    [file] = judged(path)["files"]
+    assert (file["compression"], file["lines"]) == ("gzip", 6)
+
+
+def test_an_archive_is_refused_and_not_judged_as_text(call, log):
+    code, out, err = call("classify", log(b"PK\x03\x04" + TRACE.encode(), "logs.zip"))
+    assert (code, out) == (2, "")
+    assert "a ZIP archive: unpack it first" in err
+
+
+def test_markdown_has_a_table_and_the_evidence(call, log):
+    path = log(TRACE)
+    code, out, _ = call("classify", "--format", "md", "--exit-code", "1", path)
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0] == "### Why the job ended: code"
+    assert "| exit code | 1:0 |" in lines
+    assert lines[lines.index("```text") + 4] == "> 5 | ModuleNotFoundError: No module named 'flux'"
+    assert lines.count("```") == 2
+    _, out, _ = call("classify", "--format", "md", "--state", "TIMEOUT")
+    assert "Evidence: there is no log." in out
+
+
+def test_markdown_of_a_hostile_log_stays_inside_its_block_and_cells(call, log, tmp_path):
+    fence = "`" * 7
+    evil = f"\x1b[2J{fence} @admin | <img src=x> [a](http://x) \u202e"
+    own = tmp_path / "own.yaml"
+    own.write_text(
+        "rules:\n- id: own.flux\n  category: code\n  role: root\n  pattern: admin\n"
+        "  meaning: 'a | b @me <b> `c`'\n  examples: {positive: ['admin']}\n"
+    )
+    path = log(f"{evil}\n{fence}\n# heading\n", "a`|b.out")
+    _, out, _ = call("classify", "--format", "md", "--rules", str(own), path)
+    lines = out.splitlines()
+    assert [line for line in lines if set(line) == {"`"}] == ["`" * 8]
+    assert "`" * 8 + "text" in lines
+    assert "\x1b" not in out
+    assert "\u202e" not in out
+    rule = next(line for line in lines if line.startswith("| rule"))
+    assert r"a \| b &#64;me \<b\> \`c\`" in rule
+
+
+def test_the_format_option_and_the_flag_give_the_same_json(call, log):
+    path = log(TRACE)
+    assert call("classify", "--json", path) == call("classify", "--format", "json", path)
+
+
+@pytest.fixture
+def slurm_has(monkeypatch):
+    """Let Slurm show this job, or raise this error, and sacct print these ends."""
+
+    def prepare(job, ends=()):
+        def show(*_):
+            if isinstance(job, Exception):
+                raise job
+            return job
+
+        def accounted(*_):
+            if not ends:
+                raise SlurmError("sacct: Slurm accounting storage is disabled")
+            return ends[-1]
+
+        monkeypatch.setattr(Commands, "job", show)
+        monkeypatch.setattr(accounting, "accounted_end", accounted)
+
+    return prepare
+
+
+GONE = JobNotFoundError("job 12: Invalid job id specified")
+
+
+def test_a_job_that_slurm_has_forgotten_is_looked_up_in_the_accounting(judged, slurm_has, log):
+    path = Path(log("step 1 loss 2.0\n"))
+    end = accounting.AccountedEnd(
+        state=JobState.TIMEOUT, exit_code=0, signal=15, nodes=("n1",), std_out=path
+    )
+    slurm_has(GONE, [end])
+    answer = judged("--job", "12")
+    assert (answer["category"], answer["exit_code"]) == ("timeout", "0:15")
+    assert answer["state"] == {"value": "TIMEOUT", "source": "accounting", "line": None}
+    assert [file["file"] for file in answer["files"]] == [str(path)]
+    assert "accounting" in answer["notes"][0]
+    slurm_has(GONE, [replace(end, std_out=path.parent / "gone.out")])
+    answer = judged("--job", "12")
+    assert answer["category"] == "timeout"
+    assert answer["files"][0]["error"] == "No such file or directory"
+
+
+def test_a_job_that_nobody_knows_is_an_error(call, slurm_has):
+    slurm_has(GONE)
+    code, out, err = call("classify", "--job", "12")
+    assert (code, out) == (5, "")
+    assert "Invalid job id specified; sacct: Slurm accounting storage is disabled" in err
+
+
+def test_a_job_that_runs_is_refused(call, judged, slurm_has, log):
+    slurm_has(Job(job_id=12, uid=1, state=JobState.RUNNING))
+    code, _, err = call("classify", "--job", "12", log(TRACE))
+    assert code == 2
+    assert "job 12 is RUNNING: it has not ended" in err
+    slurm_has(Job(job_id=12, uid=1, state=JobState.PENDING, restarts=1))
+    answer = judged("--job", "12", log(TRACE))
+    assert answer["category"] == "code"
+    assert answer["notes"] == ["job 12 is PENDING again: Slurm has no state of its last end"]
+    slurm_has(Job(job_id=12, uid=1, state=None, flags=frozenset({JobFlag.COMPLETING})))
+    assert "is ending" in judged("--job", "12", log(TRACE))["notes"][0]
+
+
+def test_a_bar_is_shown_on_a_terminal_after_a_while(monkeypatch, capsys):
+    times = iter([0.0, 0.5, 1.5])
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with scan_progress(100, lambda: next(times)) as on_read:
+        on_read(10)
+        assert capsys.readouterr().err == ""
+        on_read(30)
+        on_read(90)
+    assert "reading logs" in capsys.readouterr().err
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False)
+    with scan_progress(100, lambda: next(times)) as on_read:
+        on_read(100)
+    assert capsys.readouterr().err == ""

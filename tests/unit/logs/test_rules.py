@@ -7,7 +7,7 @@ import pytest
 from slurm_restart.core.category import Category
 from slurm_restart.core.finding import Role
 from slurm_restart.logs.rule import LogRule, matches
-from slurm_restart.logs.rule_matcher import RuleMatcher
+from slurm_restart.logs.rule_matcher import SEPARATE, RuleMatcher
 from slurm_restart.logs.rule_test import match_line
 from slurm_restart.logs.rules import load_rules, read_file, read_rules
 from slurm_restart.logs.scanner import MAX_LINE
@@ -52,7 +52,7 @@ def test_a_rule_has_examples_of_both_kinds_and_they_hold(rule: LogRule) -> None:
 @pytest.mark.parametrize("rule", PACKAGED, ids=lambda rule: rule.id)
 def test_no_earlier_rule_takes_a_rules_examples(rule: LogRule) -> None:
     alone = [replace(rule, role=Role.ROOT)]
-    matcher = RuleMatcher(alone) if rule.role is Role.PROGRESS else MATCHER
+    matcher = RuleMatcher(alone) if rule.role in SEPARATE else MATCHER
     for line in rule.positive:
         hit = match_line(matcher, line)
         assert hit is not None
