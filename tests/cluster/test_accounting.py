@@ -147,6 +147,30 @@ def test_a_run_is_restarted_while_slurmdbd_is_dead(cluster: ManagedCluster) -> N
     await_accounted(cluster, job_id)
 
 
+def test_a_job_that_slurmctld_has_forgotten_is_classified(cluster: ManagedCluster) -> None:
+    # slurmctld forgets a job after MinJobAge, and squeue then says this.
+    forgetful = cluster.work / "forgetful"
+    forgetful.mkdir()
+    (forgetful / "squeue").write_text(
+        "#!/bin/sh\necho 'slurm_load_jobs error: Invalid job id specified' >&2\nexit 1\n"
+    )
+    (forgetful / "squeue").chmod(0o755)
+    message = "ModuleNotFoundError: No module named 'flux'"
+    job_id = cluster.submit(f'echo "{message}"; exit 3', "-N1", f"--account={ACCOUNT}")
+    await_(
+        lambda: [state for state, _ in accounted(cluster, job_id)] == ["FAILED"],
+        f"the end of job {job_id} in the accounting database",
+    )
+    path = f"PATH={forgetful}:{cluster.environment['PATH']}"
+    classify = (*cluster.csx_restart, "classify", "--json", "--job")
+    answer = json.loads(cluster.run("env", path, *classify, str(job_id)))
+    assert (answer["state"]["value"], answer["state"]["source"]) == ("FAILED", "accounting")
+    assert (answer["category"], answer["exit_code"]) == ("code", "3:0")
+    assert answer["root_cause"]["text"] == message
+    unknown = cluster.run("env", path, *classify, "999999", check=False)
+    assert unknown == ""
+
+
 # --- limits --------------------------------------------------------------------------------------
 
 
