@@ -105,6 +105,7 @@ def _code(lines: list[str]) -> list[str]:
 
 def _plain(text: str) -> str:
     """Return text on one line without any markup, link, mention or HTML."""
-    # A backslash before @ does not prevent a mention everywhere; an entity does.
     escaped = _MARKUP.sub(r"\\\1", escape_controls(text))
-    return escaped.replace("\\@", "&#64;").replace("\\:", ":").replace("\\-", "-")
+    # A backslash prevents neither mentions nor automatic links everywhere; entities do.
+    escaped = escaped.replace("\\@", "&#64;").replace("\\:", ":").replace("\\-", "-")
+    return escaped.replace("://", ":&#47;&#47;").replace("www.", "www&#46;")

@@ -329,7 +329,7 @@ def test_markdown_of_a_hostile_log_stays_inside_its_block_and_cells(call, log, t
     own = tmp_path / "own.yaml"
     own.write_text(
         "rules:\n- id: own.flux\n  category: code\n  role: root\n  pattern: admin\n"
-        "  meaning: 'a | b @me <b> `c`'\n  examples: {positive: ['admin']}\n"
+        "  meaning: 'a | b @me <b> `c` http://x.org www.x.org'\n  examples: {positive: ['admin']}\n"
     )
     path = log(f"{evil}\n{fence}\n# heading\n", "a`|b.out")
     _, out, _ = call("classify", "--format", "md", "--rules", str(own), path)
@@ -339,7 +339,7 @@ def test_markdown_of_a_hostile_log_stays_inside_its_block_and_cells(call, log, t
     assert "\x1b" not in out
     assert "\u202e" not in out
     rule = next(line for line in lines if line.startswith("| rule"))
-    assert r"a \| b &#64;me \<b\> \`c\`" in rule
+    assert r"a \| b &#64;me \<b\> \`c\` http:&#47;&#47;x.org www&#46;x.org" in rule
 
 
 def test_the_format_option_and_the_flag_give_the_same_json(call, log):
