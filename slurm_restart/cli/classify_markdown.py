@@ -29,7 +29,7 @@ _MAX_OTHERS = 10
 
 
 def format_markdown(result: Classified) -> str:
-    """Return a table of the verdict, the evidence as a code block, and the other lines."""
+    """Return a table of the result, the evidence as a code block, and the other lines."""
     attribution = result.attribution
     lines = [
         f"### Why the job ended: {_plain(attribution.category.value)}",
@@ -90,9 +90,9 @@ def _other_lines(result: Classified) -> list[str]:
     first = {finding.rule: finding for finding in reversed(result.attribution.secondary)}
     found = sorted(first.values(), key=lambda finding: (finding.file, finding.line))[:_MAX_OTHERS]
     return [
-        escape_controls(f"{one.file}:{one.line}" if several else f"{one.line}")
-        + f": {cut(one.text)}"
-        for one in found
+        escape_controls(f"{line.file}:{line.line}" if several else f"{line.line}")
+        + f": {cut(line.text)}"
+        for line in found
     ]
 
 
