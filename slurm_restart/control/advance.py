@@ -5,6 +5,7 @@ again until nothing is left to ask for. Every step can be interrupted and repeat
 """
 
 import time
+from dataclasses import dataclass
 
 from slurm_restart.control.apply import apply_plan
 from slurm_restart.control.controller import Controller
@@ -29,7 +30,7 @@ from slurm_restart.core.job_comment import CommentRecord, parse_comment
 from slurm_restart.core.judge_end import Judgement
 from slurm_restart.core.plan import RunPlan, plan
 from slurm_restart.core.slurm_operations import Verb
-from slurm_restart.errors import CommentRecordError, SlurmError, StateError
+from slurm_restart.errors import CommentRecordError, CsxError, SlurmError, StateError
 
 MAX_STEPS = 8
 """Plans in a row for one job. Two or three are needed; more would not come to rest."""
@@ -72,12 +73,39 @@ def advance(
     record, uid = _claimed(controller, job_id, hook, listed)
     key = RunKey(cluster=controller.cluster, job_id=job_id, uid=uid, run=record.run)
     context = RunContext(hook=hook, born=born, source="hook" if hook is not None else "sweep")
-    look_again, history = _advance_job(shared, key, record, context, steps)
-    if concerns_later_phases(history):
-        for phase, phase_record in later_phases(shared.jobs(uid), uid, record):
-            phase_key = run_key(controller.cluster, phase, phase_record)
-            _advance_job(shared, phase_key, phase_record, RunContext(source="sweep"), MAX_STEPS)
+    later = _LaterPhases(shared=shared, uid=uid, record=record)
+    look_again, history = _advance_job(shared, key, record, context, later, steps=steps)
+    if not later.advanced and concerns_later_phases(history):
+        later.advance()
     return look_again
+
+
+@dataclass(kw_only=True)
+class _LaterPhases:
+    """The later phases of a job's run."""
+
+    shared: Snapshot
+    uid: int
+    record: CommentRecord
+    advanced: bool = False
+
+    def advance(self) -> None:
+        """Advance those that wait."""
+        self.advanced = True  # so that none of them does the same
+        cluster = self.shared.controller.cluster
+        for job, record in later_phases(self.shared.jobs(self.uid), self.uid, self.record):
+            key = run_key(cluster, job, record)
+            _advance_job(self.shared, key, record, RunContext(source="sweep"), self)
+
+    def exclude_first(self, history: History, log: HookLog) -> None:
+        """Let them exclude the nodes that this phase excludes, before it may run to its end."""
+        if self.advanced or not history.excluded(time.time()):
+            return
+        try:
+            self.advance()
+        except CsxError as error:
+            self.advanced = False
+            log(f"later phases: {error}")
 
 
 def _claimed(
@@ -91,7 +119,13 @@ def _claimed(
 
 
 def _advance_job(
-    shared: Snapshot, key: RunKey, claimed: CommentRecord, context: RunContext, steps: int
+    shared: Snapshot,
+    key: RunKey,
+    claimed: CommentRecord,
+    context: RunContext,
+    later: _LaterPhases,
+    *,
+    steps: int = MAX_STEPS,
 ) -> tuple[float | None, History]:
     controller = shared.controller
     log = controller.log(key.job_id)
@@ -108,7 +142,14 @@ def _advance_job(
             step = plan(observe(shared, job, record, journal.history, with_phases))
             _log_step(log, step)
             known = journal.history.refused
-            refused = apply_plan(controller.slurm, journal, key.job_id, step.end, step.plan)
+            refused = apply_plan(
+                controller.slurm,
+                journal,
+                key.job_id,
+                step.end,
+                step.plan,
+                before_start=lambda: later.exclude_first(journal.history, log),
+            )
             look_again = step.plan.look_again
             if refused is not None:
                 if refused not in known:

@@ -1,7 +1,7 @@
 """Apply a plan to a job: write what is wanted to disk, ask Slurm, write the outcome to disk."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import assert_never
 
@@ -17,7 +17,15 @@ MAX_FAILED = 2000
 """Characters of Slurm's refusals that the journal keeps."""
 
 
-def apply_plan(slurm: Slurm, journal: Journal, job_id: int, end: EndKey, plan: Plan) -> str | None:
+def apply_plan(
+    slurm: Slurm,
+    journal: Journal,
+    job_id: int,
+    end: EndKey,
+    plan: Plan,
+    *,
+    before_start: Callable[[], None] = lambda: None,
+) -> str | None:
     """Apply a plan under the journal's lock; return the requests that Slurm refused, with why.
 
     What is wanted goes to disk first. After a refused requeue, or once the job has started, nothing
@@ -30,6 +38,7 @@ def apply_plan(slurm: Slurm, journal: Journal, job_id: int, end: EndKey, plan: P
         job_id: the job.
         end: the end that the plan follows.
         plan: its events and requests.
+        before_start: called, with the plan on disk, before the job may begin.
 
     Raises:
         StateError: the plan (Slurm was not asked then) or the outcome is not on disk.
@@ -44,6 +53,8 @@ def apply_plan(slurm: Slurm, journal: Journal, job_id: int, end: EndKey, plan: P
     refusals: list[str] = []
     begun: AppliedEvent | None = None
     for planned in operations:
+        if START in dict(planned.fields):
+            before_start()
         operation, begins = _timed(planned, plan)
         try:
             _request(slurm, job_id, operation)

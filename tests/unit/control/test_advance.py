@@ -676,6 +676,29 @@ def test_a_later_phase_excludes_the_same_nodes_once(
         assert [event.node for event in of_kind(events, ExcludeEvent)] == ["csx2"]
 
 
+def test_a_later_phase_excludes_the_nodes_before_the_earlier_one_may_start(
+    controller: Controller, slurm: ActingSlurm
+) -> None:
+    """A hook that is killed in between leaves a run that ends before any sweep comes."""
+    blamed(controller, slurm, phase(8))
+    excludes = next(n for n, request in enumerate(slurm.requests) if request.job_id == 8)
+    starts = next(n for n, each in enumerate(slurm.requests) if "StartTime" in each.fields)
+    requeues = slurm.requests.index(Request("requeue", 7))
+    assert requeues < excludes < starts
+
+
+def test_a_later_phase_that_cannot_be_asked_for_does_not_delay_the_earlier_one(
+    controller: Controller, slurm: ActingSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise SlurmError("no answer")
+
+    monkeypatch.setattr(module, "later_phases", fail)
+    with pytest.raises(SlurmError):
+        blamed(controller, slurm, phase(8))
+    assert any("StartTime" in request.fields for request in requested(slurm, 7))
+
+
 def test_a_later_phase_takes_exclusions_itself(controller: Controller, slurm: ActingSlurm) -> None:
     """The sweep of the phase finds them in the journals of the earlier phases."""
     put(controller, ExcludeEvent(at=1, node="csx2", until=FAR, evidence="e", submit_time=1))
