@@ -129,11 +129,12 @@ def test_a_complaint_in_the_message_of_an_exception_is_not_a_second_one(
     assert chosen.category is category
 
 
-def test_an_end_after_progress_does_not_repeat_an_earlier_one() -> None:
-    before = replay([facts.ended(Category.OOM_HOST, progress=True)])
-    assert decide(facts.situation(Category.OOM_HOST, before)).action is Action.REQUEUE
-    again = replay([facts.ended(Category.OOM_HOST, progress=False)])
-    assert decide(facts.situation(Category.OOM_HOST, again)).rule == "oom-repeated"
+@pytest.mark.parametrize("progress", [False, True])
+def test_an_end_repeats_an_earlier_one_at_the_same_checkpoint(progress: bool) -> None:
+    elsewhere = replay([facts.ended(Category.OOM_HOST, progress=progress, step=5)])
+    assert decide(facts.situation(Category.OOM_HOST, elsewhere)).action is Action.REQUEUE
+    same = replay([facts.ended(Category.OOM_HOST, progress=progress, step=0)])
+    assert decide(facts.situation(Category.OOM_HOST, same)).rule == "oom-repeated"
 
 
 def test_a_requeue_by_slurm_is_not_counted_before_the_end_is() -> None:
