@@ -22,7 +22,7 @@ from slurm_restart.logs.rule_yaml import parse_rules
 from slurm_restart.logs.rules import COMPILED_RULES, PACKAGE_RULES, files_of, load_rules
 
 FILES = files_of(PACKAGE_RULES)
-MAX_PATTERNS = 60
+MAX_PATTERNS = 75
 """Patterns that a small log may need; there are more than 300 in the package."""
 
 

@@ -11,11 +11,13 @@ PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "configuration.md").r
 
 
 def test_the_page_names_every_key():
-    controller = {item.name for item in fields(Site)} - {"observe", "limits", "policy"}
+    named = {"observe", "limits", "policy", "systems"}
+    controller = {item.name for item in fields(Site)} - named
     keys = [
         *KEYS,
         *(f"autorestart.{key}" for key in AUTORESTART_KEYS),
         *controller,
+        "systems.NAME",
         *(f"policy.{item.name}" for item in fields(SitePolicy)),
         *(f"hook.{item.name}" for item in fields(HookLimits)),
     ]
