@@ -23,6 +23,21 @@ def judge(*lines: str, exit_code: int = 1, signal: int = 0) -> Attribution:
     return attribute_log(facts, scanner.findings())
 
 
+def test_what_the_supervisor_says_is_not_the_programs() -> None:
+    missing = f"slurmstepd: error: execve(): trainer-2.1: {NOT_FOUND}"
+    judged = judge(
+        "csx-restart: [main] job 4, phase 1 of 1, attempt 0",
+        "csx-restart: [run_0] fit from scratch, step 0, num_csx 1 on n4",
+        f"0: {missing}",
+        "srun: error: n4: task 0: Exited with exit code 2",
+        f"csx-restart: [run_0] ended as config at step None: exit code 2: {missing}",
+        exit_code=2,
+    )
+    assert judged.category is Category.CONFIG
+    assert judged.root_cause is not None
+    assert judged.root_cause.line == 3
+
+
 def nodes(judged: Attribution) -> list[str]:
     return [blame.node for blame in judged.blamed]
 
