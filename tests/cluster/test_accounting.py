@@ -157,8 +157,10 @@ def test_a_job_that_slurmctld_has_forgotten_is_classified(cluster: ManagedCluste
     (forgetful / "squeue").chmod(0o755)
     message = "ModuleNotFoundError: No module named 'flux'"
     job_id = cluster.submit(f'echo "{message}"; exit 3', "-N1", f"--account={ACCOUNT}")
+    ask = ("sacct", "-nPDX", "-j", str(job_id), "--format", "State,ExitCode")
+    # The exit code may be in the database a moment after the state.
     await_(
-        lambda: [state for state, _ in accounted(cluster, job_id)] == ["FAILED"],
+        lambda: cluster.run(*ask, as_root=True).strip() == "FAILED|3:0",
         f"the end of job {job_id} in the accounting database",
     )
     path = f"PATH={forgetful}:{cluster.environment['PATH']}"
