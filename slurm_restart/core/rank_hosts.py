@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from copy import deepcopy
+from dataclasses import dataclass, field
 
 MAX_PLACED = 65536
 """Tasks and ranks that are kept, of each; Slurm's default MaxTasksPerNode on 128 nodes."""
@@ -78,7 +79,7 @@ class RankHosts:
 
     def copy(self) -> "RankHosts":
         """Return an independent copy."""
-        return replace(self, tasks=dict(self.tasks), ranks=dict(self.ranks), ended=set(self.ended))
+        return deepcopy(self)
 
     def add_tasks(self, host: str, tasks: Iterable[int], *, of_itself: bool) -> None:
         """Record what a line of srun tells: the tasks that ended on a host, and how."""

@@ -137,6 +137,9 @@ def test_a_copy_is_independent() -> None:
     found = placed()
     found.copy().add_tasks("n1", [9], of_itself=True)
     assert found.host_of("9:") == "n3"
+    communicators = communicator("n1", "n2")
+    communicator("n3", "n3", "n4", found=communicators.copy())
+    assert communicators.host_of("[rank1]:") == "n2"
 
 
 @pytest.mark.parametrize(
