@@ -198,7 +198,7 @@ def test_the_supervisor_mends_a_digest_that_was_lost(cluster: ManagedCluster) ->
 
 
 def test_another_runs_id_in_a_later_attempt_escapes_no_cap(cluster: ManagedCluster) -> None:
-    waits = "while [ ! -e go ]; do sleep 0.1; done"
+    waits = "while [ ! -e go ]; do sleep 0.1; done"  # a shell is not told when a file appears
     job_id = start(cluster, command=f"sh -c 'if mkdir first; then exit 3; fi; {waits}'")
     await_(lambda: cluster.ends(job_id), "the first end")
     cluster.await_running(job_id)

@@ -16,7 +16,7 @@ from slurm_restart.slurm.parse_nodes import parse_release
 from slurm_restart.slurm.queries import BASE_STATES_SINCE
 from tests.contract.conftest import OPTIONS, PREFIX
 
-WORK = "/home/nobody/work"
+WORK = "/scratch/nobody/work"
 """Stands for the cluster's own work directory, which has another path each time."""
 MARK = "~0123456789abcdef~"
 HOSTILE = "a|b\nJobId=9 JobState=COMPLETED Restarts=99"

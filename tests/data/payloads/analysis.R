@@ -15,7 +15,7 @@ fit <- function() switch(how,
   corrupt = { writeLines("garbage", "state.rds"); readRDS("state.rds") },
   caught = { try(stop("the first start value is infeasible")); cat("finished\n") },
   argument = mean(),
-  segfault = { cat("calling compiled code\n"); tools::pskill(Sys.getpid(), 11); Sys.sleep(2) },
+  segfault = { cat("calling compiled code\n"); tools::pskill(Sys.getpid(), 11); Sys.sleep(2) }, # until the signal arrives
   type = "a" + 1,
   full = { f <- file("checkpoints/draws.bin", "wb"); for (i in 1:40) writeBin(numeric(1e5), f); close(f) }
 )

@@ -35,7 +35,7 @@ def exception(front, text):
 
 def wait_for_the_end():
     """Wait until srun ends the step."""
-    time.sleep(3600)
+    time.sleep(3600)  # the kill of srun interrupts it
 
 
 def rank():

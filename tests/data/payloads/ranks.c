@@ -49,10 +49,10 @@ int main(int argc, char **argv) {
         MPI_File_open(MPI_COMM_SELF, "mesh/grid.bin", MPI_MODE_RDONLY, MPI_INFO_NULL, &file);
     } else if (!strcmp(how, "term") && rank == 1) {
         kill(getppid(), SIGTERM);
-        sleep(20);
+        sleep(20); /* until the launcher ends this rank */
     } else if (!strcmp(how, "interrupt") && rank == 1) {
         kill(getppid(), SIGINT);
-        sleep(20);
+        sleep(20); /* until the launcher ends this rank */
     } else if (!strcmp(how, "hang")) {
         if (rank == 0) MPI_Recv(buffer, 1, MPI_INT, 1, 9, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
     } else if (!strcmp(how, "again")) {

@@ -200,7 +200,7 @@ def hydra_target():
 def interrupted(steps="5"):
     train(int(steps))
     os.kill(os.getpid(), signal.SIGINT)
-    time.sleep(5)
+    time.sleep(5)  # the signal ends it
 
 
 def interrupted_in_thread_pool():
@@ -208,7 +208,7 @@ def interrupted_in_thread_pool():
 
     train(4)
     with ThreadPoolExecutor(2) as pool:
-        work = [pool.submit(time.sleep, 0.3) for _ in range(4)]
+        work = [pool.submit(time.sleep, 0.3) for _ in range(4)]  # work to interrupt
         os.kill(os.getpid(), signal.SIGINT)
         work[0].result()
 
@@ -219,7 +219,7 @@ def interrupted_after_an_error():
         int("four")
     except ValueError:
         os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(2)
+        time.sleep(2)  # the signal ends it
 
 
 def exits(code):
