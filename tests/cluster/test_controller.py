@@ -74,6 +74,20 @@ def kills_slurmctld(cluster: ManagedCluster) -> str:
     return f"if mkdir killed; then kill -9 $(cat {pid_file}); fi"
 
 
+def outlives_slurmctld(cluster: ManagedCluster) -> str:
+    """Shell lines that let the hook begin once slurmctld is dead.
+
+    Slurm ends the hook's process group together with slurmctld, so it has to have left that before.
+    """
+    real = cluster.hook.with_name("csx-epilog.real")
+    # A shell is not told when a file appears or a process ends.
+    waits = f"while grep -q slurmctld /proc/$0/cmdline; do sleep 0.1; done; exec {real}"
+    return (
+        f"setsid sh -c ': >detached; {waits}' $(cat {cluster.root}/run/slurmctld.pid) & "
+        "while [ ! -e detached ]; do sleep 0.1; done"
+    )
+
+
 def await_killed(cluster: ManagedCluster) -> None:
     """Wait until slurmctld is no more."""
     killed = flags(cluster) / "killed"
@@ -193,8 +207,7 @@ def test_killed_before_the_end_and_the_word_are_saved(cluster: ManagedCluster, h
     kill = kills_slurmctld(cluster)
     lines = {
         "dies before": kill,
-        # Slurm ends the hook's process group after slurmctld.
-        "lives on": f"{kill}; setsid {cluster.hook.with_name('csx-epilog.real')}",
+        "lives on": f"{outlives_slurmctld(cluster)}; {kill}",
         "dies after": f"real; {kill}",
     }
     wrap_hook(cluster, lines[hook])
