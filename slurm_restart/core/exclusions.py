@@ -27,6 +27,14 @@ def user_excluded(job: Job, history: History) -> tuple[str, ...]:
     return tuple(name for name in job.exc_nodes if name not in history.intended.exc_nodes)
 
 
+def is_applied_since(history: History, boot_time: int | None) -> bool:
+    """Return whether the present slurmctld has accepted the values of the job that are on record.
+
+    Both times are whole seconds: it may have been killed and started within that of the request.
+    """
+    return boot_time is None or history.applied.at > boot_time
+
+
 def readmit_events(
     job: Job, history: History, now: int, *, boot_time: int | None
 ) -> tuple[ReadmitEvent, ...]:
@@ -39,9 +47,8 @@ def readmit_events(
         boot_time: when slurmctld started. One that was killed has lost what it had not saved, so
             a node missing from the list since before then was not cleared by a person.
     """
-    applied, shown = history.applied, set(job.exc_nodes)
-    kept = boot_time is None or applied.at >= boot_time
-    cleared = set(applied.exc_nodes or ()) - shown if kept else set()
+    kept = is_applied_since(history, boot_time)
+    cleared = set(history.applied.exc_nodes or ()) - set(job.exc_nodes) if kept else set()
     over = {exclusion.node for exclusion in history.exclusions if exclusion.until <= now}
     return tuple(
         ReadmitEvent(at=now, node=node, why=CLEARED if node in cleared else EXPIRED)

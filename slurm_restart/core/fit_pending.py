@@ -10,6 +10,7 @@ from slurm_restart.core.cluster_facts import ClusterFacts
 from slurm_restart.core.exclusions import (
     exclude_events,
     exclusion_list,
+    is_applied_since,
     own_exclusions,
     readmit_events,
     user_excluded,
@@ -312,12 +313,12 @@ def _confirm(seen: Observation, fitted: Fit) -> tuple[AppliedEvent, ...]:
 
     After a restart of slurmctld it is recorded anew: what is missing later was cleared by a person.
     """
-    history, boot_time = fitted.history, seen.cluster.boot_time
+    history = fitted.history
     shown = tuple(sorted(set(seen.job.exc_nodes) & history.intended.exc_nodes))
     if not shown or not set(fitted.own) <= set(shown):
         return ()
     recorded = set(history.applied.exc_nodes or ()) == set(shown)
-    if recorded and (boot_time is None or history.applied.at >= boot_time):
+    if recorded and is_applied_since(history, seen.cluster.boot_time):
         return ()
     return (AppliedEvent(at=seen.time, exc_nodes=shown),)
 

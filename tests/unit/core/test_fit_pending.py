@@ -357,6 +357,8 @@ def test_the_exclusions_of_earlier_phases_are_taken_once() -> None:
     [
         (("csx2",), None, None, True),  # the outcome was lost in a crash
         (("csx2",), ("csx2",), None, False),
+        (("csx2",), ("csx2",), NOW - 51, False),
+        (("csx2",), ("csx2",), NOW - 50, True),
         (("csx2",), ("csx2",), NOW - 5, True),  # after a restart of slurmctld it is recorded anew
         (("csx4",), None, None, False),
     ],
