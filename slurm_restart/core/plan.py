@@ -147,7 +147,8 @@ def _is_to_be_judged(view: RunView, at: AttemptStage) -> bool:
             # Records from before the state directory was made are lost, not missing.
             waited = was_cancelled_waiting(job, view.history, view.seen.comment_record)
             ended = job.end_time or view.seen.now
-            return job.completing or (ended >= view.born and not waited)
+            # Whole seconds: an end within that of its birth may have been on record before.
+            return job.completing or (ended > view.born and not waited)
         case Stage.REQUEUED | Stage.PENDING:
             return True
         case Stage.RUNNING | Stage.OTHER:

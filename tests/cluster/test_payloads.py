@@ -23,6 +23,9 @@ from contrib.testing.waiting import await_
 HERE = Path(__file__).parent / "payloads"
 PROGRAMS = Path(__file__).parents[1] / "data" / "payloads"
 SRUN = "srun --label --kill-on-bad-exit=0"
+ENDS_OTHERS = "--kill-on-bad-exit=0 --wait=3"
+"""srun ends all tasks after the first end. With --kill-on-bad-exit=1 it does so at once, and mostly
+does not print the last words of the task that failed (measured: 53 of 60 runs)."""
 GO = "launch-now"
 Act = Callable[[ManagedCluster, list[str]], None]
 
@@ -247,9 +250,9 @@ PAYLOADS = (
         excludes=True,
         act=lose_slurmd_and_go,
     ),
-    device("device_of_a_rank", "--ntasks=4 --kill-on-bad-exit=1", "rank"),
+    device("device_of_a_rank", f"--ntasks=4 {ENDS_OTHERS}", "rank"),
     device("device_of_a_labelled_task", "--ntasks=4 --label --kill-on-bad-exit=0", "peers"),
-    device("device_in_torchruns_table", "--ntasks=2 --kill-on-bad-exit=1", "table"),
+    device("device_in_torchruns_table", f"--ntasks=2 {ENDS_OTHERS}", "table"),
     device("device_behind_a_host_name", "--ntasks=4 --kill-on-bad-exit=0", "prefixed"),
     device("device_in_nccl", "--ntasks=4 --kill-on-bad-exit=0", "nccl"),
     ranks(
@@ -388,7 +391,7 @@ def test_a_payload(payload: Payload, outcomes: dict[str, Outcome]) -> None:
     outcome = outcomes[payload.name]
     first = outcome.ends[0]
     restarted = first["action"] in {"requeue", "adjust"}
-    assert (first["category"], restarted) == (payload.category, payload.restarted)
+    assert (first["category"], restarted) == (payload.category, payload.restarted), first
     assert payload.why in first["reason"]
     assert outcome.state == ("COMPLETED" if payload.restarted else "FAILED")
     assert len(outcome.ends) == 1 + payload.restarted
