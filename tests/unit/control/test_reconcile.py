@@ -277,8 +277,10 @@ def test_an_end_that_stays_an_end_is_left(
 def test_an_end_from_before_the_state_directory_is_not_judged(
     controller: Controller, slurm: ActingSlurm, clock: Clock
 ) -> None:
-    (controller.site.state_dir / BIRTH).write_text(f"{int(clock.now)}\n")
-    old, new = failed(6, end_time=int(clock.now) - 1), failed(8, end_time=int(clock.now))
+    """Nor is an end of the same second: which of the two was first cannot be told."""
+    born = int(clock.now) - 1
+    (controller.site.state_dir / BIRTH).write_text(f"{born}\n")
+    old, new = failed(6, end_time=born), failed(8, end_time=born + 1)
     assert swept(controller, slurm, old, new) == Sweep(managed=2, missed=1)
     assert [request.job_id for request in slurm.requests if request.name == "requeue"] == [8]
 
