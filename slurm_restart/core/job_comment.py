@@ -36,6 +36,8 @@ class Mode(Enum):
     VALIDATE = "validate"
     VALIDATE_ALL = "validate_all"
     TRAIN_AND_EVAL = "train_and_eval"
+    SCRIPT = "script"
+    """A batch script of the user's: it gets no config, and its checkpoints may be unknown."""
 
     @property
     def is_evaluation(self) -> bool:

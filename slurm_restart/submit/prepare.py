@@ -28,6 +28,7 @@ from slurm_restart.trainer.settings_files import SettingsLayer, config_layer
 
 _OUTSIDE_FILES = ("-", "SBATCH_", "SLURM_")
 """Beginnings of problems with options and variables; those with a file begin with its path."""
+_CONFIG_MODES = tuple(mode for mode in Mode if mode is not Mode.SCRIPT)
 _SHORTEST_BEGINNING = len("--num_")
 # Options of the default trainer that would override what every attempt is given. argparse accepts
 # any unambiguous beginning of a name.
@@ -111,10 +112,10 @@ def _own_values(line: CommandLine) -> tuple[Mode, int | None, list[str]]:
     given = {given.option.name: given.value or "" for given in line.options}
     mode, num_csx = Mode.FIT, None
     if "mode" in given:
-        try:
-            mode = Mode(given["mode"])
-        except ValueError:
-            names = ", ".join(member.value for member in Mode)
+        named = next((known for known in _CONFIG_MODES if known.value == given["mode"]), None)
+        mode = named or mode
+        if named is None:
+            names = ", ".join(known.value for known in _CONFIG_MODES)
             problems.append(f"--mode: expected one of {names}, got {given['mode']!r}")
     if (text := given.get("num-csx")) is not None:
         if re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) and 1 <= int(text) <= MAX_NODES:

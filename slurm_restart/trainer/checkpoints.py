@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 
 from slurm_restart.core.job_comment import MAX_STEP
-from slurm_restart.trainer.run_plan import CheckpointLayout
+from slurm_restart.trainer.run_plan import CheckpointFormat, CheckpointLayout
 
 Mark = tuple[int, int]
 """Time of the last change in nanoseconds, and size in bytes: differs once a file is rewritten."""
@@ -33,6 +33,8 @@ def find(layout: CheckpointLayout) -> tuple[Checkpoint, ...]:
     Raises:
         OSError: the directory cannot be read.
     """
+    if layout.format is CheckpointFormat.NONE:
+        return ()
     pattern = re.compile(layout.pattern)
     found = []
     try:

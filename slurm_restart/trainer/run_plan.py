@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -43,6 +43,8 @@ class CheckpointFormat(Enum):
     """One HDF5 file with `__SUCCESS__` and the step as attributes; `complete` is not used."""
     FILES = "files"
     """Any file or directory; the step is in its name, completeness is as in `complete`."""
+    NONE = "none"
+    """The run is not known to write any: each attempt starts as the first one does."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +60,19 @@ class CheckpointLayout:
     complete: Argument | None = None
     """None: a file with its final name is complete. Else a path, with `{path}` for that of the
     checkpoint, that exists once it is complete, such as `{path}.done` or `{path}/DONE`."""
+    unknown: dict[str, Any] = unknown_keys()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProgressMeasure:
+    """What shows the progress of a run without known checkpoints. None: not given."""
+
+    pattern: Argument | None = None
+    """Regular expression over lines of output; its first group is the step."""
+    file: Argument | None = None
+    """Absolute path of a file that grows while the run gets on."""
+    after: _Seconds | None = None
+    """An attempt that lasted longer got on."""
     unknown: dict[str, Any] = unknown_keys()
 
 
@@ -147,6 +162,11 @@ class RunPlan:
     user_comment: Argument = ""
     signal_lead: _Seconds = 120
     """Seconds before the time limit at which Slurm sends USR1 to the batch script."""
+    stop_signal: Argument = "TERM"
+    """Name, without SIG, of the signal that asks the trainer to save and end."""
+    progress: ProgressMeasure = field(default_factory=ProgressMeasure)
+    fixed_size: bool = False
+    """The size is what sbatch makes of the user's options (`-n`, gres totals); it never changes."""
     slurm: SlurmAccess
     schema: int = SCHEMA
     unknown: dict[str, Any] = unknown_keys()

@@ -109,7 +109,7 @@ def test_the_size(submission, arguments, config, sizes):
     assert (plan.num_csx, plan.num_nodes, plan.min_nodes) == sizes
 
 
-@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("mode", [mode for mode in Mode if mode is not Mode.SCRIPT])
 def test_modes(submission, mode):
     config = f"{CONFIG}  validate_all: {{}}\n"
     result = submission(f"--mode={mode.value}", config=config)
