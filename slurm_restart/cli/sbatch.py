@@ -16,12 +16,12 @@ from slurm_restart.cli import common
 from slurm_restart.errors import SlurmError
 from slurm_restart.submit import format_plan, submit
 from slurm_restart.submit.argv import CommandLine, OptionTable, parse
-from slurm_restart.submit.job_plan import SubmitContext
-from slurm_restart.submit.prepare import prepare
+from slurm_restart.submit.batch_script import find_script, is_script
+from slurm_restart.submit.context import SubmitContext
 from slurm_restart.submit.submission import Submission, slurm_access
 from slurm_restart.trainer.run_plan import SlurmAccess
 from slurm_restart.trainer.settings import combine
-from slurm_restart.trainer.settings_files import file_layers
+from slurm_restart.trainer.settings_files import SettingsLayer, file_layers
 
 NAME = "csx-sbatch"
 NO_SLURM = SlurmAccess(bin_dir="/usr/bin")
@@ -29,30 +29,45 @@ NO_SLURM = SlurmAccess(bin_dir="/usr/bin")
 _TIMEOUT = 150.0
 """Seconds; sbatch itself retries for up to 120 s while the controller is busy."""
 HELP = """\
-Usage: csx-sbatch [options of sbatch] TRAINER.yaml [-- options of the trainer]
+Usage: csx-sbatch [options] JOB.sh [arguments]
+       csx-sbatch [options] --wrap='COMMAND'
+       csx-sbatch [options] TRAINER.yaml [-- options of the trainer]
 
-Submits a training run to Slurm: one job for each phase of the config. With `autorestart` in the
-config, a failed job comes back from its last checkpoint, without the faulty nodes.
+Submits a batch script, a command, or the phases of a trainer config, as sbatch does. A job that
+fails is restarted by itself, from its last checkpoint if it writes any, without the faulty nodes.
 
-Options beside those of sbatch:
+How to restart a batch script; the same options in its `#CSX` lines, beside `#SBATCH`:
+  --max-restarts N  restarts in a row without progress (default 3)
+  --checkpoint P    checkpoints that the program writes, such as 'ckpt/step-{step}.pt'; a restart
+                    finds the newest in the variable CSX_RESTART_CHECKPOINT
+  --checkpoint-complete FILE   a file that exists once a checkpoint is, such as '{path}.done'
+  --min-nodes N     continue with as few nodes as this if necessary
+  --run-dir DIR     where run directories are made (default csx-restart)
+  --stop-on-repeat, --shrink-after, --give-up-after, --exclude-for, --rules    see the reference
+
+For a trainer config, in which `autorestart` says how to restart:
   --mode MODE       fit (the default), train_and_eval, validate or validate_all
   --num-csx N       CSX systems of a full-size attempt, instead of the config's
-  --dry-run         print the plan and the scripts, and change nothing
-  --test-only       ask `sbatch --test-only` for every phase, and create nothing
+
+For both:
+  --print, --dry-run   print the plan and the scripts, and change nothing
+  --test-only       ask `sbatch --test-only` for every job, and create nothing
   --json            print the result as JSON
   --parsable        print the job ids, one a line
   -h, --help        print this
   -V, --version     print the version
 
 Options of sbatch are passed on, merged with what restarts need, or refused with the reason and an
-alternative; docs/reference/sbatch-options.md lists them all. Defaults for them, setup lines for
-the job and another launch command can be set in a `slurm:` block of the config, in
+alternative; docs/reference/sbatch-options.md lists them all. Defaults can be set in
 ~/.config/slurm_restart/user.toml and in /etc/slurm_restart/site.toml.
 
 Examples:
-  csx-sbatch trainer.yaml
-  csx-sbatch -p csx -t 2-0 --comment='first try' trainer.yaml
-  csx-sbatch --test-only --num-csx 4 trainer.yaml
+  csx-sbatch job.sh
+  csx-sbatch -N 4 -t 2-0 --max-restarts 5 job.sh --lr 0.1
+  csx-sbatch --checkpoint 'ckpt/step-{step}.pt' --min-nodes 2 -N 4 job.sh
+  csx-sbatch --print job.sh
+  csx-sbatch -n 1 --wrap='./simulate input.dat'
+  csx-sbatch -p csx trainer.yaml
   csx-sbatch --mode validate trainer.yaml
   csx-sbatch -d afterok:4711 trainer.yaml -- --disable_version_check
 
@@ -75,7 +90,7 @@ class _OwnOptions:
     def of(cls, line: CommandLine) -> "_OwnOptions":
         names = {given.option.name for given in line.options}
         return cls(
-            dry_run="dry-run" in names,
+            dry_run=bool(names & {"dry-run", "print"}),
             test_only="test-only" in names,
             json="json" in names,
             parsable="parsable" in names,
@@ -99,7 +114,7 @@ def command(arguments: Sequence[str]) -> None:
     """Submit a training run that restarts by itself."""
     layers = file_layers(os.environ)
     table = OptionTable(combine(layers)[0].site_options)
-    line = parse(arguments, table)
+    line = parse(arguments, table, _is_script)
     names = {given.option.name for given in line.options}
     if names & {"help", "usage"}:
         click.echo(HELP, nl=False)
@@ -110,12 +125,32 @@ def command(arguments: Sequence[str]) -> None:
     own = _OwnOptions.of(line)
     access = slurm_access(os.environ)
     context = SubmitContext(environ=os.environ, cwd=Path.cwd(), slurm=access or NO_SLURM)
-    submission = prepare(line, table, layers, context)
+    submission = _prepare(line, table, layers, context)
     if not own.quiet:
         _report(submission)
     if access is None and not own.dry_run:
         raise SlurmError("sbatch: not found in PATH")
     _submit(submission, own, context.slurm)
+
+
+def _is_script(word: str) -> bool:
+    return is_script(find_script(word, os.environ))
+
+
+def _prepare(
+    line: CommandLine, table: OptionTable, layers: Sequence[SettingsLayer], context: SubmitContext
+) -> Submission:
+    """Prepare the submission of a batch script or a config. Imported here: each needs one half."""
+    if line.is_script or not line.operands or line.given("wrap") is not None:
+        from slurm_restart.submit import prepare_script  # noqa: PLC0415
+
+        stdin = None if sys.stdin is None or sys.stdin.isatty() else sys.stdin.buffer
+        script = prepare_script.script_of(line, context.environ, stdin)
+        if script is not None:
+            return prepare_script.prepare_script(script, line, table, layers, context)
+    from slurm_restart.submit.prepare import prepare  # noqa: PLC0415
+
+    return prepare(line, table, layers, context)
 
 
 def _report(submission: Submission) -> None:

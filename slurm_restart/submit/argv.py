@@ -1,11 +1,11 @@
 """Parse a command line as sbatch does: getopt_long's rules and the table of options."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from slurm_restart.errors import UsageError
 from slurm_restart.submit.option import Argument, Option, OptionHandling
-from slurm_restart.submit.option_rows import OWN, SBATCH
+from slurm_restart.submit.option_rows import OWN, RESTART, SBATCH
 from slurm_restart.trainer.config_checker import nearest
 from slurm_restart.trainer.settings import OptionSetting
 
@@ -15,20 +15,28 @@ _HETEROGENEOUS = (
 )
 
 
+_ADDED = frozenset(option.name for option in (*OWN, *RESTART))
+
+
 class OptionTable:
     """All options by long and short name: sbatch's (22.05 to 26.05), csx-sbatch's, the site's."""
 
     def __init__(self, site_options: Sequence[str] = ()) -> None:
         """`site_options`: names of SPANK options; `name=` takes an argument, `name` may."""
-        rows = (*map(_site_option, site_options), *OWN, *SBATCH)
+        rows = (*map(_site_option, site_options), *OWN, *RESTART, *SBATCH)
         self.by_name: dict[str, Option] = {option.name: option for option in rows}
         self.by_short: dict[str, Option] = {row.short: row for row in rows if row.short}
 
     def named(self, text: str) -> tuple[Option, ...]:
-        """Return the options that a long name or a beginning of it matches, as getopt_long(3)."""
+        """Return the options that a long name or a beginning of it matches, as getopt_long(3).
+
+        A beginning that means one option of sbatch means it here too.
+        """
         if text in self.by_name:
             return (self.by_name[text],)
-        return tuple(option for name, option in self.by_name.items() if name.startswith(text))
+        found = tuple(option for name, option in self.by_name.items() if name.startswith(text))
+        sbatch = tuple(option for option in found if option.name not in _ADDED)
+        return sbatch if len(sbatch) == 1 else found
 
 
 def _site_option(text: str) -> Option:
@@ -61,17 +69,35 @@ class GivenOption:
 
 @dataclass
 class CommandLine:
-    """The parts of a command line: options, the trainer's config, and the arguments after `--`."""
+    """The parts of a command line: options, the config or batch script, its arguments."""
 
     options: list[GivenOption] = field(default_factory=list)
     operands: list[str] = field(default_factory=list)
-    trainer_arguments: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    """The words behind a batch script, or after `--` behind a config."""
+    is_script: bool = False
+    """Whether the operand is a batch script."""
+
+    def given(self, name: str) -> str | None:
+        """Return the value of an option, "" where it has none; None: it is not given."""
+        values = [given.value or "" for given in self.options if given.option.name == name]
+        return values[-1] if values else None
 
 
-def parse(arguments: Sequence[str], table: OptionTable) -> CommandLine:
+def parse(
+    arguments: Sequence[str],
+    table: OptionTable,
+    is_script: Callable[[str], bool] = lambda _: False,
+) -> CommandLine:
     """Parse a command line.
 
-    Options may precede and follow the config. Arguments after `--` are the trainer's.
+    Options may precede and follow a config, and arguments after `--` are the trainer's. All words
+    behind a batch script are the script's arguments, as with sbatch.
+
+    Args:
+        arguments: the words behind the command's name.
+        table: the known options.
+        is_script: whether an operand is the path of a batch script.
 
     Raises:
         UsageError: an unknown or ambiguous option, a missing or unexpected argument.
@@ -80,8 +106,10 @@ def parse(arguments: Sequence[str], table: OptionTable) -> CommandLine:
     rest = list(arguments)
     while rest:
         word = rest.pop(0)
+        if word == "--" and not line.operands and rest and is_script(rest[0]):
+            continue
         if word == "--":
-            line.trainer_arguments = tuple(rest)
+            line.arguments = tuple(rest)
             break
         if word == ":":
             raise UsageError(_HETEROGENEOUS)
@@ -91,6 +119,9 @@ def parse(arguments: Sequence[str], table: OptionTable) -> CommandLine:
             line.options += _short(word, rest, table)
         else:
             line.operands.append(word)
+            if line.operands == [word] and is_script(word):
+                line.is_script, line.arguments = True, tuple(rest)
+                break
     return line
 
 
@@ -119,8 +150,8 @@ def _unknown(name: str, found: Sequence[Option], table: OptionTable) -> str:
     near = nearest(name, table.by_name)
     hint = f"did you mean --{near}? " if near else ""
     return (
-        f"--{name}: sbatch has no such option; {hint}(put options of the trainer after --, and "
-        "options of a site's plugin into site_options of site.toml)"
+        f"--{name}: sbatch has no such option; {hint}(options of a batch script go behind it, "
+        "those of a trainer after --, those of a site's plugin into site_options of site.toml)"
     )
 
 
@@ -132,7 +163,8 @@ def _short(word: str, rest: list[str], table: OptionTable) -> list[GivenOption]:
         option = table.by_short.get(letter)
         if option is None:
             raise UsageError(
-                f"{origin}: sbatch has no such option (put options of the trainer after --)"
+                f"{origin}: sbatch has no such option (options of a batch script go behind it, "
+                "those of a trainer after --)"
             )
         origin = f"-{letter} (--{option.name})"
         if option.argument is Argument.NONE:
@@ -195,6 +227,11 @@ def from_settings(
             value = setting.value if isinstance(setting.value, str) else None
             options.append(GivenOption(option=option, value=value, origin=setting.origin))
     return options, problems
+
+
+def value_of(options: Mapping[str, GivenOption], name: str) -> str | None:
+    """Return the value of an option; None if it is not given or has no value."""
+    return options[name].value if name in options else None
 
 
 def layered(layers: Sequence[Sequence[GivenOption]]) -> dict[str, GivenOption]:

@@ -9,6 +9,7 @@ from typing import Any
 from slurm_restart.core.record_reader import to_data
 from slurm_restart.submit.submission import PhaseJob, Submission
 from slurm_restart.submit.submit import SubmittedPhase, preview_run_dir
+from slurm_restart.trainer.run_plan import CheckpointFormat
 
 PREVIOUS = "<job id of the phase before>"
 
@@ -21,12 +22,19 @@ def plan_text(submission: Submission) -> str:
 def _phase_text(job: PhaseJob) -> str:
     plan = job.plan
     run_dir = preview_run_dir(job)
-    command = shlex.join(["sbatch", *_preview(job), str(run_dir / "job.sh")])
+    command = shlex.join(["sbatch", *_preview(job), str(run_dir / job.batch_script)])
+    layout = plan.checkpoint
+    checkpoints = f"{layout.directory!r}, {layout.pattern!r}"
+    if layout.format is CheckpointFormat.NONE:
+        checkpoints = "none known (--checkpoint)"
+    program = shlex.join([plan.config_path, *plan.arguments])
     lines = [
-        f"# phase {plan.phase + 1} of {plan.phases}",
+        f"# script:        {program}"
+        if job.is_script
+        else f"# phase {plan.phase + 1} of {plan.phases}",
         f"# run directory: {str(run_dir)!r}",
-        f"# trainer:       {plan.command!r}",
-        f"# checkpoints:   {plan.checkpoint.directory!r}, {plan.checkpoint.pattern!r}",
+        *([] if job.is_script else [f"# trainer:       {plan.command!r}"]),
+        f"# checkpoints:   {checkpoints}",
         command,
         "",
         job.script(run_dir),

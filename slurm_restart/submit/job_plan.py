@@ -6,32 +6,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slurm_restart.core.job_comment import Mode
-from slurm_restart.submit.argv import GivenOption
+from slurm_restart.submit.argv import GivenOption, value_of
+from slurm_restart.submit.context import SubmitContext
 from slurm_restart.submit.merge import signal_lead
 from slurm_restart.submit.size import JobSize, size_of
-from slurm_restart.submit.submission import PhaseJob
+from slurm_restart.submit.submission import PhaseJob, restart_policy
 from slurm_restart.trainer.launch import default_command
 from slurm_restart.trainer.phases import Backend, Phase
 from slurm_restart.trainer.run_plan import (
     CheckpointFormat,
     CheckpointLayout,
-    RestartPolicy,
     RunPlan,
-    SlurmAccess,
 )
 from slurm_restart.trainer.settings import Settings
 from slurm_restart.trainer.yaml_lines import Document
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SubmitContext:
-    """What a submission reads from its process; an argument, so that tests can choose it."""
-
-    environ: Mapping[str, str]
-    cwd: Path
-    slurm: SlurmAccess
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +45,6 @@ class SubmissionRequest:
         return tuple(base / name for name in self.settings.rules)
 
 
-def value_of(options: Mapping[str, GivenOption], name: str) -> str | None:
-    """Return the value of an option; None if it is not given or has no value."""
-    return options[name].value if name in options else None
-
-
 def plan_job(request: SubmissionRequest, phase: Phase, context: SubmitContext) -> PhaseJob:
     """Return the job of a phase. `prepare` checks it."""
     settings = request.settings
@@ -75,7 +60,7 @@ def plan_job(request: SubmissionRequest, phase: Phase, context: SubmitContext) -
     whole = not isinstance(request.document.data["trainer"], list)
     return PhaseJob(
         plan=_plan(request, phase, size, context),
-        size=size,
+        can_shrink=size.can_shrink,
         name=_CONTROL.sub("_", Path(request.document.path).stem),
         options=request.options,
         setup=settings.setup,
@@ -100,7 +85,9 @@ def _plan(
         min_nodes=size.min_nodes,
         num_csx=size.num_csx,
         csx_per_node=size.csx_per_node,
-        policy=_policy(phase, settings),
+        policy=None
+        if phase.autorestart is None
+        else restart_policy(settings, phase.autorestart.max_num_restarts),
         command=settings.command or default_command(request.mode),
         arguments=request.arguments,
         model_dir=str(model_dir),
@@ -114,18 +101,6 @@ def _plan(
         user_comment=value_of(request.options, "comment") or "",
         signal_lead=signal_lead(request.options),
         slurm=context.slurm,
-    )
-
-
-def _policy(phase: Phase, settings: Settings) -> RestartPolicy | None:
-    if phase.autorestart is None:
-        return None
-    return RestartPolicy(
-        max_restarts=phase.autorestart.max_num_restarts,
-        stop_on_repeat=settings.stop_on_repeat,
-        shrink_after=settings.shrink_after,
-        give_up_after=settings.give_up_after,
-        exclude_for=settings.exclude_for,
     )
 
 

@@ -23,7 +23,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 class JobFacts:
     """The facts about a job that merging options needs."""
 
-    nodes: int
+    nodes: int | None
+    """None: the number follows from the user's options."""
     can_shrink: bool
     comment_record: CommentRecord | None
     """None: the config has no autorestart."""
@@ -32,6 +33,8 @@ class JobFacts:
     first: bool = True
     after: str | None = None
     """Job id of the phase before; None: this is the first, or there is no id yet."""
+    script: bool = False
+    """Whether the job runs a batch script of the user's."""
 
     @property
     def managed(self) -> bool:
@@ -62,15 +65,23 @@ def _merged(given: GivenOption, job: JobFacts) -> list[str]:
     option = given.option
     if given.value is not None and "\0" in given.value:
         raise RefusedOptionError("expected text without NUL characters")
-    match option.handling:
+    match option.handling_for(script=job.script):
         case OptionHandling.PASSED:
             return [given.argument] * given.count
         case OptionHandling.PASSED_IF_FIXED_SIZE if not job.can_shrink:
             return [given.argument]
+        case OptionHandling.PASSED_IF_FIXED_SIZE if job.script:
+            raise RefusedOptionError(
+                "refused with --min-nodes, because a restart with fewer nodes would break it: put "
+                "it on the srun of the script, or leave out --min-nodes"
+            )
         case OptionHandling.MERGED:
-            return _MERGES[option.name](given, job)
-        case OptionHandling.HANDLED_HERE if given.origin.startswith("-"):
+            merges = _MERGES | _SCRIPT_MERGES if job.script else _MERGES
+            return merges[option.name](given, job)
+        case OptionHandling.HANDLED_HERE | OptionHandling.RESTART if given.origin.startswith("-"):
             return []
+        case OptionHandling.RESTART:
+            raise RefusedOptionError("refused here: give it in a #CSX line or on the command line")
         case OptionHandling.HANDLED_HERE:
             raise RefusedOptionError("refused here: give it on the command line")
         case _:
@@ -79,7 +90,9 @@ def _merged(given: GivenOption, job: JobFacts) -> list[str]:
 
 def _own(options: Mapping[str, GivenOption], job: JobFacts) -> list[str]:
     """Return the options that csx-sbatch sets. sbatch uses the last of two equal options."""
-    own = [f"--nodes={job.nodes}", "--exclusive", "--open-mode=append", _signal_argument(options)]
+    own = [] if job.nodes is None else [f"--nodes={job.nodes}"]
+    own += [] if job.script else ["--exclusive"]
+    own += ["--open-mode=append", _signal_argument(options)]
     if "job-name" not in options:
         own.append(f"--job-name={job.name}")
     if job.comment_record is not None:
@@ -205,4 +218,27 @@ _MERGES: dict[str, Callable[[GivenOption, JobFacts], list[str]]] = {
     "open-mode": _open_mode,
     "requeue": _requeue,
     "signal": _signal,
+}
+
+
+# --- For a batch script of the user's ------------------------------------------------------------
+
+
+def _script_nodes(given: GivenOption, job: JobFacts) -> list[str]:
+    return [given.argument] if job.nodes is None else []
+
+
+def _script_constraint(given: GivenOption, job: JobFacts) -> list[str]:
+    if job.can_shrink and _COUNTED_NODES.search(given.value or ""):
+        raise RefusedOptionError(
+            "refused with node counts (`*N`) and --min-nodes, because fewer nodes cannot satisfy "
+            "them: leave out one of the two"
+        )
+    return [given.argument]
+
+
+_SCRIPT_MERGES: dict[str, Callable[[GivenOption, JobFacts], list[str]]] = {
+    "constraint": _script_constraint,
+    "exclusive": _as_given,
+    "nodes": _script_nodes,
 }

@@ -42,7 +42,7 @@ def notes(jobs: Sequence[PhaseJob]) -> Iterator[str]:
     for job in jobs:
         plan = job.plan
         phase = f"phase {plan.phase + 1} of {plan.phases}: " if plan.phases > 1 else ""
-        nodes = _count(plan.num_nodes, "whole node")
+        nodes = count(plan.num_nodes, "whole node")
         yield f"{phase}{nodes} (--exclusive); {_restarting(plan.policy, job)}"
     unmanaged = any(job.plan.policy is None for job in jobs[:-1])
     if unmanaged and "kill-on-invalid-dep" not in jobs[-1].options:
@@ -56,9 +56,10 @@ def _restarting(policy: RestartPolicy | None, job: PhaseJob) -> str:
     if policy is None:
         return "no autorestart in the config: submitted without restarting"
     progress = "" if job.plan.mode.is_evaluation else " in a row without a new checkpoint"
-    least = f", with at least {job.plan.min_nodes}" if job.size.can_shrink else ""
-    return f"at most {_count(policy.max_restarts, 'restart')}{progress}{least}"
+    least = f", with at least {job.plan.min_nodes}" if job.can_shrink else ""
+    return f"at most {count(policy.max_restarts, 'restart')}{progress}{least}"
 
 
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
+    """Return `1 node`, `2 nodes`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

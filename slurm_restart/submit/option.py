@@ -22,10 +22,12 @@ class OptionHandling(Enum):
     MERGED = "merged"
     """Combined with the options that csx-sbatch itself sets."""
     PASSED_IF_FIXED_SIZE = "passed if the size is fixed"
-    """Passed if min_num_csx equals num_csx; refused if the run may shrink."""
+    """Refused if a restart may have fewer nodes."""
     REFUSED = "refused"
     HANDLED_HERE = "handled by csx-sbatch"
     """Not passed to sbatch."""
+    RESTART = "how to restart"
+    """Not passed to sbatch; accepted in `#CSX` lines of a batch script too."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,3 +43,12 @@ class Option:
     """Environment variables that set the option."""
     excludes: tuple[str, ...] = ()
     """Options that this one replaces if it is given in a later layer."""
+    script_handling: OptionHandling | None = None
+    """How it is handled for a batch script of the user's; None: as for a config.
+
+    A note on a refusal is about configs, unless it is refused for both.
+    """
+
+    def handling_for(self, *, script: bool) -> OptionHandling:
+        """Return how it is handled, for a batch script of the user's or for a config."""
+        return self.script_handling or self.handling if script else self.handling

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from slurm_restart.submit.option import Argument, Option, OptionHandling
-from slurm_restart.submit.option_rows import LEFT_TO_SBATCH, OWN, SBATCH
+from slurm_restart.submit.option_rows import LEFT_TO_SBATCH, OWN, RESTART, SBATCH
 
 _HEAD = """\
 # Options of sbatch
@@ -15,15 +15,21 @@ environment variables that set them. This page is printed from the table in the 
 
 - *passed*: passed to sbatch unchanged, for every phase.
 - *merged*: combined with what restarting needs.
-- *passed if the size is fixed*: passed if `min_num_csx` equals `num_csx` (or the config has no
-  autorestart), refused if a restart may have fewer nodes.
+- *passed if the size is fixed*: refused if a restart may have fewer nodes. With a config the size
+  is fixed if `min_num_csx` equals `num_csx` or there is no `autorestart`, with a batch script
+  unless `--min-nodes` is less than `--nodes`.
 - *refused*: for this reason, with this alternative.
 - *handled by csx-sbatch*: not passed to sbatch, and accepted on the command line only.
+- *how to restart*: not passed to sbatch. Accepted on the command line, and in `#CSX` lines of a
+  batch script, to which the rules of `#SBATCH` lines apply.
+
+Where a batch script and a config differ, both are given.
 
 Options are written as for sbatch: `--name=value` or `--name value`, short ones, and any unambiguous
 beginning of a long name. An option that sbatch does not have is an error; options of a
 site's SPANK plugins are declared in `site_options` of the settings (see
-[configuration](configuration.md)). Options reach sbatch as arguments, never as `#SBATCH` lines.
+[configuration](configuration.md)). Options reach sbatch as arguments. Those of a batch script's
+`#SBATCH` lines are read as sbatch reads them, and count less than variables and the command line.
 """
 _VARIABLES = """
 ## Variables left to sbatch
@@ -39,6 +45,8 @@ def reference() -> str:
         _HEAD,
         "\n## Options of csx-sbatch\n",
         _table(OWN),
+        "\n## How to restart\n",
+        _table(RESTART),
         "\n## Options of sbatch\n",
         _table(SBATCH),
         _VARIABLES,
@@ -59,9 +67,15 @@ def _line(option: Option) -> str:
     if option.short:
         names.insert(0, f"`-{option.short}`")
     variables = " ".join(f"`{name}`" for name in option.variables)
-    handling = "**refused**" if option.handling is OptionHandling.REFUSED else option.handling.value
+    handling = _handling(option.handling)
+    if option.script_handling is not None:
+        handling += f"; script: {_handling(option.script_handling)}"
     note = option.note.replace("|", "\\|")
     return f"| {' '.join(names)} | {variables} | {handling} | {note} |".replace("|  |", "| |")
+
+
+def _handling(handling: OptionHandling) -> str:
+    return "**refused**" if handling is OptionHandling.REFUSED else handling.value
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ def _row(
     *,
     env: str = "",
     excludes: str = "",
+    script: OptionHandling | None = None,
 ) -> Option:
     """Return a row from short forms: `account A`, variables and options separated by blanks."""
     name, _, short = names.partition(" ")
@@ -46,11 +47,18 @@ def _row(
         note=note,
         variables=tuple(env.split()),
         excludes=tuple(excludes.split()),
+        script_handling=script,
     )
 
 
 def _refused(names: str, note: str, argument: Argument = _REQUIRED, *, env: str = "") -> Option:
     return _row(names, argument, OptionHandling.REFUSED, note, env=env)
+
+
+def _sized(names: str, note: str, argument: Argument = _REQUIRED, *, env: str = "") -> Option:
+    """Return a row that is refused for a config, and for a script whose size may change."""
+    fixed = OptionHandling.PASSED_IF_FIXED_SIZE
+    return _row(names, argument, OptionHandling.REFUSED, note, env=env, script=fixed)
 
 
 def _fixed(names: str, note: str, argument: Argument = _REQUIRED, *, env: str = "") -> Option:
@@ -65,11 +73,50 @@ def _own(names: str, note: str, argument: Argument = _NO) -> Option:
     return _row(names, argument, OptionHandling.HANDLED_HERE, note)
 
 
+def _restart(name: str, note: str) -> Option:
+    return _row(name, _REQUIRED, OptionHandling.RESTART, note)
+
+
 OWN: tuple[Option, ...] = (
     _own("mode", "fit, train_and_eval, validate or validate_all; fit unless given", _REQUIRED),
     _own("num-csx", "CSX systems of a full-size attempt, instead of the config's", _REQUIRED),
     _own("dry-run", "prints the plan and the scripts, and changes nothing"),
+    _own("print", "the same"),
     _own("json", "prints the result as JSON"),
+)
+
+RESTART: tuple[Option, ...] = (
+    _restart(
+        "max-restarts",
+        "restarts in a row without progress; 3 unless given. For a batch script: a config has "
+        "max_num_restarts",
+    ),
+    _restart(
+        "min-nodes",
+        "a restart may have as few nodes as this; it needs --nodes with one number and no other "
+        "option that fixes the size. For a batch script: a config has min_num_csx",
+    ),
+    _restart(
+        "run-dir",
+        "where run directories are made; `csx-restart` in the job's directory unless given. For a "
+        "batch script: a config has model_dir",
+    ),
+    _restart(
+        "checkpoint",
+        "the checkpoints that the program writes, such as `ckpt/step-{step}.pt`: `{step}` stands "
+        "for the number, `*` for any text",
+    ),
+    _restart(
+        "checkpoint-complete",
+        "a file that exists once a checkpoint is complete, such as `{path}.done`",
+    ),
+    _restart("rules", "a file of rules over log lines; may be repeated"),
+    _restart(
+        "stop-on-repeat", "give up after the same root cause at the same step this often; 0: never"
+    ),
+    _restart("shrink-after", "how long a restart waits for all nodes before it takes fewer"),
+    _restart("give-up-after", "how long a restart waits for nodes at all"),
+    _restart("exclude-for", "how long a faulty node stays excluded"),
 )
 
 SBATCH: tuple[Option, ...] = (
@@ -129,7 +176,8 @@ SBATCH: tuple[Option, ...] = (
     ),
     _merged(
         "exclusive",
-        "always set, because only whole nodes can be exchanged cleanly; refused with a value",
+        "always set for a config, because only whole nodes can be exchanged cleanly, and refused "
+        "with a value; passed for a batch script",
         _OPTIONAL,
         env="SBATCH_EXCLUSIVE",
     ),
@@ -142,7 +190,7 @@ SBATCH: tuple[Option, ...] = (
     _refused("gid", _OTHER_USER),
     _row("gpu-bind", env="SBATCH_GPU_BIND"),
     _row("gpu-freq", env="SBATCH_GPU_FREQ"),
-    _refused(
+    _sized(
         "gpus G",
         "a total cannot be had with fewer nodes: use --gpus-per-node or --gres",
         env="SBATCH_GPUS",
@@ -154,7 +202,7 @@ SBATCH: tuple[Option, ...] = (
         "--gpus-per-node",
         env="SBATCH_GPUS_PER_SOCKET",
     ),
-    _refused("gpus-per-task", _TASKS, env="SBATCH_GPUS_PER_TASK"),
+    _sized("gpus-per-task", _TASKS, env="SBATCH_GPUS_PER_TASK"),
     _row("gres", env="SBATCH_GRES"),
     _row("gres-flags", env="SBATCH_GRES_FLAGS"),
     _own("help h", "prints this command's help"),
@@ -163,7 +211,9 @@ SBATCH: tuple[Option, ...] = (
     _row("ignore-pbs", _NO, env="SBATCH_IGNORE_PBS"),
     _row("input i", env="SBATCH_INPUT"),
     _merged(
-        "job-name J", "unless given: the config's file name without .yaml", env="SBATCH_JOB_NAME"
+        "job-name J",
+        "unless given: the config's file name without .yaml, or the script's file name",
+        env="SBATCH_JOB_NAME",
     ),
     _row(
         "kill-on-invalid-dep",
@@ -193,7 +243,8 @@ SBATCH: tuple[Option, ...] = (
         "no-requeue",
         _NO,
         OptionHandling.MERGED,
-        "refused where the config has autorestart, which works by requeuing: take that block out",
+        "refused where the config has autorestart, which works by requeuing: take that block out; "
+        "a batch script with it runs once, without restarts",
         env="SBATCH_NO_REQUEUE",
         excludes="requeue",
     ),
@@ -202,14 +253,14 @@ SBATCH: tuple[Option, ...] = (
     _merged(
         "nodes N",
         "one number, which has to be what num_csx makes; where neither the config nor --num-csx "
-        "says it, the number of nodes gives num_csx",
+        "says it, the number of nodes gives num_csx. Passed for a batch script",
     ),
-    _refused("ntasks n", _TASKS),
-    _refused("ntasks-per-core", _TASKS),
-    _refused("ntasks-per-gpu", _TASKS),
-    _refused("ntasks-per-node", _TASKS),
-    _refused("ntasks-per-socket", _TASKS),
-    _refused("ntasks-per-tres", _TASKS),
+    _sized("ntasks n", _TASKS),
+    _sized("ntasks-per-core", _TASKS),
+    _sized("ntasks-per-gpu", _TASKS),
+    _sized("ntasks-per-node", _TASKS),
+    _sized("ntasks-per-socket", _TASKS),
+    _sized("ntasks-per-tres", _TASKS),
     _row("oom-kill-step", _OPTIONAL),
     _merged(
         "open-mode",
@@ -219,7 +270,13 @@ SBATCH: tuple[Option, ...] = (
     ),
     _row("output o", env="SBATCH_OUTPUT"),
     _row("overcommit O", _NO, env="SBATCH_OVERCOMMIT"),
-    _refused("oversubscribe s", "the nodes are allocated whole (--exclusive)", _NO),
+    _row(
+        "oversubscribe s",
+        _OPTIONAL,
+        OptionHandling.REFUSED,
+        "the nodes are allocated whole (--exclusive)",
+        script=OptionHandling.PASSED,
+    ),
     _own("parsable", "prints one job id a line, and nothing else"),
     _row("partition p", env="SBATCH_PARTITION"),
     _row("power", env="SBATCH_POWER"),
@@ -234,7 +291,7 @@ SBATCH: tuple[Option, ...] = (
         "requeue",
         _OPTIONAL,
         OptionHandling.MERGED,
-        "always set where the config has autorestart; refused as =expedite, because the owner "
+        "always set where the run restarts; refused as =expedite, because the owner "
         "cannot update such a job while it restarts",
         env="SBATCH_REQUEUE",
         excludes="no-requeue",
@@ -254,7 +311,7 @@ SBATCH: tuple[Option, ...] = (
     _fixed("spread-segments", _SEGMENTS, _NO, env="SBATCH_SPREAD_SEGMENTS"),
     _row("stepmgr", _NO),
     _row("switches"),
-    _refused("tasks-per-node", _TASKS),
+    _sized("tasks-per-node", _TASKS),
     _own("test-only", "asks sbatch --test-only for every phase, and creates nothing"),
     _row("thread-spec", env="SBATCH_THREAD_SPEC"),
     _fixed("threads-per-core", _GEOMETRY, env="SBATCH_THREADS_PER_CORE"),
@@ -262,7 +319,7 @@ SBATCH: tuple[Option, ...] = (
     _row("time-min"),
     _row("tmp"),
     _row("tres-bind", env="SBATCH_TRES_BIND"),
-    _refused("tres-per-task", _TASKS, env="SBATCH_TRES_PER_TASK"),
+    _sized("tres-per-task", _TASKS, env="SBATCH_TRES_PER_TASK"),
     _refused("uid", _OTHER_USER),
     _own("usage", "prints this command's help"),
     _row("use-min-nodes", _NO, env="SBATCH_USE_MIN_NODES"),
@@ -270,14 +327,13 @@ SBATCH: tuple[Option, ...] = (
     _own("version V", "prints the version of this command"),
     _refused(
         "wait W",
-        "it would wait for the first phase before the next one is submitted: follow the run with "
-        "csx-restart status",
+        "it would wait for the first attempt only: follow the run with csx-restart status",
         _NO,
         env="SBATCH_WAIT",
     ),
     _row("wait-all-nodes", env="SBATCH_WAIT_ALL_NODES"),
     _row("wckey", env="SBATCH_WCKEY"),
-    _refused("wrap", "the job's command comes from the trainer config: set `slurm: {command: …}`"),
+    _own("wrap", "runs this command in place of a batch script, as sbatch does", _REQUIRED),
 )
 
 LEFT_TO_SBATCH: dict[str, str] = {

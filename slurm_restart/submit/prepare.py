@@ -1,34 +1,40 @@
-"""Turn a command line into a submission: read and check all, and report all problems at once."""
+"""Turn a command line with a config into a submission; all problems are reported at once."""
 
 import re
 import secrets
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from slurm_restart.core.job_comment import MAX_NODES, Mode
-from slurm_restart.errors import ConfigError, UsageError
+from slurm_restart.errors import UsageError
+from slurm_restart.safe_files import open_binary
 from slurm_restart.submit.argv import (
     CommandLine,
     OptionTable,
     from_environment,
     from_settings,
     layered,
+    value_of,
 )
+from slurm_restart.submit.context import SubmitContext
 from slurm_restart.submit.directories import directory_problem
-from slurm_restart.submit.job_plan import SubmissionRequest, SubmitContext, plan_job, value_of
+from slurm_restart.submit.job_plan import SubmissionRequest, plan_job
 from slurm_restart.submit.merge import sbatch_arguments
 from slurm_restart.submit.notices import notes, warnings
+from slurm_restart.submit.problems import raise_problems, rules_problems
 from slurm_restart.submit.render_script import syntax_problem
+from slurm_restart.submit.restart_options import SCRIPT_ONLY, restart_layer
 from slurm_restart.submit.submission import PhaseJob, Submission
 from slurm_restart.trainer import yaml_lines
 from slurm_restart.trainer.phases import Phase, read_phases
 from slurm_restart.trainer.settings import Settings, combine
 from slurm_restart.trainer.settings_files import SettingsLayer, config_layer
 
-_OUTSIDE_FILES = ("-", "SBATCH_", "SLURM_")
-"""Beginnings of problems with options and variables; those with a file begin with its path."""
 _CONFIG_MODES = tuple(mode for mode in Mode if mode is not Mode.SCRIPT)
+EXPECTED = "a batch script (its first two bytes are #!) or a trainer config (YAML)"
+_CONFIG_SUFFIXES = (".yaml", ".yml")
+_CONFIG_KEY = re.compile(rb"""^\s*[{]?\s*['"]?(trainer|slurm|runconfig)['"]?\s*:""", re.MULTILINE)
+_HEAD_BYTES = 1 << 20
 _SHORTEST_BEGINNING = len("--num_")
 # Options of the default trainer that would override what every attempt is given. argparse accepts
 # any unambiguous beginning of a name.
@@ -55,9 +61,10 @@ def prepare(
     path = _config_path(line)
     document = yaml_lines.read(path)
     block = config_layer(document)
-    settings, file_problems = combine([*files, *([] if block is None else [block])])
+    own = restart_layer(line.options, context.cwd)
+    settings, setting_problems = combine([*files, *([] if block is None else [block]), own])
     phases, phase_problems = read_phases(document, mode, section_required=settings.command is None)
-    file_problems += phase_problems
+    problems += setting_problems + phase_problems
     from_files, option_problems = from_settings(settings.sbatch, table)
     options = layered([from_files, from_environment(context.environ, table), line.options])
     request = SubmissionRequest(
@@ -66,45 +73,24 @@ def prepare(
         settings=settings,
         options=options,
         num_csx=num_csx,
-        arguments=line.trainer_arguments,
+        arguments=line.arguments,
         work_dir=context.cwd / (value_of(options, "chdir") or "."),
         run=secrets.token_hex(8),
         phases=len(phases),
     )
     jobs = tuple(plan_job(request, phase, context) for phase in phases)
-    file_problems += option_problems + _setup_problems(settings)
-    file_problems += _rules_problems(settings, request.rule_files)
+    problems += option_problems + _setup_problems(settings)
+    problems += rules_problems(settings, request.rule_files)
     for phase, job in zip(phases, jobs, strict=True):
-        file_problems += _phase_problems(request, phase, job)
+        problems += _phase_problems(request, phase, job)
         problems += sbatch_arguments(options, job.facts())[1]
     problems += _argument_problems(request)
-    _raise(str(path), file_problems, problems)
+    raise_problems(str(path), problems)
     return Submission(
         jobs=jobs,
         warnings=tuple(() if mode.is_evaluation else warnings(request, phases)),
         notes=tuple(notes(jobs)),
     )
-
-
-def _raise(path: str, file_problems: Sequence[str], problems: Sequence[str]) -> None:
-    """Raise one error with all problems, without duplicates, if there are any."""
-    in_files = file_problems or not all(problem.startswith(_OUTSIDE_FILES) for problem in problems)
-    every = sorted(dict.fromkeys([*file_problems, *problems]), key=_line(path))
-    if in_files:
-        raise ConfigError(path, every)
-    if every:
-        raise UsageError("\n".join(every))
-
-
-def _line(path: str) -> Callable[[str], int]:
-    """Return a sort key: problems of the config by their line, then all others."""
-    form = re.compile(rf"{re.escape(path)}:(\d+):")
-
-    def line(problem: str) -> int:
-        match = form.match(problem)
-        return int(match[1]) if match else sys.maxsize
-
-    return line
 
 
 def _own_values(line: CommandLine) -> tuple[Mode, int | None, list[str]]:
@@ -122,24 +108,55 @@ def _own_values(line: CommandLine) -> tuple[Mode, int | None, list[str]]:
             num_csx = int(text)
         else:
             problems.append(f"--num-csx: expected a whole number from 1, got {text!r}")
+    problems += [
+        f"--{name}: refused with a config: set {key} in it"
+        for name, key in SCRIPT_ONLY.items()
+        if name in given
+    ]
     return mode, num_csx, problems
 
 
 def _config_path(line: CommandLine) -> Path:
-    if len(line.operands) != 1:
-        got = "nothing" if not line.operands else " ".join(map(repr, line.operands))
+    if not line.operands:
+        raise UsageError(f"expected {EXPECTED}, got nothing")
+    path = Path(line.operands[0])
+    _refuse_other_files(path)
+    if len(line.operands) > 1:
+        words = " ".join(map(repr, line.operands))
         raise UsageError(
-            f"expected one trainer config, got {got} (put options of the trainer after --)"
+            f"expected one trainer config, got {words} (put options of the trainer after --)"
         )
-    return Path(line.operands[0])
+    return path
+
+
+def _refuse_other_files(path: Path) -> None:
+    """Refuse a file that is neither a batch script nor meant as a trainer config.
+
+    Raises:
+        UsageError: what is expected.
+    """
+    if path.suffix.lower() in _CONFIG_SUFFIXES:
+        return  # what is wrong in it is said with its line
+    try:
+        with open_binary(path) as stream:
+            head = stream.read(_HEAD_BYTES)
+    except OSError as error:
+        got = (error.strerror or str(error)).removeprefix("expected a regular file, got ")
+    else:
+        if _CONFIG_KEY.search(head):
+            return
+        got = "an empty file" if not head else "data that is no text" if b"\0" in head else "a text"
+        if got == "a text":
+            got = "a text that is neither: a script begins with #!, such as #!/bin/bash"
+    raise UsageError(f"{path}: expected {EXPECTED}, got {got}")
 
 
 def _phase_problems(request: SubmissionRequest, phase: Phase, job: PhaseJob) -> list[str]:
-    document, size = request.document, job.size
+    document, num_csx = request.document, job.plan.num_csx
     problems = []
     least = phase.autorestart.min_num_csx if phase.autorestart is not None else 1
-    if least > size.num_csx:
-        message = f"expected a whole number from 1 to num_csx ({size.num_csx}), got {least}"
+    if least > num_csx:
+        message = f"expected a whole number from 1 to num_csx ({num_csx}), got {least}"
         problems.append(document.problem((*phase.keys, "autorestart", "min_num_csx"), message))
     for keys, path in (
         ((*phase.keys, "model_dir"), job.plan.model_dir),
@@ -158,18 +175,8 @@ def _setup_problems(settings: Settings) -> list[str]:
     return (
         []
         if problem is None
-        else [f"{settings.setup_origin}: expected lines of shell, got {problem}"]
+        else [f"{settings.origins['setup']}: expected lines of shell, got {problem}"]
     )
-
-
-def _rules_problems(settings: Settings, files: Sequence[Path]) -> list[str]:
-    """Return the problems in the run's own rules, each with its place in the file."""
-    if not files:
-        return []
-    from slurm_restart.logs.rules import read_file  # noqa: PLC0415 - slow to import, rarely needed
-
-    problems = [problem for path in files for problem in read_file(path)[1]]
-    return [f"{settings.rules_origin}: {problem}" for problem in problems]
 
 
 def _argument_problems(request: SubmissionRequest) -> list[str]:

@@ -1,18 +1,23 @@
 """A planned submission: each job with its options, script and files."""
 
+import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from slurm_restart.core.job_comment import Mode
 from slurm_restart.submit.argv import GivenOption
 from slurm_restart.submit.interpreter import supervisor_command
 from slurm_restart.submit.merge import JobFacts, sbatch_arguments
 from slurm_restart.submit.render_script import render
-from slurm_restart.submit.size import JobSize
-from slurm_restart.trainer.config import dump
-from slurm_restart.trainer.run_plan import RunPlan, SlurmAccess
+from slurm_restart.trainer.run_plan import RestartPolicy, RunPlan, SlurmAccess
+from slurm_restart.trainer.rundir import PARAMS, SCRIPT
+from slurm_restart.trainer.settings import Settings
+
+CONFIG_JOB, SCRIPT_JOB = "job.sh", "supervisor.sh"
+"""Names of the batch script that sbatch gets, in the run directory of a config and of a script."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,31 +25,56 @@ class PhaseJob:
     """One phase: the job and the content of its run directory."""
 
     plan: RunPlan
-    size: JobSize
+    can_shrink: bool
+    """Whether a restart may have fewer nodes."""
     name: str
     """The job's name if none is given."""
     options: Mapping[str, GivenOption]
     setup: tuple[str, ...]
     rules: tuple[Path, ...]
     """Files of rules over log lines, highest precedence first; they are copied."""
-    config: Mapping[str, Any]
-    config_text: str | None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    config_text: str | None = None
     """The text of the config file if it has one phase only; None: `config` is written."""
+    user_script: bytes | None = None
+    """The batch script that the job runs; None: the job runs a config."""
+
+    @property
+    def is_script(self) -> bool:
+        """Whether the job runs a batch script of the user's."""
+        return self.plan.mode is Mode.SCRIPT
 
     @property
     def params(self) -> str:
         """Text of params.yaml."""
-        return dump(self.config) if self.config_text is None else self.config_text
+        if self.config_text is not None:
+            return self.config_text
+        from slurm_restart.trainer.config import dump  # noqa: PLC0415 - a script needs no YAML
+
+        return dump(self.config)
+
+    @property
+    def input_file(self) -> tuple[str, bytes, int]:
+        """Name, content and mode of the file in the run directory that the trainer is given."""
+        if self.user_script is not None:
+            return SCRIPT, self.user_script, 0o755
+        return PARAMS, os.fsencode(self.params), 0o644
+
+    @property
+    def batch_script(self) -> str:
+        """Name of the script in the run directory that sbatch gets."""
+        return SCRIPT_JOB if self.is_script else CONFIG_JOB
 
     def facts(self, after: str | None = None) -> JobFacts:
         """Return the facts for merging options; `after`: job id of the phase before."""
         return JobFacts(
-            nodes=self.plan.num_nodes,
-            can_shrink=self.size.can_shrink,
+            nodes=None if self.plan.fixed_size else self.plan.num_nodes,
+            can_shrink=self.can_shrink,
             comment_record=self.plan.comment_record,
             name=self.name,
             first=self.plan.phase == 0,
             after=after,
+            script=self.is_script,
         )
 
     def arguments(self, after: str | None = None) -> tuple[str, ...]:
@@ -67,6 +97,17 @@ class Submission:
     jobs: tuple[PhaseJob, ...]
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+def restart_policy(settings: Settings, max_restarts: int) -> RestartPolicy:
+    """Return the policy that the settings give a run."""
+    return RestartPolicy(
+        max_restarts=max_restarts,
+        stop_on_repeat=settings.stop_on_repeat,
+        shrink_after=settings.shrink_after,
+        give_up_after=settings.give_up_after,
+        exclude_for=settings.exclude_for,
+    )
 
 
 def slurm_access(environ: Mapping[str, str]) -> SlurmAccess | None:

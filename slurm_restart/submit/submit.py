@@ -25,7 +25,6 @@ from slurm_restart.trainer import runlog
 from slurm_restart.trainer.atomic_file import write_atomic
 from slurm_restart.trainer.rundir import RunDir
 
-SCRIPT = "job.sh"
 UNKNOWN_RUN_DIR = "YYYYmmdd_HHMMSS_restartable"
 # Answers of --test-only for a job that sbatch accepts: the job waits.
 _WAITS = ("Requested node configuration is not available", "Requested nodes are busy")
@@ -84,7 +83,7 @@ def check_phases(submission: Submission, slurm: Slurm) -> list[str]:
 
 def _test_only(job: PhaseJob, slurm: Slurm) -> str:
     with tempfile.TemporaryDirectory(prefix="csx-sbatch-") as directory:
-        script = Path(directory) / SCRIPT
+        script = Path(directory) / job.batch_script
         script.write_bytes(os.fsencode(job.script(preview_run_dir(job))))
         try:
             return slurm.submit(str(script), job.arguments(), test_only=True).strip()
@@ -157,22 +156,29 @@ def _submit_one(
     run_dir = directories.make(Path(job.plan.model_dir), now())
     try:
         files = RunDir(run_dir)
-        write_atomic(files.params, job.params.encode(errors="surrogateescape"))
-        write_atomic(run_dir / SCRIPT, os.fsencode(job.script(run_dir)), mode=0o755)
+        name, data, mode = job.input_file
+        write_atomic(run_dir / name, data, mode=mode)
+        write_atomic(run_dir / job.batch_script, os.fsencode(job.script(run_dir)), mode=0o755)
         _copy_rules(job.rules, files.rules)
         job.plan.save(files.plan)
     except OSError as error:
         raise StateError(f"{run_dir}: cannot write: {error}") from error
     after = before.job_id if before else None
     try:
-        job_id = slurm.submit(str(run_dir / SCRIPT), job.arguments(after))
+        job_id = slurm.submit(str(run_dir / job.batch_script), job.arguments(after))
     except SlurmUnavailableError as error:
         job_id = _find_job_id(job, slurm, run_dir, error)
     except SlurmError as error:
         raise _with_phase(error, job) from error
-    _log(run_dir, now(), f"Submitted batch job {job_id}, phase {job.plan.phase + 1} of "
-         f"{job.plan.phases}, {job.plan.num_nodes} nodes, run {job.plan.run}")  # fmt: skip
+    _log(run_dir, now(), f"Submitted batch job {job_id}, {_content(job)}, run {job.plan.run}")
     return SubmittedPhase(job=job, job_id=job_id, run_dir=run_dir)
+
+
+def _content(job: PhaseJob) -> str:
+    plan = job.plan
+    if job.is_script:
+        return plan.config_path
+    return f"phase {plan.phase + 1} of {plan.phases}, {plan.num_nodes} nodes"
 
 
 def _find_job_id(job: PhaseJob, slurm: Slurm, run_dir: Path, error: SlurmUnavailableError) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from slurm_restart.core.job_comment import Mode
 from slurm_restart.supervise.checkpoint_check import first_complete
 from slurm_restart.supervise.checkpoint_selection import Prober, StartPoint, choose_start, set_aside
 from slurm_restart.supervise.job_environment import JobEnvironment
@@ -84,7 +85,7 @@ def prepare(
         before=present if base is None else {},
     )
     done = start.last_step is not None and (start.from_step or 0) >= start.last_step
-    if not done:
+    if not done and plan.mode is not Mode.SCRIPT:
         render(_render_request(plan, run_dir, attempt, start))
     write_atomic(attempt.start_file, to_json(start))
     return PreparedAttempt(
@@ -136,9 +137,11 @@ def _command(
         model_dir=plan.model_dir,
         run_dir=str(run_dir.path),
         attempt=attempt.number,
+        run_id=plan.run,
+        step=start.from_step,
     )
     return TrainerCommand(
         text=launch.command(plan.command, plan.arguments),
         directory=plan.work_dir,
-        variables=dict(launch.environment()),
+        variables=dict(launch.environment(script=plan.mode is Mode.SCRIPT)),
     )

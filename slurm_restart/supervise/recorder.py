@@ -8,8 +8,10 @@ import queue
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from slurm_restart.core.category import Category
+from slurm_restart.core.job_comment import Mode
 from slurm_restart.errors import CsxError
 from slurm_restart.slurm.format_hostlist import format_hostlist
 from slurm_restart.supervise.attempt_result import AttemptResult
@@ -53,8 +55,8 @@ class Recorder(threading.Thread):
         start = prepared.start
         name = runlog.run_name(start.attempt)
         job = "" if start.job_id is None else f"job {start.job_id}, "
-        phase = f"phase {plan.phase + 1} of {plan.phases}"
-        self.log(runlog.MAIN, f"{job}{phase}, attempt {start.attempt}")
+        phase = f"phase {plan.phase + 1} of {plan.phases}, " if plan.mode is not Mode.SCRIPT else ""
+        self.log(runlog.MAIN, f"{job}{phase}attempt {start.attempt}")
         self._enqueue("attempts", lambda: self._backfill(start.attempt))
         for rejected in prepared.rejected:
             renamed = ", set aside" if rejected in prepared.set_aside else ""
@@ -164,4 +166,7 @@ def _format_start(plan: RunPlan, prepared: PreparedAttempt) -> str:
     origin = "from scratch" if start.checkpoint is None else f"from {start.checkpoint}"
     at = "" if start.from_step is None else f", step {start.from_step}"
     nodes = f" on {format_hostlist(start.nodes)}" if start.nodes else ""
+    if plan.mode is Mode.SCRIPT:
+        at = at if start.checkpoint is not None else ""
+        return f"{Path(plan.config_path).name} {origin}{at}{nodes}"
     return f"{plan.mode.value} {origin}{at}, num_csx {start.num_csx}{nodes}"

@@ -26,7 +26,11 @@ PLACEHOLDERS: dict[str, str] = {
     "model_dir": "the run's model_dir",
     "run_dir": "the run directory",
     "attempt": "number of the attempt, from 0",
+    "run_id": "the run id, the same in all attempts",
+    "step": "the step of the checkpoint, 0 without one",
 }
+_CONFIG_ONLY = ("config", "num_csx", "model_dir")
+"""Values that a batch script of the user's does not have."""
 
 # `cszoo fit` trains and evaluates as the config says, so both modes are the same command.
 _DEFAULTS: dict[Mode, str] = {
@@ -53,6 +57,8 @@ class Launch:
     model_dir: str
     run_dir: str
     attempt: int
+    run_id: str
+    step: int | None
 
     def _values(self) -> dict[str, str]:
         values = {name: getattr(self, name) for name in PLACEHOLDERS}
@@ -75,13 +81,19 @@ class Launch:
 
         return " ".join([_PLACEHOLDER.sub(fill, template).strip(), *map(shlex.quote, arguments)])
 
-    def environment(self) -> Mapping[str, str]:
+    def environment(self, *, script: bool) -> Mapping[str, str]:
         """Return the values as environment variables; a missing value is an empty variable.
+
+        Those of a config are left out for a batch script of the user's.
 
         In the shell, `${CSX_RESTART_CHECKPOINT:+--resume "$CSX_RESTART_CHECKPOINT"}` expands to
         nothing without a checkpoint.
         """
-        return {f"CSX_RESTART_{name.upper()}": value for name, value in self._values().items()}
+        return {
+            f"CSX_RESTART_{name.upper()}": value
+            for name, value in self._values().items()
+            if not (script and name in _CONFIG_ONLY)
+        }
 
 
 def _without_checkpoint(template: str) -> str:

@@ -20,6 +20,9 @@ from slurm_restart.trainer.attempt_records import (
 )
 
 ATTEMPTS = "attempts"
+PARAMS = "params.yaml"
+SCRIPT = "job.sh"
+"""The user's batch script as it was submitted, in a run of a script."""
 MAX_ATTEMPTS = 100_000
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,5}")
 
@@ -34,7 +37,7 @@ class AttemptDir:
     @property
     def params(self) -> Path:
         """The config as given to the trainer."""
-        return self.path / "params.yaml"
+        return self.path / PARAMS
 
     @property
     def output(self) -> Path:
@@ -102,7 +105,7 @@ class RunDir:
     @property
     def params(self) -> Path:
         """The phase's config as submitted."""
-        return self.path / "params.yaml"
+        return self.path / PARAMS
 
     @property
     def summary(self) -> Path:

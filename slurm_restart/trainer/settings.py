@@ -33,12 +33,9 @@ class Settings:
     """Options of the site's SPANK plugins; with an argument: the name ends with `=`."""
     setup: tuple[str, ...] = ()
     """Shell lines that run in the job before the trainer."""
-    setup_origin: str = ""
-    """`FILE:LINE: key` of them, for messages."""
     command: str | None = None
     rules: tuple[str, ...] = ()
     """Files of rules over log lines; relative to the config's directory."""
-    rules_origin: str = ""
     checkpoint_directory: str | None = None
     """Relative to the job's directory; `{model_dir}` stands for the run's."""
     checkpoint_pattern: str | None = None
@@ -49,6 +46,14 @@ class Settings:
     shrink_after: int | None = None
     give_up_after: int | None = None
     exclude_for: int | None = None
+    script_max_restarts: int | None = None
+    """For a batch script: restarts in a row without progress."""
+    script_min_nodes: int | None = None
+    """For a batch script: fewest nodes of a restart."""
+    script_run_dir: str | None = None
+    """For a batch script: where run directories are made; relative to the job's directory."""
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """`FILE:LINE: key` of the values that are given, by the name of the field, for messages."""
 
 
 class _InvalidValueError(Exception):
@@ -148,12 +153,15 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "policy.shrink_after": _duration,
     "policy.give_up_after": _duration,
     "policy.exclude_for": _duration,
+    "script.max_restarts": _whole(0, MAX_RESTARTS),
+    "script.min_nodes": _whole(1, MAX_NODES),
+    "script.run_dir": _text,
 }
-_SECTIONS = ("sbatch", "checkpoint", "nodes", "policy")
+_SECTIONS = ("sbatch", "checkpoint", "nodes", "policy", "script")
 KEYS = ("sbatch", *_READERS)
 # Field names of keys whose last part is not the name of the field.
-_FIELDS = {f"checkpoint.{name}": f"checkpoint_{name}" for name in
-           ("directory", "pattern", "complete")}  # fmt: skip
+_FIELDS = {key: key.replace(".", "_") for key in _READERS
+           if key.startswith(("checkpoint.", "script."))}  # fmt: skip
 
 
 def combine(layers: Sequence[SettingsLayer]) -> tuple[Settings, list[str]]:
@@ -164,13 +172,14 @@ def combine(layers: Sequence[SettingsLayer]) -> tuple[Settings, list[str]]:
     problems: list[str] = []
     sbatch: dict[str, OptionSetting] = {}
     values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
     for layer in layers:
         for keys, value in _flat(layer, problems):
             if keys[0] == "sbatch":
                 _set_option(sbatch, layer, keys, value, problems)
-            else:
-                _set_value(values, layer, keys, value, problems)
-    return Settings(sbatch=sbatch, **values), problems
+            elif (target := _set_value(values, layer, keys, value, problems)) is not None:
+                origins[target] = layer.where(keys)
+    return Settings(sbatch=sbatch, origins=origins, **values), problems
 
 
 def _flat(layer: SettingsLayer, problems: list[str]) -> list[tuple[tuple[str, ...], Any]]:
@@ -191,23 +200,24 @@ def _set_value(
     keys: tuple[str, ...],
     value: Any,
     problems: list[str],
-) -> None:
+) -> str | None:
+    """Set a value; return the name of its field, None if none is set."""
     name = ".".join(keys)
     if name not in _READERS:
         near = nearest(name, KEYS) or nearest(name, (*KEYS, *_SECTIONS))
         expected = near or f"one of {', '.join(KEYS)}"
         problems.append(f"{layer.where(keys)}: expected {expected}, got {format_value(name)}")
-        return
+        return None
     target = _FIELDS.get(name, keys[-1])
     if value is None:
         values.pop(target, None)
-        return
+        return None
     try:
         values[target] = _READERS[name](value)
-        if target in ("setup", "rules"):
-            values[f"{target}_origin"] = layer.where(keys)
     except _InvalidValueError as error:
         problems.append(f"{layer.where(keys)}: expected {error}, got {format_value(value)}")
+        return None
+    return target
 
 
 def _set_option(

@@ -187,11 +187,11 @@ def test_help_version_and_errors(csx_sbatch):
     for option in ("--help", "-h", "--usage"):
         done = csx_sbatch(option)
         assert done.returncode == 0
-        assert done.stdout.startswith("Usage: csx-sbatch [options of sbatch] TRAINER.yaml")
+        assert done.stdout.startswith("Usage: csx-sbatch [options] JOB.sh [arguments]")
     assert csx_sbatch("-V").stdout.startswith("csx-sbatch ")
     done = csx_sbatch()
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("csx-sbatch: error: expected one trainer config, got nothing")
+    assert done.stderr.startswith("csx-sbatch: error: expected a batch script (its first two")
     (csx_sbatch.work / "trainer.yaml").write_text(CONFIG.replace("num_restarts: 3", "restarts: 3"))
     done = csx_sbatch("trainer.yaml")
     assert done.returncode == 3

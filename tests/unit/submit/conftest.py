@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from slurm_restart.submit.argv import OptionTable, parse
-from slurm_restart.submit.job_plan import SubmitContext
+from slurm_restart.submit.context import SubmitContext
 from slurm_restart.submit.prepare import prepare
 from slurm_restart.trainer.run_plan import SlurmAccess
 

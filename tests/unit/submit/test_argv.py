@@ -45,14 +45,17 @@ def test_options_stand_on_both_sides_and_the_trainers_behind_two_dashes():
     line = parse(["-p", "a", "t.yaml", "--hold", "--", "--x", "-N", "--"], TABLE)
     assert [given.option.name for given in line.options] == ["partition", "hold"]
     assert line.operands == ["t.yaml"]
-    assert line.trainer_arguments == ("--x", "-N", "--")
+    assert line.arguments == ("--x", "-N", "--")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--partiton=x"], "--partiton: sbatch has no such option; did you mean --partition?"),
-        (["--zzzzz"], "--zzzzz: sbatch has no such option; (put options of the trainer after"),
+        (
+            ["--zzzzz"],
+            "--zzzzz: sbatch has no such option; (options of a batch script go behind it",
+        ),
         (["-z"], "-z: sbatch has no such option"),
         (["--ntasks-per-=1"], "--ntasks-per-: expected one option, got the beginning of several:"),
         (["--=x"], "sbatch has no such option"),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from slurm_restart.errors import ConfigError, UsageError
 from slurm_restart.submit.argv import OptionTable, parse
-from slurm_restart.submit.job_plan import SubmitContext
+from slurm_restart.submit.context import SubmitContext
 from slurm_restart.submit.prepare import prepare
 from slurm_restart.submit.submit import preview_run_dir
 from slurm_restart.trainer.run_plan import SlurmAccess

@@ -6,7 +6,7 @@ import pytest
 from slurm_restart.core.job_comment import Mode
 from slurm_restart.errors import ConfigError, UsageError
 from slurm_restart.submit.argv import OptionTable, parse
-from slurm_restart.submit.job_plan import SubmitContext
+from slurm_restart.submit.context import SubmitContext
 from slurm_restart.submit.prepare import prepare
 from slurm_restart.trainer.run_plan import CheckpointFormat, LoopFacts, RestartPolicy, SlurmAccess
 
@@ -184,7 +184,8 @@ def test_all_problems_are_reported_at_once_and_nothing_is_made(submission, tmp_p
         submission,
         "--mode=x",
         "-N7",
-        "--wrap=x",
+        "--max-restarts=4",
+        "--stop-on-repeat=x",
         config=config.replace("model_dir: out", "model_dir: trainer.yaml/x"),
         env={"SBATCH_WAIT": ""},
     )
@@ -195,8 +196,9 @@ def test_all_problems_are_reported_at_once_and_nothing_is_made(submission, tmp_p
         ["trainer.yaml", "9"],
     ]
     rest = "\n".join(found[4:])
-    for part in ("--mode: expected one of fit", "-N (--nodes): expected 4, got 7", "--wrap: ref",
-                 "SBATCH_WAIT: refused: "):  # fmt: skip
+    for part in ("--mode: expected one of fit", "-N (--nodes): expected 4, got 7",
+                 "--max-restarts: refused with a config: set autorestart.max_num_restarts",
+                 "--stop-on-repeat: expected a whole number", "SBATCH_WAIT: ref"):  # fmt: skip
         assert part in rest
     assert [path.name for path in tmp_path.iterdir()] == ["trainer.yaml"]
 
@@ -249,7 +251,7 @@ def test_answers_are_for_the_command_line(submission):
 def test_without_a_config_there_is_nothing_to_do():
     table = OptionTable()
     context = SubmitContext(environ={}, cwd=Path("/"), slurm=SlurmAccess(bin_dir="/usr/bin"))
-    with pytest.raises(UsageError, match="expected one trainer config, got nothing"):
+    with pytest.raises(UsageError, match=r"expected a batch script .*, got nothing"):
         prepare(parse([], table), table, [], context)
 
 

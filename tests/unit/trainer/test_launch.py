@@ -19,6 +19,8 @@ LAUNCH = Launch(
     model_dir="/m",
     run_dir="/r",
     attempt=1,
+    run_id="0123456789abcdef",
+    step=10,
 )
 # What the kernel can pass as an argument: no NUL, and no lone surrogates.
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
@@ -40,7 +42,7 @@ def test_the_default_command_of_each_mode(mode, command):
 def test_every_placeholder_is_filled_in():
     template = " ".join(f"{{{name}}}" for name in PLACEHOLDERS)
     assert LAUNCH.command(template) == (
-        "/r/attempts/1/params.yaml /m/checkpoint_10.mdl 6 3 /m /r 1"
+        "/r/attempts/1/params.yaml /m/checkpoint_10.mdl 6 3 /m /r 1 0123456789abcdef 10"
     )
 
 
@@ -81,8 +83,8 @@ def test_without_a_checkpoint_its_option_is_left_out(template, command):
 def test_the_values_are_variables_and_a_missing_value_is_empty():
     launch = replace(LAUNCH, checkpoint=None)
     assert launch.command("train --resume {checkpoint}", ["--x y"]) == "train '--x y'"
-    assert launch.environment()["CSX_RESTART_CHECKPOINT"] == ""
-    assert launch.environment()["CSX_RESTART_NODES"] == "3"
+    assert launch.environment(script=False)["CSX_RESTART_CHECKPOINT"] == ""
+    assert launch.environment(script=False)["CSX_RESTART_NODES"] == "3"
 
 
 @pytest.mark.parametrize(

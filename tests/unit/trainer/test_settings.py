@@ -95,7 +95,7 @@ shrink_after = "1h"
     assert problems == []
     assert values(settings) == {"time": "01:00:00", "partition": "user", "nice": "7"}
     assert settings.setup == ("module load slurm",)
-    assert settings.setup_origin == f"{tmp_path}/site.toml:3: slurm.setup"
+    assert settings.origins["setup"] == f"{tmp_path}/site.toml:3: slurm.setup"
     assert settings.command is None
     assert (settings.csx_per_node, settings.shrink_after) == (2, 3600)
     assert settings.sbatch["nice"].origin == "t.yaml:2: slurm.sbatch.nice"

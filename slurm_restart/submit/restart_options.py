@@ -1,0 +1,71 @@
+"""Turn restart options, of the command line or of `#CSX` lines, into a layer of settings."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from slurm_restart.submit.argv import GivenOption
+from slurm_restart.submit.option import OptionHandling
+from slurm_restart.trainer.settings_files import SettingsLayer
+
+# Option: the key of the settings that it sets. `--checkpoint` sets two.
+KEYS: dict[str, tuple[str, ...]] = {
+    "max-restarts": ("script", "max_restarts"),
+    "min-nodes": ("script", "min_nodes"),
+    "run-dir": ("script", "run_dir"),
+    "checkpoint-complete": ("checkpoint", "complete"),
+    "rules": ("rules",),
+    "stop-on-repeat": ("policy", "stop_on_repeat"),
+    "shrink-after": ("policy", "shrink_after"),
+    "give-up-after": ("policy", "give_up_after"),
+    "exclude-for": ("policy", "exclude_for"),
+}
+SCRIPT_ONLY = {
+    "max-restarts": "autorestart.max_num_restarts",
+    "min-nodes": "autorestart.min_num_csx",
+    "run-dir": "model_dir",
+}
+"""Options that only a batch script has, and the key of a config that says the same."""
+_PATHS = ("checkpoint", "checkpoint-complete", "rules", "run-dir")
+
+
+def restart_options(options: Sequence[GivenOption]) -> list[GivenOption]:
+    """Return those of the options that say how to restart."""
+    return [given for given in options if given.option.handling is OptionHandling.RESTART]
+
+
+def restart_layer(options: Sequence[GivenOption], base: Path | None = None) -> SettingsLayer:
+    """Return restart options as settings; the last of equal options counts, of --rules all.
+
+    Args:
+        options: others are left out.
+        base: directory that the files of --rules are relative to; None: they stay relative.
+    """
+    values: dict[str, Any] = {}
+    origins: dict[tuple[str, ...], str] = {}
+    for given in restart_options(options):
+        for keys, value in _settings(given.option.name, given.value or ""):
+            place = values
+            for key in keys[:-1]:
+                place = place.setdefault(key, {})
+            if given.option.name == "rules":
+                path = value if base is None or not value else str(base / value)
+                place[keys[-1]] = [*place.get(keys[-1], ()), path]
+            else:
+                place[keys[-1]] = value
+            origins[keys] = given.origin
+    return SettingsLayer(values=values, where=lambda keys: origins.get(keys, ".".join(keys)))
+
+
+def _settings(name: str, value: str) -> list[tuple[tuple[str, ...], str]]:
+    if name in _PATHS and value.startswith("~/"):
+        # A shell leaves the ~ in --option=~/x, and there is none that reads #CSX lines.
+        value = str(Path(value).expanduser())
+    if name != "checkpoint":
+        return [(KEYS[name], value)]
+    directory, slash, pattern = value.rpartition("/")
+    # "/x-{step}" is in the root directory.
+    return [
+        (("checkpoint", "directory"), (directory or slash) or "."),
+        (("checkpoint", "pattern"), pattern),
+    ]

@@ -1,0 +1,115 @@
+"""Plan the job of a batch script."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from slurm_restart.core.job_comment import Mode
+from slurm_restart.submit.argv import GivenOption, value_of
+from slurm_restart.submit.batch_script import BatchScript
+from slurm_restart.submit.context import SubmitContext
+from slurm_restart.submit.merge import signal_lead
+from slurm_restart.submit.script_size import ScriptSize
+from slurm_restart.submit.submission import PhaseJob, restart_policy
+from slurm_restart.trainer.run_plan import CheckpointFormat, CheckpointLayout, LoopFacts, RunPlan
+from slurm_restart.trainer.rundir import SCRIPT
+from slurm_restart.trainer.settings import Settings
+
+MAX_RESTARTS = 3
+"""Restarts in a row without progress, unless the user or the site says otherwise."""
+RUN_DIR = "csx-restart"
+"""Where run directories are made, in the job's directory, unless something else is said."""
+_ANY_STEP = r"(?P<step>\d+)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScriptRequest:
+    """What the user requested for a batch script."""
+
+    script: BatchScript
+    arguments: tuple[str, ...]
+    settings: Settings
+    options: Mapping[str, GivenOption]
+    """Options of sbatch, from all places."""
+    size: ScriptSize
+    work_dir: Path
+    run: str
+
+    @property
+    def rule_files(self) -> tuple[Path, ...]:
+        """Paths of the run's own rules over log lines."""
+        return tuple(self.work_dir / name for name in self.settings.rules)
+
+    @property
+    def run_dirs(self) -> Path:
+        """The directory in which the run directory is made."""
+        return self.work_dir / (self.settings.script_run_dir or RUN_DIR)
+
+    @property
+    def restarts(self) -> bool:
+        """Whether the job restarts: --no-requeue is Slurm's word for a job that must not."""
+        return "no-requeue" not in self.options
+
+
+def plan_script(request: ScriptRequest, context: SubmitContext) -> PhaseJob:
+    """Return the job of a batch script. `prepare_script` checks it."""
+    settings, size, options = request.settings, request.size, request.options
+    allowed = settings.script_max_restarts
+    plan = RunPlan(
+        run=request.run,
+        phase=0,
+        phases=1,
+        mode=Mode.SCRIPT,
+        num_nodes=size.num_nodes,
+        min_nodes=size.min_nodes,
+        fixed_size=size.is_fixed,
+        num_csx=size.num_nodes,
+        csx_per_node=1,
+        policy=restart_policy(settings, MAX_RESTARTS if allowed is None else allowed)
+        if request.restarts
+        else None,
+        command=_command(request.script),
+        arguments=request.arguments,
+        model_dir=str(request.run_dirs),
+        work_dir=str(request.work_dir),
+        config_path=str(context.cwd / request.script.path),
+        checkpoint=_checkpoint_layout(request),
+        checkpoint_steps=None,
+        initial_checkpoint=None,
+        autoload_last_checkpoint=True,
+        loop=LoopFacts(),
+        user_comment=value_of(options, "comment") or "",
+        signal_lead=signal_lead(options),
+        slurm=context.slurm,
+    )
+    return PhaseJob(
+        plan=plan,
+        can_shrink=size.can_shrink,
+        name=request.script.name,
+        options=options,
+        setup=(),
+        rules=request.rule_files,
+        user_script=request.script.data,
+    )
+
+
+def _command(script: BatchScript) -> str:
+    """Return the launch template: the script in the run directory, run by its interpreter.
+
+    The interpreter is named, as a file system may be mounted without the right to execute files.
+    """
+    words = [shlex.quote(word) for word in script.interpreter]
+    program = " ".join(words).replace("{", "{{").replace("}", "}}")
+    return f"exec {program} {{run_dir}}/{SCRIPT}"
+
+
+def _checkpoint_layout(request: ScriptRequest) -> CheckpointLayout:
+    settings = request.settings
+    known = settings.checkpoint_pattern is not None
+    return CheckpointLayout(
+        directory=str(request.work_dir / (settings.checkpoint_directory or ".")),
+        pattern=settings.checkpoint_pattern or _ANY_STEP,
+        format=CheckpointFormat.FILES if known else CheckpointFormat.NONE,
+        complete=settings.checkpoint_complete,
+    )
