@@ -26,9 +26,9 @@ DATA = Path(__file__).with_name("mutations.toml")
 COPIED = ("contrib", "docs", "templates", "tests", "pyproject.toml", "README.md", "CHANGELOG.md")
 PACKAGES = ("core", "control")
 """Packages whose tests run for every mutation; the mutations are faults in these."""
-TEST_TIMEOUT = 90
+TEST_TIMEOUT = 300
 """Seconds for one test. A mutation that makes a test hang counts as killed."""
-TIMEOUT = 600
+TIMEOUT = 1500
 """Seconds for one run of pytest, should a test not end at its own timeout."""
 
 
