@@ -19,5 +19,7 @@ class ClusterFacts:
     """Exit codes after which Slurm requeues a job and holds it (RequeueExitHold)."""
     limits_enforced: bool = False
     """Whether limits of associations and QOS are enforced (AccountingStorageEnforce=limits)."""
+    kill_wait: int = 30
+    """Seconds between TERM and KILL when Slurm ends a job (KillWait)."""
     slurm_user: str | None = None
     """SlurmUser's name; None: not shown."""

@@ -11,8 +11,10 @@ TIME_LIMIT_MARGIN = 300
 """Seconds before the time limit within which a self-reported `timeout` is accepted.
 
 The default warning comes 120 s before the limit; Slurm may send it up to 60 s earlier (sbatch(1),
---signal), and the trainer is given time to end.
+--signal).
 """
+_EARLY_WARNING = 120
+"""Seconds that are added to a longer lead: Slurm sends the warning up to 60 s earlier."""
 EARLY_TIMEOUT_MARGIN = 60
 """Seconds before the time limit from which on the state TIMEOUT is due to that limit.
 
@@ -97,9 +99,11 @@ class EndFacts:
 
     @property
     def near_time_limit(self) -> bool:
-        """Whether the attempt ran until `TIME_LIMIT_MARGIN` seconds before its limit or longer."""
+        """Whether the attempt ran until the warning of its time limit was due."""
         limit, ran = self.end.time_limit, self.end.run_time
-        return limit is not None and ran is not None and ran >= limit - TIME_LIMIT_MARGIN
+        lead = None if self.self_report is None else self.self_report.lead
+        margin = max(TIME_LIMIT_MARGIN, (lead or 0) + _EARLY_WARNING)
+        return limit is not None and ran is not None and ran >= limit - margin
 
     # --- the exit status -------------------------------------------------------------------------
 

@@ -199,6 +199,8 @@ class PartitionState:
     """UP, DOWN (jobs wait), DRAIN (no new jobs, waiting ones start), INACTIVE."""
     max_nodes: int | None = None
     """The most nodes of one job (MaxNodes); None: no limit."""
+    grace_time: int = 0
+    """Seconds between a preemption and its TERM and KILL (GraceTime)."""
     qos: str | None = None
     """The QOS whose limits hold for jobs in this partition; None: none."""
 

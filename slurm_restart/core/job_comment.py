@@ -27,6 +27,8 @@ MAX_STEP = 10**12
 MAX_NODES = 100_000
 MAX_RESTARTS = 10_000
 MAX_SECONDS = 10**8
+MAX_LEAD = 65535
+"""Seconds; the longest time that --signal of sbatch accepts."""
 
 
 class Mode(Enum):
@@ -67,6 +69,8 @@ class CommentRecord:
     shrink_after: int | None = None
     give_up_after: int | None = None
     exclude_for: int | None = None
+    lead: int | None = None
+    """Seconds between the warning signal and the time limit; None: the default."""
 
     attempt: int | None = None
     """Number of the attempt from 0; None before the first report of a supervisor."""
@@ -140,6 +144,7 @@ _FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "shrink_after": ("shrink", _int(0, MAX_SECONDS)),
     "give_up_after": ("giveup", _int(0, MAX_SECONDS)),
     "exclude_for": ("exclude", _int(0, MAX_SECONDS)),
+    "lead": ("lead", _int(0, MAX_LEAD)),
     "attempt": ("attempt", _int(0, MAX_STEP)),
     "submit": ("submit", _int(0, MAX_STEP)),
     "restarts": ("restarts", _int(0, MAX_STEP)),

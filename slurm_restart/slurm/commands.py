@@ -55,6 +55,11 @@ class Commands(Queries):
         if "Invalid job id specified" in answer.stderr:
             raise error_for(answer, f"cancel job {job_id}")
 
+    def signal_steps(self, job_id: int, name: str) -> None:
+        """Send a signal, named without SIG, to the tasks of a job's steps, not to its script."""
+        what = f"signal the steps of job {job_id}"
+        self._run(what, "scancel", f"--signal={name}", f"{job_id:d}")
+
     def submit(self, script: str, options: Sequence[str], *, test_only: bool = False) -> str:
         """Submit a script with sbatch, without a retry, in the caller's whole environment.
 

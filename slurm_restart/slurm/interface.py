@@ -56,6 +56,9 @@ class Slurm(Protocol):
     def cancel(self, job_id: int) -> None:
         """Cancel a job. A job that has already ended is no error."""
 
+    def signal_steps(self, job_id: int, name: str) -> None:
+        """Send a signal, named without SIG, to the tasks of a job's steps, not to its script."""
+
     def submit(self, script: str, options: Sequence[str], *, test_only: bool = False) -> str:
         """Submit a script with sbatch; return the job id, or the answer to --test-only."""
 

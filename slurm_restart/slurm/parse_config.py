@@ -9,10 +9,12 @@ from slurm_restart.slurm.parse_values import parse_text
 _VERSION = re.compile(r"([0-9]{2})\.([0-9]{2})\.")
 _CRED_EXPIRE = re.compile(r"cred_expire=([0-9]+)")
 _REQUEUE_DELAY = re.compile(r"(?:^|,)requeue_delay=([0-9]+)")
+_SECONDS = re.compile(r"([0-9]+) sec")
 _USER = re.compile(r"(.+)\([0-9]+\)")
 _CODES = re.compile(r"([0-9]+)(?:-([0-9]+))?")
 
 _DEFAULT_CRED_EXPIRE = 120
+_DEFAULT_KILL_WAIT = 30
 _LEAST_CRED_EXPIRE = 5
 """Slurm replaces smaller values by its default (interfaces/cred.c)."""
 _REQUEUE_DELAY_SINCE = (25, 11)
@@ -39,6 +41,7 @@ def cluster_facts(config: dict[str, str]) -> ClusterFacts:
         raise SlurmError("scontrol show config: expected SLURM_VERSION such as 22.05.8, got none")
     release = int(version[1]), int(version[2])
     boot_time = config.get("BOOT_TIME", "")
+    kill_wait = _SECONDS.fullmatch(config.get("KillWait", ""))
     user = _USER.fullmatch(config.get("SlurmUser", ""))
     return ClusterFacts(
         release=release,
@@ -47,6 +50,7 @@ def cluster_facts(config: dict[str, str]) -> ClusterFacts:
         requeue_exit=parse_exit_codes(config.get("RequeueExit", "")),
         requeue_exit_hold=parse_exit_codes(config.get("RequeueExitHold", "")),
         limits_enforced="limits" in config.get("AccountingStorageEnforce", "").lower().split(","),
+        kill_wait=int(kill_wait[1]) if kill_wait else _DEFAULT_KILL_WAIT,
         slurm_user=user[1] if user else None,
     )
 

@@ -14,6 +14,7 @@ _LAST_BUSY = re.compile(r" LastBusyTime=([0-9]+) ")
 _PARTITION = re.compile(
     r"^PartitionName=(\S+) .*? MaxNodes=(\S+) .*? State=(\S+) .*$", re.MULTILINE
 )
+_GRACE_TIME = re.compile(r" GraceTime=([0-9]+) ")
 _PARTITION_QOS = re.compile(r" QoS=(\S+) ")
 _PARTITIONS = re.compile(r"(?:^| )Partitions=(\S+)")
 _REASON = re.compile(r" Reason=(.*) \[[^\]\s]*@([0-9]+)\]")
@@ -70,6 +71,7 @@ def parse_partitions(text: str) -> tuple[PartitionState, ...]:
             name=match[1],
             state=match[3],
             max_nodes=int(match[2]) if match[2].isdecimal() else None,
+            grace_time=_number(_GRACE_TIME, match[0]) or 0,
             qos=_partition_qos(match[0]),
         )
         for match in _PARTITION.finditer(text)

@@ -8,8 +8,8 @@ from pathlib import Path
 from slurm_restart.core.job_comment import Mode
 from slurm_restart.submit.argv import GivenOption, value_of
 from slurm_restart.submit.context import SubmitContext
-from slurm_restart.submit.merge import signal_lead
 from slurm_restart.submit.size import JobSize, size_of
+from slurm_restart.submit.stop_signal import stop_request, warning_signal
 from slurm_restart.submit.submission import PhaseJob, restart_policy
 from slurm_restart.trainer.launch import default_command
 from slurm_restart.trainer.phases import Backend, Phase
@@ -75,6 +75,7 @@ def _plan(
 ) -> RunPlan:
     settings = request.settings
     model_dir = request.work_dir / phase.model_dir
+    stop_signal, stop_receiver = stop_request(request.options, settings.stop_signal, script=False)
     initial = None if phase.ckpt_path is None else str(request.work_dir / phase.ckpt_path)
     return RunPlan(
         run=request.run,
@@ -99,7 +100,9 @@ def _plan(
         autoload_last_checkpoint=phase.autoload_last_checkpoint,
         loop=phase.loop,
         user_comment=value_of(request.options, "comment") or "",
-        signal_lead=signal_lead(request.options),
+        signal_lead=warning_signal(request.options).lead,
+        stop_signal=stop_signal,
+        stop_receiver=stop_receiver,
         slurm=context.slurm,
     )
 

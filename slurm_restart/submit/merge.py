@@ -7,14 +7,9 @@ from dataclasses import dataclass
 from slurm_restart.core.job_comment import CommentRecord, format_comment, is_managed
 from slurm_restart.submit.argv import GivenOption
 from slurm_restart.submit.option import COMMENT_LIMIT, OptionHandling
+from slurm_restart.submit.stop_signal import parse_signal, warning_signal
+from slurm_restart.trainer.run_plan import STOP_SIGNALS, StopReceiver
 
-SIGNAL_LEAD = 120
-"""Default number of seconds between the warning signal and the time limit; --signal sets it."""
-_SIGNAL = re.compile(
-    r"(?:(?P<flags>R?B?R?):)?(?:SIG)?(?P<name>\w+)(?:@(?P<lead>\d{1,5}))?", re.IGNORECASE
-)
-_MAX_LEAD = 65535
-_USR1 = ("USR1", "10")
 _COUNTED_NODES = re.compile(r"\*\d")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -103,30 +98,23 @@ def _own(options: Mapping[str, GivenOption], job: JobFacts) -> list[str]:
     return own
 
 
-def signal_lead(options: Mapping[str, GivenOption]) -> int:
-    """Return the seconds between the warning signal and the time limit."""
-    given = options.get("signal")
-    match = _SIGNAL.fullmatch(given.value or "") if given is not None else None
-    return SIGNAL_LEAD if match is None else int(match["lead"] or 60)
-
-
 def _signal_argument(options: Mapping[str, GivenOption]) -> str:
-    given = options.get("signal")
-    match = _SIGNAL.fullmatch(given.value or "") if given is not None else None
-    overlap = "R" if match is not None and "R" in (match["flags"] or "").upper() else ""
-    return f"--signal={overlap}B:USR1@{signal_lead(options)}"
+    warning = warning_signal(options)
+    return f"--signal={'R' if warning.overlap else ''}B:USR1@{warning.lead}"
 
 
 # --- One function for each merged option: the arguments that it adds to those of `_own` ----------
 
 
-def _signal(given: GivenOption, _job: JobFacts) -> list[str]:
-    match = _SIGNAL.fullmatch(given.value or "")
-    if match is None or int(match["lead"] or 60) not in range(1, _MAX_LEAD + 1):
+def _signal(given: GivenOption, job: JobFacts) -> list[str]:
+    warning = parse_signal(given.value or "")
+    if warning is None:
         raise RefusedOptionError(f"expected B:USR1@SECONDS, got {given.value!r}")
-    if match["name"].upper() not in _USR1 or (
-        match["flags"] is not None and "B" not in match["flags"].upper()
-    ):
+    if job.script and warning.name not in STOP_SIGNALS:
+        known = ", ".join(STOP_SIGNALS)
+        raise RefusedOptionError(f"expected one of the signals {known}, got {given.value!r}")
+    only_steps = ":" in (given.value or "") and warning.receiver is not StopReceiver.SCRIPT
+    if not job.script and (warning.name != "USR1" or only_steps):
         raise RefusedOptionError(f"refused: {given.option.note}")
     return []
 

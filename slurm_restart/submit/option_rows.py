@@ -303,7 +303,9 @@ SBATCH: tuple[Option, ...] = (
     _merged(
         "signal",
         "B:USR1@120 warns the supervisor of the time limit; another time is accepted "
-        "(B:USR1@300), another signal or receiver refused, because Slurm sends only one",
+        "(B:USR1@300). In a batch script's --signal, signal and receiver are those that the script "
+        "expects, and the supervisor passes the signal on. With a config, another signal is set by "
+        "`stop_signal`",
         env="SBATCH_SIGNAL",
     ),
     _fixed("sockets-per-node", _GEOMETRY),

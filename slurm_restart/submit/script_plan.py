@@ -9,8 +9,8 @@ from slurm_restart.core.job_comment import Mode
 from slurm_restart.submit.argv import GivenOption, value_of
 from slurm_restart.submit.batch_script import BatchScript
 from slurm_restart.submit.context import SubmitContext
-from slurm_restart.submit.merge import signal_lead
 from slurm_restart.submit.script_size import ScriptSize
+from slurm_restart.submit.stop_signal import stop_request, warning_signal
 from slurm_restart.submit.submission import PhaseJob, restart_policy
 from slurm_restart.trainer.run_plan import CheckpointFormat, CheckpointLayout, LoopFacts, RunPlan
 from slurm_restart.trainer.rundir import SCRIPT
@@ -56,6 +56,7 @@ def plan_script(request: ScriptRequest, context: SubmitContext) -> PhaseJob:
     """Return the job of a batch script. `prepare_script` checks it."""
     settings, size, options = request.settings, request.size, request.options
     allowed = settings.script_max_restarts
+    stop_signal, stop_receiver = stop_request(options, settings.stop_signal, script=True)
     plan = RunPlan(
         run=request.run,
         phase=0,
@@ -80,7 +81,9 @@ def plan_script(request: ScriptRequest, context: SubmitContext) -> PhaseJob:
         autoload_last_checkpoint=True,
         loop=LoopFacts(),
         user_comment=value_of(options, "comment") or "",
-        signal_lead=signal_lead(options),
+        signal_lead=warning_signal(options).lead,
+        stop_signal=stop_signal,
+        stop_receiver=stop_receiver,
         slurm=context.slurm,
     )
     return PhaseJob(

@@ -61,6 +61,14 @@ class Superseded:
 
 
 @dataclass(frozen=True, slots=True)
+class Preempted:
+    """The warning signal was sent because a job of higher priority takes the nodes."""
+
+    grace_time: float
+    """Seconds between the signal and the time at which Slurm ends the job."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReaperExited:
     """The reaper has ended, usually because no process is left below it."""
 
@@ -73,6 +81,7 @@ Event = (
     | TrainerStarted
     | TrainerEnded
     | Superseded
+    | Preempted
     | ReaperExited
 )
 Events = queue.SimpleQueue[Event]

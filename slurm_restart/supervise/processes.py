@@ -46,7 +46,7 @@ def signal_descendants(
     number: int,
     *,
     excluded_group: int | None = None,
-    already_signalled: int | None = None,
+    already_signalled: tuple[int, int] | None = None,
 ) -> None:
     """Send a signal to everything below a process.
 
@@ -54,13 +54,14 @@ def signal_descendants(
         root: the process.
         number: the signal.
         excluded_group: a process group that does not get the signal.
-        already_signalled: a process group that has had the signal. Processes in it that have a
-            handler may be handling it and are skipped; one without a handler was forked after the
-            signal was sent.
+        already_signalled: a process group, and the signal that it has had. Processes in it that
+            have a handler for that signal may be handling it and are skipped; one without a handler
+            was forked after the signal was sent.
     """
-    signalled = set(descendants(root)) - set(descendants(root, excluded_group=already_signalled))
+    group, sent = already_signalled or (None, 0)
+    signalled = set(descendants(root)) - set(descendants(root, excluded_group=group))
     for pid in descendants(root, excluded_group=excluded_group):
-        if pid in signalled and _handles(pid, number):
+        if pid in signalled and _handles(pid, sent):
             continue
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)

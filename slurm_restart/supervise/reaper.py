@@ -7,9 +7,10 @@ closes. If the reaper itself is killed, the kernel kills the trainer (PR_SET_PDE
 supervisor, which is a subreaper too, ends the rest.
 
 It is forked before the supervisor has threads. Its protocol is JSON lines over a socket pair.
-Requests: `{"launch": {…}}`, `{"signal": N}` to the trainer's process group, `{"end": N, …}` to all
-processes below it. Replies: `{"started": PID}`, `{"ended": WAIT_STATUS}`, `{"signalled": N}` if the
-reaper itself was told to end, which it does not do, and end of file once no process is left.
+Requests: `{"launch": {…}}`, `{"signal": N, …}` to the trainer's process group or first process,
+`{"end": N, …}` to all processes below it. Replies: `{"started": PID}`, `{"ended": WAIT_STATUS}`,
+`{"signalled": N}` if the reaper itself was told to end, which it does not do, and end of file once
+no process is left.
 """
 
 import contextlib
@@ -61,16 +62,22 @@ class Reaper:
         """Start the trainer."""
         self._send({"launch": asdict(command)})
 
-    def signal(self, number: int) -> None:
-        """Send a signal to the trainer's process group if the trainer still runs."""
-        self._send({"signal": number})
+    def signal(self, number: int, *, group: bool = True) -> None:
+        """Send a signal to the trainer if it still runs: its process group, or its first process.
 
-    def end(self, number: int, *, already_signalled: int | None = None) -> None:
+        Args:
+            number: the signal.
+            group: whether the whole process group gets it.
+        """
+        self._send({"signal": number, "group": group})
+
+    def end(self, number: int, *, already_signalled: tuple[int, int] | None = None) -> None:
         """Send a signal to all processes below the reaper; repeat SIGKILL until none is left.
 
         Args:
             number: the signal.
-            already_signalled: a process group that has had it; see `signal_descendants`.
+            already_signalled: a process group and the signal that it has had; see
+                `signal_descendants`.
         """
         self._send({"end": number, "already_signalled": already_signalled})
 
@@ -172,11 +179,16 @@ class _ReaperProcess:
         if "launch" in message:
             self._launch(TrainerCommand(**message["launch"]))
         elif "signal" in message and self._trainer is not None:
-            processes.signal_group(self._trainer, message["signal"])
+            if message["group"]:
+                processes.signal_group(self._trainer, message["signal"])
+            else:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self._trainer, message["signal"])
         elif "end" in message:
-            self._end(message["end"], already_signalled=message["already_signalled"])
+            group = message["already_signalled"]
+            self._end(message["end"], already_signalled=group and tuple(group))
 
-    def _end(self, number: int, *, already_signalled: int | None = None) -> None:
+    def _end(self, number: int, *, already_signalled: tuple[int, int] | None = None) -> None:
         processes.signal_descendants(os.getpid(), number, already_signalled=already_signalled)
         if number == signal.SIGKILL:
             self._kill_at = time.monotonic()

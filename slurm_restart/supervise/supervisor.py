@@ -17,6 +17,7 @@ from slurm_restart.core.finding import Finding
 from slurm_restart.logs.rule_sources import read_rule_sources
 from slurm_restart.logs.rules import files_of
 from slurm_restart.logs.scanner import SMALL, LogScanner, make_matcher
+from slurm_restart.slurm.interface import Slurm
 from slurm_restart.supervise import processes
 from slurm_restart.supervise.attempt_result import (
     AttemptResult,
@@ -41,17 +42,23 @@ from slurm_restart.supervise.preparation_thread import PreparationThread
 from slurm_restart.supervise.prepare_attempt import PreparedAttempt
 from slurm_restart.supervise.reaper import Reaper, TrainerCommand
 from slurm_restart.supervise.recorder import Recorder
+from slurm_restart.supervise.slurm_questions import (
+    read_kill_wait,
+    report_preemption,
+    signal_steps,
+)
+from slurm_restart.supervise.stop_request import (
+    STOP_REASONS,
+    GracePeriods,
+    StopRequest,
+    signal_number,
+)
 from slurm_restart.supervise.supersede_monitor import SupersedeMonitor
 from slurm_restart.supervise.supervisor_context import SupervisorContext, log_to_slurm
 from slurm_restart.supervise.trainer_end import NOTHING_TO_DO, StopReason, TrainerEnd
-from slurm_restart.supervise.trainer_process import (
-    SIGNAL_RESPONSES,
-    TrainerExit,
-    TrainerProcess,
-    grace_periods,
-)
+from slurm_restart.supervise.trainer_process import TrainerExit, TrainerProcess
 from slurm_restart.trainer.attempt_records import Saved
-from slurm_restart.trainer.run_plan import RunPlan
+from slurm_restart.trainer.run_plan import RunPlan, StopReceiver
 from slurm_restart.trainer.rundir import RunDir
 from slurm_restart.trainer.runlog import MAIN
 
@@ -90,7 +97,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Supervise the attempt and return the exit code of the job."""
-        queue_signals(SIGNAL_RESPONSES, self._events)
+        queue_signals(STOP_REASONS, self._events)
         self._listener.start()
         self._recorder.start()
         preparation = PreparationThread(self._run_dir, self._context.job, self._events)
@@ -132,7 +139,7 @@ class Supervisor:
                 case PlanLoaded(plan):
                     self._plan = plan
                     self._start_comment()
-                case SignalReceived(number) if stop := SIGNAL_RESPONSES[number].stop:
+                case SignalReceived(number) if stop := STOP_REASONS[number]:
                     return stop
 
     def _start_comment(self) -> None:
@@ -184,13 +191,17 @@ class Supervisor:
         for thread in (output, checkpoints, supersede_monitor):
             thread.start()
         before_stop: list[tuple[tuple[Finding, ...], float]] = []
+
+        def note_stop(stop: StopReason) -> None:
+            before_stop.append((output.findings(), time.monotonic() - output.last_output_at))
+            if stop is StopReason.TIME_LIMIT and job_id is not None:
+                report_preemption(self._slurm, job_id, self._events)
+
+        grace, job_id = GracePeriods(signal_lead=plan.signal_lead), self._context.job.job_id
+        if job_id is not None:
+            read_kill_wait(self._slurm, grace)
         trainer = TrainerProcess(
-            self._reaper,
-            self._events,
-            grace_periods(plan.signal_lead),
-            before_stop=lambda: before_stop.append(
-                (output.findings(), time.monotonic() - output.last_output_at)
-            ),
+            self._reaper, self._events, grace, self._stop_request(plan), note_stop
         )
         trainer_exit = trainer.run(command)
         supersede_monitor.stop()
@@ -205,6 +216,21 @@ class Supervisor:
         # What the trainer prints after it was asked to end is no evidence of a cause.
         findings, quiet_time = before_stop[0] if before_stop else (output.findings(), 0.0)
         return self._trainer_end(trainer_exit, prepared, findings, quiet_time)
+
+    def _stop_request(self, plan: RunPlan) -> StopRequest:
+        job_id, receiver = self._context.job.job_id, plan.stop_receiver
+        if job_id is None and receiver is StopReceiver.STEPS:
+            receiver = StopReceiver.GROUP  # there are no steps
+        return StopRequest(
+            number=signal_number(plan),
+            receiver=receiver,
+            signal_steps=lambda: signal_steps(
+                self._slurm, job_id or 0, plan.stop_signal, log_to_slurm
+            ),
+        )
+
+    def _slurm(self) -> Slurm:
+        return self._context.slurm(self._plan)
 
     def _stop_reason(self, stop: StopReason) -> StopReason:
         """Return CANCELLED in place of TERMINATED if a person ended the batch script alone."""

@@ -4,15 +4,16 @@ import os
 import queue
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, assert_never
 
 from slurm_restart.supervise import processes
 from slurm_restart.supervise.events import (
     Event,
     Events,
+    Preempted,
     ReaperExited,
     SignalReceived,
     Superseded,
@@ -20,54 +21,23 @@ from slurm_restart.supervise.events import (
     TrainerStarted,
 )
 from slurm_restart.supervise.reaper import TrainerCommand
+from slurm_restart.supervise.stop_request import (
+    STOP_REASONS,
+    GracePeriods,
+    StopRequest,
+    usable,
+)
 from slurm_restart.supervise.trainer_end import StopReason
+from slurm_restart.trainer.run_plan import StopReceiver
 
 LEFTOVER_GRACE = 3.0
 """Seconds between TERM and KILL for processes that are left after the trainer's own end."""
 KILL_TIMEOUT = 5.0
 """Seconds to wait after KILL; a process that is left then hangs in the kernel."""
-TERMINATE_GRACE = 20.0
-"""Seconds between TERM and KILL: Slurm's own KILL follows after KillWait (default 30)."""
 LATE_SIGNAL = 1.0
 """Seconds to wait for Slurm's signal to this process after the trainer has ended."""
 _STATUSES_AFTER_TERM = frozenset({0, signal.SIGTERM, (128 + signal.SIGTERM) << 8})
 """Wait statuses that TERM may lead to: exit code 0, killed by TERM, exit code 143 of a shell."""
-TIME_LIMIT_GRACE = 90.0
-"""Largest number of seconds between TERM and KILL ahead of the time limit."""
-TIME_LIMIT_RESERVE = 30.0
-"""Seconds before the time limit that are reserved for recording the end."""
-
-
-@dataclass(frozen=True, slots=True)
-class SignalResponse:
-    """The signal to forward, and the stop reason if the trainer has to end."""
-
-    forward: int
-    stop: StopReason | None
-
-
-# Slurm sends USR1 ahead of the time limit (--signal=B:USR1@…), and TERM ahead of KILL. CONT and
-# TSTP need no handler, as Slurm sends them to all processes of the job.
-SIGNAL_RESPONSES: dict[int, SignalResponse] = {
-    signal.SIGUSR1: SignalResponse(signal.SIGTERM, StopReason.TIME_LIMIT),
-    signal.SIGTERM: SignalResponse(signal.SIGTERM, StopReason.TERMINATED),
-    signal.SIGINT: SignalResponse(signal.SIGINT, StopReason.TERMINATED),
-    signal.SIGHUP: SignalResponse(signal.SIGTERM, StopReason.TERMINATED),
-    signal.SIGUSR2: SignalResponse(signal.SIGUSR2, None),
-}
-
-
-def grace_periods(signal_lead: int) -> dict[StopReason, float]:
-    """Return the seconds between TERM and KILL by stop reason.
-
-    Args:
-        signal_lead: seconds between USR1 and the time limit.
-    """
-    lead = max(signal_lead - TIME_LIMIT_RESERVE, signal_lead / 2)
-    return {
-        StopReason.TIME_LIMIT: min(TIME_LIMIT_GRACE, lead),
-        StopReason.TERMINATED: TERMINATE_GRACE,
-    }
 
 
 class ProcessControl(Protocol):
@@ -76,10 +46,10 @@ class ProcessControl(Protocol):
     def launch(self, command: TrainerCommand) -> None:
         """Start the trainer."""
 
-    def signal(self, number: int) -> None:
-        """Send a signal to the trainer's process group."""
+    def signal(self, number: int, *, group: bool = True) -> None:
+        """Send a signal to the trainer's process group, or to its first process."""
 
-    def end(self, number: int, *, already_signalled: int | None = None) -> None:
+    def end(self, number: int, *, already_signalled: tuple[int, int] | None = None) -> None:
         """Send a signal to all processes below the reaper."""
 
 
@@ -101,24 +71,30 @@ class TrainerProcess:
     Args:
         reaper: starts and signals its processes.
         events: signals received, and the reaper's messages.
-        grace_periods: seconds between TERM and KILL by stop reason.
-        before_stop: called once, before the first signal that asks the trainer to end.
+        grace: how long the trainer has to end.
+        request: how it is asked to save and end.
+        before_stop: called once, with the reason, before the first signal that asks the trainer to
+            end.
     """
 
     def __init__(
         self,
         reaper: ProcessControl,
         events: Events,
-        grace_periods: Mapping[StopReason, float],
-        before_stop: Callable[[], None] = lambda: None,
+        grace: GracePeriods,
+        request: StopRequest = StopRequest(),  # noqa: B008 - frozen
+        before_stop: Callable[[StopReason], None] = lambda _: None,
     ) -> None:
         self._reaper = reaper
         self._before_stop = before_stop
         self._events = events
-        self._grace_periods = grace_periods
+        self._grace = grace
+        self._request = request
         self._pid: int | None = None
         self._status: int | None = None
-        self._signalled_group: int | None = None
+        self._signalled: tuple[int, int] | None = None
+        """The process group that was asked to end, and the last signal that it was sent."""
+        self._warned_at: float | None = None
         self._stop: StopReason | None = None
         self._kill_at: float | None = None
         self._give_up_at: float | None = None
@@ -158,7 +134,9 @@ class TrainerProcess:
                 self._status = status
                 self._end_leftovers()
             case SignalReceived(number):
-                self._respond(SIGNAL_RESPONSES[number])
+                self._respond(number)
+            case Preempted(grace_time):
+                self._set_grace_time(grace_time)
             case Superseded():
                 # Two trainers that write the same checkpoints do more damage than a KILL.
                 self._stop = StopReason.SUPERSEDED
@@ -166,28 +144,71 @@ class TrainerProcess:
 
     def _end_leftovers(self) -> None:
         """End processes that are left after the trainer: data loaders, services, srun clients."""
-        if self._stop is None:
-            self._reaper.end(signal.SIGTERM)
-            self._kill_at = time.monotonic() + LEFTOVER_GRACE
-        else:
-            # Its process group has had TERM and may still be saving: a shell ends at once, the
-            # program that it ran may need its grace period.
-            self._reaper.end(signal.SIGTERM, already_signalled=self._signalled_group)
+        self._reaper.end(signal.SIGTERM, already_signalled=self._signalled)
+        # Its process group may still be saving if it was asked to end: a shell ends at once, the
+        # program that it ran may need its grace period.
+        if self._signalled is None:
+            self._kill_by(time.monotonic() + LEFTOVER_GRACE)
 
-    def _respond(self, response: SignalResponse) -> None:
-        if response.stop is not None and self._stop is None:
-            self._before_stop()
-        if self._status is None:
-            self._reaper.signal(response.forward)
-            if response.forward == signal.SIGTERM:
-                self._signalled_group = self._pid
-        if response.stop is None:
+    def _respond(self, number: int) -> None:
+        stop = STOP_REASONS[number]
+        if stop is None:
+            self._forward(number)
             return
-        until = time.monotonic() + self._grace_periods[response.stop]
-        if self._status is None or self._status in _STATUSES_AFTER_TERM:
+        if self._stop is None:
+            self._before_stop(stop)
+        if stop is StopReason.TIME_LIMIT:
+            self._warned_at = self._warned_at or time.monotonic()
+            self._ask_to_end()
+        else:
+            self._forward(signal.SIGINT if number == signal.SIGINT else signal.SIGTERM, ends=True)
+        if self._is_due_to(stop):
             # The first reason counts: Slurm's TERM at the time limit comes after its warning.
-            self._stop = self._stop or response.stop
-        self._kill_at = until if self._kill_at is None else min(until, self._kill_at)
+            self._stop = self._stop or stop
+        self._kill_by(time.monotonic() + self._grace.of(stop))
+
+    def _is_due_to(self, stop: StopReason) -> bool:
+        """Return whether a signal for that reason may have ended the trainer.
+
+        Slurm's TERM goes to all processes of a job, one after the other, so that the trainer may
+        have ended on it before this process is told. Its warning goes to this process alone.
+        """
+        if self._status is None:
+            return True
+        return stop is StopReason.TERMINATED and self._status in _STATUSES_AFTER_TERM
+
+    def _ask_to_end(self) -> None:
+        """Send the signal on which the trainer saves to who expects it."""
+        if self._status is not None:
+            return
+        match self._request.receiver:
+            case StopReceiver.GROUP:
+                self._forward(self._request.number, ends=True)
+            case StopReceiver.SCRIPT:
+                self._reaper.signal(self._request.number, group=False)
+            case StopReceiver.STEPS:
+                self._request.signal_steps()
+            case _:
+                assert_never(self._request.receiver)
+
+    def _forward(self, number: int, *, ends: bool = False) -> None:
+        """Send a signal to the trainer's process group while the trainer runs."""
+        if self._status is not None:
+            return
+        self._reaper.signal(number)
+        if ends and self._pid is not None:
+            self._signalled = self._pid, number
+
+    def _set_grace_time(self, grace_time: float) -> None:
+        """Give the trainer the time until Slurm's KILL after a preemption, not the lead's."""
+        if self._stop is not StopReason.TIME_LIMIT or self._warned_at is None:
+            return
+        self._stop = StopReason.TERMINATED
+        if self._give_up_at is None and self._status is None:
+            self._kill_at = self._warned_at + usable(grace_time + self._grace.kill_wait)
+
+    def _kill_by(self, at: float) -> None:
+        self._kill_at = at if self._kill_at is None else min(at, self._kill_at)
 
     def _await_late_signal(self) -> None:
         """Wait briefly for Slurm's signal if the trainer's status is one that TERM leads to.
@@ -201,7 +222,8 @@ class TrainerProcess:
             while self._stop is None:
                 event = self._events.get(timeout=max(0.0, until - time.monotonic()))
                 if isinstance(event, SignalReceived):
-                    self._stop = SIGNAL_RESPONSES[event.number].stop
+                    stop = STOP_REASONS[event.number]
+                    self._stop = stop if stop is not None and self._is_due_to(stop) else None
 
     def _kill(self) -> bool:
         """Send KILL to all processes; return False if that was already done."""

@@ -17,6 +17,7 @@ from slurm_restart.core.job_comment import (
 from slurm_restart.core.record_reader import (
     Argument,
     Range,
+    Text,
     parse_json,
     read_object,
     to_data,
@@ -34,6 +35,10 @@ _Nodes = Annotated[int, Range(1, MAX_NODES)]
 _Restarts = Annotated[int, Range(0, MAX_RESTARTS)]
 _Seconds = Annotated[int, Range(0, MAX_SECONDS)]
 _Phase = Annotated[int, Range(0, 10_000)]
+STOP_SIGNALS = ("TERM", "INT", "USR1", "USR2", "HUP")
+"""Names, without SIG, of the signals that may ask the trainer to save and end."""
+DEFAULT_SIGNAL_LEAD = 120
+_StopSignal = Annotated[str, Text(values=frozenset(STOP_SIGNALS))]
 
 
 class CheckpointFormat(Enum):
@@ -45,6 +50,17 @@ class CheckpointFormat(Enum):
     """Any file or directory; the step is in its name, completeness is as in `complete`."""
     NONE = "none"
     """The run is not known to write any: each attempt starts as the first one does."""
+
+
+class StopReceiver(Enum):
+    """Who gets the signal ahead of the time limit."""
+
+    GROUP = "group"
+    """The trainer's process group."""
+    SCRIPT = "script"
+    """The first process alone, as with `--signal=B:…` of sbatch."""
+    STEPS = "steps"
+    """The tasks of the job's steps, as with `--signal=…` of sbatch."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -160,10 +176,11 @@ class RunPlan:
     """Without `initial_checkpoint`, attempt 0 loads the newest complete checkpoint there is."""
     loop: LoopFacts
     user_comment: Argument = ""
-    signal_lead: _Seconds = 120
+    signal_lead: _Seconds = DEFAULT_SIGNAL_LEAD
     """Seconds before the time limit at which Slurm sends USR1 to the batch script."""
-    stop_signal: Argument = "TERM"
+    stop_signal: _StopSignal = "TERM"
     """Name, without SIG, of the signal that asks the trainer to save and end."""
+    stop_receiver: StopReceiver = StopReceiver.GROUP
     progress: ProgressMeasure = field(default_factory=ProgressMeasure)
     fixed_size: bool = False
     """The size is what sbatch makes of the user's options (`-n`, gres totals); it never changes."""
@@ -191,6 +208,7 @@ class RunPlan:
             shrink_after=self.policy.shrink_after,
             give_up_after=self.policy.give_up_after,
             exclude_for=self.policy.exclude_for,
+            lead=None if self.signal_lead == DEFAULT_SIGNAL_LEAD else self.signal_lead,
         )
 
     @classmethod

@@ -10,6 +10,7 @@ from slurm_restart.errors import UsageError
 from slurm_restart.trainer.config_checker import format_value, nearest
 from slurm_restart.trainer.duration import parse_duration
 from slurm_restart.trainer.launch import check_template
+from slurm_restart.trainer.run_plan import STOP_SIGNALS
 from slurm_restart.trainer.settings_files import SettingsLayer
 
 OptionValue = str | bool
@@ -41,6 +42,8 @@ class Settings:
     checkpoint_pattern: str | None = None
     """A regular expression with the group `step`."""
     checkpoint_complete: str | None = None
+    stop_signal: str | None = None
+    """Name, without SIG, of the signal that asks the trainer to save and end."""
     csx_per_node: int = 1
     stop_on_repeat: int | None = None
     shrink_after: int | None = None
@@ -133,6 +136,13 @@ def _pattern(value: Any) -> str:
     return "".join(known.get(part) or re.escape(part) for part in parts)
 
 
+def _stop_signal(value: Any) -> str:
+    name = _text(value).upper().removeprefix("SIG")
+    if name not in STOP_SIGNALS:
+        raise _InvalidValueError(f"one of {', '.join(STOP_SIGNALS)}")
+    return name
+
+
 def _complete(value: Any) -> str:
     text = _text(value)
     if "{path}" not in text:
@@ -145,6 +155,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "command": _command,
     "rules": _paths,
     "site_options": _names,
+    "stop_signal": _stop_signal,
     "checkpoint.directory": _text,
     "checkpoint.pattern": _pattern,
     "checkpoint.complete": _complete,

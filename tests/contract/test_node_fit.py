@@ -251,6 +251,7 @@ def test_facts_of_the_cluster(slurm: Commands, cluster: DevCluster) -> None:
         requeue_exit=frozenset({201, 202, 203, 205}),
         requeue_exit_hold=frozenset({210}),
         limits_enforced=False,
+        kill_wait=1,
         slurm_user=facts.slurm_user,
     )
     assert f"SlurmUser={facts.slurm_user}\n" in cluster.conf.read_text()

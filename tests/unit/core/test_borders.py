@@ -52,14 +52,23 @@ def test_an_attempt_is_short_below_one_minute(run_time: int, delay: int) -> None
 
 
 @pytest.mark.parametrize(
-    ("missing", "category"), [(300, Category.TIMEOUT), (301, Category.UNKNOWN)]
+    ("lead", "missing", "category"),
+    [
+        (None, 300, Category.TIMEOUT),
+        (None, 301, Category.UNKNOWN),
+        (60, 300, Category.TIMEOUT),
+        (60, 301, Category.UNKNOWN),
+        # Slurm sends the warning up to a minute early.
+        (300, 420, Category.TIMEOUT),
+        (300, 421, Category.UNKNOWN),
+    ],
 )
-def test_a_reported_timeout_is_accepted_300_s_before_the_limit(
-    missing: int, category: Category
+def test_a_reported_timeout_is_accepted_300_s_before_the_limit_or_from_the_warning(
+    lead: int | None, missing: int, category: Category
 ) -> None:
     found = judge_end(
         facts.case(
-            comment_record=facts.comment_record(cause=Category.TIMEOUT),
+            comment_record=facts.comment_record(cause=Category.TIMEOUT, lead=lead),
             end=facts.end(time_limit=3600, run_time=3600 - missing),
         )
     )

@@ -36,6 +36,11 @@ def test_a_configuration_without_settings() -> None:
     )
 
 
+@pytest.mark.parametrize(("text", "seconds"), [("5 sec", 5), ("600 sec", 600), ("x", 30)])
+def test_kill_wait(text: str, seconds: int) -> None:
+    assert facts(KillWait=text).kill_wait == seconds
+
+
 @pytest.mark.parametrize(
     ("version", "auth", "scheduler", "delay"),
     [

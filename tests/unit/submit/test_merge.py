@@ -2,9 +2,10 @@ import pytest
 
 from slurm_restart.core.job_comment import CommentRecord, parse_comment
 from slurm_restart.submit.argv import OptionTable, layered, parse
-from slurm_restart.submit.merge import JobFacts, sbatch_arguments, signal_lead
+from slurm_restart.submit.merge import JobFacts, sbatch_arguments
 from slurm_restart.submit.option import OptionHandling
 from slurm_restart.submit.option_rows import SBATCH
+from slurm_restart.submit.stop_signal import warning_signal
 
 TABLE = OptionTable()
 DIGEST = CommentRecord(run="0" * 16, max_restarts=3, num_nodes=4, min_nodes=2)
@@ -85,7 +86,7 @@ def test_the_signal_is_the_supervisors_and_its_time_the_persons(arguments, lead,
     result, problems = merged(*arguments)
     assert problems == []
     assert [text for text in result if text.startswith("--signal")] == [argument]
-    assert signal_lead(layered([parse(arguments, TABLE).options])) == lead
+    assert warning_signal(layered([parse(arguments, TABLE).options])).lead == lead
 
 
 @pytest.mark.parametrize(
@@ -114,6 +115,25 @@ def test_the_signal_is_the_supervisors_and_its_time_the_persons(arguments, lead,
 )
 def test_what_contradicts_is_refused(argument, problem):
     assert refusal(argument).startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("given", "argument"),
+    [
+        ("--signal=B:USR2@300", "--signal=B:USR1@300"),
+        ("--signal=TERM@90", "--signal=B:USR1@90"),
+        ("--signal=R:INT", "--signal=RB:USR1@60"),
+    ],
+)
+def test_a_script_may_expect_another_signal(given, argument):
+    arguments, problems = merged(given, script=True)
+    assert problems == []
+    assert argument in arguments
+
+
+def test_a_script_may_expect_no_signal_that_cannot_be_passed_on():
+    expected = "--signal: expected one of the signals TERM, INT, USR1, USR2, HUP, got 'KILL@60'"
+    assert refusal("--signal=KILL@60", script=True) == expected
 
 
 @pytest.mark.parametrize(

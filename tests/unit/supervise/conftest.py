@@ -42,8 +42,8 @@ UNLIMITED = {
     "supervise.supervisor.FINAL_UPDATE_TIMEOUT": DEADLINE,
     "supervise.supervisor.HURRIED_TIMEOUT": DEADLINE,
     "supervise.supervisor.OUTPUT_TIMEOUT": DEADLINE,
+    "supervise.stop_request.DEFAULT_KILL_WAIT": DEADLINE,
     "supervise.trainer_process.KILL_TIMEOUT": DEADLINE,
-    "supervise.trainer_process.TERMINATE_GRACE": DEADLINE,
 }
 # Patches after the reaper was forked, as the supervisor loads its modules only then. pytest may
 # have been started with SIGQUIT ignored, as a shell does for `command &`.

@@ -57,13 +57,25 @@ def test_a_group_that_has_had_the_signal_gets_it_again_only_where_nothing_handle
     other = start(HANDLES.replace("None", "exit(3)"), group=0)
     left_out = start(group=0)
     processes.signal_descendants(
-        os.getpid(), signal.SIGTERM, already_signalled=handling.pid, excluded_group=left_out.pid
+        os.getpid(),
+        signal.SIGTERM,
+        already_signalled=(handling.pid, signal.SIGTERM),
+        excluded_group=left_out.pid,
     )
     assert without_handler.wait(DEADLINE) == -signal.SIGTERM
     assert other.wait(DEADLINE) == 3
     assert left_out.poll() is None
     handling.send_signal(signal.SIGUSR1)
     assert handling.wait(DEADLINE) == 0
+
+
+def test_a_handler_of_another_signal_does_not_spare_a_process(start):
+    """It had USR2, which it does not handle, and is only not dead yet."""
+    process = start(HANDLES.replace("None", "exit(3)"), group=0)
+    processes.signal_descendants(
+        os.getpid(), signal.SIGTERM, already_signalled=(process.pid, signal.SIGUSR2)
+    )
+    assert process.wait(DEADLINE) == 3
 
 
 def test_what_is_gone_is_rejected():

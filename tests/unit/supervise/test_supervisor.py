@@ -13,6 +13,7 @@ import pytest
 
 from slurm_restart.core.category import Category
 from slurm_restart.core.job_comment import parse_comment
+from slurm_restart.trainer.run_plan import StopReceiver
 
 from .conftest import DEADLINE
 
@@ -183,26 +184,64 @@ def test_signals_that_end_the_job_reach_the_trainer(run, number):
     run.assert_nothing_left()
 
 
-SAVES_AFTER_TERM = """
+SAVES = """
 import signal, sys, time
 def save(*_):
     time.sleep(1)
     open("saved", "w").close()
     sys.exit(0)
-signal.signal(signal.SIGTERM, save)
+signal.signal(signal.SIG{name}, save)
 print("ready", flush=True)
 signal.pause()
 """
 
 
-def test_a_compound_command_may_save_after_its_shell_is_gone(run):
-    """TERM ends the shell at once; what it was running still has its grace."""
+@pytest.mark.parametrize("name", ["TERM", "USR1", "INT"])
+def test_a_compound_command_may_save_after_its_shell_is_gone(run, name):
+    """The signal ends the shell at once; what it was running still has its grace."""
+    run.set(stop_signal=name)
     script = Path(run.plan.work_dir) / "train.py"
-    script.write_text(SAVES_AFTER_TERM)
+    script.write_text(SAVES.format(name=name))
     process = run.start_ready(f"{sys.executable} '{script}'; echo never")
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(DEADLINE) == 128 + signal.Signals[f"SIG{name}"]
+    assert (Path(run.plan.work_dir) / "saved").exists()
+    assert run.end_of(0)["category"] == "timeout"
+
+
+def test_only_the_script_gets_the_signal_that_it_traps(run):
+    """As with --signal=B:USR1 of sbatch: its program has no handler and would die of it."""
+    run.set(stop_signal="USR1", stop_receiver=StopReceiver.SCRIPT)
+    process = run.start_ready(
+        "trap 'touch stop' USR1; (while [ ! -e stop ]; do sleep 0.05; done; touch saved; exit 4) & "
+        "echo ready; while [ ! -e saved ]; do sleep 0.05; done; exit 0"
+    )
     process.send_signal(signal.SIGUSR1)
     assert process.wait(DEADLINE) == 128 + signal.SIGTERM
     assert (Path(run.plan.work_dir) / "saved").exists()
+    assert (run.end_of(0)["category"], run.end_of(0)["exit_code"]) == ("timeout", 0)
+
+
+@pytest.mark.parametrize("code", [0, 1, 77])
+def test_an_end_after_the_warning_is_the_time_limit_whatever_its_code(run, code):
+    run.set(stop_signal="USR2")
+    process = run.start_ready(
+        f"trap 'echo Traceback: ModuleNotFoundError; exit {code}' USR2; "
+        "sleep 300 & echo ready; wait"
+    )
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(DEADLINE) == (code or 128 + signal.SIGTERM)
+    assert run.end_of(0)["category"] == "timeout"
+
+
+def test_a_trainer_that_reaches_its_last_step_after_the_warning_has_finished(run, checkpoint):
+    saved = checkpoint(run.model.parent / "checkpoint_100.mdl", 100)
+    process = run.start_ready(
+        f'trap \'mv "{saved}" "{run.model}"; exit 0\' TERM; sleep 300 & echo ready; wait'
+    )
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(DEADLINE) == 0
+    assert run.end_of(0)["category"] == "completed"
 
 
 def test_a_trainer_that_does_not_end_is_killed(run):
@@ -301,6 +340,7 @@ def test_a_truncated_checkpoint_that_the_config_names_ends_the_run(run, checkpoi
 
 FAKE_SLURM = '''
 import json
+from slurm_restart.core.cluster_facts import ClusterFacts
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.job_comment import parse_comment
 from slurm_restart.supervise import supervisor_context
@@ -312,6 +352,11 @@ class FakeSlurm:
         return Job(
             job_id=job_id, uid=1, state=JobState.RUNNING, comment=self.comment, submit_time=1000
         )
+    def cluster_facts(self):
+        return ClusterFacts(kill_wait=600)
+    def signal_steps(self, job_id, name):
+        with open({path!r} + ".steps", "a") as stream:
+            stream.write(name + chr(10))
     def update(self, job_id, fields):
         comment = fields["Comment"]
         with open({path!r}, "a") as stream:
@@ -401,6 +446,20 @@ def test_a_cancellation_before_the_trainer_has_started(run, comments, waits):
     assert process.wait(DEADLINE) == 128 + signal.SIGTERM
     assert run.end_of(0)["category"] == "cancelled"
     assert comments()[-1].cause is Category.CANCELLED
+
+
+@pytest.mark.usefixtures("comments")
+def test_the_tasks_of_the_steps_get_the_signal_through_slurm(run, tmp_path, waits):
+    """As with --signal=USR1 of sbatch, without `B:`: the script itself gets none."""
+    run.set(stop_signal="USR1", stop_receiver=StopReceiver.STEPS)
+    command = f"echo ready; while [ ! -e '{tmp_path}/comments.steps' ]; do sleep 0.05; done; exit 0"
+    process = run.start(command, SLURM_JOB_ID="7")
+    output = run.dir.path / "attempts/0/output.log"
+    waits(lambda: output.exists() and "ready" in output.read_text(), "ready")
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(DEADLINE) == 128 + signal.SIGTERM
+    assert (tmp_path / "comments.steps").read_text() == "USR1\n"
+    assert run.end_of(0)["category"] == "timeout"
 
 
 def test_a_superseded_attempt_leaves_the_comment_to_the_other(run, comments):

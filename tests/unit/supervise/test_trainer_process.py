@@ -7,6 +7,7 @@ import pytest
 
 from slurm_restart.supervise import trainer_process
 from slurm_restart.supervise.events import (
+    Preempted,
     ReaperExited,
     SignalReceived,
     Superseded,
@@ -14,11 +15,21 @@ from slurm_restart.supervise.events import (
     TrainerStarted,
 )
 from slurm_restart.supervise.reaper import TrainerCommand
+from slurm_restart.supervise.stop_request import GracePeriods, StopRequest, signal_number
 from slurm_restart.supervise.trainer_end import StopReason
-from slurm_restart.supervise.trainer_process import TrainerExit, TrainerProcess, grace_periods
+from slurm_restart.supervise.trainer_process import TrainerExit, TrainerProcess
+from slurm_restart.trainer.run_plan import STOP_SIGNALS, StopReceiver
 
 COMMAND = TrainerCommand(text="true", directory="/", variables={})
+TERM = StopRequest()
 PID = 2**22 + 1  # above the kernel's largest
+
+
+class FixedGrace(GracePeriods):
+    """The same time, the lead, for each reason."""
+
+    def of(self, _stop):
+        return self.signal_lead
 
 
 class FakeReaper:
@@ -35,8 +46,8 @@ class FakeReaper:
         for event in (TrainerStarted(PID), *self.given):
             self.events.put(event)
 
-    def signal(self, number):
-        self.requests.append(("group", number))
+    def signal(self, number, *, group=True):
+        self.requests.append(("group" if group else "first", number))
         if self.ends_on_term and number == signal.SIGTERM:
             self.events.put(TrainerEnded(number))
             self.events.put(ReaperExited())
@@ -54,10 +65,11 @@ def events():
     return queue.SimpleQueue()
 
 
-def follow(events, *given, grace=0.05, **kind):
+def follow(events, *given, grace=0.05, kill_wait=30, request=TERM, **kind):
     """Follow a trainer with these events; return its exit and the requests to the reaper."""
     reaper = FakeReaper(events, given, **kind)
-    trainer = TrainerProcess(reaper, events, dict.fromkeys(StopReason, grace))
+    periods = FixedGrace(signal_lead=grace, kill_wait=kill_wait)
+    trainer = TrainerProcess(reaper, events, periods, request)
     return trainer.run(COMMAND), reaper.requests
 
 
@@ -101,7 +113,7 @@ def test_a_trainer_that_ends_within_its_grace_period_is_not_killed(events):
     result, requests = follow(events, SignalReceived(signal.SIGUSR1), grace=600, ends_on_term=True)
     assert result == TrainerExit(exit_code=None, signal=15, stop=StopReason.TIME_LIMIT)
     # The group that has had the signal does not get it twice.
-    assert requests == ["true", ("group", 15), ("all", 15, PID)]
+    assert requests == ["true", ("group", 15), ("all", 15, (PID, 15))]
 
 
 def test_the_first_reason_counts_and_the_shorter_grace(events):
@@ -141,6 +153,68 @@ def test_a_reaper_that_is_gone(events):
     assert result == TrainerExit(exit_code=None, signal=signal.SIGKILL, stop=None)
 
 
-@pytest.mark.parametrize(("lead", "grace"), [(120, 90), (300, 90), (60, 30), (10, 5), (0, 0)])
-def test_the_grace_is_shorter_than_the_warning(lead, grace):
-    assert grace_periods(lead)[StopReason.TIME_LIMIT] == grace
+@pytest.mark.parametrize("status", [0, 15, 143 << 8])
+def test_an_end_before_the_warning_is_the_trainers_own(events, status):
+    """Slurm sends the warning to the supervisor alone, so nothing else can end on it."""
+    order = [TrainerEnded(status), SignalReceived(signal.SIGUSR1), ReaperExited()]
+    assert follow(events, *order)[0].stop is None
+
+
+@pytest.mark.parametrize(
+    ("receiver", "sent"),
+    [
+        (StopReceiver.GROUP, [("group", signal.SIGUSR1)]),
+        (StopReceiver.SCRIPT, [("first", signal.SIGUSR1)]),
+        (StopReceiver.STEPS, ["steps"]),
+    ],
+)
+def test_who_gets_the_signal_ahead_of_the_time_limit(events, receiver, sent):
+    asked = []
+    request = StopRequest(
+        number=signal.SIGUSR1, receiver=receiver, signal_steps=lambda: asked.append("steps")
+    )
+    result, requests = follow(events, SignalReceived(signal.SIGUSR1), request=request)
+    assert result.stop is StopReason.TIME_LIMIT
+    of_warning = [request for request in requests if request[0] != "all"]
+    assert [*of_warning[1:], *asked] == sent
+
+
+def test_what_a_script_leaves_is_not_waited_for(events, monkeypatch):
+    """Only a process group that was asked to save has its whole grace after its first process."""
+    monkeypatch.setattr(trainer_process, "LEFTOVER_GRACE", 0.05)
+    request = StopRequest(number=signal.SIGUSR1, receiver=StopReceiver.SCRIPT)
+    events_given = (SignalReceived(signal.SIGUSR1), TrainerEnded(0))
+    result, requests = follow(events, *events_given, grace=600, request=request)
+    assert result == TrainerExit(exit_code=0, signal=None, stop=StopReason.TIME_LIMIT)
+    assert requests[-2:] == [("all", signal.SIGTERM, None), ("all", signal.SIGKILL, None)]
+
+
+def test_a_preempted_trainer_has_the_grace_time(events):
+    given = (SignalReceived(signal.SIGUSR1), Preempted(600), TrainerEnded(0), ReaperExited())
+    result, requests = follow(events, *given)
+    assert result == TrainerExit(exit_code=0, signal=None, stop=StopReason.TERMINATED)
+    # With the grace of 0.05 s it would have been killed.
+    assert requests[1:] == [("group", signal.SIGTERM), ("all", signal.SIGTERM, (PID, 15))]
+
+
+def test_a_preemption_that_gives_less_time_than_the_lead(events):
+    given = (SignalReceived(signal.SIGUSR1), Preempted(0))
+    result, _ = follow(events, *given, kill_wait=0.05, grace=600)
+    assert result == TrainerExit(exit_code=None, signal=9, stop=StopReason.TERMINATED)
+
+
+@pytest.mark.parametrize(("lead", "grace"), [(120, 110), (300, 290), (60, 50), (10, 5), (0, 0)])
+def test_the_grace_is_the_lead_without_a_reserve(lead, grace):
+    assert GracePeriods(signal_lead=lead).of(StopReason.TIME_LIMIT) == grace
+
+
+@pytest.mark.parametrize(("kill_wait", "grace"), [(30, 20), (300, 290), (4, 2)])
+def test_the_grace_after_term_is_killwait_without_a_reserve(kill_wait, grace):
+    periods = GracePeriods(signal_lead=120, kill_wait=kill_wait)
+    assert periods.of(StopReason.TERMINATED) == grace
+
+
+@pytest.mark.parametrize("name", STOP_SIGNALS)
+def test_every_stop_signal_has_a_number(run, name):
+    run.set(stop_signal=name)
+    assert signal.Signals(signal_number(run.plan)).name == f"SIG{name}"

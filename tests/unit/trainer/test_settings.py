@@ -37,6 +37,7 @@ def test_every_key_of_the_block():
     export A="b c"
   command: srun python train.py --resume {checkpoint}
   site_options: [container-image=]
+  stop_signal: sigusr1
   checkpoint: {directory: ck, pattern: "epoch=*-step={step}.ckpt", complete: "{path}.done"}
   nodes: {csx_per_node: 2}
   policy: {stop_on_repeat: 0, shrink_after: 10min, give_up_after: 1-0, exclude_for: unlimited}
@@ -54,6 +55,7 @@ def test_every_key_of_the_block():
     assert settings.setup == ("module load x", 'export A="b c"')
     assert settings.command == "srun python train.py --resume {checkpoint}"
     assert settings.site_options == ("container-image=",)
+    assert settings.stop_signal == "USR1"
     assert settings.checkpoint_directory == "ck"
     assert settings.checkpoint_complete == "{path}.done"
     assert settings.csx_per_node == 2

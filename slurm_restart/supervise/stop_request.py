@@ -1,0 +1,58 @@
+"""What the signals to the supervisor mean, and how the trainer is asked to end."""
+
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from slurm_restart.supervise.trainer_end import StopReason
+from slurm_restart.trainer.run_plan import RunPlan, StopReceiver
+
+RESERVE = 10.0
+"""Seconds before Slurm's KILL, or before the time limit, that are kept to record the end."""
+DEFAULT_KILL_WAIT = 30
+"""Seconds of Slurm's KillWait, until the configuration has been read."""
+
+STOP_REASONS: dict[int, StopReason | None] = {
+    # Slurm sends USR1 ahead of the time limit (--signal=B:USR1@…), and TERM ahead of KILL. CONT and
+    # TSTP need no handler, as Slurm sends them to all processes of the job.
+    signal.SIGUSR1: StopReason.TIME_LIMIT,
+    signal.SIGTERM: StopReason.TERMINATED,
+    signal.SIGINT: StopReason.TERMINATED,
+    signal.SIGHUP: StopReason.TERMINATED,
+    signal.SIGUSR2: None,
+}
+"""The signals that the supervisor handles; None: the trainer gets it and need not end."""
+
+
+def usable(seconds: float) -> float:
+    """Return how much of a time before a KILL the trainer may use, in seconds."""
+    return max(seconds - RESERVE, seconds / 2)
+
+
+@dataclass(kw_only=True, slots=True)
+class GracePeriods:
+    """Seconds that the trainer has to end, by the reason for which it was asked to."""
+
+    signal_lead: int
+    """Seconds between the warning signal and the time limit."""
+    kill_wait: int = field(default_factory=lambda: DEFAULT_KILL_WAIT)
+    """Seconds between Slurm's TERM and its KILL."""
+
+    def of(self, stop: StopReason) -> float:
+        """Return the seconds between the signal that asks the trainer to end and KILL."""
+        return usable(self.signal_lead if stop is StopReason.TIME_LIMIT else self.kill_wait)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StopRequest:
+    """How the trainer is asked to save and end. The default: TERM to its process group."""
+
+    number: int = signal.SIGTERM
+    receiver: StopReceiver = StopReceiver.GROUP
+    signal_steps: Callable[[], None] = field(default=lambda: None)
+    """Sends the signal to the tasks of the job's steps; must return at once."""
+
+
+def signal_number(plan: RunPlan) -> int:
+    """Return the number of the plan's stop signal."""
+    return int(signal.Signals[f"SIG{plan.stop_signal}"])
