@@ -6,6 +6,7 @@ from typing import NoReturn
 
 import click
 
+from slurm_restart.errors import UsageError
 from slurm_restart.supervise import reaper
 
 
@@ -16,7 +17,12 @@ from slurm_restart.supervise import reaper
     required=True,
     help="The run directory that csx-sbatch created.",
 )
-def command(run_dir: Path) -> NoReturn:
+@click.option(
+    "--array",
+    is_flag=True,
+    help="The run directory is that of a job array; that of this task is made in it.",
+)
+def command(run_dir: Path, array: bool) -> NoReturn:  # noqa: FBT001 - a flag
     """Start the trainer from the right checkpoint, monitor it, and record how it ended.
 
     The batch script calls this command. The exit code is the trainer's, or 128 + N if signal N
@@ -26,7 +32,16 @@ def command(run_dir: Path) -> NoReturn:
     process = reaper.start()
     from slurm_restart.supervise.supervisor import Supervisor  # noqa: PLC0415
     from slurm_restart.supervise.supervisor_context import job_context  # noqa: PLC0415
+    from slurm_restart.trainer.rundir import RunDir  # noqa: PLC0415
 
-    code = Supervisor(run_dir.absolute(), process, job_context()).run()
+    context, place = job_context(), run_dir.absolute()
+    if array and context.job.array_task is None:
+        raise UsageError("--array: expected SLURM_ARRAY_TASK_ID in the environment, got nothing")
+    if array and context.job.array_task is not None:
+        path = RunDir(place).task(context.job.array_task).path
+        supervisor = Supervisor(path, process, context, array_dir=place)
+    else:
+        supervisor = Supervisor(place, process, context)
+    code = supervisor.run()
     # A normal exit would wait for threads that hang on a file system or on Slurm.
     os._exit(code)

@@ -127,7 +127,7 @@ _TREATMENTS: dict[Category, _Treatment] = {
     Category.STORAGE_FULL: _no("no space or quota is left: a person must act"),
     Category.DEVICE_OOM: _no("the accelerator's memory is too small for this configuration"),
     Category.HARDWARE_ACCELERATOR: _yes(
-        "an accelerator or a CSX system is faulty", nodes=Nodes.NAMED
+        "an accelerator is faulty", nodes=Nodes.NAMED
     ),
     Category.HARDWARE_NODE: _yes("a node failed, rebooted, or lost its slurmd", nodes=Nodes.NAMED),
     Category.NETWORK_FABRIC: _yes("the interconnect failed"),

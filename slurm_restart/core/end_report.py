@@ -111,7 +111,7 @@ def _add(last: EndReport, event: Event) -> None:
         case NoteEvent():
             last.notes.append(event.text)
         case StaleRunningEvent():
-            last.notes.append("seen RUNNING although its trainer had ended")
+            last.notes.append("seen RUNNING although its program had ended")
         case StartedEvent():
             last.next_started = last.next_started or event.at
         case FinalEvent():

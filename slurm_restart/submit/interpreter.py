@@ -14,13 +14,15 @@ _BOOTSTRAP = (
 )
 
 
-def supervisor_command(run_dir: str) -> tuple[str, ...]:
+def supervisor_command(run_dir: str, *, array: bool = False) -> tuple[str, ...]:
     """Return the command that supervises the run in a directory (absolute path).
+
+    With `array` it supervises one task of a job array, whose run directory this is.
 
     `-I` ignores PYTHONPATH, PYTHONHOME, the current directory and the user's site-packages. A
     package that is found only through these is given by its path.
     """
-    run = ("run", "--run-dir", run_dir)
+    run = ("run", "--run-dir", run_dir, *(("--array",) if array else ()))
     if _is_installed():
         return (sys.executable, "-I", "-m", "slurm_restart.cli.restart", *run)
     return (sys.executable, "-I", "-c", _BOOTSTRAP, str(_package().parent), *run)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from slurm_restart.submit.job_plan import SubmissionRequest
+from slurm_restart.submit.plural import count
 from slurm_restart.submit.submission import PhaseJob
 from slurm_restart.trainer.phases import Phase
 from slurm_restart.trainer.run_plan import RestartPolicy
@@ -58,8 +59,3 @@ def _restarting(policy: RestartPolicy | None, job: PhaseJob) -> str:
     progress = "" if job.plan.mode.is_evaluation else " in a row without a new checkpoint"
     least = f", with at least {job.plan.min_nodes}" if job.can_shrink else ""
     return f"at most {count(policy.max_restarts, 'restart')}{progress}{least}"
-
-
-def count(number: int, noun: str) -> str:
-    """Return `1 node`, `2 nodes`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -122,10 +122,12 @@ RESTART: tuple[Option, ...] = (
 SBATCH: tuple[Option, ...] = (
     _row("account A", env="SBATCH_ACCOUNT"),
     _row("acctg-freq", env="SBATCH_ACCTG_FREQ"),
-    _refused(
+    _row(
         "array a",
-        "restarting array tasks is not supported yet: submit one run for each config",
+        handling=OptionHandling.REFUSED,
+        note="submit one run for each config; of a batch script, each task is a run of its own",
         env="SBATCH_ARRAY_INX",
+        script=OptionHandling.PASSED,
     ),
     _refused("autocomplete", "it completes sbatch's own command line in a shell"),
     _row("batch", env="SBATCH_BATCH"),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from slurm_restart.submit.notices import count
+from slurm_restart.submit.plural import count
 from slurm_restart.submit.script_plan import ScriptRequest
 from slurm_restart.submit.submission import PhaseJob
 from slurm_restart.trainer.checkpoints import find

@@ -81,6 +81,7 @@ def plan_script(request: ScriptRequest, context: SubmitContext) -> PhaseJob:
         autoload_last_checkpoint=True,
         loop=LoopFacts(),
         user_comment=value_of(options, "comment") or "",
+        array=value_of(options, "array"),
         signal_lead=warning_signal(options).lead,
         stop_signal=stop_signal,
         stop_receiver=stop_receiver,

@@ -87,7 +87,8 @@ class PhaseJob:
         Raises:
             TemplateError: as `render`.
         """
-        return render(supervisor=supervisor_command(str(run_dir)), setup=self.setup)
+        command = supervisor_command(str(run_dir), array=self.plan.array is not None)
+        return render(supervisor=command, setup=self.setup)
 
 
 @dataclass(frozen=True, kw_only=True)

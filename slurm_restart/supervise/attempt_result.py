@@ -146,7 +146,7 @@ def preparation_failure(
         at=now,
         category=category.value,
         rule=attribution.rule,
-        reason=f"the trainer was not started: {_format_failure(failure)}",
+        reason=f"the program was not started: {_format_failure(failure)}",
         confidence=attribution.confidence.value,
         exit_code=exit_code,
         progress=False,

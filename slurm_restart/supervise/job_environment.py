@@ -17,6 +17,8 @@ class JobEnvironment:
     restarts: int
     nodes: tuple[str, ...]
     num_nodes: int | None
+    array_task: int | None = None
+    """The task of a job array."""
 
     @classmethod
     def read(cls, env: Mapping[str, str] = os.environ) -> "JobEnvironment":
@@ -31,6 +33,7 @@ class JobEnvironment:
             restarts=_number(env.get("SLURM_RESTART_COUNT")) or 0,
             nodes=nodes,
             num_nodes=_number(env.get("SLURM_JOB_NUM_NODES")) or len(nodes) or None,
+            array_task=_number(env.get("SLURM_ARRAY_TASK_ID")),
         )
 
 

@@ -137,7 +137,7 @@ def _command(
         model_dir=plan.model_dir,
         run_dir=str(run_dir.path),
         attempt=attempt.number,
-        run_id=plan.run,
+        run_id=plan.run_id,
         step=start.from_step,
     )
     return TrainerCommand(

@@ -199,7 +199,7 @@ class _ReaperProcess:
             with contextlib.suppress(OSError):
                 os.write(
                     sys.stderr.fileno(),
-                    b"csx-restart: the supervisor is gone: ending its trainer\n",
+                    b"csx-restart: the supervisor is gone: ending its program\n",
                 )
         self._end(signal.SIGTERM)
         self._kill_at = time.monotonic() + ORPHAN_GRACE
@@ -242,7 +242,7 @@ class _ReaperProcess:
 
 
 def _format_start_error(error: OSError) -> bytes:
-    return f"csx-restart: the trainer cannot be started: {error}\n".encode("utf-8", "replace")
+    return f"csx-restart: the program cannot be started: {error}\n".encode("utf-8", "replace")
 
 
 def _exec_trainer(command: TrainerCommand, output: int, reaper: int) -> NoReturn:

@@ -81,10 +81,19 @@ class Supervisor:
         run_dir: absolute path of the run directory.
         reaper: the process that will start the trainer.
         context: the job and the cluster.
+        array_dir: absolute path of the run directory of the job array that this job is a task of,
+            in which that of the task is made; None: it is none.
     """
 
-    def __init__(self, run_dir: Path, reaper: Reaper, context: SupervisorContext) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        reaper: Reaper,
+        context: SupervisorContext,
+        array_dir: Path | None = None,
+    ) -> None:
         self._run_dir = RunDir(run_dir)
+        self._array_dir = None if array_dir is None else RunDir(array_dir)
         self._reaper = reaper
         self._context = context
         self._events: Events = queue.SimpleQueue()
@@ -100,10 +109,12 @@ class Supervisor:
         queue_signals(STOP_REASONS, self._events)
         self._listener.start()
         self._recorder.start()
-        preparation = PreparationThread(self._run_dir, self._context.job, self._events)
+        preparation = PreparationThread(
+            self._run_dir, self._context.job, self._events, self._array_dir
+        )
         preparation.start()
         # Done while the preparation waits for file systems and child processes.
-        rules = read_rule_sources(files_of(self._run_dir.rules))
+        rules = read_rule_sources(files_of((self._array_dir or self._run_dir).rules))
         for problem in rules.problems:
             self._recorder.log(MAIN, f"rule left out: {problem}", level="WARNING")
         scanner = LogScanner(make_matcher(rules.rules, SMALL))

@@ -7,8 +7,8 @@ from typing import Any
 import yaml
 
 from slurm_restart.trainer import yaml_lines
+from slurm_restart.trainer.settings_files import SLURM_KEY
 
-SLURM_KEY = "slurm"
 MICRO_BATCH_SIZE = "csx.performance.micro_batch_size"
 NAN_CHECKER = "NaNChecker"
 LOAD_STATES, STATES = "LoadCheckpointStates", "load_checkpoint_states"

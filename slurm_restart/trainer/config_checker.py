@@ -2,9 +2,11 @@
 
 import difflib
 from collections.abc import Collection, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from slurm_restart.trainer.yaml_lines import Document, Key
+if TYPE_CHECKING:
+    # Submitting a batch script needs no YAML, and its import takes 25 ms.
+    from slurm_restart.trainer.yaml_lines import Document, Key
 
 _MAX_SHOWN = 60
 
@@ -15,16 +17,16 @@ class Checker:
     Null counts as absent everywhere, as in the trainer.
     """
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: "Document") -> None:
         self.document = document
         self.problems: list[str] = []
 
-    def add_problem(self, keys: tuple[Key, ...], expected: str, got: Any = None) -> None:
+    def add_problem(self, keys: tuple["Key", ...], expected: str, got: Any = None) -> None:
         """Add `expected …, got …` with the line of a key, or of its parent if absent."""
         message = f"expected {expected}, got {format_value(got)}"
         self.problems.append(self.document.problem(keys, message))
 
-    def get(self, *keys: Key) -> Any:
+    def get(self, *keys: "Key") -> Any:
         """Return the value at a key; None if a key is absent, null or of another type."""
         value: Any = self.document.data
         for key in keys:
@@ -36,14 +38,14 @@ class Checker:
                 return None
         return value
 
-    def mapping(self, *keys: Key) -> bool:
+    def mapping(self, *keys: "Key") -> bool:
         """Return whether the value is a mapping; a value of another type is a problem."""
         value = self.get(*keys)
         if value is not None and not isinstance(value, dict):
             self.add_problem(keys, "a mapping", value)
         return isinstance(value, dict)
 
-    def whole(self, *keys: Key, low: int, high: int | None = None) -> int | None:
+    def whole(self, *keys: "Key", low: int, high: int | None = None) -> int | None:
         """Return a whole number within bounds; None if it is absent or wrong."""
         value = self.get(*keys)
         if value is None:
@@ -54,7 +56,7 @@ class Checker:
             return None
         return value
 
-    def text(self, *keys: Key) -> str | None:
+    def text(self, *keys: "Key") -> str | None:
         """Return text that is not empty and holds no NUL; None if it is absent or wrong."""
         value = self.get(*keys)
         if value is None:
@@ -64,7 +66,7 @@ class Checker:
             return None
         return value
 
-    def flag(self, *keys: Key, default: bool) -> bool:
+    def flag(self, *keys: "Key", default: bool) -> bool:
         """Return true or false; `default` if the value is absent or wrong."""
         value = self.get(*keys)
         if value is None:
@@ -74,7 +76,7 @@ class Checker:
             return default
         return value
 
-    def refuse_unknown(self, keys: tuple[Key, ...], known: Collection[str]) -> None:
+    def refuse_unknown(self, keys: tuple["Key", ...], known: Collection[str]) -> None:
         """Add a problem for each unknown key of a mapping, with the most similar known key."""
         for key in self.get(*keys) or {}:
             if key not in known:
@@ -82,7 +84,7 @@ class Checker:
                 self.add_problem((*keys, key), expected, key)
 
     def refuse_misspelt(
-        self, keys: tuple[Key, ...], read: Collection[str], others: Iterable[str] = ()
+        self, keys: tuple["Key", ...], read: Collection[str], others: Iterable[str] = ()
     ) -> None:
         """Add a problem for each unknown key that is very similar to one in `read`.
 

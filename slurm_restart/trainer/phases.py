@@ -10,6 +10,7 @@ from slurm_restart.core.job_comment import MAX_NODES, MAX_RESTARTS, Mode
 from slurm_restart.trainer import config
 from slurm_restart.trainer.config_checker import Checker, nearest
 from slurm_restart.trainer.run_plan import LoopFacts
+from slurm_restart.trainer.settings_files import SLURM_KEY
 from slurm_restart.trainer.yaml_lines import Document, Key
 
 AUTORESTART_KEYS = ("max_num_restarts", "min_num_csx")
@@ -82,7 +83,7 @@ def read_phases(
     if checker.problems:
         return (), checker.problems
     configs = config.phases(document.data)
-    checker.refuse_misspelt((), (config.SLURM_KEY,), ("trainer",))
+    checker.refuse_misspelt((), (SLURM_KEY,), ("trainer",))
     phases = tuple(
         _read_phase(checker, index, keys, configs[index], mode) for index, keys in enumerate(places)
     )

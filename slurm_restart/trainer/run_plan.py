@@ -35,6 +35,7 @@ _Nodes = Annotated[int, Range(1, MAX_NODES)]
 _Restarts = Annotated[int, Range(0, MAX_RESTARTS)]
 _Seconds = Annotated[int, Range(0, MAX_SECONDS)]
 _Phase = Annotated[int, Range(0, 10_000)]
+_Task = Annotated[int, Range(0, 2**32)]
 STOP_SIGNALS = ("TERM", "INT", "USR1", "USR2", "HUP")
 """Names, without SIG, of the signals that may ask the trainer to save and end."""
 DEFAULT_SIGNAL_LEAD = 120
@@ -184,9 +185,18 @@ class RunPlan:
     progress: ProgressMeasure = field(default_factory=ProgressMeasure)
     fixed_size: bool = False
     """The size is what sbatch makes of the user's options (`-n`, gres totals); it never changes."""
+    array: Argument | None = None
+    """--array of sbatch: each task is a run of its own, in a directory below this one."""
+    array_task: _Task | None = None
+    """The task that this run is; None: it is no task of an array."""
     slurm: SlurmAccess
     schema: int = SCHEMA
     unknown: dict[str, Any] = unknown_keys()
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run for other programs; tasks of an array have different ones."""
+        return self.run if self.array_task is None else f"{self.run}-{self.array_task}"
 
     def csx_of(self, nodes: int) -> int:
         """Return the CSX systems of an attempt on `nodes` nodes."""

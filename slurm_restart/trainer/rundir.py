@@ -23,6 +23,7 @@ ATTEMPTS = "attempts"
 PARAMS = "params.yaml"
 SCRIPT = "job.sh"
 """The user's batch script as it was submitted, in a run of a script."""
+TASKS = "tasks"
 MAX_ATTEMPTS = 100_000
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,5}")
 
@@ -116,6 +117,10 @@ class RunDir:
     def log(self) -> Path:
         """run.log."""
         return self.path / "run.log"
+
+    def task(self, number: int) -> "RunDir":
+        """Return the run directory of a task, if this is that of a job array."""
+        return RunDir(self.path / TASKS / str(number))
 
     def attempts(self) -> tuple[AttemptDir, ...]:
         """Return all attempts in order.

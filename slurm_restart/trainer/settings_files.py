@@ -6,14 +6,18 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slurm_restart.errors import ConfigError
 from slurm_restart.safe_files import read_bounded
-from slurm_restart.trainer.config import SLURM_KEY
 from slurm_restart.trainer.config_checker import format_value
-from slurm_restart.trainer.yaml_lines import Document
 
+if TYPE_CHECKING:
+    # A batch script needs no YAML, and its import takes 25 ms.
+    from slurm_restart.trainer.yaml_lines import Document
+
+SLURM_KEY = "slurm"
+"""The block of a trainer config, and the table of TOML files, with settings for submission."""
 SITE_PATH = "/etc/slurm_restart/site.toml"
 SITE_VARIABLE = "CSX_RESTART_SITE"
 USER_PATH = "slurm_restart/user.toml"
@@ -29,7 +33,7 @@ class SettingsLayer:
     """Returns `FILE:LINE: key` of a key."""
 
 
-def config_layer(document: Document) -> SettingsLayer | None:
+def config_layer(document: "Document") -> SettingsLayer | None:
     """Return the `slurm:` block of a trainer config; None if there is none.
 
     Raises:

@@ -39,14 +39,19 @@ echo "done at $state"
 
 @pytest.fixture(scope="module")
 def cluster_options() -> dict[str, object]:
-    return {"nodes": 3}
+    # Jobs share nodes, as on most clusters.
+    return {"nodes": 3, "options": ("--partition-set", "OverSubscribe=NO")}
 
 
-def submit_script(cluster: ManagedCluster, *arguments: str, text: str = JOB) -> int:
+def submit_script(
+    cluster: ManagedCluster,
+    *arguments: str,
+    text: str = JOB,
+    options: tuple[str, ...] = ("--max-restarts", "3"),
+) -> int:
     """Submit a script as it is; the job's id."""
     (cluster.work / "job.sh").write_text(text)
-    out = cluster.run("csx-sbatch", "--parsable", "--max-restarts", "3", "job.sh", *arguments)
-    return int(out)
+    return int(cluster.run("csx-sbatch", "--parsable", *options, "job.sh", *arguments))
 
 
 def await_state(cluster: ManagedCluster, state: int) -> None:
@@ -97,3 +102,113 @@ def test_a_script_whose_process_is_killed_goes_on(cluster: ManagedCluster) -> No
         assert not re.search(r"num_csx|Cerebras|CSX system|trainer|phase", text, re.IGNORECASE), (
             text
         )
+
+
+def starts(cluster: ManagedCluster) -> list[str]:
+    return read(cluster.work / "starts").split()
+
+
+@pytest.mark.core
+def test_a_script_whose_node_is_lost_goes_on_elsewhere(cluster: ManagedCluster) -> None:
+    job_id = submit_script(cluster, "50")
+    await_state(cluster, 20)
+    [gone] = cluster.nodes_of(job_id)
+    (cluster.work / "go").touch()
+    cluster.fault("kill-slurmd", gone)
+    assert cluster.await_end(job_id) == "COMPLETED"
+    assert read(cluster.work / "state") == "50"
+    assert len(starts(cluster)) == 2
+    assert cluster.nodes_of(job_id) != [gone]
+    assert cluster.excluded(job_id) == {gone}
+    [end, last] = cluster.ends(job_id)
+    assert (end["category"], end["action"]) == ("hardware.node", "adjust")
+    assert last["action"] == "leave"
+
+
+def test_a_script_at_its_time_limit_goes_on(cluster: ManagedCluster) -> None:
+    # Slurm sends the warning of two minutes up to a minute early, so it is early by nature here.
+    job_id = submit_script(cluster, "50", text=JOB.replace("--time=30", "--time=2"))
+    await_(lambda: cluster.ends(job_id), "the first end")
+    (cluster.work / "go").touch()
+    assert cluster.await_end(job_id) == "COMPLETED"
+    assert starts(cluster) == ["0", "20"]
+    assert cluster.ends(job_id)[0]["category"] == "timeout"
+
+
+def test_a_command_is_restarted(cluster: ManagedCluster) -> None:
+    command = "echo try >> tries; test $(wc -l < tries) -gt 2 || kill -9 $$"
+    job_id = int(cluster.run("csx-sbatch", "--parsable", "-n1", "--wrap", command))
+    assert cluster.await_end(job_id) == "COMPLETED"
+    assert read(cluster.work / "tries").split() == ["try"] * 3
+    assert cluster.job(job_id)["JobName"] == "wrap"
+
+
+def test_a_script_that_always_fails_ends_after_its_restarts(cluster: ManagedCluster) -> None:
+    text = "#!/bin/sh\n#CSX --max-restarts=2\necho x >> tries\nexit 3\n"
+    job_id = submit_script(cluster, text=text, options=())
+    assert cluster.await_end(job_id) == "FAILED"
+    assert cluster.job(job_id)["ExitCode"] == "3:0"
+    assert len(read(cluster.work / "tries").split()) == 3
+    assert [end["action"] for end in cluster.ends(job_id)] == ["requeue", "requeue", "leave"]
+
+
+def test_a_job_that_must_not_be_requeued_fails_once(cluster: ManagedCluster) -> None:
+    text = "#!/bin/sh\n#SBATCH --no-requeue\necho x >> tries\nexit 3\n"
+    job_id = submit_script(cluster, text=text)
+    assert cluster.await_end(job_id) == "FAILED"
+    assert read(cluster.work / "tries") == "x"
+    assert cluster.ends(job_id) == []
+    assert [run["status"] for run in runs(cluster)] == ["failed"]
+
+
+# Each attempt writes three checkpoints and is killed before the next.
+CHECKPOINTS = """\
+#!/bin/bash
+#SBATCH -n1 -o out.txt
+#CSX --max-restarts=1 --checkpoint='ck/step-{step}.txt'
+mkdir -p ck
+echo "$CSX_RESTART_ATTEMPT $CSX_RESTART_STEP ${CSX_RESTART_CHECKPOINT##*/}" >> starts
+echo "$CSX_RESTART_RUN_ID" >> ids
+step=$CSX_RESTART_STEP
+while [ $step -lt 100 ]; do
+    step=$((step + 10))
+    echo $step > ck/new && mv ck/new ck/step-$step.txt
+    sleep 0.2
+    [ $((step % 30)) -ne 0 ] || { until [ -e go-$step ]; do sleep 0.05; done; kill -9 $$; }
+done
+"""
+
+
+def test_a_script_gets_its_newest_checkpoint(cluster: ManagedCluster) -> None:
+    job_id = submit_script(cluster, text=CHECKPOINTS, options=())
+    for step in (30, 60, 90):
+        seen = f"checkpoint at step {step}: step-{step}.txt"
+        await_(lambda seen=seen: seen in run_log(cluster), seen)
+        (cluster.work / f"go-{step}").touch()
+    # Three kills with one allowed in a row, as each attempt has made progress.
+    assert cluster.await_end(job_id) == "COMPLETED"
+    lines = (cluster.work / "starts").read_text().splitlines()
+    assert lines == ["0 0 ", "1 30 step-30.txt", "2 60 step-60.txt", "3 90 step-90.txt"]
+    assert len(set(read(cluster.work / "ids").split())) == 1
+    assert [end["progress"] for end in cluster.ends(job_id)[:3]] == [True] * 3
+    # Who submits again wants to go on.
+    again = cluster.run("sh", "-c", "csx-sbatch --print job.sh 2>&1")
+    assert "step-100.txt is there already" in again
+
+
+def run_log(cluster: ManagedCluster) -> str:
+    return read(cluster.run_dir(cluster.work / "csx-restart") / "run.log")
+
+
+def test_a_script_with_fewer_nodes(cluster: ManagedCluster) -> None:
+    text = JOB.replace("--nodes=1 ", "--nodes=3 ").replace(
+        "#SBATCH --ntasks=1\n", "#CSX --min-nodes=2\n"
+    )
+    text = text.replace('echo "$state" >> starts', 'echo "$SLURM_JOB_NUM_NODES" >> starts')
+    job_id = submit_script(cluster, "50", text=text)
+    await_state(cluster, 20)
+    cluster.fault("kill-slurmd", cluster.nodes_of(job_id)[2])
+    await_(lambda: cluster.ends(job_id), "the first end")
+    (cluster.work / "go").touch()
+    assert cluster.await_end(job_id) == "COMPLETED"
+    assert starts(cluster) == ["3", "2"]

@@ -44,7 +44,7 @@ def test_each_end_has_what_followed_from_it() -> None:
     assert (first.operations, first.refused) == (["requeue", "odd\tx=1"], ["no"])
     assert first.notes == [
         "csx2 may be used again: it expired",
-        "seen RUNNING although its trainer had ended",
+        "seen RUNNING although its program had ended",
     ]
     assert (second.attempt, second.restart_at, second.operations) == (1, None, [])
 

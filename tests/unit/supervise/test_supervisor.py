@@ -103,7 +103,7 @@ def test_no_orphan_survives_a_kill_of_supervisor_or_reaper(run, waits, victim):
     code = process.wait(DEADLINE)
     if victim == "supervisor":
         assert code == -signal.SIGKILL
-        assert "the supervisor is gone: ending its trainer" in process.stderr.read()
+        assert "the supervisor is gone: ending its program" in process.stderr.read()
     else:
         assert code == 128 + signal.SIGKILL
         assert run.end_of(0)["signal"] == signal.SIGKILL
@@ -267,7 +267,7 @@ def test_a_working_directory_that_is_not_there(run):
     run.set(work_dir="/nonexistent")
     done = run.run("echo never")
     assert done.returncode == 127
-    assert "the trainer cannot be started: [Errno 2]" in done.stdout
+    assert "the program cannot be started: [Errno 2]" in done.stdout
 
 
 # --- checkpoints -----------------------------------------------------------------------------
@@ -548,7 +548,7 @@ def test_a_term_before_the_trainer_has_started(run, waits):
     waits((run.dir.path / "attempts/0").exists, "the attempt")
     process.send_signal(signal.SIGTERM)
     assert process.wait(DEADLINE) == 128 + signal.SIGTERM
-    assert run.end_of(0)["reason"] == "the trainer was not started: the job was told to end"
+    assert run.end_of(0)["reason"] == "the program was not started: the job was told to end"
     waits(lambda: run.alive() == {}, "nothing left")
 
 

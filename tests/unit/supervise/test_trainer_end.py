@@ -237,7 +237,7 @@ def test_what_keeps_the_trainer_from_starting(failure, exit_code, category):
         exit_code,
         category,
     )
-    assert result.end.reason.startswith("the trainer was not started: ")
+    assert result.end.reason.startswith("the program was not started: ")
 
 
 @pytest.mark.parametrize(
