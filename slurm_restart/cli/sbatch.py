@@ -41,6 +41,7 @@ How to restart a batch script; the same options in its `#CSX` lines, beside `#SB
   --checkpoint P    checkpoints that the program writes, such as 'ckpt/step-{step}.pt'; a restart
                     finds the newest in the variable CSX_RESTART_CHECKPOINT
   --checkpoint-complete FILE   a file that exists once a checkpoint is, such as '{path}.done'
+  --stop-signal S   signal that asks the program to save ahead of the time limit (default TERM)
   --min-nodes N     continue with as few nodes as this if necessary
   --run-dir DIR     where run directories are made (default csx-restart)
   --stop-on-repeat, --shrink-after, --give-up-after, --exclude-for, --rules    see the reference

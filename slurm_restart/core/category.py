@@ -126,9 +126,7 @@ _TREATMENTS: dict[Category, _Treatment] = {
     Category.AUTH: _no("a credential was refused"),
     Category.STORAGE_FULL: _no("no space or quota is left: a person must act"),
     Category.DEVICE_OOM: _no("the accelerator's memory is too small for this configuration"),
-    Category.HARDWARE_ACCELERATOR: _yes(
-        "an accelerator is faulty", nodes=Nodes.NAMED
-    ),
+    Category.HARDWARE_ACCELERATOR: _yes("an accelerator is faulty", nodes=Nodes.NAMED),
     Category.HARDWARE_NODE: _yes("a node failed, rebooted, or lost its slurmd", nodes=Nodes.NAMED),
     Category.NETWORK_FABRIC: _yes("the interconnect failed"),
     Category.NETWORK_RENDEZVOUS: _yes("the ranks did not find each other at the start"),

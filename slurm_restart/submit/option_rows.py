@@ -110,6 +110,11 @@ RESTART: tuple[Option, ...] = (
         "checkpoint-complete",
         "a file that exists once a checkpoint is complete, such as `{path}.done`",
     ),
+    _restart(
+        "stop-signal",
+        "the signal that asks the program to save and end ahead of the time limit: TERM unless "
+        "given, or what a batch script's --signal says",
+    ),
     _restart("rules", "a file of rules over log lines; may be repeated"),
     _restart(
         "stop-on-repeat", "give up after the same root cause at the same step this often; 0: never"

@@ -14,6 +14,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "min-nodes": ("script", "min_nodes"),
     "run-dir": ("script", "run_dir"),
     "checkpoint-complete": ("checkpoint", "complete"),
+    "stop-signal": ("stop_signal",),
     "rules": ("rules",),
     "stop-on-repeat": ("policy", "stop_on_repeat"),
     "shrink-after": ("policy", "shrink_after"),

@@ -212,3 +212,21 @@ def test_a_script_with_fewer_nodes(cluster: ManagedCluster) -> None:
     (cluster.work / "go").touch()
     assert cluster.await_end(job_id) == "COMPLETED"
     assert starts(cluster) == ["3", "2"]
+
+
+ARRAY = """\
+#!/bin/bash
+#SBATCH --array=1-4 -n1 --output=out-%a.txt
+echo "$SLURM_ARRAY_TASK_ID $CSX_RESTART_RUN_ID $CSX_RESTART_RUN_DIR" >> ran
+"""
+
+
+def test_each_task_of_an_array_is_a_run_of_its_own(cluster: ManagedCluster) -> None:
+    submit_script(cluster, text=ARRAY)
+    await_(lambda: len(read(cluster.work / "ran").splitlines()) == 4, "four tasks")
+    lines = [line.split() for line in read(cluster.work / "ran").splitlines()]
+    array = cluster.run_dir(cluster.work / "csx-restart")
+    assert sorted(task for task, _, _ in lines) == ["1", "2", "3", "4"]
+    for task, run_id, run_dir in lines:
+        assert run_dir == str(array / "tasks" / task)
+        assert run_id.endswith(f"-{task}")

@@ -303,3 +303,28 @@ def test_what_is_printed_for_print(script):
     assert "# checkpoints:   none known (--checkpoint)" in text
     assert "/supervisor.sh\n" in text
     assert "trainer" not in text
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("", ("TERM", "GROUP", 120)),
+        ("--signal=B:USR1@300", ("USR1", "SCRIPT", 300)),
+        ("--signal=USR2@60", ("USR2", "STEPS", 60)),
+        ("--signal=B:USR1@300 --stop-signal=INT", ("INT", "GROUP", 300)),
+        ("--stop-signal=SIGUSR1", ("USR1", "GROUP", 120)),
+    ],
+)
+def test_the_signal_ahead_of_the_time_limit(script, options, expected):
+    job = script(*options.split(), "job.sh").jobs[0]
+    plan = job.plan
+    assert (plan.stop_signal, plan.stop_receiver.name, plan.signal_lead) == expected
+    assert f"--signal=B:USR1@{expected[2]}" in job.arguments()
+
+
+def test_an_array_of_scripts(script):
+    job = script("--array=1-20%5", "job.sh").jobs[0]
+    assert job.plan.array == "1-20%5"
+    assert "--array=1-20%5" in job.arguments()
+    assert "--run-dir /r --array\n" in job.script(Path("/r"))
+    assert "--array" not in script().jobs[0].script(Path("/r"))
