@@ -24,6 +24,8 @@ from slurm_restart.core.journal_events import Action
 from slurm_restart.logs.rule import LogRule
 from slurm_restart.logs.rules import PACKAGE_RULES, files_of, read_file
 from slurm_restart.submit.option_reference import reference
+from slurm_restart.trainer.checkpoint_forms import FORMS, CheckpointForm
+from slurm_restart.trainer.run_plan import CheckpointFormat
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 SOURCE = DOCS.parent / "slurm_restart"
@@ -248,6 +250,7 @@ PACKAGES = (
     "control/checks",
     "slurm",
     "trainer",
+    "trainer/probes",
     "logs",
     "core",
 )
@@ -275,6 +278,21 @@ def first_sentence(path: Path) -> str:
     return " ".join(text.split("\n\n")[0].split())
 
 
+# --- the forms of checkpoints --------------------------------------------------------------------
+
+
+def checkpoint_forms() -> str:
+    """Every format with its names and what shows that a checkpoint is complete."""
+
+    def row(format_: CheckpointFormat, form: CheckpointForm) -> tuple[str, ...]:
+        names = f"`{form.written}`" if form.written else "`checkpoint.pattern`"
+        where = f", in `{form.directory}`" if form.directory else ""
+        return f"`{format_.value}`", form.writer, f"{form.kind.value} {names}{where}", form.complete
+
+    head = ("format", "written by", "default names", "complete")
+    return table(head, (row(*item) for item in FORMS.items()))
+
+
 # --- the benchmark -------------------------------------------------------------------------------
 
 
@@ -300,6 +318,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "slurm-bugs": slurm_bugs,
     "modules": modules,
     "failure-bench": failure_bench,
+    "checkpoint-forms": checkpoint_forms,
 }
 WHOLE: dict[str, Callable[[], str]] = {"reference/sbatch-options.md": reference}
 

@@ -40,6 +40,8 @@ How to restart a batch script; the same options in its `#CSX` lines, beside `#SB
   --max-restarts N  restarts in a row without progress (default 3)
   --checkpoint P    checkpoints that the program writes, such as 'ckpt/step-{step}.pt'; a restart
                     finds the newest in the variable CSX_RESTART_CHECKPOINT
+  --checkpoint-format F   torch, hf, lightning, dcp, orbax, keras, npz or another: the names of
+                    checkpoints, and how it is checked that they are complete
   --checkpoint-complete FILE   a file that exists once a checkpoint is, such as '{path}.done'
   --stop-signal S   signal that asks the program to save ahead of the time limit (default TERM)
   --min-nodes N     continue with as few nodes as this if necessary

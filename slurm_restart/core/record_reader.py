@@ -29,7 +29,9 @@ _UNKNOWN = "unknown"
 
 # What release 0.1 wrote, and the name that is written since 0.2.
 FORMER_KEYS = {"settled": "backfilled"}
-FORMER_VALUES = {"refit": "adjust", "wrote": "applied", "ghost": "stale_running"}
+FORMER_VALUES = {
+    "refit": "adjust", "wrote": "applied", "ghost": "stale_running", "files": "any",
+}  # fmt: skip
 
 _R = TypeVar("_R")
 

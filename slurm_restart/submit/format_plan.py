@@ -24,7 +24,8 @@ def _phase_text(job: PhaseJob) -> str:
     run_dir = preview_run_dir(job)
     command = shlex.join(["sbatch", *_preview(job), str(run_dir / job.batch_script)])
     layout = plan.checkpoint
-    checkpoints = f"{layout.directory!r}, {layout.pattern!r}"
+    names = layout.written or layout.pattern
+    checkpoints = f"{layout.directory!r}, {names!r}, format {layout.format.value}"
     if layout.format is CheckpointFormat.NONE:
         checkpoints = "none known (--checkpoint)"
     program = shlex.join([plan.config_path, *plan.arguments])

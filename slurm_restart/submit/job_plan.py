@@ -11,6 +11,11 @@ from slurm_restart.submit.context import SubmitContext
 from slurm_restart.submit.size import JobSize, size_of
 from slurm_restart.submit.stop_signal import stop_request, warning_signal
 from slurm_restart.submit.submission import PhaseJob, restart_policy
+from slurm_restart.trainer.checkpoint_layout import (
+    DefaultNames,
+    GivenCheckpoint,
+    checkpoint_layout,
+)
 from slurm_restart.trainer.launch import default_command
 from slurm_restart.trainer.phases import Backend, Phase
 from slurm_restart.trainer.run_plan import (
@@ -109,19 +114,19 @@ def _plan(
 
 def _checkpoint_rule(request: SubmissionRequest, phase: Phase, model_dir: Path) -> CheckpointLayout:
     settings = request.settings
-    directory = model_dir
-    if settings.checkpoint_directory is not None:
-        named = settings.checkpoint_directory.replace("{model_dir}", str(model_dir))
-        directory = request.work_dir / named
-    elif phase.checkpoint_root is not None:
-        directory = request.work_dir / phase.checkpoint_root
+    named, form = settings.checkpoint_directory, settings.checkpoint_format
+    own = settings.checkpoint_pattern is None and settings.checkpoint_complete is None
+    given = GivenCheckpoint(
+        directory=None if named is None else named.replace("{model_dir}", str(model_dir)),
+        pattern=settings.checkpoint_pattern,
+        format=CheckpointFormat.MDL if form is None and own else form,
+        complete=settings.checkpoint_complete,
+    )
     # If a step is saved again, the time follows its number.
     before, _, after = phase.checkpoint_name.partition("{step}")
     step = r"(?P<step>\d+)(?P<stamp>_\d{8}_\d{6})?"
-    own = settings.checkpoint_pattern is None and settings.checkpoint_complete is None
-    return CheckpointLayout(
-        directory=str(directory),
-        pattern=settings.checkpoint_pattern or f"{re.escape(before)}{step}{re.escape(after)}",
-        format=CheckpointFormat.MDL if own else CheckpointFormat.FILES,
-        complete=settings.checkpoint_complete,
+    names = DefaultNames(
+        regex=f"{re.escape(before)}{step}{re.escape(after)}", written=phase.checkpoint_name
     )
+    default = request.work_dir / (phase.checkpoint_root or model_dir)
+    return checkpoint_layout(given, request.work_dir, default, names)

@@ -104,7 +104,12 @@ RESTART: tuple[Option, ...] = (
     _restart(
         "checkpoint",
         "the checkpoints that the program writes, such as `ckpt/step-{step}.pt`: `{step}` stands "
-        "for the number, `*` for any text",
+        "for the number, `*` for any text; a directory where --checkpoint-format has names",
+    ),
+    _restart(
+        "checkpoint-format",
+        "`torch`, `safetensors`, `hf`, `lightning`, `dcp`, `deepspeed`, `orbax`, `keras`, `hdf5`, "
+        "`npz` and others: their names and how it is checked that they are complete",
     ),
     _restart(
         "checkpoint-complete",

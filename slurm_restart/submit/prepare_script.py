@@ -33,7 +33,7 @@ from slurm_restart.submit.option import OptionHandling
 from slurm_restart.submit.problems import raise_problems, rules_problems
 from slurm_restart.submit.restart_options import restart_layer
 from slurm_restart.submit.script_notices import script_notes, script_warnings
-from slurm_restart.submit.script_plan import ScriptRequest, plan_script
+from slurm_restart.submit.script_plan import ScriptRequest, plan_script, script_checkpoints
 from slurm_restart.submit.script_size import script_size
 from slurm_restart.submit.submission import Submission
 from slurm_restart.trainer.settings import combine
@@ -98,17 +98,22 @@ def prepare_script(
     environment = from_environment(context.environ, table)
     options = layered([from_files, own, environment, line.options])
     size, size_problems = script_size(options, settings)
+    work_dir = context.cwd / (value_of(options, "chdir") or ".")
+    checkpoint, checkpoint_problems = script_checkpoints(settings, work_dir)
+    if setting_problems:
+        checkpoint_problems = []  # a pattern that was refused is missing here
     request = ScriptRequest(
         script=script,
         arguments=line.arguments,
         settings=settings,
         options=options,
         size=size,
-        work_dir=context.cwd / (value_of(options, "chdir") or "."),
+        checkpoint=checkpoint,
+        work_dir=work_dir,
         run=secrets.token_hex(8),
     )
     job = plan_script(request, context)
-    problems += size_problems + rules_problems(settings, request.rule_files)
+    problems += size_problems + checkpoint_problems + rules_problems(settings, request.rule_files)
     problems += sbatch_arguments(options, job.facts())[1]
     if (problem := directory_problem(request.run_dirs)) is not None:
         problems.append(f"{settings.origins.get('script_run_dir', '--run-dir')}: {problem}")

@@ -6,6 +6,7 @@ from typing import Any
 
 from slurm_restart.submit.argv import GivenOption
 from slurm_restart.submit.option import OptionHandling
+from slurm_restart.trainer.checkpoint_names import split_path
 from slurm_restart.trainer.settings_files import SettingsLayer
 
 # Option: the key of the settings that it sets. `--checkpoint` sets two.
@@ -13,6 +14,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "max-restarts": ("script", "max_restarts"),
     "min-nodes": ("script", "min_nodes"),
     "run-dir": ("script", "run_dir"),
+    "checkpoint-format": ("checkpoint", "format"),
     "checkpoint-complete": ("checkpoint", "complete"),
     "stop-signal": ("stop_signal",),
     "rules": ("rules",),
@@ -58,15 +60,12 @@ def restart_layer(options: Sequence[GivenOption], base: Path | None = None) -> S
     return SettingsLayer(values=values, where=lambda keys: origins.get(keys, ".".join(keys)))
 
 
-def _settings(name: str, value: str) -> list[tuple[tuple[str, ...], str]]:
+def _settings(name: str, value: str) -> list[tuple[tuple[str, ...], str | None]]:
     if name in _PATHS and value.startswith("~/"):
         # A shell leaves the ~ in --option=~/x, and there is none that reads #CSX lines.
         value = str(Path(value).expanduser())
     if name != "checkpoint":
         return [(KEYS[name], value)]
-    directory, slash, pattern = value.rpartition("/")
-    # "/x-{step}" is in the root directory.
-    return [
-        (("checkpoint", "directory"), (directory or slash) or "."),
-        (("checkpoint", "pattern"), pattern),
-    ]
+    directory, pattern = split_path(value)
+    # A pattern of None removes one that was given before: the format has names.
+    return [(("checkpoint", "directory"), directory), (("checkpoint", "pattern"), pattern)]

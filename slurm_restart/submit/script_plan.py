@@ -12,6 +12,7 @@ from slurm_restart.submit.context import SubmitContext
 from slurm_restart.submit.script_size import ScriptSize
 from slurm_restart.submit.stop_signal import stop_request, warning_signal
 from slurm_restart.submit.submission import PhaseJob, restart_policy
+from slurm_restart.trainer.checkpoint_layout import GivenCheckpoint, checkpoint_layout
 from slurm_restart.trainer.run_plan import CheckpointFormat, CheckpointLayout, LoopFacts, RunPlan
 from slurm_restart.trainer.rundir import SCRIPT
 from slurm_restart.trainer.settings import Settings
@@ -33,6 +34,7 @@ class ScriptRequest:
     options: Mapping[str, GivenOption]
     """Options of sbatch, from all places."""
     size: ScriptSize
+    checkpoint: CheckpointLayout
     work_dir: Path
     run: str
 
@@ -75,7 +77,7 @@ def plan_script(request: ScriptRequest, context: SubmitContext) -> PhaseJob:
         model_dir=str(request.run_dirs),
         work_dir=str(request.work_dir),
         config_path=str(context.cwd / request.script.path),
-        checkpoint=_checkpoint_layout(request),
+        checkpoint=request.checkpoint,
         checkpoint_steps=None,
         initial_checkpoint=None,
         autoload_last_checkpoint=True,
@@ -108,12 +110,22 @@ def _command(script: BatchScript) -> str:
     return f"exec {program} {{run_dir}}/{SCRIPT}"
 
 
-def _checkpoint_layout(request: ScriptRequest) -> CheckpointLayout:
-    settings = request.settings
-    known = settings.checkpoint_pattern is not None
-    return CheckpointLayout(
-        directory=str(request.work_dir / (settings.checkpoint_directory or ".")),
-        pattern=settings.checkpoint_pattern or _ANY_STEP,
-        format=CheckpointFormat.FILES if known else CheckpointFormat.NONE,
+def script_checkpoints(settings: Settings, work_dir: Path) -> tuple[CheckpointLayout, list[str]]:
+    """Return the layout of a script's checkpoints, and the problem of what the user gave."""
+    given = GivenCheckpoint(
+        directory=settings.checkpoint_directory,
+        pattern=settings.checkpoint_pattern,
+        format=settings.checkpoint_format,
         complete=settings.checkpoint_complete,
     )
+    unknown = CheckpointLayout(
+        directory=str(work_dir), pattern=_ANY_STEP, format=CheckpointFormat.NONE
+    )
+    if given.directory is None and given.pattern is None and given.format is None:
+        return unknown, []
+    try:
+        return checkpoint_layout(given, work_dir, work_dir), []
+    except ValueError as error:
+        origin = settings.origins.get("checkpoint_directory", "--checkpoint")
+        got = "nothing" if given.directory is None else repr(given.directory)
+        return unknown, [f"{origin}: expected {error}, got {got}"]

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from slurm_restart.supervise.child_process import run_module
 from slurm_restart.trainer.checkpoint_probe import SECONDS, Probe, Soundness, from_json
+from slurm_restart.trainer.run_plan import CheckpointFormat
 
 _MODULE = "slurm_restart.trainer.checkpoint_probe"
 TIMEOUT: float = SECONDS
@@ -11,12 +12,13 @@ _MAX_PATHS = 200
 """Paths in one command line; more unusable checkpoints in a row have another reason."""
 
 
-def check(paths: Sequence[str], *, first: bool) -> tuple[Probe, ...]:
-    """Check `.mdl` files and return the results in the order of the paths.
+def check(paths: Sequence[str], form: CheckpointFormat, *, first: bool) -> tuple[Probe, ...]:
+    """Check checkpoints and return the results in the order of the paths.
 
     Args:
-        paths: files to check.
-        first: stop at the first complete file.
+        paths: checkpoints to check.
+        form: their format.
+        first: stop at the first complete one.
 
     Raises:
         TimeoutError: the file system does not answer.
@@ -24,7 +26,8 @@ def check(paths: Sequence[str], *, first: bool) -> tuple[Probe, ...]:
     remaining = list(paths[:_MAX_PATHS])
     found: list[Probe] = []
     while remaining:
-        done = run_module(_MODULE, [*(["--first"] if first else []), *remaining], timeout=TIMEOUT)
+        args = [*(["--first"] if first else []), form.value, *remaining]
+        done = run_module(_MODULE, args, timeout=TIMEOUT)
         results = list(_parse_results(done.stdout))
         found += results
         remaining = remaining[len(results) :]
@@ -48,10 +51,12 @@ def _parse_results(output: str) -> Iterator[Probe]:
             return
 
 
-def first_complete(paths: Sequence[str]) -> tuple[Probe, ...]:
-    """Check files in order and stop at the first complete one.
+def first_complete(
+    paths: Sequence[str], form: CheckpointFormat = CheckpointFormat.MDL
+) -> tuple[Probe, ...]:
+    """Check checkpoints in order and stop at the first complete one.
 
     Raises:
         TimeoutError: the file system does not answer.
     """
-    return check(paths, first=True)
+    return check(paths, form, first=True)

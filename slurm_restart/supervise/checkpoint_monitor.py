@@ -1,15 +1,21 @@
 """Detect new complete checkpoints while the trainer runs; only these count as progress."""
 
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from slurm_restart.supervise.checkpoint_check import check
 from slurm_restart.trainer.attempt_records import Saved
 from slurm_restart.trainer.checkpoint_probe import Probe, Soundness
-from slurm_restart.trainer.checkpoints import Checkpoint, Mark, complete_by_name, find
-from slurm_restart.trainer.run_plan import CheckpointFormat, CheckpointLayout
+from slurm_restart.trainer.checkpoints import (
+    Checkpoint,
+    Mark,
+    complete_by_name,
+    directory_state,
+    find,
+)
+from slurm_restart.trainer.run_plan import CheckpointLayout
 
 INTERVAL = 2.0
 """Seconds between two scans."""
@@ -25,7 +31,7 @@ class CheckpointMonitor:
         layout: where checkpoints are and when they are complete.
         known: marks of the checkpoints that existed at the start, by name.
         clock: returns epoch seconds.
-        probe: the check of `.mdl` files.
+        probe: the check of checkpoints; None: by their form, in a process of its own.
     """
 
     def __init__(
@@ -34,17 +40,20 @@ class CheckpointMonitor:
         known: Mapping[str, Mark],
         *,
         clock: Callable[[], float] = time.time,
-        probe: Callable[[Sequence[str]], Sequence[Probe]] = lambda paths: check(paths, first=False),
+        probe: Callable[[Sequence[str]], Sequence[Probe]] | None = None,
     ) -> None:
         self._layout = layout
         self._known = dict(known)
         self._clock = clock
-        self._probe = probe
-        self._directory_mtime: int | None = None
+        self._probe = probe or partial(check, form=layout.format, first=False)
+        self._directory_state: int | None = None
         self._read_at = float("-inf")
         self._saved: set[str] = set()
-        self._incomplete: dict[str, Mark] = {}
-        """New checkpoints that were not complete at the last scan."""
+        self._incomplete: dict[str, Mark | None] = {}
+        """New checkpoints that were not complete when they were checked, with their marks then;
+        None: the file that marks them as complete was not there."""
+        self._seen: dict[str, Mark] = {}
+        """The marks of these at the last scan."""
 
     def scan(self, *, full: bool = False) -> tuple[Saved, ...]:
         """Return the new complete checkpoints in the order of their steps.
@@ -55,13 +64,13 @@ class CheckpointMonitor:
         Raises:
             OSError: the directory or a checkpoint cannot be read.
         """
-        mtime = self._read_directory_mtime()
+        state = directory_state(self._layout)
         rescan = full or time.monotonic() - self._read_at >= RESCAN
-        by_marker = self._layout.complete is not None and self._incomplete
-        if mtime == self._directory_mtime and not (rescan or by_marker):
+        # What is written under its final name changes without a change of the directory.
+        if state == self._directory_state and not (rescan or self._incomplete):
             return ()
         found = find(self._layout)
-        self._directory_mtime = mtime
+        self._directory_state = state
         if rescan:
             self._read_at = time.monotonic()
         return self._select_complete(
@@ -73,45 +82,44 @@ class CheckpointMonitor:
         )
 
     def _is_new(self, checkpoint: Checkpoint, *, rescan: bool) -> bool:
-        name = checkpoint.name
-        if name in self._saved or self._known.get(name) == checkpoint.mark:
+        name, mark = checkpoint.name, checkpoint.mark
+        if name in self._saved or self._known.get(name) == mark:
             return False
-        # Opening an HDF5 file is expensive: a broken one is checked again only at a rescan.
-        cheap = self._layout.format is not CheckpointFormat.MDL
-        return rescan or cheap or self._incomplete.get(name) != checkpoint.mark
-
-    def _read_directory_mtime(self) -> int | None:
-        """Return the directory's modification time in nanoseconds, or None if it is absent."""
-        try:
-            return os.stat(self._layout.directory).st_mtime_ns  # noqa: PTH116 - called every 2 s
-        except FileNotFoundError:
-            return None
+        if rescan or not self._layout.format.is_opened or self._incomplete.get(name) is None:
+            return True
+        # To open a checkpoint is expensive: one that was not complete is opened again once it has
+        # changed and changes no more, or at a rescan.
+        settled = self._seen.get(name) == mark
+        self._seen[name] = mark
+        return settled and self._incomplete[name] != mark
 
     def _select_complete(self, new: Sequence[Checkpoint]) -> tuple[Saved, ...]:
         if not new:
             return ()
-        if self._layout.format is CheckpointFormat.MDL:
-            steps = self._probe_steps([checkpoint.path for checkpoint in new])
-        else:
-            steps = {
-                checkpoint.path: checkpoint.step
-                for checkpoint in new
-                if complete_by_name(self._layout, checkpoint.path)
-            }
+        steps: dict[str, int | None] = {
+            checkpoint.path: checkpoint.step
+            for checkpoint in new
+            if complete_by_name(self._layout, checkpoint.path)
+        }
+        marked = steps.keys()
+        if self._layout.format.is_opened:
+            steps = self._probe_steps(list(steps)) if steps else {}
         saved = []
         for checkpoint in new:
             path, name = checkpoint.path, checkpoint.name
             if path not in steps:
-                self._incomplete[name] = checkpoint.mark
+                self._incomplete[name] = checkpoint.mark if path in marked else None
+                self._seen[name] = checkpoint.mark
                 continue
             self._incomplete.pop(name, None)
+            self._seen.pop(name, None)
             self._saved.add(name)
             step = checkpoint.step if (stored := steps[path]) is None else stored
             saved.append(Saved(at=self._clock(), step=step, path=path))
         return tuple(saved)
 
     def _probe_steps(self, paths: Sequence[str]) -> dict[str, int | None]:
-        """Return the step stored in each complete file, by path."""
+        """Return the step stored in each complete checkpoint, by path."""
         return {
             result.path: result.step
             for result in self._probe(paths)

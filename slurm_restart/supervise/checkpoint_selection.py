@@ -1,20 +1,27 @@
 """Select the checkpoint that an attempt starts from."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slurm_restart.errors import CheckpointError
 from slurm_restart.trainer.checkpoint_probe import Probe, Soundness
-from slurm_restart.trainer.checkpoints import Checkpoint, Mark, complete_by_name, find, step_of
+from slurm_restart.trainer.checkpoints import (
+    Checkpoint,
+    Mark,
+    complete_by_name,
+    find,
+    name_of,
+    step_of,
+)
 from slurm_restart.trainer.run_plan import CheckpointFormat, CheckpointLayout, RunPlan
 
 UNUSABLE_SUFFIX = ".unusable"
 """Suffix that a broken checkpoint is renamed with."""
 
 Prober = Callable[[Sequence[str]], Sequence[Probe]]
-"""Checks files in order and stops at the first complete one."""
+"""Checks checkpoints in order and stops at the first complete checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +43,7 @@ def choose_start(plan: RunPlan, before: Mapping[str, Mark] | None, probe: Prober
         plan: the phase.
         before: marks of the checkpoints that existed before the first attempt of the phase, by
             name; None: this is the first attempt.
-        probe: the check of `.mdl` files.
+        probe: the check of checkpoints by their form.
 
     Raises:
         OSError: the checkpoints cannot be listed or checked.
@@ -88,10 +95,7 @@ def _configured(layout: CheckpointLayout, path: str, probe: Prober) -> StartPoin
 def _newest_complete(
     layout: CheckpointLayout, newest_first: Sequence[Checkpoint], probe: Prober
 ) -> StartPoint:
-    if layout.format is CheckpointFormat.MDL:
-        results = probe([checkpoint.path for checkpoint in newest_first]) if newest_first else ()
-    else:
-        results = [_probe_by_name(layout, checkpoint) for checkpoint in newest_first]
+    results = _results(layout, newest_first, probe)
     steps = {checkpoint.path: checkpoint.step for checkpoint in newest_first}
     rejected: list[Probe] = []
     for result in results:
@@ -102,19 +106,37 @@ def _newest_complete(
     return StartPoint(checkpoint=None, step=None, rejected=tuple(rejected))
 
 
-def _probe_by_name(layout: CheckpointLayout, checkpoint: Checkpoint) -> Probe:
-    path = checkpoint.path
-    if complete_by_name(layout, path):
-        return Probe(path=path, soundness=Soundness.COMPLETE, step=checkpoint.step)
-    # It may become complete later, so it is not reported as broken.
-    reason = f"not complete: {layout.complete} is not there"
-    return Probe(path=path, soundness=Soundness.UNREADABLE, reason=reason)
+def _results(
+    layout: CheckpointLayout, newest_first: Sequence[Checkpoint], probe: Prober
+) -> Iterator[Probe]:
+    """Yield the check of each checkpoint, those without the file that marks it as complete too."""
+    opened: dict[str, Probe] = {}
+    if layout.format.is_opened:
+        marked = [
+            checkpoint.path
+            for checkpoint in newest_first
+            if complete_by_name(layout, checkpoint.path)
+        ]
+        opened = {result.path: result for result in (probe(marked) if marked else ())}
+    for checkpoint in newest_first:
+        path = checkpoint.path
+        if path in opened:
+            yield opened[path]
+        elif not complete_by_name(layout, path):
+            # It may become complete later, so it is not reported as broken.
+            reason = f"not complete: {layout.complete} is not there"
+            yield Probe(path=path, soundness=Soundness.UNREADABLE, reason=reason)
+        elif not layout.format.is_opened:
+            yield Probe(path=path, soundness=Soundness.COMPLETE, step=checkpoint.step)
 
 
-def set_aside(start: StartPoint, before: Mapping[str, Mark] | None) -> tuple[Probe, ...]:
+def set_aside(
+    layout: CheckpointLayout, start: StartPoint, before: Mapping[str, Mark] | None
+) -> tuple[Probe, ...]:
     """Rename checkpoints that are certainly broken and that this phase wrote; delete none.
 
     Args:
+        layout: where checkpoints are.
         start: the selected start with the rejected checkpoints.
         before: as in `choose_start`; None: nothing is renamed.
 
@@ -123,9 +145,11 @@ def set_aside(start: StartPoint, before: Mapping[str, Mark] | None) -> tuple[Pro
     """
     renamed = []
     for rejected in start.rejected:
-        path = Path(rejected.path)
-        if before is None or path.name in before or rejected.soundness is not Soundness.BROKEN:
+        if before is None or rejected.soundness is not Soundness.BROKEN:
             continue
+        if name_of(layout, rejected.path) in before:
+            continue
+        path = Path(rejected.path)
         # If the directory is read-only, the checkpoint is rejected again by each attempt.
         with suppress(OSError):
             path.rename(_unused_name(path))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from slurm_restart.core.job_comment import Mode
 from slurm_restart.supervise.checkpoint_check import first_complete
@@ -45,7 +46,7 @@ def prepare(
     job: JobEnvironment,
     *,
     clock: Callable[[], float],
-    probe: Prober = first_complete,
+    probe: Prober | None = None,
 ) -> PreparedAttempt:
     """Write the files that the trainer needs into the attempt's new directory.
 
@@ -55,7 +56,7 @@ def prepare(
         attempt: the new attempt's directory.
         job: the allocation.
         clock: returns epoch seconds.
-        probe: the check of `.mdl` files.
+        probe: the check of checkpoints; None: by their form, in a process of its own.
 
     Raises:
         OSError: a file system cannot be used (ENOSPC: it is full; ETIMEDOUT: it hangs).
@@ -66,8 +67,9 @@ def prepare(
     # An attempt without start record has never started a trainer.
     base = next((start for other in earlier if (start := other.start()) is not None), None)
     before = None if base is None else base.before
-    start_point = choose_start(plan, before, probe)
-    renamed = set_aside(start_point, before)
+    by_form = partial(first_complete, form=plan.checkpoint.format)
+    start_point = choose_start(plan, before, probe or by_form)
+    renamed = set_aside(plan.checkpoint, start_point, before)
     present = {checkpoint.name: checkpoint.mark for checkpoint in find(plan.checkpoint)}
     first_step = (start_point.step or 0) if base is None else base.first_step
     start = AttemptStart(

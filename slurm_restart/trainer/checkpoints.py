@@ -1,10 +1,14 @@
-"""Find the checkpoints of a run by their names, and sort them by step."""
+"""Find the checkpoints of a run by their names, and sort them by epoch and step."""
 
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from slurm_restart.core.job_comment import MAX_STEP
+from slurm_restart.trainer.checkpoint_forms import FORMS, Kind
+from slurm_restart.trainer.checkpoint_names import is_unfinished
 from slurm_restart.trainer.run_plan import CheckpointFormat, CheckpointLayout
 
 Mark = tuple[int, int]
@@ -16,15 +20,18 @@ class Checkpoint:
     """A file or directory with the name of a checkpoint; complete or not."""
 
     path: str
+    name: str
+    """The path below the layout's directory."""
     step: int
-    stamp: str
+    epoch: int = 0
+    stamp: str = ""
     """Distinguishes checkpoints of the same step; the later sorts last."""
     mark: Mark
 
     @property
-    def name(self) -> str:
-        """The name without the directory."""
-        return self.path.rpartition("/")[2]
+    def order(self) -> tuple[int, int, int, str, int]:
+        """What newer checkpoints have more of; without a stamp, the time of the last change."""
+        return self.epoch, self.step, len(self.stamp), self.stamp, self.mark[0]
 
 
 def find(layout: CheckpointLayout) -> tuple[Checkpoint, ...]:
@@ -33,53 +40,135 @@ def find(layout: CheckpointLayout) -> tuple[Checkpoint, ...]:
     Raises:
         OSError: the directory cannot be read.
     """
+    found = iterate(layout)
+    return tuple(sorted(found, key=lambda checkpoint: checkpoint.order, reverse=True))
+
+
+def iterate(layout: CheckpointLayout) -> Iterator[Checkpoint]:
+    """Yield all checkpoints in the layout's directory in any order.
+
+    Raises:
+        OSError: the directory cannot be read.
+    """
     if layout.format is CheckpointFormat.NONE:
-        return ()
-    pattern = re.compile(layout.pattern)
-    found = []
+        return
+    levels = tuple(re.compile(part) for part in layout.pattern.split("/"))
+    kind = FORMS[layout.format].kind
+    yield from _below(layout.directory, "", levels, kind, {})
+
+
+def _below(
+    directory: str,
+    prefix: str,
+    levels: tuple[re.Pattern[str], ...],
+    kind: Kind,
+    groups: dict[str, str],
+) -> Iterator[Checkpoint]:
+    level, deeper = levels[0], levels[1:]
+    wanted = Kind.DIRECTORY if deeper else kind
     try:
-        with os.scandir(layout.directory) as entries:
+        with os.scandir(directory) as entries:
             for entry in entries:
-                match = pattern.fullmatch(entry.name)
-                if match is not None and (checkpoint := _read(entry, match)) is not None:
-                    found.append(checkpoint)
+                match = level.fullmatch(entry.name)
+                if match is None or is_unfinished(entry.name, level.pattern):
+                    continue
+                if not _is(entry, wanted):
+                    continue
+                inner = groups | {key: text for key, text in match.groupdict().items() if text}
+                name = prefix + entry.name
+                if deeper:
+                    yield from _below(entry.path, f"{name}/", deeper, kind, inner)
+                elif (checkpoint := _read(entry, name, inner)) is not None:
+                    yield checkpoint
     except FileNotFoundError:
-        return ()
-    return tuple(
-        sorted(found, key=lambda checkpoint: (checkpoint.step, checkpoint.stamp), reverse=True)
-    )
+        return
+
+
+def _is(entry: os.DirEntry[str], kind: Kind) -> bool:
+    # Named pipes and devices are no checkpoints. A dangling link is neither.
+    if kind is Kind.FILE:
+        return entry.is_file()
+    return entry.is_dir() or (kind is Kind.EITHER and entry.is_file())
+
+
+def directory_state(layout: CheckpointLayout) -> int:
+    """Return a number that changes when a name is added to the layout's directories, or removed.
+
+    Raises:
+        OSError: a directory cannot be read.
+    """
+    levels = tuple(re.compile(part) for part in layout.pattern.split("/"))
+    state = 0
+    for directory in _directories(layout.directory, levels[:-1]):
+        try:
+            state = hash((state, directory, os.stat(directory).st_mtime_ns))  # noqa: PTH116
+        except FileNotFoundError:
+            state = hash((state, directory))
+    return state
+
+
+def _directories(directory: str, levels: tuple[re.Pattern[str], ...]) -> Iterator[str]:
+    yield directory
+    if not levels:
+        return
+    try:
+        with os.scandir(directory) as entries:
+            names = [
+                entry.path
+                for entry in entries
+                if levels[0].fullmatch(entry.name) and entry.is_dir()
+            ]
+    except FileNotFoundError:
+        return
+    for name in sorted(names):
+        yield from _directories(name, levels[1:])
 
 
 def step_of(layout: CheckpointLayout, path: str) -> int | None:
     """Return the step in a checkpoint's name; None if it has none."""
-    match = re.fullmatch(layout.pattern, path.rpartition("/")[2])
-    return None if match is None else _step(match)
+    levels = layout.pattern.split("/")
+    names = path.split("/")[-len(levels) :]
+    if len(names) < len(levels):
+        return None
+    matches = [re.fullmatch(level, name) for level, name in zip(levels, names, strict=True)]
+    groups: dict[str, str] = {}
+    for match in matches:
+        if match is None:
+            return None
+        groups |= match.groupdict()
+    return _number(groups["step"])
 
 
-def _step(match: re.Match[str]) -> int | None:
-    text = match["step"]
+def name_of(layout: CheckpointLayout, path: str) -> str:
+    """Return the name of a checkpoint that was found: its path below the layout's directory."""
+    return path.removeprefix(layout.directory).lstrip("/")
+
+
+def _number(text: str | None) -> int | None:
     # int() raises ValueError for more than 4300 digits.
-    step = int(text) if text and len(text) <= len(str(MAX_STEP)) else MAX_STEP + 1
-    return step if step <= MAX_STEP else None
+    number = int(text) if text and len(text) <= len(str(MAX_STEP)) else MAX_STEP + 1
+    return number if number <= MAX_STEP else None
 
 
-def _read(entry: os.DirEntry[str], match: re.Match[str]) -> Checkpoint | None:
-    step = _step(match)
+def _read(entry: os.DirEntry[str], name: str, groups: dict[str, str]) -> Checkpoint | None:
+    step = _number(groups.get("step"))
     if step is None:
         return None
     try:
         status = entry.stat()
     except FileNotFoundError:
-        # Removed by the trainer, which keeps only the last few, or a dangling link.
+        # Removed by the trainer, which keeps only the last few.
         return None
     return Checkpoint(
         path=entry.path,
+        name=name,
         step=step,
-        stamp=match.groupdict().get("stamp") or "",
+        epoch=_number(groups.get("epoch")) or 0,
+        stamp=groups.get("stamp") or "",
         mark=(status.st_mtime_ns, status.st_size),
     )
 
 
 def complete_by_name(layout: CheckpointLayout, path: str) -> bool:
     """Return whether the file that marks a checkpoint as complete exists, if the layout has one."""
-    return layout.complete is None or os.path.exists(layout.complete.replace("{path}", path))  # noqa: PTH110
+    return layout.complete is None or Path(layout.complete.replace("{path}", path)).exists()

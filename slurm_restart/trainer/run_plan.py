@@ -47,10 +47,34 @@ class CheckpointFormat(Enum):
 
     MDL = "mdl"
     """One HDF5 file with `__SUCCESS__` and the step as attributes; `complete` is not used."""
-    FILES = "files"
-    """Any file or directory; the step is in its name, completeness is as in `complete`."""
+    TORCH = "torch"
+    """A file of `torch.save`."""
+    SAFETENSORS = "safetensors"
+    HF = "hf"
+    """A directory of Hugging Face's Trainer."""
+    LIGHTNING = "lightning"
+    """A file of PyTorch Lightning."""
+    DCP = "dcp"
+    """A directory of torch.distributed.checkpoint."""
+    DEEPSPEED = "deepspeed"
+    """A directory of DeepSpeed."""
+    ORBAX = "orbax"
+    """A directory of Orbax (JAX)."""
+    KERAS = "keras"
+    HDF5 = "hdf5"
+    NPZ = "npz"
+    """A file of `numpy.savez`."""
+    AUTO = "auto"
+    """One of the above, as each checkpoint shows; one that shows none is complete as in ANY."""
+    ANY = "any"
+    """Any file or directory, which is not opened; completeness is as in `complete`."""
     NONE = "none"
     """The run is not known to write any: each attempt starts as the first one does."""
+
+    @property
+    def is_opened(self) -> bool:
+        """Whether the content of checkpoints shows that they are complete."""
+        return self not in (CheckpointFormat.ANY, CheckpointFormat.NONE)
 
 
 class StopReceiver(Enum):
@@ -71,12 +95,15 @@ class CheckpointLayout:
     directory: Argument
     """Absolute path."""
     pattern: Argument
-    """Regular expression that a name must match in full. Groups: `step` (always there), `stamp`
-    (optional: distinguishes checkpoints of the same step, the later sorts last)."""
+    """Regular expression that a name must match in full. With a `/` in it: one for each level below
+    `directory`. Groups: `step` (always there), and optional: `epoch` (sorts before the step),
+    `stamp` (distinguishes checkpoints of the same step, the later sorts last)."""
     format: CheckpointFormat = CheckpointFormat.MDL
     complete: Argument | None = None
     """None: a file with its final name is complete. Else a path, with `{path}` for that of the
     checkpoint, that exists once it is complete, such as `{path}.done` or `{path}/DONE`."""
+    written: Argument = ""
+    """The pattern as people write it, such as `step-{step}.pt`, for messages."""
     unknown: dict[str, Any] = unknown_keys()
 
 

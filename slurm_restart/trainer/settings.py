@@ -7,10 +7,13 @@ from typing import Any
 
 from slurm_restart.core.job_comment import MAX_NODES, MAX_RESTARTS
 from slurm_restart.errors import UsageError
+from slurm_restart.trainer.checkpoint_forms import FORMS
+from slurm_restart.trainer.checkpoint_layout import check_directory
+from slurm_restart.trainer.checkpoint_names import to_regex
 from slurm_restart.trainer.config_checker import format_value, nearest
 from slurm_restart.trainer.duration import parse_duration
 from slurm_restart.trainer.launch import check_template
-from slurm_restart.trainer.run_plan import STOP_SIGNALS
+from slurm_restart.trainer.run_plan import STOP_SIGNALS, CheckpointFormat
 from slurm_restart.trainer.settings_files import SettingsLayer
 
 OptionValue = str | bool
@@ -38,9 +41,11 @@ class Settings:
     rules: tuple[str, ...] = ()
     """Files of rules over log lines; relative to the config's directory."""
     checkpoint_directory: str | None = None
-    """Relative to the job's directory; `{model_dir}` stands for the run's."""
+    """Relative to the job's directory; `{model_dir}` stands for the run's, and names may have `*`
+    in them."""
     checkpoint_pattern: str | None = None
-    """A regular expression with the group `step`."""
+    """As written: a name with `{step}` or `{epoch}`."""
+    checkpoint_format: CheckpointFormat | None = None
     checkpoint_complete: str | None = None
     stop_signal: str | None = None
     """Name, without SIG, of the signal that asks the trainer to save and end."""
@@ -125,15 +130,28 @@ def _names(value: Any) -> tuple[str, ...]:
 
 
 def _pattern(value: Any) -> str:
-    """Return a name such as `epoch=*-step={step}.ckpt` as a regular expression."""
     text = _text(value)
-    if text.count("{step}") != 1 or "/" in text:
-        raise _InvalidValueError(
-            "the name of a checkpoint with {step} in it once, and * for any text"
-        )
-    parts = re.split(r"(\{step\}|\*)", text)
-    known = {"{step}": r"(?P<step>\d+)", "*": ".*"}
-    return "".join(known.get(part) or re.escape(part) for part in parts)
+    try:
+        to_regex(text)
+    except ValueError as error:
+        raise _InvalidValueError(str(error)) from None
+    return text
+
+
+def _directory(value: Any) -> str:
+    text = _text(value)
+    try:
+        check_directory(text)
+    except ValueError as error:
+        raise _InvalidValueError(str(error)) from None
+    return text
+
+
+def _format(value: Any) -> CheckpointFormat:
+    for form in FORMS:
+        if value == form.value:
+            return form
+    raise _InvalidValueError(f"one of {', '.join(form.value for form in FORMS)}")
 
 
 def _stop_signal(value: Any) -> str:
@@ -156,8 +174,9 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "rules": _paths,
     "site_options": _names,
     "stop_signal": _stop_signal,
-    "checkpoint.directory": _text,
+    "checkpoint.directory": _directory,
     "checkpoint.pattern": _pattern,
+    "checkpoint.format": _format,
     "checkpoint.complete": _complete,
     "nodes.csx_per_node": _whole(1, MAX_NODES),
     "policy.stop_on_repeat": _whole(0, MAX_RESTARTS),

@@ -64,7 +64,7 @@ slurm:
     assert plan.command == "train {config} {checkpoint}"
     assert plan.checkpoint.directory == str(tmp_path / "out" / "ck")
     assert plan.checkpoint.pattern == r"step\-(?P<step>\d+)"
-    assert plan.checkpoint.format is CheckpointFormat.FILES
+    assert plan.checkpoint.format is CheckpointFormat.AUTO
     assert plan.checkpoint.complete == "{path}/DONE"
     assert job.setup == ("module load x",)
     # Command line over variables over the config.

@@ -121,6 +121,7 @@ def test_a_script_is_not_given_what_is_for_configs(script):
         ("m-{step}", ".", r"m\-(?P<step>\d+)"),
         ("/m-{step}", "/", r"m\-(?P<step>\d+)"),
         ("~/c/m-{step}", "/home/me/c", r"m\-(?P<step>\d+)"),
+        ("c/s-{step}/x.pt", "c", r"s\-(?P<step>\d+)/x\.pt"),
     ],
 )
 def test_a_checkpoint_is_a_directory_and_a_name(
@@ -131,7 +132,22 @@ def test_a_checkpoint_is_a_directory_and_a_name(
     layout = script(text=text).jobs[0].plan.checkpoint
     assert layout.directory == str(tmp_path / directory)
     assert (layout.pattern, layout.complete) == (pattern, "{path}.done")
-    assert layout.format is CheckpointFormat.FILES
+    assert layout.format is CheckpointFormat.AUTO
+
+
+@pytest.mark.parametrize(
+    ("options", "directory", "pattern"),
+    [
+        (("--checkpoint-format=hf",), ".", r"checkpoint-(?P<step>\d+)"),
+        (("--checkpoint-format=hf", "--checkpoint=out"), "out", r"checkpoint-(?P<step>\d+)"),
+        (("--checkpoint-format=torch", "--checkpoint=o/m{step}"), "o", r"m(?P<step>\d+)"),
+    ],
+)
+def test_a_format_has_names(script, tmp_path, options, directory, pattern):
+    text = "#!/bin/sh\n#CSX --checkpoint=x/y-{step}\n#CSX --checkpoint=.\n"
+    layout = script(*options, "job.sh", text=text).jobs[0].plan.checkpoint
+    assert (layout.directory, layout.pattern) == (str(tmp_path / directory), pattern)
+    assert layout.format.value in options[0]
 
 
 def test_the_first_attempt_of_a_new_submission_gets_a_checkpoint_that_is_there(script, tmp_path):
@@ -218,7 +234,7 @@ def test_problems_of_lines_have_their_place(script):
 #CSX --max-restarst=3
 #CSX --nodes=4
 #CSX --min-nodes=9
-#CSX --checkpoint=a-{step}/b
+#CSX --checkpoint={x}{step}
 """
     with pytest.raises(ConfigError) as caught:
         script(text=text)
@@ -231,7 +247,7 @@ def test_problems_of_lines_have_their_place(script):
         "job.sh:7: #CSX: --max-restarst: sbatch has no such option; did you mean --max-restarts?",
         "job.sh:8: #CSX: expected --nodes in a line with #SBATCH",
         "job.sh:9: --min-nodes: expected a whole number from 1 to 4",
-        "job.sh:10: --checkpoint: expected the name of a checkpoint with {step} in it once",
+        "job.sh:10: --checkpoint: expected {step}, {epoch}, * or ? instead of {x}, got '{x}{step}'",
     ]
 
 

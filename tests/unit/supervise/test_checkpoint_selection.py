@@ -139,7 +139,7 @@ def test_checkpoints_of_another_trainer_go_by_their_names(run):
     rule = CheckpointLayout(
         directory=str(run.model),
         pattern=r"step-(?P<step>\d+)",
-        format=CheckpointFormat.FILES,
+        format=CheckpointFormat.ANY,
         complete="{path}/DONE",
     )
     run.set(checkpoint=rule)
@@ -151,7 +151,7 @@ def test_checkpoints_of_another_trainer_go_by_their_names(run):
     resume = choose_start(run.plan, {}, check)
     assert (name(resume), resume.step, resume.resumed) == ("step-20", 20, True)
     assert check.asked == []
-    assert set_aside(resume, {}) == ()
+    assert set_aside(run.plan.checkpoint, resume, {}) == ()
     run.set(initial_checkpoint="/elsewhere/any.npz", autoload_last_checkpoint=False)
     assert choose_start(run.plan, None, check).step is None
 
@@ -168,14 +168,14 @@ def test_only_what_is_certainly_broken_and_the_phases_is_set_aside(run):
     resume = choose_start(run.plan, before, check)
     assert resume.checkpoint is None
     assert len(resume.rejected) == 3
-    (aside,) = set_aside(resume, before)
+    (aside,) = set_aside(run.plan.checkpoint, resume, before)
     assert aside.path.endswith("checkpoint_30.mdl")
     assert (run.model / "checkpoint_30.mdl.unusable-2").read_text() == "30"
     assert (run.model / "checkpoint_30.mdl.unusable").read_text() == "earlier"
     for left in ("checkpoint_10.mdl", "checkpoint_20.mdl", "checkpoint_40.mdl.0123abcd.tmp"):
         assert (run.model / left).exists()
     # In a first attempt nothing is the phase's own.
-    assert set_aside(resume, None) == ()
+    assert set_aside(run.plan.checkpoint, resume, None) == ()
 
 
 def test_a_check_that_dies_costs_no_other_checkpoint(run, checkpoint, monkeypatch):
@@ -188,7 +188,8 @@ def test_a_check_that_dies_costs_no_other_checkpoint(run, checkpoint, monkeypatc
         "import os, sys\n"
         "from slurm_restart.trainer import checkpoint_probe\n"
         "real = checkpoint_probe.probe\n"
-        "checkpoint_probe.probe = lambda p: os.abort() if p.endswith('_20.mdl') else real(p)\n"
+        "checkpoint_probe.probe = (\n"
+        "    lambda p, f: os.abort() if p.endswith('_20.mdl') else real(p, f))\n"
         "main = checkpoint_probe.main\n"
     )
     monkeypatch.setattr(

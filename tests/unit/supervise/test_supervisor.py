@@ -13,9 +13,15 @@ import pytest
 
 from slurm_restart.core.category import Category
 from slurm_restart.core.job_comment import parse_comment
+from slurm_restart.supervise import child_process
 from slurm_restart.trainer.run_plan import StopReceiver
 
 from .conftest import DEADLINE
+
+# A check of checkpoints that hangs, as in a file system that does not answer.
+HANGS = child_process._CODE.replace(
+    "main()", "import time\nif '{module}'.endswith('checkpoint_probe'): time.sleep(10**6)\nmain()"
+)
 
 # A grandchild in a session of its own, as a data loader or a service of the trainer may have.
 DAEMON = "setsid sh -c 'echo $$ > daemon.pid; trap \"\" TERM; while :; do sleep 1; done' &"
@@ -343,6 +349,7 @@ import json
 from slurm_restart.core.cluster_facts import ClusterFacts
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.job_comment import parse_comment
+from slurm_restart.supervise import child_process
 from slurm_restart.supervise import supervisor_context
 class FakeSlurm:
     """Loses the first record of an end, as a slurmctld that is killed before it saves its state."""
@@ -439,7 +446,8 @@ def test_a_signal_to_the_other_processes_of_the_job_too_is_none(run, comments, w
 
 def test_a_cancellation_before_the_trainer_has_started(run, comments, waits):
     run.patched["supervise.comment_writer.STATE_SAVE_TIME"] = 0
-    os.mkfifo(run.model / "checkpoint_10.mdl")
+    run.patched["supervise.child_process._CODE"] = HANGS
+    (run.model / "checkpoint_10.mdl").touch()
     process = run.start("echo never", SLURM_JOB_ID="7")
     waits((run.dir.path / "attempts/0").exists, "the attempt")
     process.send_signal(signal.SIGTERM)
@@ -507,11 +515,8 @@ def test_a_preparation_that_takes_too_long(run):
 
 
 def test_a_file_system_that_hangs_before_the_start(run):
-    """A named pipe without a writer hangs in the same way."""
-    run.patched["supervise.checkpoint_check.TIMEOUT"] = 1
-    path = run.dir.path / "../checkpoint_10.mdl"
-    path.unlink(missing_ok=True)
-    os.mkfifo(path)
+    run.patched |= {"supervise.checkpoint_check.TIMEOUT": 1, "supervise.child_process._CODE": HANGS}
+    (run.model / "checkpoint_10.mdl").touch()
     done = run.run("true")
     assert done.returncode == 74
     assert "no answer within" in done.stderr
@@ -535,7 +540,8 @@ def test_rules_of_the_run_apply_and_bad_ones_are_reported(run):
 def test_a_file_system_that_hangs_under_way(run, waits):
     run.patched["supervise.supervisor.FINAL_CHECK_TIMEOUT"] = 1
     run.patched["supervise.checkpoint_monitor.INTERVAL"] = 0.1
-    done = run.run(f"mkfifo '{run.model}/checkpoint_10.mdl'; exit 8")
+    run.patched["supervise.child_process._CODE"] = HANGS
+    done = run.run(f"touch '{run.model}/checkpoint_10.mdl'; exit 8")
     assert done.returncode == 8
     assert "the checkpoint directory does not answer" in done.stderr
     # The kernel kills a process that hangs in the file system once its parent has ended.
@@ -543,7 +549,8 @@ def test_a_file_system_that_hangs_under_way(run, waits):
 
 
 def test_a_term_before_the_trainer_has_started(run, waits):
-    os.mkfifo(run.model / "checkpoint_10.mdl")
+    run.patched["supervise.child_process._CODE"] = HANGS
+    (run.model / "checkpoint_10.mdl").touch()
     process = run.start("echo never")
     waits((run.dir.path / "attempts/0").exists, "the attempt")
     process.send_signal(signal.SIGTERM)

@@ -97,6 +97,7 @@ def test_the_program_prints_a_line_for_each_path(tmp_path):
             "-m",
             "slurm_restart.trainer.checkpoint_probe",
             "--first",
+            "mdl",
             "/x",
             good,
         ],

@@ -1,8 +1,7 @@
-import re
-
 import pytest
 
 from slurm_restart.errors import ConfigError
+from slurm_restart.trainer.run_plan import CheckpointFormat
 from slurm_restart.trainer.settings import Settings, combine
 from slurm_restart.trainer.settings_files import config_layer, file_layers
 from slurm_restart.trainer.yaml_lines import parse
@@ -38,7 +37,8 @@ def test_every_key_of_the_block():
   command: srun python train.py --resume {checkpoint}
   site_options: [container-image=]
   stop_signal: sigusr1
-  checkpoint: {directory: ck, pattern: "epoch=*-step={step}.ckpt", complete: "{path}.done"}
+  checkpoint: {directory: ck, pattern: "epoch=*-step={step}.ckpt", complete: "{path}.done",
+    format: lightning}
   nodes: {csx_per_node: 2}
   policy: {stop_on_repeat: 0, shrink_after: 10min, give_up_after: 1-0, exclude_for: unlimited}
 """)
@@ -61,11 +61,8 @@ def test_every_key_of_the_block():
     assert settings.csx_per_node == 2
     assert (settings.stop_on_repeat, settings.shrink_after) == (0, 600)
     assert (settings.give_up_after, settings.exclude_for) == (86400, 10**8)
-    assert settings.checkpoint_pattern is not None
-    match = re.fullmatch(settings.checkpoint_pattern, "epoch=3-step=12.ckpt")
-    assert match is not None
-    assert match["step"] == "12"
-    assert not re.fullmatch(settings.checkpoint_pattern, "epoch=3-step=12_ckpt")
+    assert settings.checkpoint_pattern == "epoch=*-step={step}.ckpt"
+    assert settings.checkpoint_format is CheckpointFormat.LIGHTNING
 
 
 def test_without_settings_all_are_defaults():
@@ -125,8 +122,11 @@ shrink_after = "1h"
         ("  setup: {a: b}", "slurm.setup: expected a list of shell lines, or a block of them"),
         ("  setup: [a: b]", "slurm.setup: expected a list of shell lines, or a block of them"),
         ("  site_options: ['-x']", "expected a list of option names such as container-image="),
-        ("  checkpoint: {pattern: c.pt}", "expected the name of a checkpoint with {step} in it"),
-        ("  checkpoint: {pattern: 'a/{step}'}", "expected the name of a checkpoint with {step}"),
+        ("  checkpoint: {pattern: c.pt}", "expected the name of a checkpoint with {step} or"),
+        ("  checkpoint: {pattern: 'a/../{step}'}", "expected names separated by single slashes"),
+        ("  checkpoint: {pattern: '{step}-{loss}'}", "expected {step}, {epoch}, * or ? instead of"),
+        ("  checkpoint: {directory: 'a/*/../b'}", "expected names separated by single slashes"),
+        ("  checkpoint: {format: mdk}", "expected one of mdl, torch, safetensors, hf, "),
         ("  checkpoint: {complete: done}", "expected a path with {path} in it"),
         ("  sbatch: {mem: {a: 1}}", "slurm.sbatch.mem: expected text or a flag, got a mapping"),
         ("  sbatch: [a]", "slurm.sbatch: expected a mapping, got a list"),

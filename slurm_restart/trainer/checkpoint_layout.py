@@ -1,0 +1,86 @@
+"""The layout of checkpoints from the directory, pattern, format and marker that the user gave."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from slurm_restart.trainer.checkpoint_forms import FORMS
+from slurm_restart.trainer.checkpoint_names import split_directory, to_regex
+from slurm_restart.trainer.run_plan import CheckpointFormat, CheckpointLayout
+
+
+@dataclass(frozen=True, kw_only=True)
+class GivenCheckpoint:
+    """What the user gave. None: nothing."""
+
+    directory: str | None = None
+    """May have `*` and `?` in its names."""
+    pattern: str | None = None
+    """As `to_regex` takes it."""
+    format: CheckpointFormat | None = None
+    complete: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DefaultNames:
+    """The names of checkpoints where no pattern is given and the format has none of its own."""
+
+    regex: str
+    written: str
+
+
+def checkpoint_layout(
+    given: GivenCheckpoint, base: Path, default: Path, names: DefaultNames | None = None
+) -> CheckpointLayout:
+    """Return the layout.
+
+    Args:
+        given: what the user gave.
+        base: the absolute path that a relative directory starts from.
+        default: the directory if none is given and the format has none of its own.
+        names: as its class says; of the Model Zoo's format they are preferred to its own.
+
+    Raises:
+        ValueError: there are no names, or one of the values is wrong.
+    """
+    form = given.format or CheckpointFormat.AUTO
+    named = given.directory or FORMS[form].directory
+    fixed, below = split_directory(named)
+    pattern, written = _names(given, form, names)
+    if below:
+        pattern, written = f"{_below(below)}{pattern}", f"{below}/{written}"
+    return CheckpointLayout(
+        directory=str(base / fixed if named else default),
+        pattern=pattern,
+        format=form,
+        complete=given.complete,
+        written=written,
+    )
+
+
+def _names(
+    given: GivenCheckpoint, form: CheckpointFormat, names: DefaultNames | None
+) -> tuple[str, str]:
+    if given.pattern is not None:
+        return to_regex(given.pattern), given.pattern
+    own = FORMS[form]
+    if names is not None and (not own.pattern or form is CheckpointFormat.MDL):
+        return names.regex, names.written
+    if not own.pattern:
+        raise ValueError(f"a pattern with {{step}} in it: the format {form.value} has no own names")
+    return own.pattern, own.written
+
+
+def _below(directories: str) -> str:
+    # A directory's name need not have `{step}` in it.
+    return to_regex(f"{directories}/{{step}}").removesuffix(to_regex("{step}"))
+
+
+def check_directory(text: str) -> None:
+    """Check a directory with `*` in its names.
+
+    Raises:
+        ValueError: it has `{step}` or `..` behind a `*` in it.
+    """
+    below = split_directory(text)[1]
+    if below:
+        _below(below)
