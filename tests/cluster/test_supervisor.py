@@ -163,8 +163,10 @@ def test_scancel(cluster: ManagedCluster, trap: str) -> None:
 
 
 def test_the_time_limit_is_near(cluster: ManagedCluster) -> None:
-    """Slurm sends USR1 up to a minute early, so that a limit of a minute has it at once."""
-    job_id = submit(cluster, "echo ready; exec sleep 73904", "--time", "1", "--signal", "B:USR1@45")
+    """The signal that Slurm sends ahead of the limit, here at a moment that the test chooses."""
+    job_id = submit(cluster, "echo ready; exec sleep 73904")
+    await_output(cluster, "ready")
+    cluster.run("scancel", "--signal=USR1", "--batch", str(job_id))
     assert cluster.await_end(job_id) == "FAILED"
     assert not survivors("73904")
     said = comment_record(cluster, job_id)

@@ -198,14 +198,20 @@ def test_an_interruption_leaves_no_process(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(process, "_collect", collect)
 
+    interrupted = threading.Event()
+
     def interrupt(_signal: int, _frame: object) -> None:
-        raise TimeoutError
+        if not interrupted.is_set():
+            interrupted.set()
+            raise TimeoutError
 
     def interrupt_once_it_runs() -> None:
         # The program may write its line before Popen returns.
         assert started.wait(HANG)
         await_line(pid)
-        signal.pthread_kill(main, signal.SIGUSR1)
+        # A signal just before the system call that waits is handled only when that call returns.
+        while not interrupted.wait(0.05):
+            signal.pthread_kill(main, signal.SIGUSR1)
 
     main = threading.main_thread().ident
     assert main is not None
@@ -216,6 +222,7 @@ def test_an_interruption_leaves_no_process(tmp_path: Path, monkeypatch: pytest.M
         with pytest.raises(TimeoutError):
             run(["sh", "-c", f"echo $$ >{pid}; exec sleep 1000"], timeout=HANG)
     finally:
+        interrupted.set()
         thread.join()
         signal.signal(signal.SIGUSR1, before)
     await_end(int(pid.read_text()))
