@@ -120,6 +120,8 @@ def evaluate(model: Model, text: Corpus, job: Job, ranks: Ranks, step: int) -> N
     """Log the mean loss over the first batches of the text that is never trained on."""
     speed, sum_of_losses = Speed(job.eval_batch_size), 0.0
     for batch in range(1, job.eval_steps + 1):
+        if batch == job.eval_steps:
+            fail_on_purpose(step, ranks.rank, model, validation=True)
         parts = {}
         for number in ranks.mine():
             before, after = micro_batch(

@@ -53,7 +53,7 @@ class Run:
         last = self._last_step(first) if self.command == "fit" else first
         size = self.checkpoints.batch_size
         evaluated = self.of("fit", "val_dataloader") is not None
-        frequency = self.of("init", "loop", "eval_frequency", default=0) if evaluated else 0
+        frequency = self.of("init", "loop", "eval_frequency", default=1.0) if evaluated else 0
         share = isinstance(frequency, float)
         every = math.ceil(frequency * (last - first)) if share else frequency
         return Job(

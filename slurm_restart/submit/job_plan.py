@@ -17,7 +17,7 @@ from slurm_restart.trainer.checkpoint_layout import (
     checkpoint_layout,
 )
 from slurm_restart.trainer.launch import default_command
-from slurm_restart.trainer.phases import Backend, Phase
+from slurm_restart.trainer.phases import Backend, Phase, is_remote
 from slurm_restart.trainer.run_plan import (
     CheckpointFormat,
     CheckpointLayout,
@@ -81,7 +81,9 @@ def _plan(
     settings = request.settings
     model_dir = request.work_dir / phase.model_dir
     stop_signal, stop_receiver = stop_request(request.options, settings.stop_signal, script=False)
-    initial = None if phase.ckpt_path is None else str(request.work_dir / phase.ckpt_path)
+    initial = phase.ckpt_path
+    if initial is not None and not is_remote(initial):
+        initial = str(request.work_dir / initial)
     return RunPlan(
         run=request.run,
         phase=phase.index,
@@ -104,6 +106,7 @@ def _plan(
         initial_checkpoint=initial,
         autoload_last_checkpoint=phase.autoload_last_checkpoint,
         loop=phase.loop,
+        validates_at_end=phase.validates_at_end,
         user_comment=value_of(request.options, "comment") or "",
         signal_lead=warning_signal(request.options).lead,
         stop_signal=stop_signal,

@@ -14,14 +14,14 @@ from slurm_restart.trainer.atomic_file import write_atomic
 from slurm_restart.trainer.attempt_records import AttemptStart, to_json
 from slurm_restart.trainer.checkpoint_probe import Probe
 from slurm_restart.trainer.checkpoints import Mark, find
-from slurm_restart.trainer.launch import Launch
+from slurm_restart.trainer.launch import Launch, validation_command
 from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import AttemptDir, RunDir
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PreparedAttempt:
-    """An attempt that is ready to start. `command` is None if the last step is already reached."""
+    """An attempt that is ready to start. `command` is None if nothing is left to do."""
 
     attempt: AttemptDir
     start: AttemptStart
@@ -35,7 +35,7 @@ class PreparedAttempt:
 
     @property
     def done(self) -> bool:
-        """Whether the last step is already reached."""
+        """Whether nothing is left to do: the last step is reached, and no validation is left."""
         return self.command is None
 
 
@@ -72,6 +72,13 @@ def prepare(
     renamed = set_aside(plan.checkpoint, start_point, before)
     present = {checkpoint.name: checkpoint.mark for checkpoint in find(plan.checkpoint)}
     first_step = (start_point.step or 0) if base is None else base.first_step
+    last_step = None if plan.mode.is_evaluation else plan.loop.last_step(first_step)
+    reached = last_step is not None and (_from_step(plan, start_point) or 0) >= last_step
+    template: str | None = plan.command
+    if reached:
+        # An earlier attempt trained to the end, and was not seen to succeed.
+        left = plan.validates_at_end and start_point.resumed
+        template = validation_command(plan.command) if left else None
     start = AttemptStart(
         attempt=attempt.number,
         at=clock(),
@@ -83,17 +90,19 @@ def prepare(
         from_step=_from_step(plan, start_point),
         resumed=start_point.resumed,
         first_step=first_step,
-        last_step=None if plan.mode.is_evaluation else plan.loop.last_step(first_step),
+        last_step=last_step,
+        validation_only=reached and template is not None,
         before=present if base is None else {},
     )
-    done = start.last_step is not None and (start.from_step or 0) >= start.last_step
-    if not done and plan.mode is not Mode.SCRIPT:
+    if template is not None and plan.mode is not Mode.SCRIPT:
         render(_render_request(plan, run_dir, attempt, start))
     write_atomic(attempt.start_file, to_json(start))
     return PreparedAttempt(
         attempt=attempt,
         start=start,
-        command=None if done else _command(plan, run_dir, attempt, start, job),
+        command=None
+        if template is None
+        else _command(plan, run_dir, attempt, start, job, template=template),
         rejected=start_point.rejected,
         set_aside=renamed,
         present=present,
@@ -125,11 +134,18 @@ def _render_request(
         resumed=start.resumed,
         last_step=start.last_step,
         max_restarts=plan.policy.max_restarts if plan.policy else None,
+        validation_only=start.validation_only,
     )
 
 
 def _command(
-    plan: RunPlan, run_dir: RunDir, attempt: AttemptDir, start: AttemptStart, job: JobEnvironment
+    plan: RunPlan,
+    run_dir: RunDir,
+    attempt: AttemptDir,
+    start: AttemptStart,
+    job: JobEnvironment,
+    *,
+    template: str,
 ) -> TrainerCommand:
     launch = Launch(
         config=str(attempt.params),
@@ -143,7 +159,7 @@ def _command(
         step=start.from_step,
     )
     return TrainerCommand(
-        text=launch.command(plan.command, plan.arguments),
+        text=launch.command(template, plan.arguments),
         directory=plan.work_dir,
         variables=dict(launch.environment(script=plan.mode is Mode.SCRIPT)),
     )

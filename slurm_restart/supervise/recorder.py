@@ -20,7 +20,7 @@ from slurm_restart.supervise.expected_decision import expected_decision, format_
 from slurm_restart.supervise.prepare_attempt import PreparedAttempt
 from slurm_restart.trainer import runlog, summary
 from slurm_restart.trainer.atomic_file import write_atomic
-from slurm_restart.trainer.attempt_records import Saved, to_json, to_line
+from slurm_restart.trainer.attempt_records import AttemptStart, Saved, to_json, to_line
 from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import AttemptDir, RunDir
 
@@ -161,12 +161,28 @@ class Recorder(threading.Thread):
 
 def _format_start(plan: RunPlan, prepared: PreparedAttempt) -> str:
     start = prepared.start
+    nodes = f" on {format_hostlist(start.nodes)}" if start.nodes else ""
+    place = f"num_csx {start.num_csx}{nodes}"
     if prepared.done:
-        return f"step {start.from_step} is the last one ({start.last_step}): nothing is left to do"
+        return f"{_format_last_step(start)}: nothing is left to do{_format_skipped(plan, start)}"
+    if start.validation_only:
+        return f"{_format_last_step(start)}: validation of {start.checkpoint}, {place}"
+    if plan.mode.is_evaluation:
+        what = "what its config names" if start.checkpoint is None else start.checkpoint
+        return f"{plan.mode.value} of {what}, {place}"
     origin = "from scratch" if start.checkpoint is None else f"from {start.checkpoint}"
     at = "" if start.from_step is None else f", step {start.from_step}"
-    nodes = f" on {format_hostlist(start.nodes)}" if start.nodes else ""
     if plan.mode is Mode.SCRIPT:
         at = at if start.checkpoint is not None else ""
         return f"{Path(plan.config_path).name} {origin}{at}{nodes}"
-    return f"{plan.mode.value} {origin}{at}, num_csx {start.num_csx}{nodes}"
+    return f"{plan.mode.value} {origin}{at}, {place}"
+
+
+def _format_last_step(start: AttemptStart) -> str:
+    return f"step {start.from_step} is the last one ({start.last_step})"
+
+
+def _format_skipped(plan: RunPlan, start: AttemptStart) -> str:
+    if not (plan.validates_at_end and start.resumed):
+        return ""
+    return " (the validation after it is not repeated, as the command is not `cszoo fit`)"

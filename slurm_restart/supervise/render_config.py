@@ -17,7 +17,8 @@ TIMEOUT = 120.0
 class RenderRequest:
     """Arguments of the child; `phase` is used if the source has several phases.
 
-    The other fields are arguments of `trainer.config.for_attempt`.
+    With `validation_only`, the config is for the validation after the last step. The other fields
+    are arguments of `trainer.config.for_attempt`.
     """
 
     source: str
@@ -31,6 +32,7 @@ class RenderRequest:
     resumed: bool
     last_step: int | None
     max_restarts: int | None
+    validation_only: bool = False
 
 
 def render(request: RenderRequest) -> None:
@@ -83,7 +85,9 @@ def _render_text(config: Any, request: RenderRequest) -> str:
         last_step=request.last_step,
         max_restarts=request.max_restarts,
     )
-    if request.training and request.ckpt_path is None:
+    if request.validation_only and request.ckpt_path is not None:
+        params = config.for_last_validation(params, request.ckpt_path)
+    elif request.training and request.ckpt_path is None:
         # The trainer's own index of checkpoints may still name one that was set aside.
         init = params["trainer"]["init"]
         init["checkpoint"] = {**(init.get("checkpoint") or {}), "autoload_last_checkpoint": False}

@@ -280,7 +280,10 @@ class Supervisor:
             findings=findings,
             quiet_time=quiet_time,
             nodes=self._context.job.nodes,
-            last_step_reached=last is not None and (self._step or 0) >= last,
+            # If a validation follows the last step, only the trainer knows how far it got.
+            last_step_reached=last is not None
+            and (self._step or 0) >= last
+            and not (self._plan is not None and self._plan.validates_at_end),
         )
 
     # --- after the trainer -----------------------------------------------------------------------

@@ -43,7 +43,8 @@ class AttemptStart:
     nodes: tuple[str, ...]
     num_csx: int
     checkpoint: Argument | None
-    """None: from scratch, or in an evaluation the checkpoint in its config."""
+    """What is trained from or evaluated; None: training from scratch, or an evaluation whose config
+    names no single one."""
     from_step: int | None
     """None: an evaluation, or a checkpoint whose step is not known."""
     resumed: bool
@@ -52,6 +53,8 @@ class AttemptStart:
     """The step at which the phase began, in its first attempt."""
     last_step: int | None
     """The step at which the run is done; None: not known."""
+    validation_only: bool = False
+    """All steps are done; what is left is the validation after the last one."""
     before: dict[str, tuple[_Mark, _Mark]] = field(default_factory=dict)
     """In the first attempt: checkpoints that existed already, name and mark. All others are of this
     phase; clocks of nodes and file servers, which may differ, are not compared."""

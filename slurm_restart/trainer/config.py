@@ -1,5 +1,7 @@
 """Split a trainer config into phases, and derive the config of one attempt."""
 
+import glob
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -97,6 +99,22 @@ def for_attempt(
         steps = (init.get("checkpoint") or {}).get("steps")
         init["callbacks"] = [*(init.get("callbacks") or []), {NAN_CHECKER: {"num_steps": steps}}]
     return result
+
+
+def for_last_validation(config: Config, ckpt_path: str) -> dict[str, Any]:
+    """Return the config for `validate_all` with what `fit` validates after the last step.
+
+    Args:
+        config: as `for_attempt` returned it for training from `ckpt_path`.
+        ckpt_path: the checkpoint of the last step (absolute).
+    """
+    sections = dict(config["trainer"])
+    fit = sections.pop("fit", None) or {}
+    directory, name = os.path.split(ckpt_path)
+    # The trainer takes the file name as a pattern.
+    paths = [os.path.join(directory, glob.escape(name))]  # noqa: PTH118 - as it was split
+    sections["validate_all"] = {"val_dataloaders": fit.get("val_dataloader"), "ckpt_paths": paths}
+    return {**config, "trainer": sections}
 
 
 def _copy(node: Any) -> Any:

@@ -17,6 +17,9 @@ _CHECKPOINT_WORD = re.compile(
     rf"(?P<before>{_PLAIN})(?<![{{$])\{{checkpoint\}}(?!\}}){_PLAIN}(?=[\s;&|)]|$)"
 )
 
+# `cszoo fit` as a command of its own or of a launcher, with or without a path.
+_FIT = re.compile(r"(?P<cszoo>(?:^|(?<=[\s;&|(/]))cszoo[ \t]+)fit(?=\s|$)")
+
 PLACEHOLDERS: dict[str, str] = {
     "config": "the attempt's config file",
     "checkpoint": "the checkpoint to load; without one, the argument is left out, with the option"
@@ -44,6 +47,15 @@ _DEFAULTS: dict[Mode, str] = {
 def default_command(mode: Mode) -> str:
     """Return the launch template that is used if the settings have none."""
     return _DEFAULTS[mode]
+
+
+def validation_command(template: str) -> str | None:
+    """Return the template with `cszoo validate_all` in place of `cszoo fit`.
+
+    None: it starts another program, whose way to validate is not known.
+    """
+    changed, count = _FIT.subn(rf"\g<cszoo>{Mode.VALIDATE_ALL.value}", template)
+    return changed if count == 1 else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -25,6 +25,8 @@ _SECTIONS: dict[Mode, str] = {
     Mode.VALIDATE_ALL: "validate_all",
 }
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_HARNESS = "EvalHarness"
+"""End of the names of callbacks that evaluate a model after each validation."""
 DEFAULT_MODEL_DIR = "./model_dir"
 DEFAULT_CHECKPOINT_NAME = "checkpoint_{step}.mdl"
 
@@ -63,8 +65,15 @@ class Phase:
     checkpoint_name: str
     autoload_last_checkpoint: bool
     ckpt_path: str | None
-    """Of `fit`: an evaluation loads what its own config says."""
+    """Of `fit`, or of `validate` in an evaluation, where it may be a URL."""
     loop: LoopFacts
+    validates_at_end: bool = False
+    """A training that the trainer validates after its last step."""
+
+
+def is_remote(path: str) -> bool:
+    """Return whether a path is a URL."""
+    return _REMOTE.match(path) is not None
 
 
 def read_phases(
@@ -157,7 +166,6 @@ def _read_phase(
     checker.refuse_misspelt(init, _READ, _OTHERS)
     checkpoint = (*init, "checkpoint")
     checker.mapping(*checkpoint)
-    ckpt_path = None if mode.is_evaluation else _local_path(checker, (*trainer, "fit", "ckpt_path"))
     return Phase(
         index=index,
         keys=init,
@@ -171,9 +179,33 @@ def _read_phase(
         checkpoint_name=_checkpoint_name(checker, (*checkpoint, "checkpoint_name")),
         autoload_last_checkpoint=not _is_ckpt_path_null(single)
         and checker.flag(*checkpoint, "autoload_last_checkpoint", default=True),
-        ckpt_path=ckpt_path,
+        ckpt_path=_ckpt_path(checker, trainer, mode),
         loop=_loop(checker, (*init, "loop")),
+        validates_at_end=not mode.is_evaluation and _validates_at_end(checker, trainer),
     )
+
+
+def _ckpt_path(checker: Checker, trainer: tuple[Key, ...], mode: Mode) -> str | None:
+    """Return the checkpoint that the config names; of `validate_all` it may name several."""
+    if not mode.is_evaluation:
+        return _local_path(checker, (*trainer, "fit", "ckpt_path"))
+    path = checker.get(*trainer, "validate", "ckpt_path") if mode is Mode.VALIDATE else None
+    return path if isinstance(path, str) and path and "\0" not in path else None
+
+
+def _validates_at_end(checker: Checker, trainer: tuple[Key, ...]) -> bool:
+    """Return whether `fit` ends with a validation, of data or by a harness of the callbacks.
+
+    The trainer's `eval_frequency` is 1.0 by default: once, after all steps.
+    """
+    loop = checker.get(*trainer, "init", "loop")
+    frequency = loop.get("eval_frequency", 1.0) if isinstance(loop, dict) else 1.0
+    listed = checker.get(*trainer, "init", "callbacks")
+    callbacks = listed if isinstance(listed, list) else []
+    names = {str(name) for entry in callbacks if isinstance(entry, dict) for name in entry}
+    has_harness = any(name.endswith(_HARNESS) for name in names)
+    has_data = checker.get(*trainer, "fit", "val_dataloader") is not None
+    return bool(frequency) and (has_data or has_harness)
 
 
 def _is_ckpt_path_null(single: config.Config) -> bool:
@@ -213,7 +245,7 @@ def _autorestart(checker: Checker, keys: tuple[Key, ...]) -> Autorestart | None:
 def _local_path(checker: Checker, keys: tuple[Key, ...]) -> str | None:
     """Return a path on a file system of the nodes; a URL is a problem."""
     value = checker.text(*keys)
-    if value is not None and _REMOTE.match(value):
+    if value is not None and is_remote(value):
         checker.add_problem(
             keys, "a path on a file system (remote checkpoints cannot be checked yet)", value
         )

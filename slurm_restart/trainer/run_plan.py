@@ -199,7 +199,7 @@ class RunPlan:
     checkpoint_steps: int | None
     """Steps between checkpoints; None or 0: none are written but perhaps the last one."""
     initial_checkpoint: Argument | None
-    """`ckpt_path` of the config, which attempt 0 loads."""
+    """`ckpt_path` of the config, which attempt 0 loads, or an evaluation evaluates."""
     autoload_last_checkpoint: bool
     """Without `initial_checkpoint`, attempt 0 loads the newest complete checkpoint there is."""
     loop: LoopFacts
@@ -210,6 +210,8 @@ class RunPlan:
     """Name, without SIG, of the signal that asks the trainer to save and end."""
     stop_receiver: StopReceiver = StopReceiver.GROUP
     progress: ProgressMeasure = field(default_factory=ProgressMeasure)
+    validates_at_end: bool = False
+    """A training that the trainer validates after the last step, as its config says."""
     fixed_size: bool = False
     """The size is what sbatch makes of the user's options (`-n`, gres totals); it never changes."""
     array: Argument | None = None

@@ -11,8 +11,8 @@ MAIN = "main"
 
 
 def run_name(attempt: int) -> str:
-    """Return the name of an attempt in run.log."""
-    return f"run_{attempt}"
+    """Return the name of an attempt in run.log: the first is `run_1`, as the vendor counts."""
+    return f"run_{attempt + 1}"
 
 
 def line(name: str, message: str, *, at: float, level: str = "INFO") -> str:

@@ -69,9 +69,9 @@ def summarize(plan: RunPlan, run_dir: RunDir) -> dict[str, Any]:
         OSError: the attempts cannot be listed.
     """
     known = [(attempt, attempt.start(), attempt.end()) for attempt in run_dir.attempts()]
-    runs = [_run(attempt, start, end) for attempt, start, end in known if end is not None]
+    runs = [_run(plan, attempt, start, end) for attempt, start, end in known if end is not None]
     running = [
-        _started(attempt, start)
+        _started(plan, attempt, start)
         for attempt, start, end in known
         if start is not None and end is None
     ]
@@ -96,13 +96,17 @@ def _time(at: float | None) -> str | None:
     return None if at is None else str(datetime.fromtimestamp(at))  # noqa: DTZ006 - local, as theirs
 
 
-def _started(attempt: AttemptDir, start: AttemptStart | None) -> dict[str, Any]:
-    """Return the facts of an attempt's start, with the vendor's names first."""
+def _started(plan: RunPlan, attempt: AttemptDir, start: AttemptStart | None) -> dict[str, Any]:
+    """Return the facts of an attempt's start, with the vendor's names first.
+
+    As there, the first attempt has loaded no state of an earlier one, and an evaluation starts at
+    step 0.
+    """
     return {
         "artifact_dir": str(attempt.path),
         "start_time": _time(start.at if start else None),
-        "starting_step": start.from_step if start else None,
-        "loaded_trainer_state_file": start.checkpoint if start else None,
+        "starting_step": _first_step(plan, start),
+        "loaded_trainer_state_file": start.checkpoint if start and start.resumed else None,
         "num_csx": start.num_csx if start else None,
         "nan_checker_enabled": False,
         "attempt": attempt.number,
@@ -110,11 +114,21 @@ def _started(attempt: AttemptDir, start: AttemptStart | None) -> dict[str, Any]:
         "restart_count": start.restarts if start else None,
         "nodes": list(start.nodes) if start else [],
         "resumed": start.resumed if start else None,
+        "checkpoint": start.checkpoint if start else None,
+        "validation_only": start.validation_only if start else None,
     }
 
 
-def _run(attempt: AttemptDir, start: AttemptStart | None, end: AttemptEnd) -> dict[str, Any]:
-    started = _started(attempt, start)
+def _first_step(plan: RunPlan, start: AttemptStart | None) -> int | None:
+    if start is None:
+        return None
+    return 0 if plan.mode.is_evaluation else start.from_step
+
+
+def _run(
+    plan: RunPlan, attempt: AttemptDir, start: AttemptStart | None, end: AttemptEnd
+) -> dict[str, Any]:
+    started = _started(plan, attempt, start)
     first, last = started["starting_step"], end.step
     if last is None:
         last = first

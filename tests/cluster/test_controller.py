@@ -144,9 +144,9 @@ def check(
     assert [run["status"] for run in runs] == ["failed", "success"]
     assert [(run["starting_step"], run["ending_step"]) for run in runs] == [(0, 10), (10, STEPS)]
     log = (cluster.run_dir() / "run.log").read_text()
-    assert "[run_0]" in log
     assert "[run_1]" in log
-    assert "[run_2]" not in log
+    assert "[run_2]" in log
+    assert "[run_3]" not in log
 
 
 @contextmanager

@@ -53,7 +53,7 @@ def check(
     assert cluster.excluded(job_id) == excluded, cluster.hook_log()
     assert not [event for event in cluster.journal(job_id) if event.get("failed")]
     log = (cluster.run_dir() / "run.log").read_text()
-    assert all(f"[run_{number}]" in log for number in range(attempts))
+    assert all(f"[run_{number}]" in log for number in range(1, attempts + 1))
 
 
 @pytest.mark.core
@@ -62,6 +62,32 @@ def test_a_rank_is_killed(cluster: ManagedCluster) -> None:
     cluster.fault("kill-step", cluster.nodes_of(job_id)[1])
     cluster.let_go()
     check(cluster, job_id, attempts=2, excluded=set(), nodes=3, category="unknown")
+
+
+def test_the_last_validation_is_cut_off(cluster: ManagedCluster) -> None:
+    """All steps are done and saved: the next attempt does no more than the validation."""
+    cluster.trainer_does(f"signal:9@{STEPS}/validation/restart=0")
+    changes = {"trainer.fit.val_dataloader": {"batch_size": 32}}
+    config = cluster.config(steps=STEPS, every=EVERY, nodes=2, min_nodes=2, **changes)
+    [job_id] = cluster.csx_sbatch(config)
+    assert cluster.await_end(job_id) == "COMPLETED"
+    first, second = cluster.summary()["runs"]
+    assert (first["status"], first["ending_step"]) == ("failed", STEPS)
+    assert (second["status"], second["starting_step"], second["ending_step"]) == (
+        "success",
+        STEPS,
+        STEPS,
+    )
+    assert second["validation_only"] is True
+    final = cluster.work / "model_dir" / f"checkpoint_{STEPS}.mdl"
+    assert second["checkpoint"] == str(final)
+    outputs = [cluster.run_dir() / "attempts" / n / "output.log" for n in ("0", "1")]
+    evaluated = [f"| Eval Device=CPU, GlobalStep={STEPS}" in out.read_text() for out in outputs]
+    assert evaluated == [False, True]
+    assert "| Train Device" not in outputs[1].read_text()
+    log = (cluster.run_dir() / "run.log").read_text()
+    assert "[run_2] " in log
+    assert f"step {STEPS} is the last one ({STEPS}): validation of {final}" in log
 
 
 def test_the_supervisor_is_killed(cluster: ManagedCluster) -> None:

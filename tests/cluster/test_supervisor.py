@@ -101,7 +101,7 @@ def test_a_finished_run(cluster: ManagedCluster) -> None:
     said = comment_record(cluster, job_id)
     assert (said.cause, said.exit, said.step) == (Category.COMPLETED, 0, 10)
     log = (cluster.run_dir() / "run.log").read_text()
-    assert "[run_0]" in log
+    assert "[run_1]" in log
     assert "checkpoint at step 10: checkpoint_10.mdl" in log
     # Slurm's log holds the trainer's output, and the supervisor's words.
     slurm_log = Path(
@@ -132,7 +132,7 @@ def test_the_supervisor_is_killed(cluster: ManagedCluster) -> None:
     assert first["settled_afterwards"] is True
     assert first["failure_reason"].startswith("no exit record was written")
     assert second["status"] == "success"
-    assert "[run_0]" in (cluster.run_dir() / "run.log").read_text()
+    assert "[run_1]" in (cluster.run_dir() / "run.log").read_text()
 
 
 def test_the_owners_question_settles_what_nobody_else_could(cluster: ManagedCluster) -> None:

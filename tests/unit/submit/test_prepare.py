@@ -35,6 +35,20 @@ def test_the_plan_of_one_phase(submission, tmp_path):
     assert "--nodes=4" in job.arguments()
 
 
+def test_the_plan_of_an_evaluation(submission, tmp_path):
+    for path, shown in (("a.mdl", str(tmp_path / "a.mdl")), ("s3://b/a", "s3://b/a")):
+        config = CONFIG.replace("validate: {", f"validate: {{ckpt_path: '{path}', ")
+        (job,) = submission("--mode=validate", config=config).jobs
+        assert job.plan.initial_checkpoint == shown
+        assert not job.plan.validates_at_end
+
+
+def test_a_validation_at_the_end_is_in_the_plan(submission):
+    config = CONFIG.replace("fit: {", "fit: {val_dataloader: {batch_size: 1}, ")
+    assert submission(config=config).jobs[0].plan.validates_at_end
+    assert not submission().jobs[0].plan.validates_at_end
+
+
 def test_phases_are_jobs_with_configs_of_their_own(submission):
     first, second = submission("-d", "afterok:9", config=TWO_PHASES).jobs
     assert first.plan.run == second.plan.run

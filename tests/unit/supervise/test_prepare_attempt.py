@@ -62,6 +62,41 @@ def test_nothing_is_left_to_do(run, checkpoint):
     assert not prepared.attempt.params.exists()
 
 
+@pytest.mark.parametrize(
+    ("command", "started"),
+    [
+        ("cszoo fit {config}", "cszoo validate_all"),
+        ("srun -N {nodes} /opt/cszoo fit {config} --x=fit", "srun -N 1 /opt/cszoo validate_all"),
+        ("python train.py {config}", None),
+        ("mycszoo fit {config}", None),
+    ],
+)
+def test_the_validation_after_the_last_step_is_left(run, checkpoint, command, started):
+    run.set(command=command, validates_at_end=True)
+    go(run)
+    last = checkpoint(run.model / "checkpoint_100.mdl", 100)
+    second = go(run)
+    assert (second.start.from_step, second.start.last_step) == (100, 100)
+    assert second.start.validation_only is (started is not None)
+    if started is None:
+        assert second.done
+        return
+    assert second.command.text.startswith(f"{started} ")
+    given = params(second)
+    assert "fit" not in given
+    assert given["validate_all"] == {"val_dataloaders": None, "ckpt_paths": [str(last)]}
+    assert second.attempt.start() == second.start
+
+
+def test_a_run_that_was_done_before_it_began_validates_nothing(run, checkpoint):
+    """It is the trainer's result of another run that is there."""
+    checkpoint(run.model / "checkpoint_100.mdl", 100)
+    run.set(command="cszoo fit {config}", validates_at_end=True)
+    prepared = go(run)
+    assert prepared.done
+    assert not prepared.start.validation_only
+
+
 def test_without_a_checkpoint_the_trainer_may_not_look_for_one_itself(run):
     (run.model / "checkpoints_index.yaml").write_text("- checkpoint_20.mdl\n")
     given = params(go(run))
@@ -76,6 +111,9 @@ def test_an_evaluation_keeps_its_config(run, checkpoint):
     assert not prepared.done
     assert (prepared.start.from_step, prepared.start.last_step) == (None, None)
     assert "autoload_last_checkpoint" not in params(prepared)["init"]["checkpoint"]
+    assert prepared.start.checkpoint is None
+    run.set(initial_checkpoint="/m/checkpoint_7.mdl")
+    assert go(run).start.checkpoint == "/m/checkpoint_7.mdl"
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_the_exit_code_and_the_output_are_passed_on(run):
     assert done.stdout == run.output_of(0) == "out\nerr\n"
     end = run.end_of(0)
     assert (end["category"], end["exit_code"], end["signal"]) == ("unknown", 7, None)
-    assert "[run_0] " in run.log()
+    assert "[run_1] " in run.log()
     assert "expected decision: requeue (unknown: restart 1/2 without progress)" in run.log()
     run.assert_nothing_left()
 
@@ -154,7 +154,7 @@ def test_the_end_of_a_killed_supervisor_is_backfilled_by_the_next_attempt(run, w
     assert first["failure_reason"].startswith("no exit record was written")
     assert first["settled_afterwards"] is True
     assert second["status"] == "success"
-    assert "[run_0] " in run.log()
+    assert "[run_1] " in run.log()
     assert "no exit record was written" in run.log()
 
 

@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from slurm_restart.trainer.config import dump, for_attempt, load, phases
+from slurm_restart.trainer.config import dump, for_attempt, for_last_validation, load, phases
 
 CONFIG = """
 common: &flags {csx.performance.micro_batch_size: 8}
@@ -46,6 +46,19 @@ def test_the_first_attempt():
     # An explicit null keeps the trainer from loading what it finds.
     assert config["trainer"]["fit"]["ckpt_path"] is None
     assert "max_steps" not in init["loop"]
+
+
+def test_the_last_validation():
+    text = CONFIG.replace("  fit:\n", "  fit:\n    val_dataloader: {batch_size: 2}\n")
+    path = "/m/a[b]/checkpoint_[1].mdl"
+    config = for_last_validation(attempt(text, ckpt_path=path, resumed=True), path)
+    assert "fit" not in config["trainer"]
+    # The trainer takes the name as a pattern, the directory as it is.
+    assert config["trainer"]["validate_all"] == {
+        "val_dataloaders": {"batch_size": 2},
+        "ckpt_paths": ["/m/a[b]/checkpoint_[[]1].mdl"],
+    }
+    assert config["trainer"]["init"]["checkpoint"]["save_initial_checkpoint"] is False
 
 
 def test_a_resumed_smaller_attempt():

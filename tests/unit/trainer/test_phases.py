@@ -289,5 +289,34 @@ def test_the_checkpoint_of_an_evaluation_is_not_checked():
     assert phase.ckpt_path is None
 
 
+def test_an_evaluation_names_its_own_checkpoint():
+    text = "trainer: {init: {}, validate: {ckpt_path: %s}, validate_all: {ckpt_paths: [a, b]}}"
+    for path in ("run/checkpoint_5.mdl", "s3://b/x"):
+        (phase,), problems = phases(text % path, Mode.VALIDATE)
+        assert (phase.ckpt_path, problems) == (path, [])
+        assert phases(text % path, Mode.VALIDATE_ALL)[0][0].ckpt_path is None
+    assert phases(text % "null", Mode.VALIDATE)[0][0].ckpt_path is None
+
+
+@pytest.mark.parametrize(
+    ("init", "fit", "expected"),
+    [
+        ("", "", False),
+        ("", "val_dataloader: {batch_size: 1}", True),
+        ("", "val_dataloader: [{batch_size: 1}, {batch_size: 2}]", True),
+        ("loop: {eval_frequency: 10}", "val_dataloader: {batch_size: 1}", True),
+        ("loop: {eval_frequency: 0}", "val_dataloader: {batch_size: 1}", False),
+        ("loop: {eval_frequency: null}", "val_dataloader: {batch_size: 1}", False),
+        ("callbacks: [{NaNChecker: {}}]", "", False),
+        ("callbacks: [3, {EleutherEvalHarness: {}}]", "", True),
+    ],
+)
+def test_whether_the_trainer_validates_after_the_last_step(init, fit, expected):
+    text = f"trainer: {{init: {{{init}}}, fit: {{{fit}}}, validate: {{}}}}"
+    (phase,), problems = phases(text)
+    assert (phase.validates_at_end, problems) == (expected, [])
+    assert not phases(text, Mode.VALIDATE)[0][0].validates_at_end
+
+
 def test_a_misspelt_slurm_block_is_reported():
     assert phases(f"slrum: {{}}\n{GOOD}")[1] == ["t.yaml:1: slrum: expected slurm, got 'slrum'"]

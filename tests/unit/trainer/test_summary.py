@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -96,6 +97,30 @@ def test_the_summary_has_the_vendors_and_our_names(tmp_path):
     assert [item["steps_progressed"] for item in data["runs"]] == [20, 0, 80]
     assert data["running"]["attempt"] == 3
     json.dumps(data)
+
+
+def test_only_a_resumed_attempt_has_loaded_an_earlier_state(tmp_path):
+    """As in the vendor's wrapper; `checkpoint` says in both what was loaded."""
+    run = RunDir(tmp_path)
+    for resumed in (False, True):
+        attempt = add(run, step=20)
+        start = replace(attempt.start(), checkpoint="/m/checkpoint_10.mdl", resumed=resumed)
+        attempt.start_file.write_bytes(to_json(start))
+    runs = summary.summarize(PLAN, run)["runs"]
+    assert [one["loaded_trainer_state_file"] for one in runs] == [None, "/m/checkpoint_10.mdl"]
+    assert {one["checkpoint"] for one in runs} == {"/m/checkpoint_10.mdl"}
+
+
+@pytest.mark.parametrize("mode", [Mode.VALIDATE, Mode.VALIDATE_ALL])
+def test_an_evaluation_starts_at_step_0(tmp_path, mode):
+    run = RunDir(tmp_path)
+    add(run, step=None, from_step=None)
+    (one,) = summary.summarize(replace(PLAN, mode=mode), run)["runs"]
+    assert (one["starting_step"], one["ending_step"], one["steps_progressed"]) == (0, 0, 0)
+
+
+def test_attempts_are_numbered_from_1_in_the_log():
+    assert [runlog.run_name(attempt) for attempt in (0, 1)] == ["run_1", "run_2"]
 
 
 @pytest.mark.parametrize(
