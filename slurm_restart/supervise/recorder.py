@@ -91,7 +91,8 @@ class Recorder(threading.Thread):
         name = runlog.MAIN if attempt is None else runlog.run_name(attempt.number)
         level = "INFO" if end.category == Category.COMPLETED.value else "ERROR"
         reason = f": {end.reason}" if end.reason else ""
-        self.log(name, f"ended as {end.category} at step {end.step}{reason}", level=level)
+        step = "" if end.step is None else f" at step {end.step}"
+        self.log(name, f"ended as {end.category}{step}{reason}", level=level)
         self.log(runlog.MAIN, f"expected decision: {expected}")
         if attempt is not None:
             write_atomic(attempt.end_file, to_json(replace(end, expected_decision=expected)))

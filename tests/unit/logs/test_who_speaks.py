@@ -30,7 +30,7 @@ def test_what_the_supervisor_says_is_not_the_programs() -> None:
         "csx-restart: [run_0] fit from scratch, step 0, num_csx 1 on n4",
         f"0: {missing}",
         "srun: error: n4: task 0: Exited with exit code 2",
-        f"csx-restart: [run_0] ended as config at step None: exit code 2: {missing}",
+        f"csx-restart: [run_0] ended as config: exit code 2: {missing}",
         exit_code=2,
     )
     assert judged.category is Category.CONFIG
