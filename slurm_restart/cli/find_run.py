@@ -32,6 +32,8 @@ class Target:
     """The content of summary.json; empty: there is none, or it cannot be read."""
     problems: tuple[str, ...] = ()
     """Records in the run directory that cannot be read or written."""
+    warnings: tuple[str, ...] = ()
+    """What the newest attempt warned of."""
 
     def attempts(self) -> list[dict[str, Any]]:
         """Return the attempts of summary.json, which have ended."""
@@ -63,6 +65,7 @@ def _with_records(target: Target, run_dir: RunDir) -> Target:
     """
     problems: list[str] = []
     summary: dict[str, Any] = {}
+    warnings: tuple[str, ...] = ()
     user = os.geteuid()
     try:
         if user != 0 and run_dir.path.stat().st_uid == user:
@@ -72,12 +75,15 @@ def _with_records(target: Target, run_dir: RunDir) -> Target:
     try:
         for attempt in run_dir.attempts():
             problems += map(str, attempt.problems())
+            warnings = attempt.warnings()
         summary = read_summary(run_dir.summary)
     except FileNotFoundError:
         pass  # no attempt has ended
     except (OSError, StateError) as error:
         problems.append(str(error))
-    return replace(target, summary=summary, problems=tuple(dict.fromkeys(problems)))
+    return replace(
+        target, summary=summary, warnings=warnings, problems=tuple(dict.fromkeys(problems))
+    )
 
 
 def _look_up(job_id: int) -> tuple[Job | None, Path | None]:

@@ -114,6 +114,7 @@ def _detail(target: Target) -> dict[str, Any]:
         "run_dir": str(target.run_dir) if target.run_dir else None,
         "state": None,
         "summary": target.summary,
+        "warnings": list(target.warnings),
         "problems": list(target.problems),
     }
     job = target.job
@@ -156,6 +157,7 @@ def _format_detail(data: dict[str, Any]) -> str:
         steps = f"steps {_dash(run.get('starting_step'))} to {_dash(run.get('ending_step'))}"
         why = f": {run['failure_reason']}" if run.get("failure_reason") else ""
         lines.append(f"  attempt {number:<6} {run.get('status')}, {steps}{why}")
+    lines += [f"  {'warning':<14} {text}" for text in data["warnings"][:MAX_PROBLEMS]]
     lines += [f"  {'problem':<14} {text}" for text in data["problems"][:MAX_PROBLEMS]]
     if (more := len(data["problems"]) - MAX_PROBLEMS) > 0:
         lines.append(f"  {'problem':<14} {more} more: csx-restart status --json")

@@ -124,6 +124,7 @@ def _checkpoint_rule(request: SubmissionRequest, phase: Phase, model_dir: Path) 
         pattern=settings.checkpoint_pattern,
         format=CheckpointFormat.MDL if form is None and own else form,
         complete=settings.checkpoint_complete,
+        warn_after=settings.checkpoint_warn_after,
     )
     # If a step is saved again, the time follows its number.
     before, _, after = phase.checkpoint_name.partition("{step}")

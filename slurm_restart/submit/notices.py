@@ -5,8 +5,10 @@ from collections.abc import Iterator, Sequence
 from slurm_restart.submit.job_plan import SubmissionRequest
 from slurm_restart.submit.plural import count
 from slurm_restart.submit.submission import PhaseJob
+from slurm_restart.trainer.checkpoints import iterate
+from slurm_restart.trainer.near_names import near_names
 from slurm_restart.trainer.phases import Phase
-from slurm_restart.trainer.run_plan import RestartPolicy
+from slurm_restart.trainer.run_plan import CheckpointFormat, RestartPolicy
 from slurm_restart.trainer.settings import Settings
 from slurm_restart.trainer.yaml_lines import Document
 
@@ -24,7 +26,8 @@ def warnings(request: SubmissionRequest, phases: Sequence[Phase]) -> Iterator[st
 
 
 def _restart_warnings(document: Document, phase: Phase, settings: Settings) -> Iterator[str]:
-    if not phase.checkpoint_steps and settings.checkpoint_pattern is None:
+    own_names = settings.checkpoint_pattern is not None or settings.checkpoint_format is not None
+    if not phase.checkpoint_steps and not own_names:
         yield document.problem(
             (*phase.keys, "checkpoint", "steps"),
             "not set, so no checkpoint is written during training: every restart begins where "
@@ -36,6 +39,23 @@ def _restart_warnings(document: Document, phase: Phase, settings: Settings) -> I
             "its length in steps is not known: a restart trains this many epochs after "
             "its checkpoint, more than requested; give max_steps, or steps_per_epoch too",
         )
+
+
+def pattern_warnings(job: PhaseJob) -> Iterator[str]:
+    """Yield a warning if no checkpoint is there, but files with names that are much alike."""
+    layout = job.plan.checkpoint
+    if layout.format is CheckpointFormat.NONE:
+        return
+    try:
+        if next(iterate(layout), None) is not None:
+            return
+        directory, names = near_names(layout)
+    except OSError:
+        return
+    if names:
+        shown = ", ".join(map(repr, names))
+        expected = layout.written or layout.pattern
+        yield f"checkpoints: nothing in {directory} matches {expected!r}, but there are {shown}"
 
 
 def notes(jobs: Sequence[PhaseJob]) -> Iterator[str]:

@@ -116,6 +116,11 @@ RESTART: tuple[Option, ...] = (
         "a file that exists once a checkpoint is complete, such as `{path}.done`",
     ),
     _restart(
+        "checkpoint-warn-after",
+        "after how long without a checkpoint the log and `csx-restart status` say so; 30min unless "
+        "given",
+    ),
+    _restart(
         "stop-signal",
         "the signal that asks the program to save and end ahead of the time limit: TERM unless "
         "given, or what a batch script's --signal says",

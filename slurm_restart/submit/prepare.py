@@ -20,7 +20,7 @@ from slurm_restart.submit.context import SubmitContext
 from slurm_restart.submit.directories import directory_problem
 from slurm_restart.submit.job_plan import SubmissionRequest, plan_job
 from slurm_restart.submit.merge import sbatch_arguments
-from slurm_restart.submit.notices import notes, warnings
+from slurm_restart.submit.notices import notes, pattern_warnings, warnings
 from slurm_restart.submit.problems import raise_problems, rules_problems
 from slurm_restart.submit.render_script import syntax_problem
 from slurm_restart.submit.restart_options import SCRIPT_ONLY, restart_layer
@@ -88,7 +88,9 @@ def prepare(
     raise_problems(str(path), problems)
     return Submission(
         jobs=jobs,
-        warnings=tuple(() if mode.is_evaluation else warnings(request, phases)),
+        warnings=()
+        if mode.is_evaluation
+        else (*warnings(request, phases), *pattern_warnings(jobs[0])),
         notes=tuple(notes(jobs)),
     )
 

@@ -29,6 +29,7 @@ from slurm_restart.submit.batch_script import (
 from slurm_restart.submit.context import SubmitContext
 from slurm_restart.submit.directories import directory_problem
 from slurm_restart.submit.merge import sbatch_arguments
+from slurm_restart.submit.notices import pattern_warnings
 from slurm_restart.submit.option import OptionHandling
 from slurm_restart.submit.problems import raise_problems, rules_problems
 from slurm_restart.submit.restart_options import restart_layer
@@ -120,7 +121,7 @@ def prepare_script(
     raise_problems(script.path, problems)
     return Submission(
         jobs=(job,),
-        warnings=tuple(script_warnings(request)),
+        warnings=(*script_warnings(request), *pattern_warnings(job)),
         notes=tuple(script_notes(request, job)),
     )
 

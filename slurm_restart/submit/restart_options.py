@@ -16,6 +16,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "run-dir": ("script", "run_dir"),
     "checkpoint-format": ("checkpoint", "format"),
     "checkpoint-complete": ("checkpoint", "complete"),
+    "checkpoint-warn-after": ("checkpoint", "warn_after"),
     "stop-signal": ("stop_signal",),
     "rules": ("rules",),
     "stop-on-repeat": ("policy", "stop_on_repeat"),

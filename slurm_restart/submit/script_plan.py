@@ -117,6 +117,7 @@ def script_checkpoints(settings: Settings, work_dir: Path) -> tuple[CheckpointLa
         pattern=settings.checkpoint_pattern,
         format=settings.checkpoint_format,
         complete=settings.checkpoint_complete,
+        warn_after=settings.checkpoint_warn_after,
     )
     unknown = CheckpointLayout(
         directory=str(work_dir), pattern=_ANY_STEP, format=CheckpointFormat.NONE

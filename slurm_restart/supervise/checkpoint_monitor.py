@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+from slurm_restart.supervise.absence_warning import AbsenceWarning
 from slurm_restart.supervise.checkpoint_check import check
 from slurm_restart.trainer.attempt_records import Saved
 from slurm_restart.trainer.checkpoint_probe import Probe, Soundness
@@ -54,6 +55,8 @@ class CheckpointMonitor:
         None: the file that marks them as complete was not there."""
         self._seen: dict[str, Mark] = {}
         """The marks of these at the last scan."""
+        self.reasons: dict[str, str] = {}
+        """Why they were not complete."""
 
     def scan(self, *, full: bool = False) -> tuple[Saved, ...]:
         """Return the new complete checkpoints in the order of their steps.
@@ -102,29 +105,30 @@ class CheckpointMonitor:
             if complete_by_name(self._layout, checkpoint.path)
         }
         marked = steps.keys()
+        reasons: dict[str, str] = {}
         if self._layout.format.is_opened:
-            steps = self._probe_steps(list(steps)) if steps else {}
+            results = self._probe(list(steps)) if steps else ()
+            reasons = {result.path: result.reason for result in results}
+            steps = {
+                result.path: result.step
+                for result in results
+                if result.soundness is Soundness.COMPLETE
+            }
         saved = []
         for checkpoint in new:
             path, name = checkpoint.path, checkpoint.name
             if path not in steps:
                 self._incomplete[name] = checkpoint.mark if path in marked else None
                 self._seen[name] = checkpoint.mark
+                self.reasons[name] = reasons.get(path) or "it is not marked as complete"
                 continue
             self._incomplete.pop(name, None)
             self._seen.pop(name, None)
+            self.reasons.pop(name, None)
             self._saved.add(name)
             step = checkpoint.step if (stored := steps[path]) is None else stored
             saved.append(Saved(at=self._clock(), step=step, path=path))
         return tuple(saved)
-
-    def _probe_steps(self, paths: Sequence[str]) -> dict[str, int | None]:
-        """Return the step stored in each complete checkpoint, by path."""
-        return {
-            result.path: result.step
-            for result in self._probe(paths)
-            if result.soundness is Soundness.COMPLETE
-        }
 
 
 class CheckpointMonitorThread(threading.Thread):
@@ -134,6 +138,7 @@ class CheckpointMonitorThread(threading.Thread):
         monitor: performs the scans.
         report: called with each new complete checkpoint.
         warn: called with a message when a scan fails.
+        absence: warns of checkpoints that do not appear; None: nobody does.
     """
 
     def __init__(
@@ -141,11 +146,13 @@ class CheckpointMonitorThread(threading.Thread):
         monitor: CheckpointMonitor,
         report: Callable[[Saved], None],
         warn: Callable[[str], None],
+        absence: AbsenceWarning | None = None,
     ) -> None:
         super().__init__(name="checkpoint-monitor", daemon=True)
         self._monitor = monitor
         self._report = report
         self._warn = warn
+        self._absence = absence
         self._finish = threading.Event()
         self._failing = False
 
@@ -163,8 +170,13 @@ class CheckpointMonitorThread(threading.Thread):
 
     def _scan(self, *, full: bool) -> None:
         try:
-            for saved in self._monitor.scan(full=full):
+            found = self._monitor.scan(full=full)
+            for saved in found:
                 self._report(saved)
+            if self._absence is not None:
+                if found:
+                    self._absence.stop()
+                self._absence.look(self._monitor.reasons)
         except OSError as error:
             if not self._failing:
                 self._warn(f"checkpoints cannot be listed or checked: {error}")

@@ -20,7 +20,7 @@ from slurm_restart.supervise.expected_decision import expected_decision, format_
 from slurm_restart.supervise.prepare_attempt import PreparedAttempt
 from slurm_restart.trainer import runlog, summary
 from slurm_restart.trainer.atomic_file import write_atomic
-from slurm_restart.trainer.attempt_records import AttemptStart, Saved, to_json, to_line
+from slurm_restart.trainer.attempt_records import AttemptStart, Saved, Warned, to_json, to_line
 from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import AttemptDir, RunDir
 
@@ -71,6 +71,12 @@ class Recorder(threading.Thread):
         self._enqueue("progress.jsonl", lambda: runlog.append(attempt.progress_file, line))
         name = saved.path.rpartition("/")[2]
         self.log(runlog.run_name(attempt.number), f"checkpoint at step {saved.step}: {name}")
+
+    def record_warning(self, attempt: AttemptDir, text: str) -> None:
+        """Record what the user should know while the attempt runs."""
+        line = to_line(Warned(at=self._clock(), text=text))
+        self._enqueue("warnings.jsonl", lambda: runlog.append(attempt.warnings_file, line))
+        self.log(runlog.run_name(attempt.number), text, level="WARNING")
 
     def record_end(self, plan: RunPlan | None, result: AttemptResult) -> None:
         """Record how the attempt ended and the decision that the supervisor expects."""

@@ -19,6 +19,7 @@ from slurm_restart.logs.rules import files_of
 from slurm_restart.logs.scanner import SMALL, LogScanner, make_matcher
 from slurm_restart.slurm.interface import Slurm
 from slurm_restart.supervise import processes
+from slurm_restart.supervise.absence_warning import AbsenceWarning
 from slurm_restart.supervise.attempt_result import (
     AttemptResult,
     attempt_result,
@@ -263,7 +264,12 @@ class Supervisor:
             self._update_comment(step=self._step)
 
         monitor = CheckpointMonitor(plan.checkpoint, prepared.present)
-        return CheckpointMonitorThread(monitor, report, log_to_slurm)
+        absence = AbsenceWarning(
+            plan.checkpoint, lambda text: self._recorder.record_warning(prepared.attempt, text)
+        )
+        if plan.mode.is_evaluation:
+            absence.stop()  # it writes none
+        return CheckpointMonitorThread(monitor, report, log_to_slurm, absence)
 
     def _trainer_end(
         self,

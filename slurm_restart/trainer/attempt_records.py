@@ -72,6 +72,15 @@ class Saved:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Warned:
+    """What the user was told while the attempt ran."""
+
+    at: _Time
+    text: str
+    unknown: dict[str, Any] = unknown_keys()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RootCauseLine:
     """The line of the output with the cause; `line` counts from 1."""
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from slurm_restart.trainer.checkpoint_forms import FORMS
 from slurm_restart.trainer.checkpoint_names import split_directory, to_regex
-from slurm_restart.trainer.run_plan import CheckpointFormat, CheckpointLayout
+from slurm_restart.trainer.run_plan import WARN_AFTER, CheckpointFormat, CheckpointLayout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +18,8 @@ class GivenCheckpoint:
     """As `to_regex` takes it."""
     format: CheckpointFormat | None = None
     complete: str | None = None
+    warn_after: int | None = None
+    """Seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,7 @@ def checkpoint_layout(
         format=form,
         complete=given.complete,
         written=written,
+        warn_after=WARN_AFTER if given.warn_after is None else given.warn_after,
     )
 
 

@@ -28,6 +28,7 @@ from slurm_restart.safe_files import read_bounded
 from slurm_restart.trainer.atomic_file import write_atomic
 
 SCHEMA = 1
+WARN_AFTER = 1800
 FILE_NAME = "plan.json"
 MAX_BYTES = 4 << 20
 
@@ -104,6 +105,8 @@ class CheckpointLayout:
     checkpoint, that exists once it is complete, such as `{path}.done` or `{path}/DONE`."""
     written: Argument = ""
     """The pattern as people write it, such as `step-{step}.pt`, for messages."""
+    warn_after: _Seconds = WARN_AFTER
+    """Seconds of an attempt without a checkpoint after which the user is told."""
     unknown: dict[str, Any] = unknown_keys()
 
 

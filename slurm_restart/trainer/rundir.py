@@ -14,6 +14,7 @@ from slurm_restart.trainer.attempt_records import (
     AttemptEnd,
     AttemptStart,
     Saved,
+    Warned,
     load_record,
     read_lines,
     read_record,
@@ -60,6 +61,11 @@ class AttemptDir:
         """The checkpoints that the attempt wrote, a line each."""
         return self.path / "progress.jsonl"
 
+    @property
+    def warnings_file(self) -> Path:
+        """What the user was told while the attempt ran, a line each."""
+        return self.path / "warnings.jsonl"
+
     def start(self) -> AttemptStart | None:
         """Return the start record; None if it is missing or cannot be read."""
         return read_record(AttemptStart, self.start_file)
@@ -71,6 +77,12 @@ class AttemptDir:
     def saved(self) -> tuple[Saved, ...]:
         """Return the checkpoints on record, in the order in which they were seen."""
         return read_lines(Saved, self.progress_file)[0]
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return what the user was told; nothing once a checkpoint was seen after it."""
+        warned = read_lines(Warned, self.warnings_file)[0]
+        saved = max((checkpoint.at for checkpoint in self.saved()), default=0.0) if warned else 0.0
+        return tuple(warning.text for warning in warned if warning.at > saved)
 
     def problems(self) -> tuple[StateError, ...]:
         """Return what cannot be read of the attempt's records; a missing file is no problem."""

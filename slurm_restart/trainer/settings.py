@@ -47,6 +47,7 @@ class Settings:
     """As written: a name with `{step}` or `{epoch}`."""
     checkpoint_format: CheckpointFormat | None = None
     checkpoint_complete: str | None = None
+    checkpoint_warn_after: int | None = None
     stop_signal: str | None = None
     """Name, without SIG, of the signal that asks the trainer to save and end."""
     csx_per_node: int = 1
@@ -178,6 +179,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "checkpoint.pattern": _pattern,
     "checkpoint.format": _format,
     "checkpoint.complete": _complete,
+    "checkpoint.warn_after": _duration,
     "nodes.csx_per_node": _whole(1, MAX_NODES),
     "policy.stop_on_repeat": _whole(0, MAX_RESTARTS),
     "policy.shrink_after": _duration,

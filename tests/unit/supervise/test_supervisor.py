@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -666,3 +667,21 @@ def test_memory_between_checks(run):
     own = resident(process.pid, "Rss") - empty
     both = resident(process.pid, "Pss:") + resident(reaper_of(process), "Pss:") - empty
     assert (own <= 16 * 1024, both <= 18 * 1024) == (True, True), (own, both, empty)
+
+
+def test_a_run_without_checkpoints_is_told_early(run):
+    run.set(checkpoint=replace(run.plan.checkpoint, warn_after=0))
+    run.patched["supervise.checkpoint_monitor.INTERVAL"] = 0.1
+    (run.model / "checkpoint-9.mdl").touch()
+    done = run.run(
+        f"until grep -q 'no checkpoint seen' '{run.dir.log}'; do sleep 0.1; done; exit 3"
+    )
+    assert done.returncode == 3
+    (warning,) = run.dir.attempts()[0].warnings()
+    assert "no checkpoint seen for 0 min: nothing in" in warning
+    assert "; the nearest names are checkpoint-9.mdl, " in warning
+    assert f"] {warning}" in done.stderr
+    # A checkpoint that was seen later removes it.
+    line = json.dumps({"at": 10**10, "step": 1, "path": "/x"})
+    run.dir.attempts()[0].progress_file.write_text(f"{line}\n")
+    assert run.dir.attempts()[0].warnings() == ()
