@@ -146,7 +146,8 @@ def helper(tmp_path: Path, waiting: WaitingJobs) -> Any:
     try:
         # Its output is a pipe: this returns only when no process holds it any more.
         done = subprocess.run(
-            [sys.executable, "-I", "-c", HOOK, str(tmp_path)],
+            # Not isolated, so that PYTHONPATH can name another copy of the package.
+            [sys.executable, "-P", "-c", HOOK, str(tmp_path)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
