@@ -208,6 +208,24 @@ def test_the_only_host_where_a_process_died_of_itself_is_that_of_the_faulty_devi
     assert blamed(FAILED, ABORTED) == []
 
 
+@pytest.mark.parametrize(
+    ("hosts", "expected"),
+    [(("csx1",), ["csx1"]), (("csx1", "csx1"), ["csx1"]), (("csx1", "csx2"), [])],
+)
+def test_the_one_host_that_reports_the_fault_of_its_device_is_blamed(
+    hosts: tuple[str, ...], expected: list[str]
+) -> None:
+    """Where several report it, they have something in common that is no node."""
+    faults = [
+        finding(
+            Category.HARDWARE_ACCELERATOR, line=number, host=host, confidence=Confidence.CERTAIN
+        )
+        for number, host in enumerate(hosts, start=1)
+    ]
+    facts = ExitFacts(state=JobState.FAILED, exit_code=1, nodes=("csx1", "csx2", "csx3"))
+    assert blamed(facts, *faults) == expected
+
+
 def test_a_peer_is_blamed_only_where_another_source_confirms_it() -> None:
     lost = finding(Category.NETWORK_FABRIC, nodes=("csx2",), naming=Naming.PEER)
     assert blamed(FAILED, lost) == []
