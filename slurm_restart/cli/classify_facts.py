@@ -19,6 +19,7 @@ from slurm_restart.errors import (
 if TYPE_CHECKING:
     from slurm_restart.core.job import Job
     from slurm_restart.slurm.accounting import AccountedEnd
+    from slurm_restart.slurm.commands import Commands
 
 _SHORT = {
     "BF": "BOOT_FAIL",
@@ -44,6 +45,8 @@ _SHORT = {
 """squeue's and sacct's short forms (job_state_codes)."""
 _SHOWN = 60
 """Characters of a wrong value that a message repeats."""
+_NOTICED = 900
+"""Seconds within which Slurm notices a lost node: three times the default SlurmdTimeout."""
 _SECONDS = 20.0
 """How long the accounting database may take to answer."""
 
@@ -131,12 +134,14 @@ def facts_from_slurm(job_id: int, given: KnownFacts) -> KnownFacts:
     # Imported here: most calls need no Slurm, and its modules take 40 ms.
     from slurm_restart.cli.find_run import slurm_here  # noqa: PLC0415
 
+    slurm = slurm_here()
     try:
-        job = slurm_here().job(job_id)
+        job = slurm.job(job_id)
     except (JobNotFoundError, SlurmUnavailableError) as error:
         return _with_accounting(given, _accounted(job_id, error))
     log = Path(job.work_dir or ".") / job.std_out if job.std_out else None
-    exit_facts = replace(given.exit, nodes=given.exit.nodes or job.nodes)
+    nodes = given.exit.nodes or job.nodes
+    exit_facts = replace(given.exit, nodes=nodes, down=_down(slurm, job, nodes))
     if job.state is not None and job.state.is_final:
         status = (job.exit_code, job.signal)
         return replace(_merge(given, exit_facts, "slurm", job.state, status), log=log)
@@ -144,6 +149,26 @@ def facts_from_slurm(job_id: int, given: KnownFacts) -> KnownFacts:
         state = job.state.value if job.state else "?"
         raise UsageError(f"job {job_id} is {state}: it has not ended; give its log without --job")
     return replace(given, exit=exit_facts, log=log, notes=(_no_state(job_id, job),))
+
+
+def _down(slurm: "Commands", job: "Job", nodes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return those of a job's nodes that are down, if they may have been at its end already."""
+    if not nodes:
+        return ()
+    try:
+        shown = slurm.nodes()
+    except SlurmError:
+        # Known nodes only make the answer more certain.
+        return ()
+    names = frozenset(nodes)
+    last = None if job.end_time is None else job.end_time + _NOTICED
+    return tuple(
+        node.name
+        for node in shown
+        if node.name in names
+        and node.down
+        and (last is None or node.reason_time is None or node.reason_time <= last)
+    )
 
 
 def _is_first_attempt(job: "Job") -> bool:

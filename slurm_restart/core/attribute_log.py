@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from slurm_restart.core.attribution import Attribution, RootCause
+from slurm_restart.core.attribution import Attribution, Blame, RootCause
 from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.finding import Finding, Role, Speaker
 from slurm_restart.core.job import JobFlag, JobState
@@ -20,6 +20,7 @@ Longer than any training step or checkpoint takes.
 
 _EXIT_ZERO = Cause("exit.zero", Category.COMPLETED, Confidence.CERTAIN)
 _NO_OUTPUT = Cause("log.no_output", Category.HANG, Confidence.LIKELY)
+_NODE_DOWN = Cause("slurm.node_down", Category.HARDWARE_NODE, Confidence.LIKELY)
 _NOTHING_KNOWN = Cause("nothing.known", Category.UNKNOWN, Confidence.GUESS)
 _EXTERNAL = frozenset(
     {Category.TIMEOUT, Category.CANCELLED, Category.PREEMPTION, Category.REQUEUED}
@@ -69,6 +70,9 @@ def attribute_log(facts: ExitFacts, findings: Iterable[Finding]) -> Attribution:
     candidate = find_root_cause(ordered)
     by_state = _attribute_by_state(facts, ordered, candidate)
     cause, root = by_state or _attribute_by_text(facts, candidate)
+    if facts.down and cause.category in _STOPS and cause.confidence is not Confidence.CERTAIN:
+        # The text is only likely to be right, and Slurm knows.
+        return _node_down(facts.down, ordered)
     put_off = root is not None and _is_put_off(cause, root)
     if put_off:
         cause = Cause(cause.rule, Category.UNKNOWN, Confidence.GUESS)
@@ -90,6 +94,16 @@ def attribute_log(facts: ExitFacts, findings: Iterable[Finding]) -> Attribution:
         secondary=tuple(
             finding for finding in ordered if root is None or not _same_line(finding, root)
         ),
+    )
+
+
+def _node_down(down: Sequence[str], ordered: Sequence[Finding]) -> Attribution:
+    return Attribution(
+        category=_NODE_DOWN.category,
+        rule=_NODE_DOWN.rule,
+        confidence=_NODE_DOWN.confidence,
+        blamed=tuple(Blame(node=node, evidence="Slurm shows the node down") for node in down),
+        secondary=tuple(ordered),
     )
 
 

@@ -46,6 +46,13 @@ class Naming(Enum):
     """The other end of a connection: at fault only where another source confirms it."""
 
 
+class Reason(Enum):
+    """Where the reason stands that a line announces."""
+
+    BELOW = "below"
+    """On the next line with words, as in the messages of simulations under a title."""
+
+
 class Speaker(Enum):
     """Who printed a line."""
 
@@ -101,3 +108,5 @@ class Finding:
     """The confidence it has if nothing explains the end better and the program was starting."""
     followed: int = 0
     """Number of later lines that no rule matched: the log went on."""
+    reason: Reason | None = None
+    """Where the reason stands that the line announces; None: in the line, or it was not found."""

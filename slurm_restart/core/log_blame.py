@@ -10,6 +10,11 @@ from slurm_restart.core.rank_hosts import find_node, is_role_name, short_host
 from slurm_restart.core.root_cause import is_sure
 
 HARDWARE = frozenset({Category.HARDWARE_NODE, Category.HARDWARE_ACCELERATOR})
+_OF_THE_REPORTER = frozenset({"slurm.own_file"})
+"""Rules over what a daemon of Slurm reports of its own node."""
+_LAUNCH_FAILED = "slurm.launch_failed_node"
+"""The rule for a step that could not start on a node: no fault of that node if others refused it
+as well, for another reason."""
 _TELL_OF_OTHERS = frozenset({Speaker.LAUNCHER, Speaker.CONTAINER})
 """Speakers that report what happened elsewhere."""
 _WORD = r"[A-Za-z0-9][\w.-]*\w|[A-Za-z0-9]"
@@ -37,10 +42,12 @@ def blame_nodes(
     alike = HARDWARE if category in HARDWARE else {category}
     exits = _exits_by_host(ordered)
     confirmed = {*down, *(host for host, line in exits.items() if line.role is Role.ROOT)}
+    elsewhere = {finding.host for finding in ordered if finding.rule == "slurm.launch_failed"}
     named = [
         (finding, Blame(node=name, evidence=finding.text))
         for finding in ordered
         if is_sure(finding) and finding.category in alike and _is_culprit(finding, confirmed)
+        if finding.rule != _LAUNCH_FAILED or not elsewhere - set(finding.nodes)
         for name in finding.nodes
     ]
     if not named and category in HARDWARE and root is not None:
@@ -91,7 +98,7 @@ def _is_own_fault(finding: Finding) -> bool:
     if not is_sure(finding) or finding.nodes or finding.naming is Naming.SYSTEM:
         return False
     if finding.category is Category.HARDWARE_NODE:
-        return finding.speaker is Speaker.KERNEL
+        return finding.speaker is Speaker.KERNEL or finding.rule in _OF_THE_REPORTER
     return (
         finding.category is Category.HARDWARE_ACCELERATOR and finding.speaker not in _TELL_OF_OTHERS
     )

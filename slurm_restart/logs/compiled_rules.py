@@ -13,10 +13,10 @@ from zlib import crc32
 
 from slurm_restart import __version__
 from slurm_restart.core.category import Category, Confidence
-from slurm_restart.core.finding import Naming, Role, Speaker
+from slurm_restart.core.finding import Naming, Reason, Role, Speaker
 from slurm_restart.logs.rule import LogRule
 
-FORMAT = 2
+FORMAT = 3
 """Increase it with every change of the form or of what is validated."""
 _ENUMS = {
     "category": Category,
@@ -24,6 +24,7 @@ _ENUMS = {
     "confidence": Confidence,
     "at_start": Confidence,
     "blame": Naming,
+    "reason": Reason,
 }
 _TEXTS = ("id", "pattern", "meaning", "remedy")
 _LISTS = ("sources", "positive", "negative", "literals")

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field, replace
 from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.finding import Finding, Naming, Role, Speaker
 from slurm_restart.logs.host_lines import HostLines
+from slurm_restart.logs.host_prefixes import HostPrefixes, without_host
 from slurm_restart.logs.lines import readable, split_label, truncated
-from slurm_restart.logs.rule_matcher import RuleMatcher
+from slurm_restart.logs.rule_matcher import RuleMatcher, earlier_rule
 from slurm_restart.logs.timestamps import logged_at
+from slurm_restart.logs.titles import Titles
 from slurm_restart.logs.tracebacks import (
     CHAINS,
     CODE,
@@ -108,6 +110,15 @@ class FindingCollector:
     """Line that reports recovery from failures of a category."""
     hosts: HostLines = field(default_factory=HostLines)
     """Where the tasks and ranks run."""
+    prefixes: HostPrefixes = field(default_factory=HostPrefixes)
+    """Hosts that a launcher puts in front of each line."""
+    titles: Titles = field(default_factory=Titles)
+    """Titles of messages whose reason stands on a line that has not been read yet."""
+
+    @property
+    def wants_next(self) -> bool:
+        """Whether the next line has to be read, whatever it is."""
+        return bool(self.inside or self.titles.open)
 
     def copy(self) -> "FindingCollector":
         """Return an independent copy in the same state."""
@@ -123,6 +134,8 @@ class FindingCollector:
             handled=handled,
             noise=set(self.noise),
             hosts=self.hosts.copy(),
+            prefixes=self.prefixes.copy(),
+            titles=self.titles.copy(),
         )
 
     def found(self, last: int) -> tuple[Finding, ...]:
@@ -136,6 +149,7 @@ class FindingCollector:
             for kept in self.kept.values()
             for finding in (*kept.first, *kept.last)
         ]
+        findings += [self._rate(title, last - self.matched) for title in self.titles.unexplained()]
         return tuple(sorted(findings, key=lambda finding: finding.line))
 
     def _rate(self, finding: Finding, unmatched: int) -> Finding:
@@ -161,16 +175,18 @@ class FindingCollector:
 
     def is_noise(self, raw: bytes) -> bool:
         """Whether a line is known to be noise and need not be matched."""
-        return not self.inside and raw.translate(None, _OTHER_BYTES) in self.noise
+        return not self.wants_next and raw.translate(None, _OTHER_BYTES) in self.noise
 
     def read(self, line: int, raw: bytes) -> None:
         """Process one suspect line, or one that is part of a traceback."""
         self.line = line
         text = readable(raw)
-        label, body = split_label(text)
+        label, body = self.prefixes.split(text)
         self.hosts.read(label, body)
         if self.line - self.header > MAX_TRACEBACK:
             self.inside.clear()
+        if self.titles.open and self._is_reason(label, text, body):
+            return
         if self._is_structure(label, text, body):
             return
         if label in self.inside:
@@ -179,13 +195,38 @@ class FindingCollector:
         elif CODE.match(body):
             return
         elif finding := self._match(label, text, body):
-            if EXCEPTION.match(body):
-                finding = self._without_traceback(self._traceback_state(label), finding)
-            elif finding.role is Role.NOISE and finding.rule in self.kept:
-                self._remember_noise(raw)
-            self._keep(finding)
+            self._take(label, body, raw, finding)
         elif self.matcher.is_progress(body):
             self.progress = line
+
+    def _take(self, label: str, body: str, raw: bytes, finding: Finding) -> None:
+        """Keep the finding of a line outside tracebacks; a title's waits for its reason."""
+        if EXCEPTION.match(body):
+            finding = self._without_traceback(self._traceback_state(label), finding)
+        elif finding.role is Role.NOISE and finding.rule in self.kept:
+            self._remember_noise(raw)
+        if not self.titles.add(label, finding):
+            self._keep(finding)
+
+    def _is_reason(self, label: str, text: str, body: str) -> bool:
+        """Whether a line is the reason under a title; if so, keep the title's finding with it.
+
+        A line that is a sure cause by a rule of its own makes the title a mere header.
+        """
+        for title in self.titles.expired(self.line):
+            self._keep(title)
+        waiting = self.titles.take(label, body, self.line)
+        if waiting is None:
+            return False
+        own = None if TRACEBACK in body else self._match(label, text, body)
+        known = own is not None and own.role is Role.ROOT and own.confidence is not Confidence.GUESS
+        if own is not None:
+            self.matched -= 1
+        if known or TRACEBACK in body:
+            self._keep(replace(waiting, role=Role.HEADER))
+            return False
+        self._keep(replace(waiting, line=self.line, text=truncated(text), reason=None))
+        return True
 
     def _remember_noise(self, raw: bytes) -> None:
         if len(self.noise) >= MAX_NOISE:
@@ -261,6 +302,8 @@ class FindingCollector:
     def _match(self, label: str, text: str, body: str) -> Finding | None:
         said = _Said(text, label, body.strip())
         hit = self.matcher.match(said.message, said.speaker)
+        if shorter := without_host(said.message):
+            hit = earlier_rule(hit, self.matcher.match(split_label(shorter)[1], said.speaker))
         if hit is None:
             return None
         early = self._is_early()
@@ -282,6 +325,7 @@ class FindingCollector:
             early=early,
             at_start=hit.rule.at_start if early else None,
             followed=self.line - self.matched,
+            reason=hit.rule.reason,
         )
 
     def _is_early(self) -> bool:
@@ -303,6 +347,7 @@ class FindingCollector:
         """Drop all state: it belongs to an attempt that has ended."""
         for store in (self.kept, self.tracebacks, self.inside, self.handled, self.recovered):
             store.clear()
+        self.titles.open.clear()
         self.hosts = HostLines()
         self.progress = 0
         self.began = self.line

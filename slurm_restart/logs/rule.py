@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from slurm_restart.core.category import Category, Confidence
-from slurm_restart.core.finding import Naming, Role, Speaker
+from slurm_restart.core.finding import Naming, Reason, Role, Speaker
 from slurm_restart.logs.lines import split_label
 from slurm_restart.logs.patterns import MIN_LETTERS, danger, literals
 
@@ -22,6 +22,7 @@ _KEYS = (
     "confidence",
     "at_start",
     "speakers",
+    "reason",
     "meaning",
     "remedy",
     "sources",
@@ -66,6 +67,8 @@ class LogRule:
     """The confidence before the program has made progress: such failures repeat at each start."""
     speakers: tuple[Speaker, ...] = ()
     """Whose lines the rule is for; empty: those who are believed about such a category."""
+    reason: Reason | None = None
+    """Where the reason stands that a line announces; None: in the line itself."""
     remedy: str | None = None
     blame: Naming | None = None
     sources: tuple[str, ...] = ()
@@ -115,6 +118,9 @@ def build(fields: Mapping[str, Any]) -> LogRule:
         confidence=_member(Confidence, fields, "confidence", problems, Confidence.LIKELY),
         at_start=_member(Confidence, fields, "at_start", problems, Confidence.LIKELY)
         if "at_start" in fields
+        else None,
+        reason=_member(Reason, fields, "reason", problems, Reason.BELOW)
+        if "reason" in fields
         else None,
         remedy=fields.get("remedy"),
         blame=_member(Naming, fields, "blame", problems, Naming.NODE)

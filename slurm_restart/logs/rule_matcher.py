@@ -23,6 +23,8 @@ class RuleMatch:
 
     rule: LogRule
     nodes: tuple[str, ...]
+    number: int
+    """Place of the rule in the order in which rules are tried."""
 
 
 class _Pattern:
@@ -107,8 +109,16 @@ class RuleMatcher:
             pattern, rule = self._rules[number]
             found = pattern.compiled.search(text)
             if found and speaker() in rule.believed:
-                return RuleMatch(rule, _names(found) if rule.blame is not None else ())
+                names = _names(found) if rule.blame is not None else ()
+                return RuleMatch(rule, names, number)
         return None
+
+
+def earlier_rule(first: RuleMatch | None, second: RuleMatch | None) -> RuleMatch | None:
+    """Return the match of the rule that is tried earlier; the first one if both are of one rule."""
+    if first is None or second is None:
+        return first or second
+    return second if second.number < first.number else first
 
 
 def split_names(text: str) -> tuple[str, ...]:

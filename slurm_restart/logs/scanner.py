@@ -184,7 +184,7 @@ class _BlockReader:
         return self._line_at(len(self._block))
 
     def _finish_traceback(self, until: int) -> None:
-        while self._reader.inside and self._past < until:
+        while self._reader.wants_next and self._past < until:
             self._read(self._past, line_end(self._block, self._past))
 
     def _read(self, start: int, end: int) -> None:

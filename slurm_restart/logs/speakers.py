@@ -3,13 +3,9 @@
 import re
 
 from slurm_restart.core.finding import Speaker
+from slurm_restart.logs.host_prefixes import PREFIX, host_in
 
 _HOST = r"[A-Za-z0-9][\w.-]{0,127}"
-# A host in front of each line: pdsh, DeepSpeed. Names without a digit are those of programs.
-_BY_HOST = re.compile(
-    r"(?!slurm(?:stepd|d|ctld|dbd)-|(?:python|perl|ruby|pip|gcc|clang)[\d.-])"
-    r"(?P<host>[A-Za-z][A-Za-z_-]{0,60}\d[\w.-]{0,60}): (?=\S| )"
-)
 _SYSLOG = re.compile(
     rf"(?:[A-Z][a-z]{{2}} [ \d]\d \d\d:\d\d:\d\d )?(?:(?P<host>{_HOST}) )?"
     r"(?P<name>kernel|slurmd|slurmstepd|slurmctld)(?:\[[\w.-]{1,64}\])?: "
@@ -78,8 +74,8 @@ def identify_speaker(text: str, label: str, message: str) -> tuple[Speaker, str]
         message: the line without labels, time and level, and without blanks at its ends.
     """
     message = message.strip()
-    named = _BY_HOST.match(message)
-    host = named["host"] if named else ""
+    named = PREFIX.match(message)
+    host = named["host"] if named else host_in(label)
     if named:
         message = message[named.end() :].lstrip()
     if crashed := _CRASHED.match(label):

@@ -12,7 +12,7 @@ import pytest
 from slurm_restart.cli import common
 from slurm_restart.cli.restart import group
 from slurm_restart.cli.scan_progress import scan_progress
-from slurm_restart.core.job import Job, JobFlag, JobState
+from slurm_restart.core.job import Job, JobFlag, JobState, NodeState
 from slurm_restart.errors import JobNotFoundError, SlurmError
 from slurm_restart.slurm import accounting
 from slurm_restart.slurm.commands import Commands
@@ -351,7 +351,7 @@ def test_the_format_option_and_the_flag_give_the_same_json(call, log):
 def slurm_has(monkeypatch):
     """Let Slurm show this job, or raise this error, and sacct print these ends."""
 
-    def prepare(job, ends=()):
+    def prepare(job, ends=(), nodes=()):
         def show(*_):
             if isinstance(job, Exception):
                 raise job
@@ -363,6 +363,7 @@ def slurm_has(monkeypatch):
             return ends[-1]
 
         monkeypatch.setattr(Commands, "job", show)
+        monkeypatch.setattr(Commands, "nodes", lambda _: nodes)
         monkeypatch.setattr(accounting, "accounted_end", accounted)
 
     return prepare
@@ -386,6 +387,30 @@ def test_a_job_that_slurm_has_forgotten_is_looked_up_in_the_accounting(judged, s
     answer = judged("--job", "12")
     assert answer["category"] == "timeout"
     assert answer["files"][0]["error"] == "No such file or directory"
+
+
+LIKELY_STOP = "TypeError: 'int' object is not callable\n"
+FAILED = Job(
+    job_id=12, uid=1, state=JobState.FAILED, exit_code=1, nodes=("n1", "n2"), end_time=5000
+)
+
+
+@pytest.mark.parametrize(
+    ("node", "category", "blamed"),
+    [
+        (NodeState(name="n2", state="DOWN"), "hardware.node", ["n2"]),
+        (NodeState(name="n2", state="DOWN", reason_time=5300), "hardware.node", ["n2"]),
+        (NodeState(name="n2", state="DOWN", reason_time=90_000), "code", []),
+        (NodeState(name="n2", state="IDLE"), "code", []),
+        (NodeState(name="n9", state="DOWN"), "code", []),
+    ],
+)
+def test_a_node_that_slurm_shows_down_outranks_a_likely_stop(
+    judged, slurm_has, log, node, category, blamed
+):
+    slurm_has(FAILED, nodes=(node,))
+    answer = judged("--job", "12", log(LIKELY_STOP))
+    assert (answer["category"], answer["blamed_nodes"]) == (category, blamed)
 
 
 def test_a_job_that_nobody_knows_is_an_error(call, slurm_has):
