@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from slurm_restart.core.category import Category
+from slurm_restart.core.job_comment import Mode
 from slurm_restart.core.record_reader import parse_json, read_object
 from slurm_restart.errors import RecordError
 from slurm_restart.safe_files import FileTooLargeError, open_directory, read_bounded
@@ -52,6 +53,10 @@ class _Summary:
     runs: tuple[_Run, ...] = ()
 
 
+_CONFIG_KEYS = {
+    "autorestart", "compile_job_ids", "execute_job_ids", "loaded_trainer_state_file", "min_num_csx",
+    "model_dir", "nan_checker_enabled", "num_csx", "phase", "validation_only", "workflow_id",
+}  # fmt: skip
 SUCCESS, FAILED, NON_RECOVERABLE = "success", "failed", "non_recoverable_failure"
 
 
@@ -76,12 +81,12 @@ def summarize(plan: RunPlan, run_dir: RunDir) -> dict[str, Any]:
         if start is not None and end is None
     ]
     policy = plan.policy
-    return {
+    found = {
         "workflow_id": plan.run,
         "max_num_restarts": policy.max_restarts if policy else 0,
         "min_num_csx": plan.min_nodes * plan.csx_per_node,
         "runs": runs,
-        "run_id": plan.run,
+        "run_id": plan.run_id,
         "phase": plan.phase,
         "mode": plan.mode.value,
         "autorestart": policy is not None,
@@ -89,6 +94,20 @@ def summarize(plan: RunPlan, run_dir: RunDir) -> dict[str, Any]:
         "model_dir": plan.model_dir,
         "num_csx": plan.num_csx,
         "running": running[-1] if running else None,
+    }
+    return _of_script(found) if plan.mode is Mode.SCRIPT else found
+
+
+def _of_script(value: Any) -> Any:
+    """Return the summary of a batch script's run: without the keys that only a config has."""
+    if isinstance(value, list):
+        return [_of_script(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        "script" if key == "config" else key: _of_script(item)
+        for key, item in value.items()
+        if key not in _CONFIG_KEYS
     }
 
 

@@ -154,3 +154,17 @@ def test_a_line_of_the_log_is_one_line(tmp_path):
     for _ in range(2):
         runlog.append(tmp_path / "run.log", text)
     assert (tmp_path / "run.log").read_text() == f"{text}\n{text}\n"
+
+
+def test_the_summary_of_a_script_has_no_words_of_configs(tmp_path):
+    run = RunDir(tmp_path)
+    add(run, step=20)
+    add(run, step=None, ended=False)
+    plan = replace(PLAN, mode=Mode.SCRIPT, config_path="/w/job.sh", array_task=3)
+    data = summary.summarize(plan, run)
+    assert data["script"] == "/w/job.sh"
+    assert data["run_id"] == plan.run_id != plan.run
+    assert data["runs"][0]["steps_progressed"] == 20
+    text = json.dumps(data)
+    for word in ('csx"', "num_csx", "config", "phase", "nan_checker", "compile", "trainer_state"):
+        assert word not in text, word
