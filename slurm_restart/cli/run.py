@@ -13,7 +13,6 @@ from slurm_restart.supervise import reaper
 @click.command()
 @click.option(
     "--run-dir",
-    type=click.Path(path_type=Path, resolve_path=False),
     required=True,
     help="The run directory that csx-sbatch created.",
 )
@@ -22,7 +21,7 @@ from slurm_restart.supervise import reaper
     is_flag=True,
     help="The run directory is that of a job array; that of this task is made in it.",
 )
-def command(run_dir: Path, array: bool) -> NoReturn:  # noqa: FBT001 - a flag
+def command(run_dir: str, array: bool) -> NoReturn:  # noqa: FBT001 - a flag
     """Start the trainer from the right checkpoint, monitor it, and record how it ended.
 
     The batch script calls this command. The exit code is the trainer's, or 128 + N if signal N
@@ -34,7 +33,9 @@ def command(run_dir: Path, array: bool) -> NoReturn:  # noqa: FBT001 - a flag
     from slurm_restart.supervise.supervisor_context import job_context  # noqa: PLC0415
     from slurm_restart.trainer.rundir import RunDir  # noqa: PLC0415
 
-    context, place = job_context(), run_dir.absolute()
+    # Not click.Path: it would look at the directory, which may hang, and refuse an unreadable one
+    # before anything can be reported.
+    context, place = job_context(), Path(run_dir).absolute()
     if array and context.job.array_task is None:
         raise UsageError("--array: expected SLURM_ARRAY_TASK_ID in the environment, got nothing")
     if array and context.job.array_task is not None:

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 from slurm_restart.supervise.absence_warning import AbsenceWarning
@@ -139,6 +140,7 @@ class CheckpointMonitorThread(threading.Thread):
         report: called with each new complete checkpoint.
         warn: called with a message when a scan fails.
         absence: warns of checkpoints that do not appear; None: nobody does.
+        watch: returns a context that is entered around each scan.
     """
 
     def __init__(
@@ -147,12 +149,14 @@ class CheckpointMonitorThread(threading.Thread):
         report: Callable[[Saved], None],
         warn: Callable[[str], None],
         absence: AbsenceWarning | None = None,
+        watch: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         super().__init__(name="checkpoint-monitor", daemon=True)
         self._monitor = monitor
         self._report = report
         self._warn = warn
         self._absence = absence
+        self._watch = watch
         self._finish = threading.Event()
         self._failing = False
 
@@ -170,13 +174,14 @@ class CheckpointMonitorThread(threading.Thread):
 
     def _scan(self, *, full: bool) -> None:
         try:
-            found = self._monitor.scan(full=full)
+            with self._watch():
+                found = self._monitor.scan(full=full)
+                if self._absence is not None:
+                    if found:
+                        self._absence.stop()
+                    self._absence.look(self._monitor.reasons)
             for saved in found:
                 self._report(saved)
-            if self._absence is not None:
-                if found:
-                    self._absence.stop()
-                self._absence.look(self._monitor.reasons)
         except OSError as error:
             if not self._failing:
                 self._warn(f"checkpoints cannot be listed or checked: {error}")

@@ -127,6 +127,11 @@ class CommentWriter(threading.Thread):
             self._final, self._durable = True, durable
         self.update(**values)
         self.join(timeout)
+        return self.is_written
+
+    @property
+    def is_written(self) -> bool:
+        """Whether the final update has been written."""
         return not self.is_alive() and not self._dirty
 
     def run(self) -> None:

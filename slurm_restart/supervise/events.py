@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from slurm_restart.logs.scanner import LogScanner
 from slurm_restart.supervise.prepare_attempt import PreparedAttempt
 from slurm_restart.trainer.run_plan import RunPlan
 
@@ -38,6 +39,15 @@ class PreparationFailed:
     """The attempt cannot be prepared."""
 
     error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class RulesRead:
+    """The rules over log lines have been read."""
+
+    scanner: LogScanner
+    problems: tuple[str, ...]
+    """Why others were refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +88,7 @@ Event = (
     | PlanLoaded
     | AttemptPrepared
     | PreparationFailed
+    | RulesRead
     | TrainerStarted
     | TrainerEnded
     | Superseded

@@ -4,23 +4,23 @@ If one sink cannot be written (disk full, I/O error, reader gone), the others st
 and the trainer never sees an error.
 """
 
-import errno
 import os
 import re
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
 from slurm_restart.core.finding import Finding
+from slurm_restart.supervise.file_sink import FileSink
+from slurm_restart.supervise.output_sink import Sink
 
 CHUNK = 1 << 16
 _PIPE_SIZE = 1 << 20
 _F_SETPIPE_SZ = 1031
-_RETRY = 1.0
-"""Seconds between attempts to write to a sink that has failed."""
 _JOB_ID = re.compile(
     rb"([Cc]ompile|[Ee]xecute) job id: (wsjob-[A-Za-z0-9_-]{1,64})(?=[^A-Za-z0-9_-])"
 )
@@ -38,52 +38,14 @@ class Scanner(Protocol):
         """Return the findings so far."""
 
 
-class Sink:
-    """One file that the output is copied to.
-
-    Args:
-        name: its name in messages.
-        handle: a file descriptor to write to; None: it could not be opened.
-        warn: called with a message when writing fails, and when it works again.
-    """
-
-    def __init__(self, name: str, handle: int | None, warn: Callable[[str], None]) -> None:
-        self._name = name
-        self._handle = handle
-        self._warn = warn
-        self._lost = 0
-        self._retry_at = 0.0
+class Target(Protocol):
+    """What the output is copied to."""
 
     def write(self, data: bytes) -> None:
         """Write all data, or count it as lost."""
-        if self._handle is None:
-            return
-        if self._lost and time.monotonic() < self._retry_at:
-            self._lost += len(data)
-            return
-        try:
-            if self._lost:
-                self._write(f"\n[csx-restart: {self._lost} bytes of output lost]\n".encode())
-                self._warn(f"{self._name}: writable again, {self._lost} bytes were lost")
-                self._lost = 0
-            self._write(data)
-        except OSError as error:
-            self._fail(error, len(data))
 
-    def _write(self, data: bytes) -> None:
-        assert self._handle is not None  # noqa: S101 - for the type checker
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._handle, view) :]
-
-    def _fail(self, error: OSError, lost: int) -> None:
-        if not self._lost:
-            self._warn(f"{self._name}: cannot be written: {error.strerror}")
-        self._lost += lost
-        self._retry_at = time.monotonic() + _RETRY
-        if error.errno in (errno.EPIPE, errno.EBADF):
-            # The reader is gone for good.
-            self._handle = None
+    def finish(self) -> None:
+        """Write what is queued."""
 
 
 class OutputTee(threading.Thread):
@@ -99,7 +61,7 @@ class OutputTee(threading.Thread):
     def __init__(
         self,
         source: int,
-        sinks: tuple[Sink, ...],
+        sinks: tuple[Target, ...],
         scanner: Scanner,
         warn: Callable[[str], None],
     ) -> None:
@@ -124,6 +86,8 @@ class OutputTee(threading.Thread):
             for sink in self._sinks:
                 sink.write(chunk)
             self._scan(chunk)
+        for sink in self._sinks:
+            sink.finish()
 
     def _scan(self, chunk: bytes) -> None:
         text, self._tail = self._tail + chunk, chunk[-_OVERLAP:]
@@ -158,21 +122,21 @@ def _enlarge(pipe: int) -> None:
 
 
 def open_output_tee(
-    source: int, path: Path, scanner: Scanner, warn: Callable[[str], None]
+    source: int,
+    path: Path,
+    scanner: Scanner,
+    warn: Callable[[str], None],
+    watch: Callable[[str], AbstractContextManager[None]],
 ) -> OutputTee:
     """Return the thread that copies the trainer's output to Slurm's log and to a file.
 
     Args:
         source: the file descriptor to read from.
-        path: the file; if it cannot be opened, that is reported and only Slurm's log is written.
+        path: the file, which is opened and written in another thread.
         scanner: scans the output.
         warn: called with a message about a sink that cannot be written.
+        watch: entered with the path around each access to the file.
     """
-    name = str(path)
-    handle: int | None = None
-    try:
-        handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        warn(f"{name}: cannot be written: {error.strerror}")
-    sinks = (Sink("Slurm's log", sys.stdout.fileno(), warn), Sink(name, handle, warn))
-    return OutputTee(source, sinks, scanner, warn)
+    file = FileSink(str(path), warn, watch)
+    file.start()
+    return OutputTee(source, (Sink("Slurm's log", sys.stdout.fileno(), warn), file), scanner, warn)

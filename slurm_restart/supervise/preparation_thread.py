@@ -2,13 +2,35 @@
 
 import threading
 import time
+from pathlib import Path
 
+from slurm_restart.errors import StateError
+from slurm_restart.safe_files import FileTooLargeError, NotRegularFileError
 from slurm_restart.supervise.events import AttemptPrepared, Events, PlanLoaded, PreparationFailed
 from slurm_restart.supervise.job_environment import JobEnvironment
 from slurm_restart.supervise.prepare_attempt import prepare
+from slurm_restart.supervise.stall_monitor import StallMonitor
 from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import AttemptDir, RunDir
 from slurm_restart.trainer.task_directory import make_task_directory
+
+
+def _load(path: Path) -> RunPlan:
+    """Return the plan.
+
+    Raises:
+        OSError: the file system cannot be used, or gives no access now; a restart may help.
+        StateError: there is something else than a plan.
+    """
+    try:
+        return RunPlan.load(path)
+    except StateError as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and not isinstance(
+            cause, NotRegularFileError | FileTooLargeError
+        ):
+            raise cause from None
+        raise
 
 
 class PreparationThread(threading.Thread):
@@ -18,17 +40,24 @@ class PreparationThread(threading.Thread):
         run_dir: the phase's directory.
         job: the allocation.
         events: receives `PlanLoaded` and `AttemptPrepared`, or `PreparationFailed`.
+        stalls: is told of each access to files.
         array_dir: the directory of the job array that this job is a task of; None: it is none.
     """
 
     def __init__(
-        self, run_dir: RunDir, job: JobEnvironment, events: Events, array_dir: RunDir | None = None
+        self,
+        run_dir: RunDir,
+        job: JobEnvironment,
+        events: Events,
+        stalls: StallMonitor,
+        array_dir: RunDir | None = None,
     ) -> None:
         super().__init__(name="preparation", daemon=True)
         self._run_dir = run_dir
         self._array_dir = array_dir
         self._job = job
         self._events = events
+        self._stalls = stalls
         self.attempt: AttemptDir | None = None
         """The attempt's directory once it has been created."""
 
@@ -40,12 +69,13 @@ class PreparationThread(threading.Thread):
             self._events.put(PreparationFailed(error))
 
     def _prepare(self) -> None:
-        if self._array_dir is not None and self._job.array_task is not None:
-            make_task_directory(self._array_dir, self._job.array_task)
-        # An absent file system raises OSError here; `load` would report an invalid plan.
-        self._run_dir.plan.stat()
-        plan = RunPlan.load(self._run_dir.plan)
+        with self._stalls.access(str(self._run_dir.plan)):
+            if self._array_dir is not None and self._job.array_task is not None:
+                make_task_directory(self._array_dir, self._job.array_task)
+            plan = _load(self._run_dir.plan)
         self._events.put(PlanLoaded(plan))
-        self.attempt = self._run_dir.new_attempt()
-        prepared = prepare(plan, self._run_dir, self.attempt, self._job, clock=time.time)
+        with self._stalls.access(str(self._run_dir.path)):
+            self.attempt = self._run_dir.new_attempt()
+        with self._stalls.access(f"{self._run_dir.path} or {plan.checkpoint.directory}"):
+            prepared = prepare(plan, self._run_dir, self.attempt, self._job, clock=time.time)
         self._events.put(AttemptPrepared(prepared))

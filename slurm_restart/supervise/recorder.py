@@ -7,6 +7,7 @@ cannot be written is reported in Slurm's log.
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,15 +33,21 @@ class Recorder(threading.Thread):
         run_dir: the phase's directory.
         warn: called with each line for Slurm's log, also when a file cannot be written.
         clock: returns epoch seconds.
+        watch: entered with the path around each access to files.
     """
 
     def __init__(
-        self, run_dir: RunDir, warn: Callable[[str], None], clock: Callable[[], float]
+        self,
+        run_dir: RunDir,
+        warn: Callable[[str], None],
+        clock: Callable[[], float],
+        watch: Callable[[str], AbstractContextManager[None]],
     ) -> None:
         super().__init__(name="recorder", daemon=True)
         self._run_dir = run_dir
         self._warn = warn
         self._clock = clock
+        self._watch = watch
         self._queue: queue.SimpleQueue[tuple[str, Callable[[], None]] | None] = queue.SimpleQueue()
         self._failing: set[str] = set()
 
@@ -154,7 +161,8 @@ class Recorder(threading.Thread):
 
     def _attempt_write(self, name: str, write: Callable[[], None]) -> None:
         try:
-            write()
+            with self._watch(str(self._run_dir.path / name)):
+                write()
         except (OSError, CsxError) as error:
             if name not in self._failing:
                 self._warn(f"{self._run_dir.path / name} cannot be written: {error}")

@@ -8,6 +8,7 @@ import os
 import threading
 
 from slurm_restart.supervise.events import Events, Superseded
+from slurm_restart.supervise.stall_monitor import StallMonitor
 from slurm_restart.trainer.rundir import AttemptDir
 
 INTERVAL = 5.0
@@ -20,12 +21,14 @@ class SupersedeMonitor(threading.Thread):
     Args:
         attempt: the directory of this attempt.
         events: receives `Superseded` at most once.
+        stalls: is told of each access to files.
     """
 
-    def __init__(self, attempt: AttemptDir, events: Events) -> None:
+    def __init__(self, attempt: AttemptDir, events: Events, stalls: StallMonitor) -> None:
         super().__init__(name="supersede-monitor", daemon=True)
         self._next = attempt.path.with_name(str(attempt.number + 1))
         self._events = events
+        self._stalls = stalls
         self._stopped = threading.Event()
 
     def stop(self) -> None:
@@ -35,7 +38,9 @@ class SupersedeMonitor(threading.Thread):
     def run(self) -> None:
         """Check until the directory exists or `stop` is called."""
         while not self._stopped.wait(INTERVAL):
-            # On an error, or if this attempt's directory was removed, isdir returns False.
-            if os.path.isdir(self._next):  # noqa: PTH112 - called every few seconds for days
+            with self._stalls.access(str(self._next)):
+                # On an error, or if this attempt's directory was removed, isdir returns False.
+                found = os.path.isdir(self._next)  # noqa: PTH112 - called every few seconds for days
+            if found:
                 self._events.put(Superseded())
                 return

@@ -8,15 +8,16 @@ import errno
 import os
 import queue
 import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from slurm_restart.core.finding import Finding
-from slurm_restart.logs.rule_sources import read_rule_sources
-from slurm_restart.logs.rules import files_of
-from slurm_restart.logs.scanner import SMALL, LogScanner, make_matcher
+from slurm_restart.logs.scanner import LogScanner
 from slurm_restart.slurm.interface import Slurm
 from slurm_restart.supervise import processes
 from slurm_restart.supervise.absence_warning import AbsenceWarning
@@ -29,11 +30,13 @@ from slurm_restart.supervise.checkpoint_monitor import CheckpointMonitor, Checkp
 from slurm_restart.supervise.comment_writer import CommentWriter
 from slurm_restart.supervise.events import (
     AttemptPrepared,
+    Event,
     Events,
     PlanLoaded,
     PreparationFailed,
     ReaperExited,
     ReaperListener,
+    RulesRead,
     SignalReceived,
     queue_signals,
 )
@@ -43,11 +46,14 @@ from slurm_restart.supervise.preparation_thread import PreparationThread
 from slurm_restart.supervise.prepare_attempt import PreparedAttempt
 from slurm_restart.supervise.reaper import Reaper, TrainerCommand
 from slurm_restart.supervise.recorder import Recorder
+from slurm_restart.supervise.rules_thread import RulesThread
+from slurm_restart.supervise.slurm_log import SlurmLog
 from slurm_restart.supervise.slurm_questions import (
     read_kill_wait,
     report_preemption,
     signal_steps,
 )
+from slurm_restart.supervise.stall_monitor import StallMonitor
 from slurm_restart.supervise.stop_request import (
     STOP_REASONS,
     GracePeriods,
@@ -55,7 +61,7 @@ from slurm_restart.supervise.stop_request import (
     signal_number,
 )
 from slurm_restart.supervise.supersede_monitor import SupersedeMonitor
-from slurm_restart.supervise.supervisor_context import SupervisorContext, log_to_slurm
+from slurm_restart.supervise.supervisor_context import LazySlurm, SupervisorContext
 from slurm_restart.supervise.trainer_end import NOTHING_TO_DO, StopReason, TrainerEnd
 from slurm_restart.supervise.trainer_process import TrainerExit, TrainerProcess
 from slurm_restart.trainer.attempt_records import Saved
@@ -71,8 +77,14 @@ FINAL_CHECK_TIMEOUT = 15.0
 """Seconds for the last check for new checkpoints."""
 FINAL_UPDATE_TIMEOUT = 20.0
 """Seconds each for the final update of the Comment and of the records."""
-HURRIED_TIMEOUT = 4.0
-"""Seconds instead of each of the three above if Slurm is about to kill this process."""
+HURRIED_TIMEOUT = 8.0
+"""Seconds for all of that together once Slurm is about to kill this process."""
+RULES_TIMEOUT = 10.0
+"""Seconds that a prepared attempt waits for the rules over log lines."""
+LOG_TIMEOUT = 3.0
+"""Seconds to write the last lines of Slurm's log."""
+_POLL = 0.1
+"""Seconds between two looks for a signal while the end is recorded."""
 
 
 class Supervisor:
@@ -99,51 +111,58 @@ class Supervisor:
         self._context = context
         self._events: Events = queue.SimpleQueue()
         self._listener = ReaperListener(reaper.channel, self._events)
-        self._recorder = Recorder(self._run_dir, log_to_slurm, time.time)
+        self._log = SlurmLog()
+        self._stalls = StallMonitor(self._log.write)
+        self._recorder = Recorder(self._run_dir, self._log.write, time.time, self._stalls.access)
         self._comment: CommentWriter | None = None
         self._plan: RunPlan | None = None
         self._step: int | None = None
         """Step of the newest complete checkpoint."""
+        self._hurried_at: float | None = None
+        """Since when Slurm is about to kill this process."""
+        self._start_by = 0.0
+        """The time of the monotonic clock at which the trainer has to be started."""
 
     def run(self) -> int:
         """Supervise the attempt and return the exit code of the job."""
         queue_signals(STOP_REASONS, self._events)
-        self._listener.start()
-        self._recorder.start()
+        for thread in (self._log, self._stalls, self._listener, self._recorder):
+            thread.start()
         preparation = PreparationThread(
-            self._run_dir, self._context.job, self._events, self._array_dir
+            self._run_dir, self._context.job, self._events, self._stalls, self._array_dir
         )
         preparation.start()
-        # Done while the preparation waits for file systems and child processes.
-        rules = read_rule_sources(files_of((self._array_dir or self._run_dir).rules))
-        for problem in rules.problems:
-            self._recorder.log(MAIN, f"rule left out: {problem}", level="WARNING")
-        scanner = LogScanner(make_matcher(rules.rules, SMALL))
+        RulesThread((self._array_dir or self._run_dir).rules, self._events, self._stalls).start()
         ready = self._await_preparation()
-        if isinstance(ready, PreparedAttempt):
-            result = self._attempt(ready, scanner)
+        if isinstance(ready, tuple):
+            result = self._attempt(*ready)
         else:
             failure = self._stop_reason(ready) if isinstance(ready, StopReason) else ready
             result = preparation_failure(failure, preparation.attempt, now=time.time())
-        self._record(result, hurried=result.stop is StopReason.TERMINATED)
+        self._record(result)
         self._reaper.close()
         # Kill checks and commands that hang; the reaper ends by itself.
         processes.signal_descendants(os.getpid(), signal.SIGKILL, excluded_group=self._reaper.pid)
+        self._log.finish()
+        self._await_end(self._log, LOG_TIMEOUT)
         return result.exit_code
 
     # --- before the trainer ----------------------------------------------------------------------
 
-    def _await_preparation(self) -> PreparedAttempt | Exception | StopReason:
-        deadline = time.monotonic() + PREPARE_TIMEOUT
-        while True:
-            try:
-                event = self._events.get(timeout=max(0.0, deadline - time.monotonic()))
-            except queue.Empty:
-                reason = f"no answer within {PREPARE_TIMEOUT:g} s"
-                return OSError(errno.ETIMEDOUT, reason, str(self._run_dir.path))
+    def _await_preparation(
+        self,
+    ) -> tuple[PreparedAttempt, LogScanner] | Exception | StopReason:
+        """Return the prepared attempt and the scanner of its output, or why there is none."""
+        began = time.monotonic()
+        prepared: PreparedAttempt | None = None
+        scanner: LogScanner | None = None
+        for event in self._events_before_start():
             match event:
                 case AttemptPrepared(prepared):
-                    return prepared
+                    self._start_by = time.monotonic() + RULES_TIMEOUT
+                case RulesRead(scanner, problems):
+                    for problem in problems:
+                        self._recorder.log(MAIN, f"rule left out: {problem}", level="WARNING")
                 case PreparationFailed(error):
                     return error
                 case ReaperExited():
@@ -152,7 +171,33 @@ class Supervisor:
                     self._plan = plan
                     self._start_comment()
                 case SignalReceived(number) if stop := STOP_REASONS[number]:
+                    self._hurry(stop)
                     return stop
+            if prepared is not None and scanner is not None:
+                return prepared, scanner
+        reason = f"no answer within {time.monotonic() - began:.0f} s"
+        return OSError(errno.ETIMEDOUT, reason, str(self._run_dir.path))
+
+    def _events_before_start(self) -> Iterator[Event]:
+        """Yield the events up to the time at which the attempt has to be prepared.
+
+        If the rules of the run, the user or the site are late, the package's own are read.
+        """
+        self._start_by = time.monotonic() + PREPARE_TIMEOUT
+        prepared = package_rules = False
+        while True:
+            try:
+                event = self._events.get(timeout=max(0.0, self._start_by - time.monotonic()))
+            except queue.Empty:
+                if package_rules or not prepared:
+                    return
+                package_rules = True
+                self._start_by = time.monotonic() + RULES_TIMEOUT
+                self._recorder.log(MAIN, "only the package's own rules are used", level="WARNING")
+                RulesThread(None, self._events, self._stalls).start()
+                continue
+            prepared = prepared or isinstance(event, AttemptPrepared)
+            yield event
 
     def _start_comment(self) -> None:
         """Start the comment writer; an unmanaged job has no comment record."""
@@ -160,10 +205,10 @@ class Supervisor:
         if job_id is None or (plan is not None and plan.comment_record is None):
             return
         self._comment = CommentWriter(
-            self._context.slurm(plan),
+            cast("Slurm", LazySlurm(self._slurm)),
             job_id,
             fallback=plan.comment_record if plan else None,
-            warn=log_to_slurm,
+            warn=self._log.write,
         )
         self._comment.start()
 
@@ -183,7 +228,11 @@ class Supervisor:
         if prepared.command is None:
             return attempt_result(plan, prepared, NOTHING_TO_DO, step=self._step, now=time.time())
         output = open_output_tee(
-            self._reaper.output, prepared.attempt.output, scanner, log_to_slurm
+            self._reaper.output,
+            prepared.attempt.output,
+            scanner,
+            self._log.write,
+            self._stalls.access,
         )
         trainer_end = self._run_trainer(plan, prepared, prepared.command, output)
         return attempt_result(
@@ -199,7 +248,7 @@ class Supervisor:
         self, plan: RunPlan, prepared: PreparedAttempt, command: TrainerCommand, output: OutputTee
     ) -> TrainerEnd:
         checkpoints = self._checkpoint_monitor(plan, prepared)
-        supersede_monitor = SupersedeMonitor(prepared.attempt, self._events)
+        supersede_monitor = SupersedeMonitor(prepared.attempt, self._events, self._stalls)
         for thread in (output, checkpoints, supersede_monitor):
             thread.start()
         before_stop: list[tuple[tuple[Finding, ...], float]] = []
@@ -218,11 +267,12 @@ class Supervisor:
         trainer_exit = trainer.run(command)
         supersede_monitor.stop()
         if trainer_exit.stop is not None:
+            self._hurry(trainer_exit.stop)
             trainer_exit = replace(trainer_exit, stop=self._stop_reason(trainer_exit.stop))
-        hurried = trainer_exit.stop is StopReason.TERMINATED
-        output.join(HURRIED_TIMEOUT if hurried else OUTPUT_TIMEOUT)
-        if not checkpoints.finish(HURRIED_TIMEOUT if hurried else FINAL_CHECK_TIMEOUT):
-            log_to_slurm(
+        checkpoints.finish(0)
+        self._await_end(output, OUTPUT_TIMEOUT, hurried=HURRIED_TIMEOUT / 2)
+        if not self._await_end(checkpoints, FINAL_CHECK_TIMEOUT, hurried=HURRIED_TIMEOUT / 2):
+            self._log.write(
                 "the checkpoint directory does not answer: the newest step may not be known"
             )
         # What the trainer prints after it was asked to end is no evidence of a cause.
@@ -237,7 +287,7 @@ class Supervisor:
             number=signal_number(plan),
             receiver=receiver,
             signal_steps=lambda: signal_steps(
-                self._slurm, job_id or 0, plan.stop_signal, log_to_slurm
+                self._slurm, job_id or 0, plan.stop_signal, self._log.write
             ),
         )
 
@@ -248,8 +298,9 @@ class Supervisor:
         """Return CANCELLED in place of TERMINATED if a person ended the batch script alone."""
         job_id = self._context.job.job_id
         if stop is StopReason.TERMINATED and job_id is not None:
-            slurm = self._context.slurm(self._plan)
+            slurm = cast("Slurm", LazySlurm(self._slurm))
             if is_stopped_by_person(slurm, job_id, self._listener.reaper_signalled):
+                self._hurried_at = None  # no KILL follows
                 return StopReason.CANCELLED
         return stop
 
@@ -269,7 +320,13 @@ class Supervisor:
         )
         if plan.mode.is_evaluation:
             absence.stop()  # it writes none
-        return CheckpointMonitorThread(monitor, report, log_to_slurm, absence)
+        return CheckpointMonitorThread(
+            monitor,
+            report,
+            self._log.write,
+            absence,
+            lambda: self._stalls.access(plan.checkpoint.directory),
+        )
 
     def _trainer_end(
         self,
@@ -294,24 +351,65 @@ class Supervisor:
 
     # --- after the trainer -----------------------------------------------------------------------
 
-    def _record(self, result: AttemptResult, *, hurried: bool) -> None:
-        timeout = HURRIED_TIMEOUT if hurried else FINAL_UPDATE_TIMEOUT
+    def _record(self, result: AttemptResult) -> None:
         self._recorder.record_end(self._plan, result)
+        self._recorder.finish(0)
         if result.stop is StopReason.SUPERSEDED:
             # The other attempt writes the Comment now.
             self._comment = None
         elif self._comment is None and self._plan is None:
             # The plan could not be read, but the Comment still holds the record at submission.
             self._start_comment()
-        durable = result.is_final and not hurried
-        if self._comment is not None and not self._comment.finish(
-            timeout, durable=durable, **result.self_report
-        ):
-            log_to_slurm("the end could not be written to the job's Comment")
-        if not self._recorder.finish(timeout):
-            log_to_slurm(
+        if self._comment is not None:
+            durable = result.is_final and self._hurried_at is None
+            self._comment.finish(0, durable=durable, **result.self_report)
+            self._await_end(self._comment, FINAL_UPDATE_TIMEOUT)
+            if not self._comment.is_written:
+                self._log.write("the end could not be written to the job's Comment")
+        if not self._await_end(self._recorder, FINAL_UPDATE_TIMEOUT):
+            self._log.write(
                 f"{self._run_dir.path}: does not answer: the end may not be on record there"
             )
+
+    def _hurry(self, stop: StopReason) -> None:
+        """Shorten all waits from now on if Slurm kills this process soon."""
+        if stop is StopReason.TERMINATED and self._hurried_at is None:
+            self._hurried_at = time.monotonic()
+
+    def _await_end(
+        self, thread: threading.Thread, timeout: float, *, hurried: float | None = None
+    ) -> bool:
+        """Wait for the end of a thread; a signal that ends the job shortens the wait.
+
+        Args:
+            thread: the thread.
+            timeout: in seconds.
+            hurried: seconds after that signal at which the wait ends; None: HURRIED_TIMEOUT.
+
+        Returns:
+            Whether it has ended.
+        """
+        deadline = time.monotonic() + timeout
+        while thread.is_alive():
+            self._note_signals()
+            if self._hurried_at is not None:
+                within = HURRIED_TIMEOUT if hurried is None else hurried
+                deadline = min(deadline, self._hurried_at + within)
+                if self._stalls.is_stalled(thread):
+                    return False
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            thread.join(min(left, _POLL))
+        return True
+
+    def _note_signals(self) -> None:
+        """Handle the events of a trainer that has ended: only a signal still matters."""
+        with suppress(queue.Empty):
+            while True:
+                event = self._events.get_nowait()
+                if isinstance(event, SignalReceived) and (stop := STOP_REASONS[event.number]):
+                    self._hurry(stop)
 
     def _update_comment(self, **values: Any) -> None:
         if self._comment is not None:

@@ -1,10 +1,10 @@
-"""What the supervisor works with: the job, the cluster and Slurm's log."""
+"""What the supervisor works with: the job and the cluster."""
 
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from slurm_restart.slurm.commands import Commands
 from slurm_restart.slurm.interface import Slurm
@@ -19,6 +19,25 @@ class SupervisorContext:
     job: JobEnvironment
     slurm: Callable[[RunPlan | None], Slurm]
     """Returns the cluster; the plan holds how it was reached at submission."""
+
+
+class LazySlurm:
+    """A cluster that is looked up when it is first asked, in the thread that asks.
+
+    PATH may name directories that do not answer.
+
+    Args:
+        choose: returns the cluster.
+    """
+
+    def __init__(self, choose: Callable[[], Slurm]) -> None:
+        self._choose = choose
+        self._chosen: Slurm | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        if self._chosen is None:
+            self._chosen = self._choose()
+        return getattr(self._chosen, name)
 
 
 def job_context() -> SupervisorContext:
@@ -37,9 +56,3 @@ def _is_in_path(program: str) -> bool:
     # Not shutil.which: the import costs each supervisor 1 MB on Python 3.14.
     places = (Path(directory, program) for directory in os.get_exec_path())
     return any(os.access(place, os.X_OK) and place.is_file() for place in places)
-
-
-def log_to_slurm(message: str) -> None:
-    """Write a line to Slurm's log with one system call."""
-    with suppress(OSError):
-        os.write(2, f"csx-restart: {message}\n".encode("utf-8", "replace"))

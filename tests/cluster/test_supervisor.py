@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from contrib.testing.dev_cluster import AS_ROOT
 from contrib.testing.managed_cluster import ManagedCluster
 from contrib.testing.waiting import await_
 from slurm_restart.core.category import Category
@@ -188,3 +189,30 @@ def test_slurmctld_does_not_answer(cluster: ManagedCluster) -> None:
     cluster.fault("thaw-ctld")
     await_(lambda: comment_record(cluster, job_id).ended, "the last word")
     assert comment_record(cluster, job_id).exit == 6
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="closes a directory to another user")
+@pytest.mark.parametrize("closed", [".", "plan.json", "attempts", ".."])
+def test_a_run_directory_that_cannot_be_read_uses_up_the_budget(
+    cluster: ManagedCluster, closed: str
+) -> None:
+    """Each attempt reports it, so that restarts are counted and the last one is final."""
+    job_id = submit(
+        cluster, "echo ready; while [ ! -e go ]; do sleep 0.1; done; exit 5", restarts=2
+    )
+    await_output(cluster, "ready")
+    await_(lambda: comment_record(cluster, job_id).attempt == 0, "the first word")
+    place = (cluster.run_dir() / closed).resolve()
+    mode = place.stat().st_mode
+    place.chmod(0)
+    (cluster.work / "go").touch()
+    try:
+        assert cluster.await_end(job_id) == "FAILED"
+    finally:
+        place.chmod(mode)
+    ends = cluster.ends(job_id)
+    assert [end["failures"] for end in ends] == [1, 2, 3]
+    assert [end["category"] for end in ends[1:]] == ["storage.io"] * 2
+    assert cluster.job(job_id)["Restarts"] == "2"
+    said = comment_record(cluster, job_id)
+    assert (said.cause, said.exit, said.ended) == (Category.STORAGE_IO, 74, True)

@@ -1,10 +1,13 @@
 import errno
 import os
+from contextlib import nullcontext
 
 import pytest
 
-from slurm_restart.supervise import output_tee
-from slurm_restart.supervise.output_tee import OutputTee, Sink
+from slurm_restart.supervise import file_sink, output_sink
+from slurm_restart.supervise.file_sink import FileSink
+from slurm_restart.supervise.output_sink import Sink
+from slurm_restart.supervise.output_tee import OutputTee
 
 
 class Scanner:
@@ -66,7 +69,7 @@ def test_a_sink_that_fails_leaves_the_others_complete(tmp_path, warnings):
 
 
 def test_lost_output_is_counted_once_the_sink_is_writable_again(tmp_path, warnings, monkeypatch):
-    monkeypatch.setattr(output_tee, "_RETRY", 0.0)
+    monkeypatch.setattr(output_sink, "_RETRY", 0.0)
     sink = Sink("log", opened(tmp_path / "log"), warnings.append)
     real = os.write
     sink.write(b"one\n")
@@ -106,3 +109,41 @@ def test_the_cluster_jobs_that_the_output_names(warnings):
     )
     thread = copy(text.encode(), [], Scanner(), warnings)
     assert thread.job_ids == {"compile": ["wsjob-abc-1"], "execute": ["wsjob-def-2", "wsjob-ghi-3"]}
+
+
+def watched(_path):
+    return nullcontext()
+
+
+def test_a_file_that_hangs_holds_up_nobody_and_what_is_lost_is_counted(
+    tmp_path, warnings, monkeypatch
+):
+    """A named pipe without a reader hangs when it is opened."""
+    monkeypatch.setattr(file_sink, "MAX_QUEUED", 10)
+    path = tmp_path / "output.log"
+    os.mkfifo(path)
+    sink = FileSink(str(path), warnings.append, watched)
+    sink.start()
+    for data in (b"12345", b"67890", b"lost!", b"lost!"):
+        sink.write(data)
+    reader = os.open(path, os.O_RDONLY)
+    read = b""
+    while len(read) < 10:
+        read += os.read(reader, 100)
+    monkeypatch.setattr(file_sink, "MAX_QUEUED", 1000)
+    sink.write(b"end\n")
+    sink.finish()
+    while data := os.read(reader, 100):
+        read += data
+    assert read == b"1234567890\n[csx-restart: 10 bytes of output lost]\nend\n"
+    assert warnings == []
+    os.close(reader)
+
+
+def test_a_file_that_cannot_be_opened_is_reported_once(tmp_path, warnings):
+    sink = FileSink(str(tmp_path / "missing" / "x"), warnings.append, watched)
+    sink.start()
+    sink.write(b"a")
+    sink.write(b"b")
+    sink.finish()
+    assert warnings == [f"{tmp_path}/missing/x: cannot be written: No such file or directory"]

@@ -1,5 +1,6 @@
 """Whole supervisors with real trainers: exits, signals, killed processes, unusable files."""
 
+import errno
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from slurm_restart.core.category import Category
-from slurm_restart.core.job_comment import parse_comment
+from slurm_restart.core.job_comment import format_comment, parse_comment
 from slurm_restart.supervise import child_process
 from slurm_restart.trainer.run_plan import StopReceiver
 
@@ -349,7 +350,7 @@ FAKE_SLURM = '''
 import json
 from slurm_restart.core.cluster_facts import ClusterFacts
 from slurm_restart.core.job import Job, JobState
-from slurm_restart.core.job_comment import parse_comment
+from slurm_restart.core.job_comment import format_comment, parse_comment
 from slurm_restart.supervise import child_process
 from slurm_restart.supervise import supervisor_context
 class FakeSlurm:
@@ -491,6 +492,34 @@ def test_the_run_directory_is_not_there(run):
     assert done.returncode == 74
     assert "No such file or directory" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE, errno.ENOENT])
+@pytest.mark.parametrize("name", ["", "plan.json", "attempts"])
+def test_a_run_directory_that_cannot_be_read_is_on_record_in_the_comment(
+    run, comments, number, name
+):
+    """A restart may help, so the budget and the pauses between restarts hold."""
+    run.setup += f"""
+FakeSlurm.comment = {format_comment(run.plan.comment_record)!r}
+import os
+real = os.open
+def fails(path, *args, **kwargs):
+    if str(path) in ({str(run.dir.path / name)!r}, {name or "-"!r}):
+        raise OSError({number}, os.strerror({number}), str(path))
+    return real(path, *args, **kwargs)
+os.open = fails
+"""
+    done = run.run("true", SLURM_JOB_ID="7")
+    assert done.returncode == 74
+    assert os.strerror(number) in done.stderr
+    record = comments()[-1]
+    assert (record.ended, record.cause, record.rule, record.exit) == (
+        True,
+        Category.STORAGE_IO,
+        "supervisor.prepare",
+        74,
+    )
 
 
 def test_a_plan_that_is_not_json(run):
