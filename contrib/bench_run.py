@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from contrib import bench_journal, bench_scan, bench_start, bench_storm
+from contrib import bench_files, bench_journal, bench_scan, bench_start, bench_storm
 from contrib.testing.dev_cluster import missing
 from contrib.testing.managed_cluster import ManagedCluster
 from contrib.testing.waiting import await_
@@ -176,7 +176,7 @@ BENCHMARKS: dict[str, Callable[[int], dict[str, object]]] = {
 }
 
 
-WITHOUT_CLUSTER = ("scan", "start", "journal")
+WITHOUT_CLUSTER = ("scan", "start", "journal", "files")
 
 
 def print_storm(jobs: int, args: argparse.Namespace) -> None:
@@ -220,6 +220,8 @@ def main() -> int:
         print(bench_start.bench(args.n), flush=True)
     if args.name in ("journal", "all"):
         print(json.dumps({"journal": bench_journal.bench(min(args.n, 5))}, indent=2), flush=True)
+    if args.name in ("files", "all"):
+        print(bench_files.bench(60.0), flush=True)
     if args.name in WITHOUT_CLUSTER:
         return 0
     if reason := missing():

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
@@ -13,14 +13,17 @@ from slurm_restart.trainer.checkpoint_probe import Probe, Soundness
 from slurm_restart.trainer.checkpoints import (
     Checkpoint,
     Mark,
+    Marks,
     complete_by_name,
     directory_state,
-    find,
+    iterate,
 )
 from slurm_restart.trainer.run_plan import CheckpointLayout
 
 INTERVAL = 2.0
-"""Seconds between two scans."""
+"""Seconds between two scans, at least."""
+MAX_SHARE = 0.015
+"""Of a CPU that scans may take; a directory with very many names is read less often."""
 RESCAN = 30.0
 """Seconds after which the directory is read even if its modification time is unchanged: a network
 file system may show an old time, and a marker inside a checkpoint does not change it."""
@@ -39,18 +42,19 @@ class CheckpointMonitor:
     def __init__(
         self,
         layout: CheckpointLayout,
-        known: Mapping[str, Mark],
+        known: Marks,
         *,
         clock: Callable[[], float] = time.time,
         probe: Callable[[Sequence[str]], Sequence[Probe]] | None = None,
     ) -> None:
         self._layout = layout
-        self._known = dict(known)
+        self._known = known
         self._clock = clock
         self._probe = probe or partial(check, form=layout.format, first=False)
         self._directory_state: int | None = None
         self._read_at = float("-inf")
-        self._saved: set[str] = set()
+        self._saved: set[int] = set()
+        """Hashes of the names that were reported."""
         self._incomplete: dict[str, Mark | None] = {}
         """New checkpoints that were not complete when they were checked, with their marks then;
         None: the file that marks them as complete was not there."""
@@ -73,21 +77,25 @@ class CheckpointMonitor:
         # What is written under its final name changes without a change of the directory.
         if state == self._directory_state and not (rescan or self._incomplete):
             return ()
-        found = find(self._layout)
+        # What was there before is looked at again only at a rescan: a name costs less than a mark.
+        new = [
+            checkpoint
+            for checkpoint in iterate(self._layout, lambda name: self._skip(name, rescan=rescan))
+            if self._is_new(checkpoint, rescan=rescan)
+        ]
         self._directory_state = state
         if rescan:
             self._read_at = time.monotonic()
-        return self._select_complete(
-            [
-                checkpoint
-                for checkpoint in reversed(found)
-                if self._is_new(checkpoint, rescan=rescan)
-            ]
-        )
+        return self._select_complete(sorted(new, key=lambda checkpoint: checkpoint.order))
+
+    def _skip(self, name: str, *, rescan: bool) -> bool:
+        if hash(name) in self._saved:
+            return True
+        return not rescan and name in self._known and name not in self._incomplete
 
     def _is_new(self, checkpoint: Checkpoint, *, rescan: bool) -> bool:
         name, mark = checkpoint.name, checkpoint.mark
-        if name in self._saved or self._known.get(name) == mark:
+        if self._known.get(name) == mark:
             return False
         if rescan or not self._layout.format.is_opened or self._incomplete.get(name) is None:
             return True
@@ -126,7 +134,7 @@ class CheckpointMonitor:
             self._incomplete.pop(name, None)
             self._seen.pop(name, None)
             self.reasons.pop(name, None)
-            self._saved.add(name)
+            self._saved.add(hash(name))
             step = checkpoint.step if (stored := steps[path]) is None else stored
             saved.append(Saved(at=self._clock(), step=step, path=path))
         return tuple(saved)
@@ -168,8 +176,11 @@ class CheckpointMonitorThread(threading.Thread):
 
     def run(self) -> None:
         """Scan until `finish` is called."""
-        while not self._finish.wait(INTERVAL):
+        wait = INTERVAL
+        while not self._finish.wait(wait):
+            began = time.thread_time()
             self._scan(full=False)
+            wait = max(INTERVAL, (time.thread_time() - began) / MAX_SHARE)
         self._scan(full=True)
 
     def _scan(self, *, full: bool) -> None:

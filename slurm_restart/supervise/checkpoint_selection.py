@@ -1,6 +1,6 @@
 """Select the checkpoint that an attempt starts from."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +9,7 @@ from slurm_restart.errors import CheckpointError
 from slurm_restart.trainer.checkpoint_probe import Probe, Soundness
 from slurm_restart.trainer.checkpoints import (
     Checkpoint,
-    Mark,
+    Marks,
     complete_by_name,
     find,
     name_of,
@@ -36,7 +36,7 @@ class StartPoint:
     """Newer checkpoints that cannot be used."""
 
 
-def choose_start(plan: RunPlan, before: Mapping[str, Mark] | None, probe: Prober) -> StartPoint:
+def choose_start(plan: RunPlan, before: Marks | None, probe: Prober) -> StartPoint:
     """Return the checkpoint to start from.
 
     Args:
@@ -51,7 +51,7 @@ def choose_start(plan: RunPlan, before: Mapping[str, Mark] | None, probe: Prober
     """
     if plan.mode.is_evaluation:
         return StartPoint(checkpoint=plan.initial_checkpoint, step=None)
-    present = find(plan.checkpoint)
+    present = find(plan.checkpoint, before)
     rejected: tuple[Probe, ...] = ()
     if before is not None:
         own = [
@@ -131,7 +131,7 @@ def _results(
 
 
 def set_aside(
-    layout: CheckpointLayout, start: StartPoint, before: Mapping[str, Mark] | None
+    layout: CheckpointLayout, start: StartPoint, before: Marks | None
 ) -> tuple[Probe, ...]:
     """Rename checkpoints that are certainly broken and that this phase wrote; delete none.
 

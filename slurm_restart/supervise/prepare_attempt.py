@@ -1,8 +1,9 @@
 """Prepare an attempt: select its checkpoint, write its config and record its start."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from slurm_restart.core.job_comment import Mode
 from slurm_restart.supervise.checkpoint_check import first_complete
@@ -13,7 +14,8 @@ from slurm_restart.supervise.render_config import RenderRequest, render
 from slurm_restart.trainer.atomic_file import write_atomic
 from slurm_restart.trainer.attempt_records import AttemptStart, to_json
 from slurm_restart.trainer.checkpoint_probe import Probe
-from slurm_restart.trainer.checkpoints import Mark, find
+from slurm_restart.trainer.checkpoints import MAX_FOUND, Marks, iterate
+from slurm_restart.trainer.known_checkpoints import KnownCheckpoints
 from slurm_restart.trainer.launch import Launch, validation_command
 from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import AttemptDir, RunDir
@@ -30,7 +32,7 @@ class PreparedAttempt:
     """Newer checkpoints that cannot be used."""
     set_aside: tuple[Probe, ...]
     """Those of them that were renamed."""
-    present: Mapping[str, Mark]
+    present: KnownCheckpoints
     """Marks of all checkpoints that exist now, complete or not, by name."""
 
     @property
@@ -65,12 +67,15 @@ def prepare(
     """
     earlier = [other for other in run_dir.attempts() if other.number < attempt.number]
     # An attempt without start record has never started a trainer.
-    base = next((start for other in earlier if (start := other.start()) is not None), None)
-    before = None if base is None else base.before
+    first = next(
+        ((other, start) for other in earlier if (start := other.start()) is not None), None
+    )
+    base = None if first is None else first[1]
+    before = None if first is None else _known_before(*first)
     by_form = partial(first_complete, form=plan.checkpoint.format)
     start_point = choose_start(plan, before, probe or by_form)
     renamed = set_aside(plan.checkpoint, start_point, before)
-    present = {checkpoint.name: checkpoint.mark for checkpoint in find(plan.checkpoint)}
+    present = KnownCheckpoints.of(iterate(plan.checkpoint))
     first_step = (start_point.step or 0) if base is None else base.first_step
     last_step = None if plan.mode.is_evaluation else plan.loop.last_step(first_step)
     reached = last_step is not None and (_from_step(plan, start_point) or 0) >= last_step
@@ -92,7 +97,7 @@ def prepare(
         first_step=first_step,
         last_step=last_step,
         validation_only=reached and template is not None,
-        before=present if base is None else {},
+        **({} if base is not None else _as_record(plan, attempt, present)),
     )
     if template is not None and plan.mode is not Mode.SCRIPT:
         render(_render_request(plan, run_dir, attempt, start))
@@ -107,6 +112,24 @@ def prepare(
         set_aside=renamed,
         present=present,
     )
+
+
+def _known_before(attempt: AttemptDir, start: AttemptStart) -> Marks:
+    """Return the checkpoints that existed before the first attempt."""
+    return KnownCheckpoints.load(attempt.before_file) if start.before_in_file else start.before
+
+
+def _as_record(plan: RunPlan, attempt: AttemptDir, present: KnownCheckpoints) -> dict[str, Any]:
+    """Return the fields of the first start record with the checkpoints that exist.
+
+    Of very many they are written to a file of their own.
+    """
+    if len(present) <= MAX_FOUND:
+        found = iterate(plan.checkpoint)
+        marks = {checkpoint.name: checkpoint.mark for checkpoint in found}
+        return {"before": {name: mark for name, mark in marks.items() if name in present}}
+    present.save(attempt.before_file)
+    return {"before_in_file": True}
 
 
 def _num_csx(plan: RunPlan, job: JobEnvironment) -> int:

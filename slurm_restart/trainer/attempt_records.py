@@ -58,6 +58,8 @@ class AttemptStart:
     before: dict[str, tuple[_Mark, _Mark]] = field(default_factory=dict)
     """In the first attempt: checkpoints that existed already, name and mark. All others are of this
     phase; clocks of nodes and file servers, which may differ, are not compared."""
+    before_in_file: bool = False
+    """There are so many that they are in `before.bin` (`KnownCheckpoints`) instead."""
     unknown: dict[str, Any] = unknown_keys()
 
 

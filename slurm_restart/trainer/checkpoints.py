@@ -2,15 +2,19 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from heapq import heappush, heappushpop
 from pathlib import Path
+from typing import Any, Protocol
 
 from slurm_restart.core.job_comment import MAX_STEP
 from slurm_restart.trainer.checkpoint_forms import FORMS, Kind
 from slurm_restart.trainer.checkpoint_names import is_unfinished
 from slurm_restart.trainer.run_plan import CheckpointFormat, CheckpointLayout
 
+MAX_FOUND = 1000
+"""Checkpoints that `find` returns of each kind; more unusable ones in a row have another reason."""
 Mark = tuple[int, int]
 """Time of the last change in nanoseconds, and size in bytes: differs once a file is rewritten."""
 
@@ -34,18 +38,44 @@ class Checkpoint:
         return self.epoch, self.step, len(self.stamp), self.stamp, self.mark[0]
 
 
-def find(layout: CheckpointLayout) -> tuple[Checkpoint, ...]:
-    """Return all checkpoints in the layout's directory, the newest first; none if it is missing.
+class Marks(Protocol):
+    """Marks of checkpoints by their names."""
+
+    def get(self, name: str, /) -> Mark | None:
+        """Return the mark of a name; None: it is not known."""
+
+    def __contains__(self, name: object, /) -> bool: ...
+
+
+def find(layout: CheckpointLayout, known: Marks | None = None) -> tuple[Checkpoint, ...]:
+    """Return the checkpoints in the layout's directory, the newest first; none if it is missing.
+
+    Of very many, the newest `MAX_FOUND` that `known` has, and as many others.
 
     Raises:
         OSError: the directory cannot be read.
     """
-    found = iterate(layout)
-    return tuple(sorted(found, key=lambda checkpoint: checkpoint.order, reverse=True))
+    newest: tuple[list[tuple[Any, ...]], ...] = ([], [])
+    for number, checkpoint in enumerate(iterate(layout)):
+        is_known = known is not None and known.get(checkpoint.name) == checkpoint.mark
+        # The number keeps two of the same order from being compared themselves.
+        entry = (checkpoint.order, number, checkpoint)
+        heap = newest[is_known]
+        if len(heap) < MAX_FOUND:
+            heappush(heap, entry)
+        else:
+            heappushpop(heap, entry)
+    return tuple(entry[2] for entry in sorted([*newest[0], *newest[1]], reverse=True))
 
 
-def iterate(layout: CheckpointLayout) -> Iterator[Checkpoint]:
-    """Yield all checkpoints in the layout's directory in any order.
+def iterate(
+    layout: CheckpointLayout, skip: Callable[[str], bool] | None = None
+) -> Iterator[Checkpoint]:
+    """Yield the checkpoints in the layout's directory in any order.
+
+    Args:
+        layout: where checkpoints are.
+        skip: called with each name; those for which it returns True are left out.
 
     Raises:
         OSError: the directory cannot be read.
@@ -54,15 +84,17 @@ def iterate(layout: CheckpointLayout) -> Iterator[Checkpoint]:
         return
     levels = tuple(re.compile(part) for part in layout.pattern.split("/"))
     kind = FORMS[layout.format].kind
-    yield from _below(layout.directory, "", levels, kind, {})
+    yield from _below(layout.directory, "", levels, {}, kind=kind, skip=skip)
 
 
 def _below(
     directory: str,
     prefix: str,
     levels: tuple[re.Pattern[str], ...],
-    kind: Kind,
     groups: dict[str, str],
+    *,
+    kind: Kind,
+    skip: Callable[[str], bool] | None,
 ) -> Iterator[Checkpoint]:
     level, deeper = levels[0], levels[1:]
     wanted = Kind.DIRECTORY if deeper else kind
@@ -70,14 +102,16 @@ def _below(
         with os.scandir(directory) as entries:
             for entry in entries:
                 match = level.fullmatch(entry.name)
-                if match is None or is_unfinished(entry.name, level.pattern):
+                if match is None:
                     continue
-                if not _is(entry, wanted):
+                name = prefix + entry.name
+                if skip is not None and not deeper and skip(name):
+                    continue
+                if is_unfinished(entry.name, level.pattern) or not _is(entry, wanted):
                     continue
                 inner = groups | {key: text for key, text in match.groupdict().items() if text}
-                name = prefix + entry.name
                 if deeper:
-                    yield from _below(entry.path, f"{name}/", deeper, kind, inner)
+                    yield from _below(entry.path, f"{name}/", deeper, inner, kind=kind, skip=skip)
                 elif (checkpoint := _read(entry, name, inner)) is not None:
                     yield checkpoint
     except FileNotFoundError:

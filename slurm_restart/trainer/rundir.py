@@ -62,6 +62,11 @@ class AttemptDir:
         return self.path / "progress.jsonl"
 
     @property
+    def before_file(self) -> Path:
+        """Very many checkpoints that existed before the first attempt."""
+        return self.path / "before.bin"
+
+    @property
     def warnings_file(self) -> Path:
         """What the user was told while the attempt ran, a line each."""
         return self.path / "warnings.jsonl"

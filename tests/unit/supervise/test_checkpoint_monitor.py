@@ -85,7 +85,7 @@ def test_a_known_checkpoint_that_is_written_anew_is_new(run, prober):
 def test_an_unchanged_directory_is_not_read(run, monitor, monkeypatch):
     put(run, 10)
     assert steps(monitor.scan()) == [10]
-    monkeypatch.setattr(checkpoint_monitor, "find", lambda _: pytest.fail("read"))
+    monkeypatch.setattr(checkpoint_monitor, "iterate", lambda *_: pytest.fail("read"))
     assert monitor.scan() == ()
 
 
@@ -145,3 +145,20 @@ def test_the_thread_scans_at_its_end_and_survives_errors(run, monitor, monkeypat
     assert steps(saved) == [10]
     assert len(warnings) == 1
     assert "Input/output error" in warnings[0]
+
+
+def test_a_directory_that_is_slow_to_read_is_read_less_often(monitor, monkeypatch):
+    waits = []
+
+    class Finish:
+        def wait(self, seconds):
+            waits.append(seconds)
+            return len(waits) == 3
+
+    monkeypatch.setattr(CheckpointMonitor, "scan", lambda *_, **__: ())
+    times = iter([0.0, 0.01, 5.0, 8.0])
+    monkeypatch.setattr(checkpoint_monitor.time, "thread_time", lambda: next(times))
+    thread = CheckpointMonitorThread(monitor, lambda _: None, lambda _: None)
+    thread._finish = Finish()
+    thread.run()
+    assert waits == [2.0, 2.0, 200.0]

@@ -5,6 +5,7 @@ import yaml
 
 from slurm_restart.core.job_comment import Mode
 from slurm_restart.errors import ConfigError
+from slurm_restart.supervise import prepare_attempt
 from slurm_restart.supervise.job_environment import JobEnvironment
 from slurm_restart.supervise.prepare_attempt import prepare
 from slurm_restart.supervise.render_config import RenderRequest, render
@@ -192,3 +193,18 @@ def test_a_place_that_cannot_be_written(run):
     with pytest.raises(OSError, match="No such file") as caught:
         render(rendering(run, target=str(run.dir.path / "absent" / "out.yaml")))
     assert caught.value.errno == errno.ENOENT
+
+
+def test_very_many_earlier_checkpoints_are_recorded_in_a_file(run, checkpoint, monkeypatch):
+    monkeypatch.setattr(prepare_attempt, "MAX_FOUND", 2)
+    for step in (50, 60, 70):
+        checkpoint(run.model / f"checkpoint_{step}.mdl", step)
+    run.set(autoload_last_checkpoint=False, initial_checkpoint=None)
+    first = go(run)
+    assert (first.start.before, first.start.before_in_file) == ({}, True)
+    assert first.attempt.start() == first.start
+    # What was there before is not this phase's.
+    assert go(run).start.checkpoint is None
+    new = checkpoint(run.model / "checkpoint_10.mdl", 10)
+    third = go(run).start
+    assert (third.checkpoint, third.resumed, third.before_in_file) == (str(new), True, False)

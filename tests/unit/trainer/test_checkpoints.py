@@ -2,15 +2,18 @@ import os
 
 import pytest
 
+from slurm_restart.trainer import checkpoints
 from slurm_restart.trainer.checkpoint_forms import FORMS
 from slurm_restart.trainer.checkpoint_names import to_regex
 from slurm_restart.trainer.checkpoints import (
     complete_by_name,
     directory_state,
     find,
+    iterate,
     name_of,
     step_of,
 )
+from slurm_restart.trainer.known_checkpoints import KnownCheckpoints
 from slurm_restart.trainer.run_plan import CheckpointFormat, CheckpointLayout
 
 MDL = r"checkpoint_(?P<step>\d+)(?P<stamp>_\d{8}_\d{6})?\.mdl"
@@ -188,3 +191,14 @@ def test_only_files_or_only_directories_are_checkpoints_of_a_form(tmp_path, form
     (tmp_path / "5-dangling").symlink_to("absent")
     os.mkfifo(tmp_path / "5-pipe")
     assert set(names(rule(tmp_path, pattern=to_regex("{step}-*"), format=form))) == expected
+
+
+def test_of_very_many_the_newest_known_and_the_newest_others_are_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "MAX_FOUND", 2)
+    make(tmp_path, *(f"checkpoint_{step}.mdl" for step in range(6)))
+    layout = rule(tmp_path)
+    known = KnownCheckpoints.of(one for one in iterate(layout) if one.step >= 3)
+    assert [one.step for one in find(layout, known)] == [5, 4, 2, 1]
+    assert [one.step for one in find(layout)] == [5, 4]
+    left = iterate(layout, skip=lambda name: name != "checkpoint_3.mdl")
+    assert [one.name for one in left] == ["checkpoint_3.mdl"]
