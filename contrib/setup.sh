@@ -80,3 +80,15 @@ make_venv() { # EXTRA
             "$top" >&2 || die "pip install failed"
     fi
 }
+
+# What the example jobs import, in an environment of its own; the wheels of PyTorch bring CUDA along.
+make_trainers_venv() {
+    trainers_venv="$top/.venv-trainers"
+    [ ! -e "$trainers_venv/.installed" ] || return 0
+    say "making .venv-trainers (once, some minutes and 7 GB)"
+    rm -rf "$trainers_venv"
+    "$(base_python)" -m venv "$trainers_venv" || die "no virtual environment"
+    "$trainers_venv/bin/pip" install -qq --disable-pip-version-check \
+        torch transformers accelerate lightning orbax-checkpoint jax >&2 || die "pip install failed"
+    touch "$trainers_venv/.installed"
+}
