@@ -13,6 +13,7 @@ from slurm_restart.cli.stop_advice import stop_advice
 from slurm_restart.control.find_journal import Found, find_journal
 from slurm_restart.core.end_report import EndReport, NextAttempt, end_reports, next_attempt
 from slurm_restart.core.printable import escape_controls
+from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.errors import UsageError
 from slurm_restart.slurm.format_hostlist import format_hostlist
 
@@ -132,7 +133,11 @@ def _end_lines(number: int, end: EndReport, attempt: dict[str, object]) -> list[
 
 
 def _progress(end: EndReport) -> str:
-    steps = f"from step {end.from_step} to {end.step}" if end.step is not None else "steps unknown"
+    steps = "steps unknown"
+    if end.step is not None:
+        unit = ProgressUnit(end.unit)
+        start = "None" if end.from_step is None else unit.format(end.from_step)
+        steps = f"from {start} to {unit.format(end.step).removeprefix('step ')}"
     match end.progress:
         case True:
             return f"yes, {steps}"

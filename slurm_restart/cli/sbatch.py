@@ -44,6 +44,9 @@ How to restart a batch script; the same options in its `#CSX` lines, beside `#SB
                     checkpoints, and how it is checked that they are complete
   --checkpoint-complete FILE   a file that exists once a checkpoint is, such as '{path}.done'
   --stop-signal S   signal that asks the program to save ahead of the time limit (default TERM)
+  --progress REGEX             without checkpoints: the step in its output, such as 'step (\\d+)'
+  --progress-file FILE         the same: a file that grows while the program gets on
+  --progress-after TIME        the same: attempts longer than this have made progress (default 1h)
   --min-nodes N     continue with as few nodes as this if necessary
   --run-dir DIR     where run directories are made (default csx-restart)
   --stop-on-repeat, --shrink-after, --give-up-after, --exclude-for, --rules    see the reference

@@ -13,6 +13,7 @@ from slurm_restart.cli.stop_advice import stop_advice
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.job_comment import CommentRecord, is_managed, parse_comment
 from slurm_restart.core.printable import escape_controls
+from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.errors import CommentRecordError
 from slurm_restart.slurm.choose_backend import choose_backend
 from slurm_restart.slurm.interface import Slurm
@@ -70,6 +71,7 @@ def _row(job: Job, comment_record: CommentRecord) -> dict[str, Any]:
         "phase": comment_record.phase,
         "attempt": comment_record.attempt,
         "step": comment_record.step,
+        "unit": comment_record.unit.value,
         "nodes": job.num_nodes,
         "num_nodes": comment_record.num_nodes,
         "min_nodes": comment_record.min_nodes,
@@ -89,7 +91,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
             row["reason"],
             str(row["phase"]),
             _dash(row["attempt"]),
-            _dash(row["step"]),
+            _position(row["step"], row["unit"]),
             f"{row['nodes']}/{row['num_nodes']}",
         )
         for row in rows
@@ -100,6 +102,12 @@ def _table(rows: list[dict[str, Any]]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in (head, *shown)
     )
+
+
+def _position(step: int | None, unit: str | None) -> str:
+    if step is None or unit is None:
+        return _dash(step)
+    return ProgressUnit(unit).format(step).removeprefix("step ")
 
 
 def _dash(value: object) -> str:
@@ -132,9 +140,11 @@ def _detail(target: Target) -> dict[str, Any]:
         if (advice := stop_advice(job)) is not None:
             data["to_stop"] = advice
         try:
+            comment_record = parse_comment(job.comment)
             data |= {
-                "attempt": parse_comment(job.comment).attempt,
-                "step": parse_comment(job.comment).step,
+                "attempt": comment_record.attempt,
+                "step": comment_record.step,
+                "unit": comment_record.unit.value,
             }
         except CommentRecordError:
             data["comment_record"] = "the job's Comment holds no record of this plugin"
@@ -144,7 +154,8 @@ def _detail(target: Target) -> dict[str, Any]:
 def _format_detail(data: dict[str, Any]) -> str:
     lines = [f"job {data['job_id']}: {data['state'] or 'not known to Slurm any more'}"]
     shown = ("reason", "attempt", "step", "restarts", "run_dir", "admin_comment", "comment_record")
-    lines += [f"  {name:<14} {data[name]}" for name in shown if data.get(name) not in (None, "")]
+    values = data | {"step": _position(data.get("step"), data.get("unit"))}
+    lines += [f"  {name:<14} {values[name]}" for name in shown if data.get(name) not in (None, "")]
     for name in ("nodes", "excluded"):
         if data.get(name):
             lines.append(f"  {name:<14} {','.join(data[name])}")

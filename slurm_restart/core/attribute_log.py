@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from slurm_restart.core.attribution import Attribution, Blame, RootCause
 from slurm_restart.core.category import Category, Confidence
+from slurm_restart.core.checkpoint_in_text import names_broken_part
 from slurm_restart.core.finding import Finding, Role, Speaker
 from slurm_restart.core.job import JobFlag, JobState
 from slurm_restart.core.log_blame import HARDWARE, blame_nodes
@@ -22,6 +23,8 @@ _EXIT_ZERO = Cause("exit.zero", Category.COMPLETED, Confidence.CERTAIN)
 _NO_OUTPUT = Cause("log.no_output", Category.HANG, Confidence.LIKELY)
 _NODE_DOWN = Cause("slurm.node_down", Category.HARDWARE_NODE, Confidence.LIKELY)
 _NOTHING_KNOWN = Cause("nothing.known", Category.UNKNOWN, Confidence.GUESS)
+_IN_CHECKPOINT = Cause("checkpoint.named", Category.CHECKPOINT_CORRUPT, Confidence.LIKELY)
+_MAY_BE_CHECKPOINT = frozenset(category for category in Category if category.suspects_checkpoint)
 _EXTERNAL = frozenset(
     {Category.TIMEOUT, Category.CANCELLED, Category.PREEMPTION, Category.REQUEUED}
 )
@@ -50,6 +53,7 @@ class ExitFacts:
         nodes: those of the job; empty: not known.
         down: those that Slurm shows down.
         seconds_without_output: time between the last output and the end; 0: not known.
+        checkpoint: absolute path of the one that the program started from; None: none.
     """
 
     state: JobState | JobFlag | None = None
@@ -58,6 +62,7 @@ class ExitFacts:
     nodes: tuple[str, ...] = ()
     down: tuple[str, ...] = ()
     seconds_without_output: float = 0.0
+    checkpoint: str | None = None
 
 
 def attribute_log(facts: ExitFacts, findings: Iterable[Finding]) -> Attribution:
@@ -73,6 +78,8 @@ def attribute_log(facts: ExitFacts, findings: Iterable[Finding]) -> Attribution:
     if facts.down and cause.category in _STOPS and cause.confidence is not Confidence.CERTAIN:
         # The text is only likely to be right, and Slurm knows.
         return _node_down(facts.down, ordered)
+    if root is not None and _is_in_checkpoint(facts, cause, root):
+        cause = _IN_CHECKPOINT
     put_off = root is not None and _is_put_off(cause, root)
     if put_off:
         cause = Cause(cause.rule, Category.UNKNOWN, Confidence.GUESS)
@@ -104,6 +111,15 @@ def _node_down(down: Sequence[str], ordered: Sequence[Finding]) -> Attribution:
         confidence=_NODE_DOWN.confidence,
         blamed=tuple(Blame(node=node, evidence="Slurm shows the node down") for node in down),
         secondary=tuple(ordered),
+    )
+
+
+def _is_in_checkpoint(facts: ExitFacts, cause: Cause, root: Finding) -> bool:
+    """Return whether the program failed on what it has loaded, whatever its error looks like."""
+    return (
+        facts.checkpoint is not None
+        and cause.category in _MAY_BE_CHECKPOINT
+        and names_broken_part(root.text, facts.checkpoint)
     )
 
 

@@ -75,6 +75,11 @@ class Category(Enum):
         return _TREATMENTS[self].counts
 
     @property
+    def suspects_checkpoint(self) -> bool:
+        """Whether such an end is evidence against the checkpoint that the attempt started from."""
+        return _TREATMENTS[self].suspects_checkpoint
+
+    @property
     def nodes(self) -> Nodes:
         """Which nodes the restart excludes."""
         return _TREATMENTS[self].nodes
@@ -93,10 +98,17 @@ class _Treatment:
     counts: bool
     nodes: Nodes
     meaning: str
+    suspects_checkpoint: bool
 
 
-def _no(meaning: str) -> _Treatment:
-    return _Treatment(restart=Restart.NO, counts=False, nodes=Nodes.NONE, meaning=meaning)
+def _no(meaning: str, *, suspects_checkpoint: bool = False) -> _Treatment:
+    return _Treatment(
+        restart=Restart.NO,
+        counts=False,
+        nodes=Nodes.NONE,
+        meaning=meaning,
+        suspects_checkpoint=suspects_checkpoint,
+    )
 
 
 def _yes(
@@ -105,10 +117,20 @@ def _yes(
     nodes: Nodes = Nodes.CULPRIT,
     counts: bool = True,
     restart: Restart = Restart.YES,
+    suspects_checkpoint: bool = False,
 ) -> _Treatment:
-    return _Treatment(restart=restart, counts=counts, nodes=nodes, meaning=meaning)
+    return _Treatment(
+        restart=restart,
+        counts=counts,
+        nodes=nodes,
+        meaning=meaning,
+        suspects_checkpoint=suspects_checkpoint,
+    )
 
 
+# What a checkpoint holds can end a program as a wrong setting, an error in the program, NaN, too
+# much memory or a crash, or without any known cause. Nodes, networks, file systems, credentials,
+# full disks, the compiler, the device's memory and people who end a job do not depend on it.
 _TREATMENTS: dict[Category, _Treatment] = {
     Category.COMPLETED: _no("the run has finished"),
     Category.CANCELLED: _no("a person cancelled the job"),
@@ -121,8 +143,10 @@ _TREATMENTS: dict[Category, _Treatment] = {
         "an administrator has to find the reason and release it"
     ),
     Category.COMPILE: _no("the model does not compile"),
-    Category.CONFIG: _no("the configuration is wrong"),
-    Category.CODE: _no("an error in the program: import, syntax, type, shape, assertion"),
+    Category.CONFIG: _no("the configuration is wrong", suspects_checkpoint=True),
+    Category.CODE: _no(
+        "an error in the program: import, syntax, type, shape, assertion", suspects_checkpoint=True
+    ),
     Category.AUTH: _no("a credential was refused"),
     Category.STORAGE_FULL: _no("no space or quota is left: a person must act"),
     Category.DEVICE_OOM: _no("the accelerator's memory is too small for this configuration"),
@@ -132,18 +156,28 @@ _TREATMENTS: dict[Category, _Treatment] = {
     Category.NETWORK_RENDEZVOUS: _yes("the ranks did not find each other at the start"),
     Category.STORAGE_IO: _yes("a file system failed"),
     Category.DEPENDENCY_SERVICE: _yes("a service outside the job failed: tracker, hub, DNS"),
-    Category.SOFTWARE_CRASH: _yes("a library crashed: segmentation fault, abort"),
+    Category.SOFTWARE_CRASH: _yes(
+        "a library crashed: segmentation fault, abort", suspects_checkpoint=True
+    ),
     Category.DATA_CORRUPT: _yes(
         "a data record is bad: index out of range, device assertion",
         restart=Restart.UNTIL_REPEATED,
+        suspects_checkpoint=True,
     ),
-    Category.NUMERIC_NAN: _yes("the loss became NaN", restart=Restart.UNTIL_REPEATED),
+    Category.NUMERIC_NAN: _yes(
+        "the loss became NaN", restart=Restart.UNTIL_REPEATED, suspects_checkpoint=True
+    ),
     Category.HANG: _yes("no progress any more: watchdog, deadlock, stall"),
     Category.OOM_HOST: _yes(
-        "the node's memory was used up", nodes=Nodes.NONE, restart=Restart.ONCE_PER_STEP
+        "the node's memory was used up",
+        nodes=Nodes.NONE,
+        restart=Restart.ONCE_PER_STEP,
+        suspects_checkpoint=True,
     ),
     Category.CHECKPOINT_CORRUPT: _yes(
-        "the checkpoint cannot be read: the one before it is used", nodes=Nodes.NONE
+        "the checkpoint cannot be read: the one before it is used",
+        nodes=Nodes.NONE,
+        suspects_checkpoint=True,
     ),
     Category.TIMEOUT: _yes("the job's time limit was reached", nodes=Nodes.NONE),
     Category.PREEMPTION: _yes(
@@ -153,7 +187,7 @@ _TREATMENTS: dict[Category, _Treatment] = {
     Category.PROLOG_FAILED: _yes(
         "a node's prolog failed before the job started", nodes=Nodes.NAMED
     ),
-    Category.UNKNOWN: _yes("no known cause"),
+    Category.UNKNOWN: _yes("no known cause", suspects_checkpoint=True),
     Category.UNLISTED: _no("an end without a rule of its own gets no action"),
 }
 

@@ -21,6 +21,8 @@ class Decision:
     """Seconds before the restart."""
     last_chance: bool = False
     """The next end without progress is final."""
+    fall_back: bool = False
+    """Restarted, uncounted, to start from an earlier checkpoint."""
     progress: bool | None = None
     """Whether the attempt made progress, for the journal; None: not known yet."""
 
@@ -76,15 +78,17 @@ def _budget_used(situation: Situation) -> bool:
     )
 
 
+def _is_capped(situation: Situation) -> bool:
+    return situation.attribution.counts or situation.falls_back
+
+
 def _capped(situation: Situation) -> bool:
-    return (
-        situation.attribution.counts and situation.total >= situation.policy.site.max_total_restarts
-    )
+    return _is_capped(situation) and situation.total >= situation.policy.site.max_total_restarts
 
 
 def _uncounted_capped(situation: Situation) -> bool:
     limit = situation.policy.site.max_uncounted_restarts
-    return not situation.attribution.counts and situation.uncounted >= limit
+    return not _is_capped(situation) and situation.uncounted >= limit
 
 
 def _prolog_again(situation: Situation) -> bool:
@@ -122,7 +126,8 @@ def _why_prolog_share(situation: Situation) -> str:
 
 
 def _why_budget(situation: Situation) -> str:
-    at = "" if situation.progress.step is None else f" beyond step {situation.progress.step}"
+    progress = situation.progress
+    at = "" if progress.step is None else f" beyond {progress.unit.format(progress.step)}"
     return (
         f"{situation.streak.failures} ends in a row without progress{at}, "
         f"max_num_restarts is {situation.policy.max_restarts}"
@@ -158,6 +163,8 @@ _STOP_RULES: tuple[_StopRule, ...] = (
     _StopRule("repeated", _repeated, _why_repeated),
     _StopRule("budget", _budget_used, _why_budget),
 )
+_AFTER_FALL_BACK = frozenset({"not-recoverable", "oom-repeated", "repeated", "budget"})
+"""Rules by which a run ends only after it has gone back to an earlier checkpoint once."""
 
 
 def stop_rules() -> tuple[str, ...]:
@@ -204,6 +211,10 @@ def _stop_reason(situation: Situation, stop: _StopRule) -> str:
 
 
 def _counted_as(situation: Situation) -> str:
+    if situation.falls_back:
+        step = situation.progress.step
+        before = "" if step is None else f" before step {step}"
+        return f"not counted, an earlier checkpoint{before} is next"
     if not situation.attribution.counts:
         return "not counted"
     if situation.made:
@@ -222,7 +233,15 @@ def _delay(situation: Situation) -> int:
 def decide(situation: Situation) -> Decision:
     """Decide about one end. Every situation has an action and a reason."""
     failures, total = situation.streak.failures, situation.total
-    stop = next((stop for stop in _STOP_RULES if stop.when(situation)), None)
+    falls_back = situation.falls_back
+    stop = next(
+        (
+            stop
+            for stop in _STOP_RULES
+            if not (falls_back and stop.id in _AFTER_FALL_BACK) and stop.when(situation)
+        ),
+        None,
+    )
     if stop is not None:
         return Decision(
             action=_stop_action(situation),
@@ -232,15 +251,16 @@ def decide(situation: Situation) -> Decision:
             total=total,
             progress=situation.made,
         )
-    counts = situation.attribution.counts
+    counts = _is_capped(situation)
     spent = situation.made is not None and failures >= situation.policy.max_restarts
     return Decision(
         action=_restart_action(situation),
-        rule="restart",
+        rule="fall-back" if falls_back else "restart",
         reason=f"{situation.attribution.category.value}: {_counted_as(situation)}",
         failures=failures,
         total=total + counts,
         delay=_delay(situation) if counts else 0,
         last_chance=counts and (spent or total + 1 >= situation.policy.site.max_total_restarts),
+        fall_back=falls_back,
         progress=situation.made,
     )

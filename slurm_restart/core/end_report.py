@@ -35,6 +35,8 @@ class EndReport:
     progress: bool | None
     from_step: int | None
     step: int | None
+    unit: str
+    """What the steps count: the value of a `ProgressUnit`."""
     failures: int
     total_restarts: int
     nodes: tuple[str, ...]
@@ -78,6 +80,7 @@ def _report(end: EndEvent) -> EndReport:
         progress=end.progress,
         from_step=end.from_step,
         step=end.step,
+        unit=end.unit.value,
         failures=end.failures,
         total_restarts=end.total,
         nodes=end.nodes,

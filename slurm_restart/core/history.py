@@ -79,13 +79,20 @@ class History:
         """Whether the journal holds this note from `since` on."""
         return any(note.text == text and note.at >= since for note in self.notes)
 
+    def has_fallen_back(self) -> bool:
+        """Whether the run has gone back to an earlier checkpoint since its last progress."""
+        for end in reversed(self.ends):
+            if end.progress or end.fall_back:
+                return end.fall_back
+        return False
+
     def total_restarts(self) -> int:
         """Restarts on record that count against the cap: preemptions and the like do not."""
-        return sum(end.action.restarts and end.category.counts for end in self.ends)
+        return sum(end.action.restarts and end.is_capped for end in self.ends)
 
     def uncounted_restarts(self) -> int:
         """Restarts on record for reasons that never count."""
-        return sum(end.action.restarts and not end.category.counts for end in self.ends)
+        return sum(end.action.restarts and not end.is_capped for end in self.ends)
 
 
 def replay(events: Iterable[Event], history: History | None = None) -> History:
@@ -215,7 +222,7 @@ def streak(ends: Iterable[EndEvent], *, next_from_step: int | None) -> Streak:
         progress = end.progress
         if progress is None and next_start is not None and end.from_step is not None:
             progress = next_start > end.from_step
-        counts = end.category.counts
+        counts = end.category.counts and not end.fall_back
         if progress:
             failures, restarts = 0, int(counts)
         elif counts:

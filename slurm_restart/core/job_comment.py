@@ -15,6 +15,7 @@ from enum import Enum
 from typing import Any
 
 from slurm_restart.core.category import Category
+from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.errors import CommentRecordError
 
 _KEY = "csx-restart/1"
@@ -72,16 +73,23 @@ class CommentRecord:
     lead: int | None = None
     """Seconds between the warning signal and the time limit; None: the default."""
 
+    unit: ProgressUnit = ProgressUnit.STEP
+    """What `from_step` and `step` count."""
+
     attempt: int | None = None
     """Number of the attempt from 0; None before the first report of a supervisor."""
     submit: int | None = None
     """SubmitTime of the attempt, which names its end."""
     restarts: int | None = None
     """Slurm's restart count when the attempt started."""
+    earlier: bool = False
+    """There is an earlier checkpoint, from which the next attempt starts if this one fails without
+    progress."""
     from_step: int | None = None
-    """The step the attempt started from; None: not known yet."""
+    """The step that has to be exceeded for progress; None: not known yet."""
     step: int | None = None
-    """The step of the newest complete checkpoint of the run; None: not known yet."""
+    """The highest step that the run has reached: that of its newest complete checkpoint, or as the
+    plan's `progress` measures it; None: not known yet."""
     ended: bool = False
     """The trainer of this attempt has ended, and the fields below describe how."""
     exit: int | None = None
@@ -145,9 +153,11 @@ _FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "give_up_after": ("giveup", _int(0, MAX_SECONDS)),
     "exclude_for": ("exclude", _int(0, MAX_SECONDS)),
     "lead": ("lead", _int(0, MAX_LEAD)),
+    "unit": ("unit", _enum(ProgressUnit)),
     "attempt": ("attempt", _int(0, MAX_STEP)),
     "submit": ("submit", _int(0, MAX_STEP)),
     "restarts": ("restarts", _int(0, MAX_STEP)),
+    "earlier": ("earlier", _flag),
     "from_step": ("from", _int(0, MAX_STEP)),
     "step": ("step", _int(0, MAX_STEP)),
     "ended": ("ended", _flag),

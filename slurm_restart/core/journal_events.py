@@ -5,6 +5,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from slurm_restart.core.category import Category
+from slurm_restart.core.progress_unit import ProgressUnit
 
 
 class Action(Enum):
@@ -56,9 +57,11 @@ class EndEvent:
     reason: str
     attempt: int | None = None
     progress: bool | None = None
-    """Whether the attempt saved a new checkpoint; None: not known yet."""
+    """Whether the attempt made progress; None: not known yet."""
     from_step: int | None = None
     step: int | None = None
+    unit: ProgressUnit = ProgressUnit.STEP
+    """What `from_step` and `step` count."""
     root: str | None = None
     run_time: int | None = None
     num_nodes: int | None = None
@@ -74,6 +77,13 @@ class EndEvent:
     exit_code: int | None = None
     last_chance: bool = False
     """The next end without progress is final."""
+    fall_back: bool = False
+    """Restarted, uncounted, to start from an earlier checkpoint."""
+
+    @property
+    def is_capped(self) -> bool:
+        """Whether a restart after it counts against the cap on all restarts."""
+        return self.category.counts or self.fall_back
 
     @property
     def key(self) -> EndKey:

@@ -7,6 +7,7 @@ from slurm_restart.core.attribution import Attribution
 from slurm_restart.core.decision import Decision, decide
 from slurm_restart.core.end_facts import EndFacts
 from slurm_restart.core.exclusions import exclude_events
+from slurm_restart.core.fall_back import speaks_against_checkpoint
 from slurm_restart.core.history import History
 from slurm_restart.core.job import Job, JobEnd, NodeState
 from slurm_restart.core.job_comment import CommentRecord
@@ -69,6 +70,7 @@ def judge_end(case: EndCase) -> Judgement:
             requeueable=case.job.requeue,
             run_time=_run_time(case, attribution),
             failed=facts.failed,
+            suspects_checkpoint=_suspects_checkpoint(facts.final_report, attribution),
             prolog_failures=count_prolog_failures(case.job.partitions, case.nodes),
         )
     )
@@ -105,7 +107,23 @@ def attempt_progress(case: EndCase, policy: Policy) -> Progress:
         made = True
     elif self_report.ended:
         made = False
-    return Progress(made=made, attempt=self_report.attempt, from_step=start, step=step)
+    return Progress(
+        made=made,
+        attempt=self_report.attempt,
+        from_step=start,
+        step=step,
+        unit=self_report.unit,
+    )
+
+
+def _suspects_checkpoint(report: CommentRecord | None, attribution: Attribution) -> bool:
+    """Return whether both the job's report and Slurm's facts speak against its checkpoint."""
+    return (
+        report is not None
+        and report.earlier
+        and speaks_against_checkpoint(report.cause, report.rule or "", report.exit)
+        and speaks_against_checkpoint(attribution.category, attribution.rule, report.exit)
+    )
 
 
 def _run_time(case: EndCase, attribution: Attribution) -> int | None:
@@ -129,6 +147,7 @@ def _end_event(
         progress=decision.progress,
         from_step=progress.from_step,
         step=progress.step,
+        unit=progress.unit,
         root=attribution.root_hash,
         run_time=_run_time(case, attribution),
         num_nodes=len(case.end.nodes) or case.job.num_nodes,
@@ -139,4 +158,5 @@ def _end_event(
         source=case.source,
         exit_code=case.end.exit_code,
         last_chance=decision.last_chance,
+        fall_back=decision.fall_back,
     )

@@ -6,18 +6,20 @@ from slurm_restart.core.attribution import Attribution
 from slurm_restart.core.category import Category
 from slurm_restart.core.end_rules import NOT_STARTED_RULES
 from slurm_restart.core.history import History, Streak, streak
+from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.core.prolog_failures import PrologFailures
 from slurm_restart.core.restart_limits import Policy
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far the attempt got, in training steps; None: not known."""
+    """How far the attempt got, counted in `unit`; None: not known."""
 
     made: bool | None
     attempt: int | None = None
     from_step: int | None = None
     step: int | None = None
+    unit: ProgressUnit = ProgressUnit.STEP
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,9 @@ class Situation:
     """Seconds that the attempt ran; None: not known."""
     failed: bool = False
     """Whether the attempt has to be taken for a failed one (`EndFacts.failed`)."""
+    suspects_checkpoint: bool = False
+    """Whether the end is evidence against the checkpoint that the attempt started from, and there
+    is an earlier one."""
     prolog_failures: PrologFailures = field(default_factory=PrologFailures)
     """Those in the job's partitions."""
 
@@ -46,7 +51,7 @@ class Situation:
         before = streak(self.history.ends, next_from_step=self.progress.from_step)
         if self.made:
             return Streak(failures=0, restarts=0)
-        failed = self.attribution.counts and self.made is False
+        failed = self.attribution.counts and self.made is False and not self.falls_back
         return replace(before, failures=before.failures + failed)
 
     @property
@@ -62,6 +67,12 @@ class Situation:
         if self.progress.made is None and self.failed and self._short:
             return False
         return self.progress.made
+
+    @property
+    def falls_back(self) -> bool:
+        """Whether the checkpoint before is due, which does not count: once without progress."""
+        failed = self.suspects_checkpoint and self.made is False
+        return failed and not self.history.has_fallen_back()
 
     @property
     def _not_started(self) -> bool:

@@ -168,9 +168,12 @@ def format_admin_comment(
         size: of the next attempt.
         notes: further clauses, such as the excluded nodes.
     """
-    where = "from the start" if not end.step else f"from step {end.step}"
+    reached = "" if not end.step else f"{end.unit.format(end.step)}"
+    where = f"from {reached}" if reached else "from the start"
     without = f"restart {end.failures}/{max_restarts} without progress {where}"
     parts = [without if end.failures else f"restart {where}", *notes]
+    if end.fall_back:
+        parts[0] = f"restart from an earlier checkpoint than {reached or 'the first'}, not counted"
     if size.num_nodes is None:
         parts.append(f"waits: {size.reason}")
     tail = ": the next failure without progress is final" if end.last_chance else ""

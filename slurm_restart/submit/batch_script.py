@@ -146,7 +146,7 @@ def _directives(
         if rest == text or (mark == _CSX and rest[:1] not in ("", "-", *_BLANK)):
             continue
         try:
-            words = tuple(split_words(rest))
+            words = tuple(split_words(rest, like_shell=mark == _CSX))
         except ValueError as error:
             problems.append(f"{path}:{number}: {mark}: {error}")
             continue
@@ -154,11 +154,16 @@ def _directives(
     return tuple(found)
 
 
-def split_words(text: str) -> Iterator[str]:
+def split_words(text: str, *, like_shell: bool = False) -> Iterator[str]:
     r"""Yield the words of a `#SBATCH` line as sbatch splits them.
 
     Quotes of both kinds group, a backslash takes the next character as it is (in quotes too), and
     an unquoted `#` begins a comment, even inside a word (src/sbatch/opt.c, get_argument).
+
+    Args:
+        text: the line behind its mark.
+        like_shell: a backslash in single quotes stands for itself, as in a shell: `#CSX` lines
+            have regular expressions.
 
     Raises:
         ValueError: a quote without its end.
@@ -166,7 +171,7 @@ def split_words(text: str) -> Iterator[str]:
     rest = iter(text.lstrip(_BLANK))
     word, quote, begun = "", "", False
     for char in rest:
-        if char == "\\":
+        if char == "\\" and not (like_shell and quote == "'"):
             word += next(rest, "")
             begun = True
         elif quote:

@@ -8,6 +8,7 @@ from pathlib import Path
 from slurm_restart.core.job_comment import Mode
 from slurm_restart.submit.argv import GivenOption, value_of
 from slurm_restart.submit.context import SubmitContext
+from slurm_restart.submit.progress import progress_measure
 from slurm_restart.submit.size import JobSize, size_of
 from slurm_restart.submit.stop_signal import stop_request, warning_signal
 from slurm_restart.submit.submission import PhaseJob, restart_policy
@@ -111,6 +112,7 @@ def _plan(
         signal_lead=warning_signal(request.options).lead,
         stop_signal=stop_signal,
         stop_receiver=stop_receiver,
+        progress=progress_measure(settings, request.work_dir, model_dir),
         slurm=context.slurm,
     )
 

@@ -125,6 +125,16 @@ RESTART: tuple[Option, ...] = (
         "the signal that asks the program to save and end ahead of the time limit: TERM unless "
         "given, or what a batch script's --signal says",
     ),
+    _restart(
+        "progress",
+        "for a program without known checkpoints: a regular expression over its output, of which "
+        r"the first group is the step, such as `step (\d+)`",
+    ),
+    _restart("progress-file", "the same: a file that grows while the program gets on"),
+    _restart(
+        "progress-after",
+        "the same: an attempt that lasts longer has made progress; 1h unless given",
+    ),
     _restart("rules", "a file of rules over log lines; may be repeated"),
     _restart(
         "stop-on-repeat", "give up after the same root cause at the same step this often; 0: never"

@@ -22,6 +22,7 @@ from slurm_restart.submit.job_plan import SubmissionRequest, plan_job
 from slurm_restart.submit.merge import sbatch_arguments
 from slurm_restart.submit.notices import notes, pattern_warnings, warnings
 from slurm_restart.submit.problems import raise_problems, rules_problems
+from slurm_restart.submit.progress import progress_problems, progress_warnings
 from slurm_restart.submit.render_script import syntax_problem
 from slurm_restart.submit.restart_options import SCRIPT_ONLY, restart_layer
 from slurm_restart.submit.submission import PhaseJob, Submission
@@ -81,6 +82,7 @@ def prepare(
     jobs = tuple(plan_job(request, phase, context) for phase in phases)
     problems += option_problems + _setup_problems(settings)
     problems += rules_problems(settings, request.rule_files)
+    problems += progress_problems(settings)
     for phase, job in zip(phases, jobs, strict=True):
         problems += _phase_problems(request, phase, job)
         problems += sbatch_arguments(options, job.facts())[1]
@@ -90,7 +92,11 @@ def prepare(
         jobs=jobs,
         warnings=()
         if mode.is_evaluation
-        else (*warnings(request, phases), *pattern_warnings(jobs[0])),
+        else (
+            *warnings(request, phases),
+            *pattern_warnings(jobs[0]),
+            *progress_warnings(jobs[0].plan, settings),
+        ),
         notes=tuple(notes(jobs)),
     )
 

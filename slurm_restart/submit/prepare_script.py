@@ -32,6 +32,7 @@ from slurm_restart.submit.merge import sbatch_arguments
 from slurm_restart.submit.notices import pattern_warnings
 from slurm_restart.submit.option import OptionHandling
 from slurm_restart.submit.problems import raise_problems, rules_problems
+from slurm_restart.submit.progress import progress_problems
 from slurm_restart.submit.restart_options import restart_layer
 from slurm_restart.submit.script_notices import script_notes, script_warnings
 from slurm_restart.submit.script_plan import ScriptRequest, plan_script, script_checkpoints
@@ -115,13 +116,14 @@ def prepare_script(
     )
     job = plan_script(request, context)
     problems += size_problems + checkpoint_problems + rules_problems(settings, request.rule_files)
+    problems += progress_problems(settings)
     problems += sbatch_arguments(options, job.facts())[1]
     if (problem := directory_problem(request.run_dirs)) is not None:
         problems.append(f"{settings.origins.get('script_run_dir', '--run-dir')}: {problem}")
     raise_problems(script.path, problems)
     return Submission(
         jobs=(job,),
-        warnings=(*script_warnings(request), *pattern_warnings(job)),
+        warnings=(*script_warnings(request, job.plan), *pattern_warnings(job)),
         notes=tuple(script_notes(request, job)),
     )
 

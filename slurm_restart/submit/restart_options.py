@@ -18,6 +18,9 @@ KEYS: dict[str, tuple[str, ...]] = {
     "checkpoint-complete": ("checkpoint", "complete"),
     "checkpoint-warn-after": ("checkpoint", "warn_after"),
     "stop-signal": ("stop_signal",),
+    "progress": ("progress", "pattern"),
+    "progress-file": ("progress", "file"),
+    "progress-after": ("progress", "after"),
     "rules": ("rules",),
     "stop-on-repeat": ("policy", "stop_on_repeat"),
     "shrink-after": ("policy", "shrink_after"),
@@ -30,7 +33,7 @@ SCRIPT_ONLY = {
     "run-dir": "model_dir",
 }
 """Options that only a batch script has, and the key of a config that says the same."""
-_PATHS = ("checkpoint", "checkpoint-complete", "rules", "run-dir")
+_PATHS = ("checkpoint", "checkpoint-complete", "progress-file", "rules", "run-dir")
 
 
 def restart_options(options: Sequence[GivenOption]) -> list[GivenOption]:

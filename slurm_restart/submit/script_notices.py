@@ -3,17 +3,19 @@
 from collections.abc import Iterator
 
 from slurm_restart.submit.plural import count
+from slurm_restart.submit.progress import describe_progress, progress_warnings
 from slurm_restart.submit.script_plan import ScriptRequest
 from slurm_restart.submit.submission import PhaseJob
 from slurm_restart.trainer.checkpoints import find
 from slurm_restart.trainer.run_plan import CheckpointFormat, RunPlan
 
 
-def script_warnings(request: ScriptRequest) -> Iterator[str]:
+def script_warnings(request: ScriptRequest, plan: RunPlan) -> Iterator[str]:
     """Yield a warning for each setting that is valid but probably a mistake, with its place."""
     script = request.script
     if script.foreign is not None and "ignore-pbs" not in request.options:
         yield f"{script.foreign} lines are not read: write their options as #SBATCH"
+    yield from progress_warnings(plan, request.settings)
 
 
 def script_notes(request: ScriptRequest, job: PhaseJob) -> Iterator[str]:
@@ -30,8 +32,8 @@ def script_notes(request: ScriptRequest, job: PhaseJob) -> Iterator[str]:
 def _progress(plan: RunPlan) -> str:
     if plan.checkpoint.format is CheckpointFormat.NONE:
         return (
-            "no --checkpoint given: every attempt starts the script anew, and none counts as "
-            "progress"
+            "no --checkpoint given: every attempt starts the script anew; progress is "
+            f"{describe_progress(plan)}"
         )
     newest = _newest(plan)
     if newest is None:

@@ -9,6 +9,7 @@ from slurm_restart.core.job_comment import Mode
 from slurm_restart.submit.argv import GivenOption, value_of
 from slurm_restart.submit.batch_script import BatchScript
 from slurm_restart.submit.context import SubmitContext
+from slurm_restart.submit.progress import progress_measure
 from slurm_restart.submit.script_size import ScriptSize
 from slurm_restart.submit.stop_signal import stop_request, warning_signal
 from slurm_restart.submit.submission import PhaseJob, restart_policy
@@ -87,6 +88,7 @@ def plan_script(request: ScriptRequest, context: SubmitContext) -> PhaseJob:
         signal_lead=warning_signal(options).lead,
         stop_signal=stop_signal,
         stop_receiver=stop_receiver,
+        progress=progress_measure(settings, request.work_dir, request.run_dirs),
         slurm=context.slurm,
     )
     return PhaseJob(

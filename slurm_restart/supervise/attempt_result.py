@@ -50,6 +50,12 @@ class AttemptResult:
         return category is not Category.COMPLETED and not category.recoverable
 
     @property
+    def _reached(self) -> int | None:
+        """The highest step of the run: the attempt may have started before it."""
+        beyond = None if self.start is None else self.start.beyond
+        return max((step for step in (self.end.step, beyond) if step is not None), default=None)
+
+    @property
     def self_report(self) -> Mapping[str, Any]:
         """Values for the supervisor's fields of the comment record."""
         end, attribution = self.end, self.attribution
@@ -63,7 +69,7 @@ class AttemptResult:
             "likely": attribution.confidence is Confidence.LIKELY,
             "put_off": attribution.put_off,
             "nodes": nodes if 0 < len(nodes) <= _MAX_NODES_TEXT else None,
-            **({} if end.step is None else {"step": end.step}),
+            **({} if (step := self._reached) is None else {"step": step}),
         }
 
 
@@ -119,9 +125,9 @@ def attempt_result(
 
 
 def _made_progress(plan: RunPlan, start: AttemptStart, step: int | None) -> bool:
-    if plan.mode.is_evaluation or start.from_step is None:
+    if plan.mode.is_evaluation or start.to_exceed is None:
         return False
-    return step is not None and step > start.from_step
+    return step is not None and step > start.to_exceed
 
 
 def preparation_failure(

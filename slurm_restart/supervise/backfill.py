@@ -228,7 +228,8 @@ def _log_end(records: _Records, end: AttemptEnd, problems: list[str], at: float)
 def _resumed_step(following: AttemptDir | None) -> int | None:
     """Return the step from which the next attempt resumed."""
     start = following.start() if following is not None else None
-    return start.from_step if start is not None and start.resumed else None
+    known = start is not None and (start.resumed or start.measured)
+    return start.from_step if start is not None and known else None
 
 
 def _derive_end(
@@ -236,9 +237,14 @@ def _derive_end(
 ) -> AttemptEnd:
     """Return the end record of an attempt, whose newest checkpoint may not be on record either."""
     start = attempt.start()
-    began = None if start is None else start.from_step
+    began = None if start is None else start.to_exceed
     saved = [checkpoint.step for checkpoint in attempt.saved()]
-    steps = [*saved, *(step for step in (began, found) if step is not None)]
+    measured = attempt.measured()
+    steps = [
+        *saved,
+        *([] if measured is None else [measured.step]),
+        *(step for step in (began, found) if step is not None),
+    ]
     advanced = began is not None and max(steps) > began
     cause, reason = _derive_cause(job)
     return AttemptEnd(

@@ -5,10 +5,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from slurm_restart.core.fall_back import FallBack, LeftOut
 from slurm_restart.errors import CheckpointError
 from slurm_restart.trainer.checkpoint_probe import Probe, Soundness
 from slurm_restart.trainer.checkpoints import (
     Checkpoint,
+    Mark,
     Marks,
     complete_by_name,
     find,
@@ -34,9 +36,30 @@ class StartPoint:
     """Whether an earlier attempt of this phase wrote the checkpoint."""
     rejected: tuple[Probe, ...] = ()
     """Newer checkpoints that cannot be used."""
+    mark: Mark | None = None
+    """The checkpoint's mark, if an earlier attempt of this phase wrote it."""
+    earlier: bool = False
+    """Whether there is an earlier one to go back to."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Checkpoints that are well-formed and not used, as attempts fail from them."""
 
 
-def choose_start(plan: RunPlan, before: Marks | None, probe: Prober) -> StartPoint:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evidence:
+    """What the records of earlier attempts say about checkpoints."""
+
+    fall_back: FallBack = FallBack()  # noqa: RUF009 - frozen
+    only_one: bool = False
+    """Whether the phase has written one checkpoint in all: the one before it is where the first
+    attempt started. Of several, the trainer may have removed the others."""
+
+
+def choose_start(
+    plan: RunPlan,
+    before: Marks | None,
+    probe: Prober,
+    evidence: Evidence = Evidence(),
+) -> StartPoint:
     """Return the checkpoint to start from.
 
     Args:
@@ -44,6 +67,7 @@ def choose_start(plan: RunPlan, before: Marks | None, probe: Prober) -> StartPoi
         before: marks of the checkpoints that existed before the first attempt of the phase, by
             name; None: this is the first attempt.
         probe: the check of checkpoints by their form.
+        evidence: checkpoints to leave out, as long as there is another one.
 
     Raises:
         OSError: the checkpoints cannot be listed or checked.
@@ -53,17 +77,52 @@ def choose_start(plan: RunPlan, before: Marks | None, probe: Prober) -> StartPoi
         return StartPoint(checkpoint=plan.initial_checkpoint, step=None)
     present = find(plan.checkpoint, before)
     rejected: tuple[Probe, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
     if before is not None:
         own = [
             checkpoint for checkpoint in present if before.get(checkpoint.name) != checkpoint.mark
         ]
-        newest = _newest_complete(plan.checkpoint, own, probe)
-        if newest.checkpoint is not None:
-            return replace(newest, resumed=True)
-        rejected = newest.rejected
+        newest = _newest_own(plan.checkpoint, own, probe, evidence)
+        if newest.resumed:
+            return newest
+        rejected, left_out = newest.rejected, newest.left_out
         present = tuple(checkpoint for checkpoint in present if checkpoint not in own)
     first = _first_attempt_start(plan, present, probe)
-    return replace(first, rejected=(*rejected, *first.rejected))
+    return replace(first, rejected=(*rejected, *first.rejected), left_out=left_out)
+
+
+def _newest_own(
+    layout: CheckpointLayout, own: Sequence[Checkpoint], probe: Prober, evidence: Evidence
+) -> StartPoint:
+    """Return the newest complete checkpoint of the phase that is not left out, if there is any.
+
+    A well-formed one is left out only for another one: the last one may be all that is left of days
+    of work.
+    """
+    found = evidence.fall_back
+    marks = {checkpoint.path: checkpoint.mark for checkpoint in own}
+    usable = [entry for entry in own if not found.excludes(entry.path, entry.mark)]
+    left_out = tuple(
+        entry
+        for entry in found.left_out
+        if marks.get(entry.checkpoint.path) == entry.checkpoint.mark
+    )
+    newest = _newest_complete(layout, usable, probe)
+    if newest.checkpoint is None and left_out:
+        if evidence.only_one:
+            return replace(newest, left_out=left_out)
+        usable, left_out = list(own), ()
+        newest = _newest_complete(layout, usable, probe)
+    if newest.checkpoint is None:
+        return newest
+    has_older = usable[-1].path != newest.checkpoint
+    return replace(
+        newest,
+        resumed=True,
+        mark=marks[newest.checkpoint],
+        earlier=found.can_go_back and (has_older or evidence.only_one),
+        left_out=left_out,
+    )
 
 
 def _first_attempt_start(plan: RunPlan, present: Sequence[Checkpoint], probe: Prober) -> StartPoint:

@@ -17,6 +17,7 @@ from typing import Protocol
 from slurm_restart.core.finding import Finding
 from slurm_restart.supervise.file_sink import FileSink
 from slurm_restart.supervise.output_sink import Sink
+from slurm_restart.supervise.output_steps import OutputSteps
 
 CHUNK = 1 << 16
 _PIPE_SIZE = 1 << 20
@@ -56,6 +57,7 @@ class OutputTee(threading.Thread):
         sinks: what the output is copied to.
         scanner: scans the output.
         warn: called with a message if the scanner fails.
+        steps: searches the output for steps; None: nothing does.
     """
 
     def __init__(
@@ -64,8 +66,10 @@ class OutputTee(threading.Thread):
         sinks: tuple[Target, ...],
         scanner: Scanner,
         warn: Callable[[str], None],
+        steps: OutputSteps | None = None,
     ) -> None:
         super().__init__(name="output-tee", daemon=True)
+        self._steps = steps
         self._source = source
         self._sinks = sinks
         self._scanner = scanner
@@ -86,6 +90,8 @@ class OutputTee(threading.Thread):
             for sink in self._sinks:
                 sink.write(chunk)
             self._scan(chunk)
+            if self._steps is not None:
+                self._steps.feed(chunk)
         for sink in self._sinks:
             sink.finish()
 
@@ -127,6 +133,8 @@ def open_output_tee(
     scanner: Scanner,
     warn: Callable[[str], None],
     watch: Callable[[str], AbstractContextManager[None]],
+    *,
+    steps: OutputSteps | None = None,
 ) -> OutputTee:
     """Return the thread that copies the trainer's output to Slurm's log and to a file.
 
@@ -136,7 +144,9 @@ def open_output_tee(
         scanner: scans the output.
         warn: called with a message about a sink that cannot be written.
         watch: entered with the path around each access to the file.
+        steps: as in `OutputTee`.
     """
     file = FileSink(str(path), warn, watch)
     file.start()
-    return OutputTee(source, (Sink("Slurm's log", sys.stdout.fileno(), warn), file), scanner, warn)
+    sinks = (Sink("Slurm's log", sys.stdout.fileno(), warn), file)
+    return OutputTee(source, sinks, scanner, warn, steps)

@@ -1,18 +1,20 @@
 """Prepare an attempt: select its checkpoint, write its config and record its start."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from slurm_restart.core.job_comment import Mode
 from slurm_restart.supervise.checkpoint_check import first_complete
+from slurm_restart.supervise.checkpoint_evidence import read_evidence
 from slurm_restart.supervise.checkpoint_selection import Prober, StartPoint, choose_start, set_aside
 from slurm_restart.supervise.job_environment import JobEnvironment
+from slurm_restart.supervise.progress_monitor import highest_measured
 from slurm_restart.supervise.reaper import TrainerCommand
 from slurm_restart.supervise.render_config import RenderRequest, render
 from slurm_restart.trainer.atomic_file import write_atomic
-from slurm_restart.trainer.attempt_records import AttemptStart, to_json
+from slurm_restart.trainer.attempt_records import AttemptStart, LeftOutCheckpoint, to_json
 from slurm_restart.trainer.checkpoint_probe import Probe
 from slurm_restart.trainer.checkpoints import MAX_FOUND, Marks, iterate
 from slurm_restart.trainer.known_checkpoints import KnownCheckpoints
@@ -73,12 +75,13 @@ def prepare(
     base = None if first is None else first[1]
     before = None if first is None else _known_before(*first)
     by_form = partial(first_complete, form=plan.checkpoint.format)
-    start_point = choose_start(plan, before, probe or by_form)
+    start_point = choose_start(plan, before, probe or by_form, read_evidence(earlier))
     renamed = set_aside(plan.checkpoint, start_point, before)
     present = KnownCheckpoints.of(iterate(plan.checkpoint))
     first_step = (start_point.step or 0) if base is None else base.first_step
     last_step = None if plan.mode.is_evaluation else plan.loop.last_step(first_step)
-    reached = last_step is not None and (_from_step(plan, start_point) or 0) >= last_step
+    from_step = _from_step(plan, start_point, earlier)
+    reached = last_step is not None and (from_step or 0) >= last_step
     template: str | None = plan.command
     if reached:
         # An earlier attempt trained to the end, and was not seen to succeed.
@@ -92,7 +95,17 @@ def prepare(
         nodes=job.nodes,
         num_csx=_num_csx(plan, job),
         checkpoint=start_point.checkpoint,
-        from_step=_from_step(plan, start_point),
+        from_step=from_step,
+        beyond=_beyond(plan, start_point),
+        mark=start_point.mark,
+        # To train once more would not help a validation that fails.
+        earlier=start_point.earlier and not reached,
+        left_out=tuple(
+            LeftOutCheckpoint(path=entry.checkpoint.path, reason=entry.reason)
+            for entry in start_point.left_out
+        ),
+        unit=plan.progress_unit,
+        measured=plan.is_measured,
         resumed=start_point.resumed,
         first_step=first_step,
         last_step=last_step,
@@ -137,9 +150,22 @@ def _num_csx(plan: RunPlan, job: JobEnvironment) -> int:
     return min(granted * plan.csx_per_node, plan.num_csx)
 
 
-def _from_step(plan: RunPlan, start_point: StartPoint) -> int | None:
+def _from_step(plan: RunPlan, start_point: StartPoint, earlier: Sequence[AttemptDir]) -> int | None:
+    if plan.is_measured:
+        return highest_measured(plan, earlier)
     # A checkpoint without a known step counts as step 0: any later one is progress.
     return None if plan.mode.is_evaluation else start_point.step or 0
+
+
+def _beyond(plan: RunPlan, start_point: StartPoint) -> int | None:
+    """Return the step of the newest checkpoint that is left out, if the attempt starts before it.
+
+    To write that checkpoint again is no progress: a run that always fails after it would never end.
+    """
+    if plan.mode.is_evaluation or not start_point.left_out:
+        return None
+    reached = max(entry.step for entry in start_point.left_out)
+    return reached if reached > (start_point.step or 0) else None
 
 
 def _render_request(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from slurm_restart.core.category import Category
 from slurm_restart.core.job_comment import Mode
+from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.errors import CsxError
 from slurm_restart.slurm.format_hostlist import format_hostlist
 from slurm_restart.supervise.attempt_result import AttemptResult
@@ -21,7 +22,14 @@ from slurm_restart.supervise.expected_decision import expected_decision, format_
 from slurm_restart.supervise.prepare_attempt import PreparedAttempt
 from slurm_restart.trainer import runlog, summary
 from slurm_restart.trainer.atomic_file import write_atomic
-from slurm_restart.trainer.attempt_records import AttemptStart, Saved, Warned, to_json, to_line
+from slurm_restart.trainer.attempt_records import (
+    AttemptStart,
+    Measured,
+    Saved,
+    Warned,
+    to_json,
+    to_line,
+)
 from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import AttemptDir, RunDir
 
@@ -69,6 +77,9 @@ class Recorder(threading.Thread):
             renamed = ", set aside" if rejected in prepared.set_aside else ""
             message = f"checkpoint {rejected.path} is not used: {rejected.reason}{renamed}"
             self.log(name, message, level="WARNING")
+        for left_out in start.left_out:
+            message = f"checkpoint {left_out.path} is not used: {left_out.reason}"
+            self.log(name, message, level="WARNING")
         self.log(name, _format_start(plan, prepared))
         self.summarize(plan)
 
@@ -84,6 +95,11 @@ class Recorder(threading.Thread):
         line = to_line(Warned(at=self._clock(), text=text))
         self._enqueue("warnings.jsonl", lambda: runlog.append(attempt.warnings_file, line))
         self.log(runlog.run_name(attempt.number), text, level="WARNING")
+
+    def record_measured(self, attempt: AttemptDir, measured: Measured) -> None:
+        """Record how far an attempt without known checkpoints has got."""
+        data = to_json(measured)
+        self._enqueue("measured.json", lambda: write_atomic(attempt.measured_file, data))
 
     def record_end(self, plan: RunPlan | None, result: AttemptResult) -> None:
         """Record how the attempt ended and the decision that the supervisor expects."""
@@ -104,8 +120,9 @@ class Recorder(threading.Thread):
         name = runlog.MAIN if attempt is None else runlog.run_name(attempt.number)
         level = "INFO" if end.category == Category.COMPLETED.value else "ERROR"
         reason = f": {end.reason}" if end.reason else ""
-        step = "" if end.step is None else f" at step {end.step}"
-        self.log(name, f"ended as {end.category}{step}{reason}", level=level)
+        unit = result.start.unit if result.start is not None else ProgressUnit.STEP
+        at = "" if end.step is None else f" at {unit.format(end.step)}"
+        self.log(name, f"ended as {end.category}{at}{reason}", level=level)
         self.log(runlog.MAIN, f"expected decision: {expected}")
         if attempt is not None:
             write_atomic(attempt.end_file, to_json(replace(end, expected_decision=expected)))
@@ -131,6 +148,7 @@ class Recorder(threading.Thread):
                 result.attribution,
                 step=result.end.step,
                 root=result.end.root,
+                exit_code=result.exit_code,
                 now=result.end.at,
             )
         )
@@ -186,9 +204,11 @@ def _format_start(plan: RunPlan, prepared: PreparedAttempt) -> str:
         what = "what its config names" if start.checkpoint is None else start.checkpoint
         return f"{plan.mode.value} of {what}, {place}"
     origin = "from scratch" if start.checkpoint is None else f"from {start.checkpoint}"
-    at = "" if start.from_step is None else f", step {start.from_step}"
+    at = "" if start.from_step is None else f", {start.unit.format(start.from_step)}"
+    if start.measured:
+        at = f"; progress is beyond {start.unit.format(start.from_step)}" if start.from_step else ""
     if plan.mode is Mode.SCRIPT:
-        at = at if start.checkpoint is not None else ""
+        at = at if start.checkpoint is not None or start.measured else ""
         return f"{Path(plan.config_path).name} {origin}{at}{nodes}"
     return f"{plan.mode.value} {origin}{at}, {place}"
 

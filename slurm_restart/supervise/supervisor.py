@@ -11,12 +11,13 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 from slurm_restart.core.finding import Finding
+from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.logs.scanner import LogScanner
 from slurm_restart.slurm.interface import Slurm
 from slurm_restart.supervise import processes
@@ -40,10 +41,12 @@ from slurm_restart.supervise.events import (
     SignalReceived,
     queue_signals,
 )
+from slurm_restart.supervise.output_steps import OutputSteps
 from slurm_restart.supervise.output_tee import OutputTee, open_output_tee
 from slurm_restart.supervise.person_stop import is_stopped_by_person
 from slurm_restart.supervise.preparation_thread import PreparationThread
 from slurm_restart.supervise.prepare_attempt import PreparedAttempt
+from slurm_restart.supervise.progress_monitor import ProgressMonitorThread, make_gauge
 from slurm_restart.supervise.reaper import Reaper, TrainerCommand
 from slurm_restart.supervise.recorder import Recorder
 from slurm_restart.supervise.rules_thread import RulesThread
@@ -64,10 +67,10 @@ from slurm_restart.supervise.supersede_monitor import SupersedeMonitor
 from slurm_restart.supervise.supervisor_context import LazySlurm, SupervisorContext
 from slurm_restart.supervise.trainer_end import NOTHING_TO_DO, StopReason, TrainerEnd
 from slurm_restart.supervise.trainer_process import TrainerExit, TrainerProcess
-from slurm_restart.trainer.attempt_records import Saved
+from slurm_restart.trainer.attempt_records import AttemptStart, Measured, Saved
 from slurm_restart.trainer.run_plan import RunPlan, StopReceiver
 from slurm_restart.trainer.rundir import RunDir
-from slurm_restart.trainer.runlog import MAIN
+from slurm_restart.trainer.runlog import MAIN, run_name
 
 PREPARE_TIMEOUT = 300.0
 """Seconds for the whole preparation; a file server that fails over takes minutes."""
@@ -217,24 +220,34 @@ class Supervisor:
     def _attempt(self, prepared: PreparedAttempt, scanner: LogScanner) -> AttemptResult:
         plan, start = self._plan, prepared.start
         assert plan is not None  # noqa: S101 - PlanLoaded precedes AttemptPrepared
-        self._step = start.from_step if start.checkpoint is not None else None
+        known = start.checkpoint is not None or start.measured
+        self._step = start.from_step if known else None
         self._update_comment(
             attempt=start.attempt,
             restarts=start.restarts,
-            from_step=start.from_step,
-            step=self._step,
+            earlier=start.earlier,
+            from_step=start.to_exceed,
+            step=self._reached(start),
         )
         self._recorder.record_start(plan, prepared)
         if prepared.command is None:
             return attempt_result(plan, prepared, NOTHING_TO_DO, step=self._step, now=time.time())
+        pattern = plan.progress.pattern if start.measured else None
+        steps = None if pattern is None else OutputSteps(pattern)
         output = open_output_tee(
             self._reaper.output,
             prepared.attempt.output,
             scanner,
             self._log.write,
             self._stalls.access,
+            steps=steps,
         )
-        trainer_end = self._run_trainer(plan, prepared, prepared.command, output)
+        monitor = (
+            self._progress_monitor(plan, prepared, steps)
+            if start.measured
+            else self._checkpoint_monitor(plan, prepared)
+        )
+        trainer_end = self._run_trainer(plan, prepared, prepared.command, output, monitor)
         return attempt_result(
             plan,
             prepared,
@@ -245,11 +258,15 @@ class Supervisor:
         )
 
     def _run_trainer(
-        self, plan: RunPlan, prepared: PreparedAttempt, command: TrainerCommand, output: OutputTee
+        self,
+        plan: RunPlan,
+        prepared: PreparedAttempt,
+        command: TrainerCommand,
+        output: OutputTee,
+        progress: CheckpointMonitorThread | ProgressMonitorThread,
     ) -> TrainerEnd:
-        checkpoints = self._checkpoint_monitor(plan, prepared)
         supersede_monitor = SupersedeMonitor(prepared.attempt, self._events, self._stalls)
-        for thread in (output, checkpoints, supersede_monitor):
+        for thread in (output, progress, supersede_monitor):
             thread.start()
         before_stop: list[tuple[tuple[Finding, ...], float]] = []
 
@@ -269,11 +286,15 @@ class Supervisor:
         if trainer_exit.stop is not None:
             self._hurry(trainer_exit.stop)
             trainer_exit = replace(trainer_exit, stop=self._stop_reason(trainer_exit.stop))
-        checkpoints.finish(0)
+        if not prepared.start.measured:
+            progress.finish(0)
         self._await_end(output, OUTPUT_TIMEOUT, hurried=HURRIED_TIMEOUT / 2)
-        if not self._await_end(checkpoints, FINAL_CHECK_TIMEOUT, hurried=HURRIED_TIMEOUT / 2):
+        progress.finish(0)
+        if not self._await_end(progress, FINAL_CHECK_TIMEOUT, hurried=HURRIED_TIMEOUT / 2):
             self._log.write(
                 "the checkpoint directory does not answer: the newest step may not be known"
+                if not prepared.start.measured
+                else "the progress cannot be measured: the newest step may not be known"
             )
         # What the trainer prints after it was asked to end is no evidence of a cause.
         findings, quiet_time = before_stop[0] if before_stop else (output.findings(), 0.0)
@@ -312,7 +333,7 @@ class Supervisor:
                 return  # an evaluation writes none; another run did
             self._step = max(saved.step, self._step or 0)
             self._recorder.record_checkpoint(prepared.attempt, saved)
-            self._update_comment(step=self._step)
+            self._update_comment(step=self._reached(prepared.start))
 
         monitor = CheckpointMonitor(plan.checkpoint, prepared.present)
         absence = AbsenceWarning(
@@ -326,6 +347,31 @@ class Supervisor:
             self._log.write,
             absence,
             lambda: self._stalls.access(plan.checkpoint.directory),
+        )
+
+    def _progress_monitor(
+        self, plan: RunPlan, prepared: PreparedAttempt, steps: OutputSteps | None
+    ) -> ProgressMonitorThread:
+        start, attempt = prepared.start, prepared.attempt
+        name, from_step = run_name(start.attempt), start.from_step or 0
+
+        def report(step: int) -> None:
+            self._step = step
+            self._recorder.log(name, f"progress: {start.unit.format(step)}")
+            self._update_comment(step=step)
+
+        def save(step: int) -> None:
+            self._recorder.record_measured(attempt, Measured(at=time.time(), step=step))
+
+        gauge = make_gauge(plan, from_step, steps)
+        watched = plan.progress.file if plan.progress_unit is ProgressUnit.BYTE else None
+        return ProgressMonitorThread(
+            gauge,
+            from_step,
+            report,
+            save,
+            self._log.write,
+            watch=nullcontext if watched is None else lambda: self._stalls.access(watched),
         )
 
     def _trainer_end(
@@ -347,6 +393,7 @@ class Supervisor:
             last_step_reached=last is not None
             and (self._step or 0) >= last
             and not (self._plan is not None and self._plan.validates_at_end),
+            checkpoint=prepared.start.checkpoint if prepared.start.resumed else None,
         )
 
     # --- after the trainer -----------------------------------------------------------------------
@@ -410,6 +457,10 @@ class Supervisor:
                 event = self._events.get_nowait()
                 if isinstance(event, SignalReceived) and (stop := STOP_REASONS[event.number]):
                     self._hurry(stop)
+
+    def _reached(self, start: AttemptStart) -> int | None:
+        """Return the highest step of the run; the attempt may have started before it."""
+        return max((step for step in (self._step, start.beyond) if step is not None), default=None)
 
     def _update_comment(self, **values: Any) -> None:
         if self._comment is not None:

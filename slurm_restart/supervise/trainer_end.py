@@ -44,6 +44,8 @@ class TrainerEnd:
     """Seconds without output before the trainer was asked to end."""
     nodes: tuple[str, ...] = ()
     """The job's nodes; empty: not known."""
+    checkpoint: str | None = None
+    """What the trainer started from, if an earlier attempt wrote it."""
 
     @property
     def job_exit_code(self) -> int:
@@ -66,7 +68,12 @@ NOTHING_TO_DO = TrainerEnd(exit_code=0, signal=None, stop=None, findings=(), las
 def attribute_trainer_end(end: TrainerEnd) -> Attribution:
     """Return the cause of the end; the hook may change it, as it also has Slurm's facts."""
     if end.stop is None or end.job_exit_code == 0:
-        facts = ExitFacts(exit_code=end.exit_code or 0, signal=end.signal or 0, nodes=end.nodes)
+        facts = ExitFacts(
+            exit_code=end.exit_code or 0,
+            signal=end.signal or 0,
+            nodes=end.nodes,
+            checkpoint=end.checkpoint,
+        )
         return attribute_log(facts, end.findings)
     if end.stop is StopReason.TIME_LIMIT:
         # If an error was printed and the trainer then hung until the time limit, the error is the

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from slurm_restart.core.category import Category, Confidence
+from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.core.record_reader import (
     Argument,
     Range,
@@ -32,6 +33,15 @@ _ConfidenceName = Annotated[str, Text(values=frozenset(member.value for member i
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LeftOutCheckpoint:
+    """A checkpoint from which attempts fail."""
+
+    path: Argument
+    reason: str
+    unknown: dict[str, Any] = unknown_keys()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AttemptStart:
     """How an attempt started. Times are epoch seconds."""
 
@@ -47,8 +57,21 @@ class AttemptStart:
     names no single one."""
     from_step: int | None
     """None: an evaluation, or a checkpoint whose step is not known."""
+    unit: ProgressUnit = ProgressUnit.STEP
+    """What the steps of this attempt count."""
+    measured: bool = False
+    """The plan's `progress` shows how far the run is: `from_step` is the highest step of all
+    earlier attempts, and the attempt starts as the first one did."""
     resumed: bool
     """`checkpoint` was written by an earlier attempt of this phase."""
+    mark: tuple[_Mark, _Mark] | None = None
+    """The mark of `checkpoint`, which changes when it is written anew; None: not known."""
+    earlier: bool = False
+    """There is an earlier checkpoint for the next attempt, if this one fails without progress."""
+    left_out: tuple[LeftOutCheckpoint, ...] = ()
+    """Checkpoints that are well-formed, and why they are not used."""
+    beyond: int | None = None
+    """The step that has to be exceeded for progress; None: `from_step`."""
     first_step: int
     """The step at which the phase began, in its first attempt."""
     last_step: int | None
@@ -61,6 +84,11 @@ class AttemptStart:
     before_in_file: bool = False
     """There are so many that they are in `before.bin` (`KnownCheckpoints`) instead."""
     unknown: dict[str, Any] = unknown_keys()
+
+    @property
+    def to_exceed(self) -> int | None:
+        """The step beyond which the attempt makes progress; None: it makes none."""
+        return self.from_step if self.beyond is None else self.beyond
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,6 +107,15 @@ class Warned:
 
     at: _Time
     text: str
+    unknown: dict[str, Any] = unknown_keys()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    """How far an attempt without known checkpoints has got."""
+
+    at: _Time
+    step: int
     unknown: dict[str, Any] = unknown_keys()
 
 
@@ -111,9 +148,10 @@ class AttemptEnd:
     """Fingerprint of the root-cause line, as in the comment record."""
     blamed_nodes: tuple[str, ...] = ()
     step: int | None = None
-    """The newest complete checkpoint of the run."""
+    """The highest step that the run has reached: that of its newest complete checkpoint, or as the
+    plan's `progress` measures it."""
     progress: bool | None = None
-    """Whether this attempt wrote a new checkpoint; None: not known."""
+    """Whether this attempt exceeded the step that it started from; None: not known."""
     recoverable: bool = True
     expected_decision: str = ""
     """The decision that the supervisor expects of the hook."""

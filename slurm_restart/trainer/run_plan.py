@@ -14,6 +14,7 @@ from slurm_restart.core.job_comment import (
     CommentRecord,
     Mode,
 )
+from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.core.record_reader import (
     Argument,
     Range,
@@ -31,6 +32,8 @@ SCHEMA = 1
 WARN_AFTER = 1800
 FILE_NAME = "plan.json"
 MAX_BYTES = 4 << 20
+LONG_ATTEMPT = 3600
+"""Seconds: a program that fails at its start or soon after it does not last so long."""
 
 _Nodes = Annotated[int, Range(1, MAX_NODES)]
 _Restarts = Annotated[int, Range(0, MAX_RESTARTS)]
@@ -112,14 +115,17 @@ class CheckpointLayout:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProgressMeasure:
-    """What shows the progress of a run without known checkpoints. None: not given."""
+    """What shows the progress of a run without known checkpoints: the first that is given.
+
+    If none is, attempts that last longer than `LONG_ATTEMPT` have made progress.
+    """
 
     pattern: Argument | None = None
     """Regular expression over lines of output; its first group is the step."""
     file: Argument | None = None
     """Absolute path of a file that grows while the run gets on."""
     after: _Seconds | None = None
-    """An attempt that lasted longer got on."""
+    """An attempt that lasted longer has made progress."""
     unknown: dict[str, Any] = unknown_keys()
 
 
@@ -230,6 +236,23 @@ class RunPlan:
         """The id of the run for other programs; tasks of an array have different ones."""
         return self.run if self.array_task is None else f"{self.run}-{self.array_task}"
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether `progress` shows how far the run is, as it has no known checkpoints."""
+        return self.checkpoint.format is CheckpointFormat.NONE and not self.mode.is_evaluation
+
+    @property
+    def progress_unit(self) -> ProgressUnit:
+        """What the steps of this run count."""
+        if not self.is_measured or self.progress.pattern is not None:
+            return ProgressUnit.STEP
+        return ProgressUnit.SECOND if self.progress.file is None else ProgressUnit.BYTE
+
+    @property
+    def progress_after(self) -> int:
+        """Seconds after which an attempt has made progress, where run time shows it."""
+        return LONG_ATTEMPT if self.progress.after is None else self.progress.after
+
     def csx_of(self, nodes: int) -> int:
         """Return the CSX systems of an attempt on `nodes` nodes."""
         return min(self.num_csx, nodes * self.csx_per_node)
@@ -251,6 +274,7 @@ class RunPlan:
             give_up_after=self.policy.give_up_after,
             exclude_for=self.policy.exclude_for,
             lead=None if self.signal_lead == DEFAULT_SIGNAL_LEAD else self.signal_lead,
+            unit=self.progress_unit,
         )
 
     @classmethod

@@ -13,6 +13,7 @@ from slurm_restart.trainer import run_plan
 from slurm_restart.trainer.attempt_records import (
     AttemptEnd,
     AttemptStart,
+    Measured,
     Saved,
     Warned,
     load_record,
@@ -71,6 +72,11 @@ class AttemptDir:
         """What the user was told while the attempt ran, a line each."""
         return self.path / "warnings.jsonl"
 
+    @property
+    def measured_file(self) -> Path:
+        """How far the attempt has got, where no checkpoint shows it."""
+        return self.path / "measured.json"
+
     def start(self) -> AttemptStart | None:
         """Return the start record; None if it is missing or cannot be read."""
         return read_record(AttemptStart, self.start_file)
@@ -78,6 +84,10 @@ class AttemptDir:
     def end(self) -> AttemptEnd | None:
         """Return the end record; None if it is missing or cannot be read."""
         return read_record(AttemptEnd, self.end_file)
+
+    def measured(self) -> Measured | None:
+        """Return how far the attempt has got; None: not measured, or it cannot be read."""
+        return read_record(Measured, self.measured_file)
 
     def saved(self) -> tuple[Saved, ...]:
         """Return the checkpoints on record, in the order in which they were seen."""

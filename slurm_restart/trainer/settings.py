@@ -50,6 +50,12 @@ class Settings:
     checkpoint_warn_after: int | None = None
     stop_signal: str | None = None
     """Name, without SIG, of the signal that asks the trainer to save and end."""
+    progress_pattern: str | None = None
+    """A regular expression over lines of output; its first group is the step."""
+    progress_file: str | None = None
+    """A file that grows; relative to the job's directory, `{model_dir}` stands for the run's."""
+    progress_after: int | None = None
+    """An attempt that lasted longer has made progress."""
     csx_per_node: int = 1
     stop_on_repeat: int | None = None
     shrink_after: int | None = None
@@ -169,6 +175,25 @@ def _complete(value: Any) -> str:
     return text
 
 
+def _step_pattern(value: Any) -> str:
+    text = _text(value)
+    try:
+        # The output is searched as bytes.
+        groups = re.compile(text.encode()).groups
+    except (re.error, OverflowError, RecursionError) as error:
+        raise _InvalidValueError(f"a regular expression ({error})") from None
+    if not groups:
+        raise _InvalidValueError(r"a regular expression with a group, such as 'step (\d+)'")
+    return text
+
+
+def _positive_duration(value: Any) -> int:
+    seconds = _duration(value)
+    if not seconds:
+        raise _InvalidValueError("a time from 1s")
+    return seconds
+
+
 _READERS: dict[str, Callable[[Any], Any]] = {
     "setup": _lines,
     "command": _command,
@@ -180,6 +205,9 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "checkpoint.format": _format,
     "checkpoint.complete": _complete,
     "checkpoint.warn_after": _duration,
+    "progress.pattern": _step_pattern,
+    "progress.file": _text,
+    "progress.after": _positive_duration,
     "nodes.csx_per_node": _whole(1, MAX_NODES),
     "policy.stop_on_repeat": _whole(0, MAX_RESTARTS),
     "policy.shrink_after": _duration,
@@ -189,11 +217,13 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "script.min_nodes": _whole(1, MAX_NODES),
     "script.run_dir": _text,
 }
-_SECTIONS = ("sbatch", "checkpoint", "nodes", "policy", "script")
+_SECTIONS = ("sbatch", "checkpoint", "progress", "nodes", "policy", "script")
 KEYS = ("sbatch", *_READERS)
 # Field names of keys whose last part is not the name of the field.
 _FIELDS = {key: key.replace(".", "_") for key in _READERS
-           if key.startswith(("checkpoint.", "script."))}  # fmt: skip
+           if key.startswith(("checkpoint.", "progress.", "script."))}  # fmt: skip
+_SHORT = {"progress": "pattern"}
+"""Sections that may be a text in place of a mapping, and the key that it sets then."""
 
 
 def combine(layers: Sequence[SettingsLayer]) -> tuple[Settings, list[str]]:
@@ -221,6 +251,8 @@ def _flat(layer: SettingsLayer, problems: list[str]) -> list[tuple[tuple[str, ..
             flat.append(((key,), value))
         elif isinstance(value, dict):
             flat += [((key, inner), item) for inner, item in value.items()]
+        elif isinstance(value, str) and key in _SHORT:
+            flat.append(((key, _SHORT[key]), value))
         elif value is not None:
             problems.append(f"{layer.where((key,))}: expected a mapping, got {format_value(value)}")
     return flat

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -10,6 +11,7 @@ from slurm_restart.cli import explain
 from slurm_restart.cli.find_run import Target
 from slurm_restart.control.find_journal import Found
 from slurm_restart.core.journal_events import Action, Event, IntendEvent, StartedEvent
+from slurm_restart.core.progress_unit import ProgressUnit
 from tests.unit.core import facts
 from tests.unit.core.facts import SUBMITTED
 
@@ -59,3 +61,21 @@ def test_a_job_that_runs_or_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "next attempt waits" not in explained(monkeypatch, events)
         assert json.loads(explained(monkeypatch, events, "--json"))["next"] is None
     assert "next attempt seen running" in explained(monkeypatch, [*WAITS, started])
+
+
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        ({"from_step": 5, "step": 8, "progress": True}, "yes, from step 5 to 8\n"),
+        (
+            {"from_step": 0, "step": 4000, "progress": True, "unit": ProgressUnit.SECOND},
+            "yes, from 0 s to 4000 s\n",
+        ),
+        ({"step": None, "progress": None}, "not known, steps unknown\n"),
+    ],
+)
+def test_progress_is_shown_with_its_unit(
+    monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], shown: str
+) -> None:
+    assert f"progress     {shown}" in explained(monkeypatch, [facts.ended(**fields)])
+    assert json.loads(explained(monkeypatch, [facts.ended(**fields)], "--json"))["ends"]

@@ -1,6 +1,7 @@
 """What `status` and `explain` write, and what they say about stopping a run."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from slurm_restart.cli import explain, status
 from slurm_restart.cli.stop_advice import stop_advice
 from slurm_restart.core.job import Job, JobFlag, JobState
 from slurm_restart.core.job_comment import CommentRecord, format_comment
+from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.slurm.commands import Commands
 from slurm_restart.trainer.rundir import RunDir
 from tests.unit.cli.test_any_input import OWNER, RUN, make_run_dir
@@ -145,3 +147,13 @@ def test_how_to_stop_a_run_for_certain(run_dir, monkeypatch, shown, advice):
         ]
         assert len(lines) == (advice is not None)
         assert all(advice in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("unit", "shown"), [(ProgressUnit.STEP, "4096\n"), (ProgressUnit.BYTE, "4096 bytes\n")]
+)
+def test_the_step_is_shown_with_its_unit(run_dir, monkeypatch, unit, shown):
+    record = replace(RECORD, step=4096, unit=unit)
+    shown_job = replace(job(JobState.RUNNING), comment=format_comment(record))
+    monkeypatch.setattr(Commands, "job", lambda *_: shown_job)
+    assert f"  step           {shown}" in invoke(status.command, run_dir, "job id")

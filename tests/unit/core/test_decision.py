@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from slurm_restart.core.category import Category
 from slurm_restart.core.decision import Decision, decide, waits_for_person
-from slurm_restart.core.history import History
+from slurm_restart.core.history import History, replay
 from slurm_restart.core.job_comment import Mode
 from slurm_restart.core.journal_events import Action
 from slurm_restart.core.prolog_failures import PrologFailures
@@ -535,3 +535,76 @@ def test_there_is_a_decision_for_every_end(
         assert not decision.action.restarts
     if not category.counts and category in NEVER and not (requeued or stale_running):
         assert decision.action is Action.LEAVE
+
+
+# --- back to an earlier checkpoint ---------------------------------------------------------------
+
+
+def suspected(category: Category, history: History | None = None, **changes: object) -> Decision:
+    """An attempt failed from a checkpoint, and there is an earlier one."""
+    progress = Progress(made=False, attempt=3, from_step=70, step=70)
+    values = {"suspects_checkpoint": True, "progress": progress} | changes
+    return decide(situation(category, history, **values))
+
+
+@pytest.mark.parametrize("category", [Category.CONFIG, Category.CODE, Category.UNKNOWN])
+@pytest.mark.parametrize("limit", [0, 3])
+def test_an_earlier_checkpoint_is_tried_once_and_not_counted(
+    category: Category, limit: int
+) -> None:
+    policy = facts.policy(max_restarts=limit)
+    first = suspected(category, facts.attempts(limit), policy=policy)
+    assert (first.action, first.rule, first.fall_back) == (Action.REQUEUE, "fall-back", True)
+    assert (first.failures, first.total) == (limit, limit + 1)
+    assert first.reason.endswith("not counted, an earlier checkpoint before step 70 is next")
+    again = facts.attempts(1, category, fall_back=True)
+    second = suspected(category, again, policy=policy)
+    assert second.fall_back is False
+    restarts = limit > 0 and category is Category.UNKNOWN
+    assert second.action is (Action.REQUEUE if restarts else Action.LEAVE)
+    assert second.failures == (1 if category is Category.UNKNOWN else 0)
+
+
+def test_after_progress_it_is_tried_again() -> None:
+    history = replay(
+        [
+            facts.ended(attempt=0, fall_back=True),
+            facts.ended(attempt=1, progress=True, submit_time=facts.SUBMITTED + 1),
+        ]
+    )
+    assert suspected(Category.CODE, history).fall_back
+    assert not suspected(Category.CODE, facts.attempts(1, fall_back=True)).fall_back
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"suspects_checkpoint": False},
+        {"progress": Progress(made=None)},
+        {"requeueable": False},
+    ],
+)
+def test_without_evidence_a_stop_stays_a_stop(changes: dict[str, object]) -> None:
+    decision = suspected(Category.CODE, **changes)
+    assert (decision.action, decision.fall_back) == (Action.LEAVE, False)
+
+
+def test_nothing_escapes_the_cap_on_all_restarts() -> None:
+    policy = facts.policy(SitePolicy(max_total_restarts=5))
+    below = suspected(Category.CODE, policy=policy, restarts=4)
+    assert (below.action, below.last_chance) == (Action.REQUEUE, True)
+    stopped = suspected(Category.CODE, policy=policy, restarts=5)
+    assert (stopped.action, stopped.rule) == (Action.LEAVE, "total-cap")
+    # Such a restart is one of them, whatever the category.
+    history = facts.attempts(1, Category.CODE, fall_back=True)
+    assert (history.total_restarts(), history.uncounted_restarts()) == (1, 0)
+
+
+@pytest.mark.parametrize("category", [Category.OOM_HOST, Category.NUMERIC_NAN])
+def test_a_repeated_cause_ends_the_run_only_after_it_went_back(category: Category) -> None:
+    found = attribution(category, root_hash="0" * 8)
+    ends = facts.attempts(2, category, root="0" * 8, step=70, from_step=70)
+    here = Progress(made=False, attempt=3, from_step=70, step=70)
+    stopped = decide(situation(category, ends, attribution=found, progress=here))
+    assert stopped.action is Action.LEAVE
+    assert suspected(category, ends, attribution=found).fall_back

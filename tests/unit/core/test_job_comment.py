@@ -19,6 +19,7 @@ from slurm_restart.core.job_comment import (
     parse_comment,
     split_user_comment,
 )
+from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.errors import CommentRecordError
 from tests.unit.core import facts
 
@@ -32,6 +33,7 @@ DIGESTS = st.builds(
     attempt=st.none() | st.integers(0, 10**6),
     submit=st.none() | st.integers(0, 10**12),
     step=st.none() | st.integers(0, 10**12),
+    unit=st.sampled_from(ProgressUnit),
     ended=st.booleans(),
     cause=st.none() | st.sampled_from(Category),
     rule=st.none() | st.from_regex(r"[a-z0-9][a-z0-9._-]{0,63}", fullmatch=True),

@@ -18,6 +18,7 @@ from slurm_restart.core.judge_end import (
     judge_end,
     observed_only,
 )
+from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.core.restart_limits import SitePolicy, policy_for
 from tests.unit.core import facts
 from tests.unit.core.facts import NODES, SUBMITTED, case
@@ -326,3 +327,50 @@ def test_the_record_of_another_attempt_changes_nothing_but_the_policy(case_: End
     fatal_report = judged(cause=Category.CONFIG, ended=True, exit=0, step=10**9, root="cccccccc")
     no_report = judged(attempt=None, ended=False, exit=None, cause=None, step=None, from_step=None)
     assert fatal_report == no_report
+
+
+@pytest.mark.parametrize(
+    ("unit", "reached"),
+    [
+        (ProgressUnit.STEP, "step 70"),
+        (ProgressUnit.BYTE, "70 bytes"),
+        (ProgressUnit.SECOND, "70 s"),
+    ],
+)
+def test_the_reason_names_what_the_steps_count(unit: ProgressUnit, reached: str) -> None:
+    record = facts.comment_record(max_restarts=0, from_step=70, step=70, unit=unit)
+    event = ended(judge_end(case(comment_record=record)))
+    assert (event.action, event.unit) == (Action.LEAVE, unit)
+    assert f"without progress beyond {reached}, max" in event.reason
+
+
+RESUMED = {"from_step": 70, "step": 70, "attempt": 1, "earlier": True, "rule": "exit.nonzero"}
+
+
+@pytest.mark.parametrize(
+    ("record", "changes", "falls_back"),
+    [
+        ({}, {}, True),
+        ({"cause": Category.CODE}, {}, True),
+        ({"cause": Category.CONFIG, "likely": True}, {}, True),
+        ({"earlier": False}, {}, False),
+        ({"step": 80}, {}, False),
+        ({"ended": False}, {}, False),
+        ({"cause": Category.AUTH}, {}, False),
+        ({"cause": Category.NETWORK_FABRIC}, {}, False),
+        ({"rule": "supervisor.terminated"}, {}, False),
+        ({"exit": 137}, {}, False),
+        # Slurm's facts stand above the report.
+        ({}, {"end": facts.end(state=JobState.NODE_FAIL)}, False),
+        ({}, {"end": facts.end(state=JobState.OUT_OF_MEMORY)}, True),
+        ({}, {"end": facts.end(state=JobState.CANCELLED)}, False),
+    ],
+)
+def test_an_earlier_checkpoint_is_due(
+    record: dict[str, Any], changes: dict[str, Any], falls_back: bool
+) -> None:
+    comment_record = facts.comment_record(**RESUMED | record)
+    event = ended(judge_end(case(comment_record=comment_record, **changes)))
+    assert event.fall_back is falls_back
+    if falls_back:
+        assert (event.action, event.failures) == (Action.REQUEUE, 0)

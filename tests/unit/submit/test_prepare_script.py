@@ -12,7 +12,13 @@ from slurm_restart.submit.batch_script import find_script, is_script
 from slurm_restart.submit.context import SubmitContext
 from slurm_restart.submit.prepare import prepare
 from slurm_restart.submit.prepare_script import prepare_script, script_of
-from slurm_restart.trainer.run_plan import CheckpointFormat, RestartPolicy, RunPlan, SlurmAccess
+from slurm_restart.trainer.run_plan import (
+    CheckpointFormat,
+    ProgressMeasure,
+    RestartPolicy,
+    RunPlan,
+    SlurmAccess,
+)
 from slurm_restart.trainer.settings_files import SettingsLayer
 
 JOB = """\
@@ -161,7 +167,45 @@ def test_the_first_attempt_of_a_new_submission_gets_a_checkpoint_that_is_there(s
 
 def test_a_script_without_checkpoints_is_told_what_that_means(script):
     assert script().notes[0] == "at most 5 restarts in a row without progress"
-    assert script().notes[1].startswith("no --checkpoint given: every attempt starts the script")
+    assert script().notes[1] == (
+        "no --checkpoint given: every attempt starts the script anew; progress is an attempt that "
+        "lasts longer than 1 h"
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "measure", "noted"),
+    [
+        (
+            r"--progress='step (\d+)'",
+            ProgressMeasure(pattern=r"step (\d+)"),
+            "progress is a step in the output beyond all earlier ones",
+        ),
+        (
+            "--progress-file=~/r.dat",
+            ProgressMeasure(file="/home/me/r.dat"),
+            "progress is growth of /home/me/r.dat",
+        ),
+        (
+            "--progress-after=10min",
+            ProgressMeasure(after=600),
+            "progress is an attempt that lasts longer than 10 min",
+        ),
+    ],
+)
+def test_what_shows_progress_without_checkpoints(script, monkeypatch, option, measure, noted):
+    monkeypatch.setenv("HOME", "/home/me")
+    result = script(text=f"#!/bin/sh\n#CSX {option}\n")
+    assert result.jobs[0].plan.progress == measure
+    assert result.notes[-1].endswith(noted)
+    assert result.warnings == ()
+
+
+def test_a_measure_of_progress_that_is_not_used_is_named_with_its_place(script):
+    result = script(text="#!/bin/sh\n#CSX --progress-after=1h --checkpoint=c-{step}\n")
+    assert len(result.warnings) == 1
+    assert result.warnings[0].endswith("not used, as the checkpoints of the run show its progress")
+    assert "job.sh:2" in result.warnings[0]
 
 
 @pytest.mark.parametrize("arguments", [["--no-requeue", "job.sh"], ["job.sh"]])

@@ -2,10 +2,12 @@
 
 import pytest
 
+from slurm_restart.core.category import Category
+from slurm_restart.core.fall_back import CheckpointVersion, FallBack, LeftOut
 from slurm_restart.core.job_comment import Mode
 from slurm_restart.errors import CheckpointError
 from slurm_restart.supervise.checkpoint_check import first_complete
-from slurm_restart.supervise.checkpoint_selection import choose_start, set_aside
+from slurm_restart.supervise.checkpoint_selection import Evidence, choose_start, set_aside
 from slurm_restart.trainer.checkpoint_probe import Probe, Soundness
 from slurm_restart.trainer.checkpoints import find
 from slurm_restart.trainer.run_plan import CheckpointFormat, CheckpointLayout
@@ -209,3 +211,74 @@ sys.argv.pop(1)
 from {{module}} import main
 main()
 """
+
+
+# --- checkpoints that attempts fail from ---------------------------------------------------------
+
+
+def left_out(run, *steps, only_one=False, can_go_back=True):
+    """The evidence against the checkpoints of those steps, as they are now."""
+    found = {checkpoint.step: checkpoint for checkpoint in find(run.plan.checkpoint)}
+    entries = tuple(
+        LeftOut(
+            checkpoint=CheckpointVersion(path=found[step].path, mark=found[step].mark),
+            step=step,
+            attempt=1,
+            category=Category.UNKNOWN,
+        )
+        for step in steps
+    )
+    fall_back = FallBack(left_out=entries, can_go_back=can_go_back)
+    return Evidence(fall_back=fall_back, only_one=only_one)
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected", "earlier"),
+    [
+        ((), "checkpoint_30.mdl", True),
+        ((30,), "checkpoint_20.mdl", True),
+        ((30, 20), "checkpoint_10.mdl", False),
+        ((20,), "checkpoint_30.mdl", True),
+        # All of them: the newest may be all that is left of days of work.
+        ((30, 20, 10), "checkpoint_30.mdl", True),
+    ],
+)
+def test_a_checkpoint_that_attempts_fail_from_is_left_out(run, steps, expected, earlier):
+    touch(run, 10, 20, 30)
+    start = choose_start(run.plan, {}, prober(), left_out(run, *steps))
+    assert (name(start), start.resumed, start.earlier) == (expected, True, earlier)
+    assert start.mark == marks(run)[expected]
+    expected_out = steps if len(steps) < 3 else ()
+    assert [entry.step for entry in start.left_out] == list(expected_out)
+    assert sorted(marks(run)) == [f"checkpoint_{n}0.mdl" for n in (1, 2, 3)]
+
+
+def test_there_is_nothing_to_go_back_to_once_that_was_done_often_enough(run):
+    touch(run, 10, 20, 30)
+    assert not choose_start(run.plan, {}, prober(), left_out(run, 30, can_go_back=False)).earlier
+
+
+def test_the_only_checkpoint_ever_written_is_left_out_for_a_start_from_the_beginning(run):
+    touch(run, 10)
+    first = choose_start(run.plan, {}, prober(), left_out(run, only_one=True))
+    assert (name(first), first.earlier) == ("checkpoint_10.mdl", True)
+    start = choose_start(run.plan, {}, prober(), left_out(run, 10, only_one=True))
+    assert (start.checkpoint, start.resumed, start.step) == (None, False, 0)
+    assert [entry.step for entry in start.left_out] == [10]
+    # The others may have been removed: then it is all that there is.
+    kept = choose_start(run.plan, {}, prober(), left_out(run, 10))
+    assert (name(kept), kept.earlier, kept.left_out) == ("checkpoint_10.mdl", False, ())
+
+
+def test_one_that_was_written_anew_is_used(run):
+    touch(run, 10, 20)
+    evidence = left_out(run, 20)
+    (run.model / "checkpoint_20.mdl").write_text("other content")
+    start = choose_start(run.plan, {}, prober(), evidence)
+    assert (name(start), start.left_out) == ("checkpoint_20.mdl", ())
+
+
+def test_an_earlier_one_that_is_broken_is_no_way_back(run):
+    touch(run, 10, 20)
+    start = choose_start(run.plan, {}, prober(broken=["checkpoint_10.mdl"]), left_out(run, 20))
+    assert (name(start), start.left_out) == ("checkpoint_20.mdl", ())

@@ -16,7 +16,12 @@ import pytest
 from slurm_restart.core.category import Category
 from slurm_restart.core.job_comment import format_comment, parse_comment
 from slurm_restart.supervise import child_process
-from slurm_restart.trainer.run_plan import StopReceiver
+from slurm_restart.trainer.run_plan import (
+    CheckpointFormat,
+    CheckpointLayout,
+    ProgressMeasure,
+    StopReceiver,
+)
 
 from .conftest import DEADLINE
 
@@ -714,3 +719,140 @@ def test_a_run_without_checkpoints_is_told_early(run):
     line = json.dumps({"at": 10**10, "step": 1, "path": "/x"})
     run.dir.attempts()[0].progress_file.write_text(f"{line}\n")
     assert run.dir.attempts()[0].warnings() == ()
+
+
+# --- progress without known checkpoints ----------------------------------------------------------
+
+
+@pytest.fixture
+def measured(run):
+    """Changes the plan to a run without known checkpoints, with that measure of progress."""
+
+    def change(**given):
+        none = replace(run.plan.checkpoint, format=CheckpointFormat.NONE)
+        run.set(checkpoint=none, progress=ProgressMeasure(**given))
+
+    return change
+
+
+def test_steps_in_the_output_are_progress_beyond_all_earlier_ones(run, measured):
+    measured(pattern=r"step (\d+)")
+    run.run("for n in 1 2 3; do echo step $n; done; exit 1")
+    assert (run.start_of(0)["from_step"], run.end_of(0)["step"]) == (0, 3)
+    assert run.end_of(0)["progress"] is True
+    assert "progress: step 3" in run.log()
+    assert "ended as unknown at step 3" in run.log()
+    # From scratch again, and no further.
+    run.run("for n in 1 2 3; do echo step $n; done; exit 1")
+    assert (run.start_of(1)["from_step"], run.end_of(1)["step"]) == (3, 3)
+    assert run.end_of(1)["progress"] is False
+    assert "from scratch; progress is beyond step 3" in run.log()
+    run.run("echo step 2; printf 'step 4'; exit 1")
+    assert (run.end_of(2)["step"], run.end_of(2)["progress"]) == (4, True)
+
+
+def test_a_file_that_grows_is_progress(run, measured, tmp_path):
+    file = tmp_path / "result"
+    measured(file=str(file))
+    run.run(f"echo 1234567 > '{file}'; exit 1")
+    assert (run.start_of(0)["unit"], run.end_of(0)["step"]) == ("byte", 8)
+    run.run(f"echo 1234567 > '{file}'; exit 1")
+    assert [run.end_of(n)["progress"] for n in (0, 1)] == [True, False]
+    assert "progress is beyond 8 bytes" in run.log()
+
+
+def test_run_time_is_progress(run, measured):
+    measured(after=1)
+    run.run("sleep 1.1; exit 1")  # the time itself is what is measured
+    assert run.end_of(0)["progress"] is True
+    reached = run.end_of(0)["step"]
+    assert reached >= 1
+    measured(after=3600)
+    run.run("exit 1")
+    assert (run.start_of(1)["from_step"], run.end_of(1)["step"]) == (reached, reached)
+    assert run.end_of(1)["progress"] is False
+
+
+def test_progress_of_a_supervisor_that_was_killed_is_on_record(run, measured, waits):
+    measured(pattern=r"step (\d+)")
+    process = run.start_ready("echo step 5; echo ready; sleep 600")
+    file = run.dir.path / "attempts/0/measured.json"
+    waits(file.exists, "the measurement")
+    process.kill()
+    process.wait()
+    run.run("echo step 4; exit 1")
+    assert run.start_of(1)["from_step"] == 5
+    assert (run.end_of(0)["step"], run.end_of(0)["progress"]) == (5, True)
+    assert run.end_of(1)["progress"] is False
+
+
+# --- a checkpoint that is well-formed and ends every trainer -------------------------------------
+
+# The first attempt writes steps 10, 20 and 30 and fails; from a file named in `bad` all fail.
+FALLS_OVER = """
+name=${{CSX_RESTART_CHECKPOINT##*/}}
+echo "started from '$name'"
+case " {bad} " in *" $name "*) echo 'ValueError: bad value' >&2; exit 1;; esac
+if [ -z "$name" ]; then for n in 10 20 30; do : > '{model}'/step-$n; done; exit 9; fi
+: > '{model}'/step-{last}
+exit {code}
+"""
+
+
+@pytest.fixture
+def falls_over(run):
+    layout = CheckpointLayout(
+        directory=str(run.model), pattern=r"step-(?P<step>\d+)", format=CheckpointFormat.ANY
+    )
+    run.set(checkpoint=layout)
+
+    def attempt(*bad, last=40, code=0):
+        names = " ".join(f"step-{step}" for step in bad)
+        return run.run(FALLS_OVER.format(bad=names, model=run.model, last=last, code=code))
+
+    return attempt
+
+
+def test_the_checkpoint_before_is_used_after_a_failure(run, falls_over):
+    falls_over(30)
+    done = falls_over(30)
+    assert "started from 'step-30'" in done.stdout
+    assert run.start_of(1)["earlier"] is True
+    assert "an earlier checkpoint before step 30 is next" in run.end_of(1)["expected_decision"]
+    done = falls_over(30)
+    assert "started from 'step-20'" in done.stdout
+    start, end = run.start_of(2), run.end_of(2)
+    assert (start["from_step"], start["beyond"]) == (20, 30)
+    assert [out["path"] for out in start["left_out"]] == [str(run.model / "step-30")]
+    assert "step-30 is not used: attempt 1 started from it and failed" in run.log()
+    assert (end["category"], end["step"], end["progress"]) == ("completed", 40, True)
+    assert (run.model / "step-30").exists()
+
+
+def test_to_write_the_same_step_again_is_no_progress(run, falls_over):
+    falls_over(30)
+    falls_over(30)
+    falls_over(30, last=30, code=9)
+    assert run.start_of(2)["from_step"] == 20
+    assert (run.end_of(2)["step"], run.end_of(2)["progress"]) == (30, False)
+
+
+def test_it_goes_back_twice_at_most(run, falls_over):
+    bad = (10, 20, 30)
+    for _ in range(6):
+        falls_over(*bad)
+    starts = [run.start_of(number)["from_step"] for number in range(6)]
+    assert starts == [0, 30, 20, 10, 30, 30]
+    expected = [run.end_of(number)["expected_decision"] for number in range(1, 5)]
+    assert ["not counted" in text for text in expected] == [True, False, False, False]
+
+
+def test_the_records_may_be_missing(run, falls_over):
+    falls_over(30)
+    falls_over(30)
+    (run.dir.path / "attempts/1/end.json").unlink()
+    falls_over(30)
+    # Nothing is known of that end, so it is no evidence.
+    assert run.start_of(2)["from_step"] == 30
+    falls_over(30)
+    assert run.start_of(3)["from_step"] == 20

@@ -171,6 +171,7 @@ def test_the_decision_that_is_expected(run, earlier, now, action, reason):
         attribution(Category(now.get("category", "unknown"))),
         step=now.get("step"),
         root=now.get("root"),
+        exit_code=1,
         now=1000.0,
     )
     assert decision.action is action

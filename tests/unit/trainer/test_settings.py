@@ -128,6 +128,11 @@ shrink_after = "1h"
         ("  checkpoint: {directory: 'a/*/../b'}", "expected names separated by single slashes"),
         ("  checkpoint: {format: mdk}", "expected one of mdl, torch, safetensors, hf, "),
         ("  checkpoint: {complete: done}", "expected a path with {path} in it"),
+        ("  progress: {pattern: 'step (}'}", "slurm.progress.pattern: expected a regular expr"),
+        ("  progress: 'step [0-9]+'", r"expected a regular expression with a group, such as"),
+        ("  progress: [a]", "slurm.progress: expected a mapping, got a list"),
+        ("  progress: {after: 0}", "slurm.progress.after: expected a time from 1s, got '0'"),
+        ("  progress: {file: ''}", "slurm.progress.file: expected text, got ''"),
         ("  sbatch: {mem: {a: 1}}", "slurm.sbatch.mem: expected text or a flag, got a mapping"),
         ("  sbatch: [a]", "slurm.sbatch: expected a mapping, got a list"),
     ],
@@ -137,6 +142,16 @@ def test_problems_name_their_line(block, problem):
     assert len(problems) == 1
     assert problems[0].startswith("t.yaml:2: slurm.")
     assert problem in problems[0]
+
+
+def test_progress():
+    settings, problems = combine([of_yaml(r"  progress: {file: '{model_dir}/x', after: 90s}")])
+    assert not problems
+    assert (settings.progress_file, settings.progress_after) == ("{model_dir}/x", 90)
+    assert settings.progress_pattern is None
+    settings, problems = combine([of_yaml(r"  progress: 'step (\d+)'")])
+    assert not problems
+    assert settings.progress_pattern == r"step (\d+)"
 
 
 def test_a_block_that_is_no_mapping_is_refused():

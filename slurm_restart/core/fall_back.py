@@ -1,0 +1,147 @@
+"""Decide which checkpoints of a run to leave out because attempts that started from them failed.
+
+A checkpoint may be well-formed and still end every trainer that starts from it: its content is
+wrong in a way that no check of its form shows. The evidence is an attempt that started from it,
+failed by itself, and got no further than the run had been before.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from slurm_restart.core.category import Category
+
+MAX_BACK = 2
+"""How many checkpoints in a row are left out without progress in between."""
+_NO_EVIDENCE_RULES = frozenset(
+    {
+        "supervisor.terminated",
+        "supervisor.superseded",
+        "supervisor.time_limit",
+        "supervisor.cancelled",
+        "supervisor.prepare",
+        "supervisor.no_exit_record",
+        "slurm.stepd_lost",
+        "slurm.exit_not_recorded",
+    }
+)
+"""Rules of ends that the trainer did not bring about, or of which nothing is known."""
+
+_KILLED = frozenset({128 + 9, 128 + 15})
+"""Exit codes of a trainer that KILL or TERM ended: another process did that."""
+
+Mark = tuple[int, int]
+"""Modification time in nanoseconds, and size, of a checkpoint."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointVersion:
+    """A checkpoint as it was when an attempt started from it; one that is written anew differs."""
+
+    path: str
+    mark: Mark
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptOutcome:
+    """What the records of an attempt show."""
+
+    attempt: int
+    checkpoint: CheckpointVersion | None
+    """What it started from, if an earlier attempt wrote it."""
+    step: int
+    """The step that it had to exceed for progress."""
+    progress: bool
+    """Whether it is known to have exceeded it."""
+    category: Category | None = None
+    """Why it ended; None: not known."""
+    rule: str = ""
+    exit_code: int | None = None
+    """Of the trainer, or 128 + N for signal N; None: not known."""
+
+    @property
+    def is_evidence(self) -> bool:
+        """Whether its end speaks against what it started from."""
+        return not self.progress and speaks_against_checkpoint(
+            self.category, self.rule, self.exit_code
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """A checkpoint that is not used, and the attempt that failed from it."""
+
+    checkpoint: CheckpointVersion
+    step: int
+    attempt: int
+    category: Category
+
+    @property
+    def reason(self) -> str:
+        """Why it is not used, for people."""
+        return (
+            f"attempt {self.attempt} started from it and failed without getting beyond "
+            f"step {self.step} ({self.category.value})"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FallBack:
+    """The checkpoints to leave out now."""
+
+    left_out: tuple[LeftOut, ...] = ()
+    can_go_back: bool = True
+    """Whether one more is left out if the next attempt fails from it without progress."""
+
+    def excludes(self, path: str, mark: Mark) -> bool:
+        """Return whether a checkpoint is left out."""
+        version = CheckpointVersion(path=path, mark=mark)
+        return any(entry.checkpoint == version for entry in self.left_out)
+
+
+def speaks_against_checkpoint(category: Category | None, rule: str, exit_code: int | None) -> bool:
+    """Return whether an end without progress is evidence against the checkpoint of its attempt.
+
+    Args:
+        category: why the attempt ended; None: not known.
+        rule: the rule that gave the category.
+        exit_code: of the trainer, or 128 + N for signal N; None: not known.
+    """
+    if category is None or exit_code in _KILLED:
+        return False
+    return category.suspects_checkpoint and rule not in _NO_EVIDENCE_RULES
+
+
+def fall_back(outcomes: Iterable[AttemptOutcome]) -> FallBack:
+    """Return which checkpoints the next attempt leaves out.
+
+    After `MAX_BACK` of them without progress, a further failure shows that the checkpoints are not
+    the cause: none is left out then, and no other is until there is progress.
+
+    Args:
+        outcomes: the attempts of the phase, in their order.
+    """
+    left_out: list[LeftOut] = []
+    gone_back, given_up = 0, False
+    for outcome in outcomes:
+        if outcome.progress:
+            gone_back, given_up = 0, False
+        if given_up or not outcome.is_evidence:
+            continue
+        entry = _left_out(outcome)
+        if entry is not None and gone_back < MAX_BACK:
+            left_out.append(entry)
+            gone_back += 1
+        elif gone_back:
+            left_out, given_up = [], True
+    return FallBack(left_out=tuple(left_out), can_go_back=not given_up and gone_back < MAX_BACK)
+
+
+def _left_out(outcome: AttemptOutcome) -> LeftOut | None:
+    if outcome.checkpoint is None or outcome.category is None:
+        return None
+    return LeftOut(
+        checkpoint=outcome.checkpoint,
+        step=outcome.step,
+        attempt=outcome.attempt,
+        category=outcome.category,
+    )

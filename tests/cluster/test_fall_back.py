@@ -1,0 +1,66 @@
+"""A checkpoint that is well-formed and ends every program that starts from it."""
+
+import pytest
+
+from contrib.testing.managed_cluster import ManagedCluster
+
+# Writes steps 10, 20 and 30 and fails; later attempts go on, unless what they start from is bad.
+JOB = """\
+#!/bin/bash
+#SBATCH --ntasks=1
+name=${{CSX_RESTART_CHECKPOINT##*/}}
+mkdir -p ckpt
+echo "${{name:-none}}" >> starts
+case " {bad} " in *" ${{name:-none}} "*) echo "{error}" >&2; exit 1;; esac
+if [ -z "$name" ]; then
+    for step in 10 20 30; do echo "$step" > new && mv new "ckpt/step-$step.dat"; done
+    exit 9
+fi
+echo 40 > new && mv new ckpt/step-40.dat
+"""
+MISSING = "ModuleNotFoundError: No module named 'nosuchmodule'"
+
+
+@pytest.fixture(scope="module")
+def cluster_options() -> dict[str, object]:
+    return {"nodes": 1}
+
+
+def submit(cluster: ManagedCluster, *bad: int, restarts: int, error: str = "bad value") -> int:
+    names = " ".join(f"step-{step}.dat" for step in bad)
+    (cluster.work / "job.sh").write_text(JOB.format(bad=names, error=error))
+    options = (f"--max-restarts={restarts}", "--checkpoint=ckpt/step-{step}.dat")
+    return int(cluster.run("csx-sbatch", "--parsable", *options, "job.sh"))
+
+
+def starts(cluster: ManagedCluster) -> list[str]:
+    return (cluster.work / "starts").read_text().split()
+
+
+@pytest.mark.parametrize(("error", "category"), [("bad value", "unknown"), (MISSING, "code")])
+def test_it_is_survived_by_the_one_before_whatever_the_cause(
+    cluster: ManagedCluster, error: str, category: str
+) -> None:
+    job_id = submit(cluster, 30, restarts=0, error=error)
+    assert cluster.await_end(job_id) == "COMPLETED"
+    assert starts(cluster) == ["none", "step-30.dat", "step-20.dat"]
+    ends = cluster.ends(job_id)
+    assert [end["failures"] for end in ends] == [0, 0, 0]
+    assert ends[1]["category"] == category
+    assert ends[1]["fall_back"] is True
+    explained = cluster.run("csx-restart", "explain", str(job_id))
+    assert "not counted, an earlier checkpoint before step 30 is next" in explained
+    shown = cluster.run("scontrol", "show", "job", "-o", str(job_id), as_root=True)
+    assert "restart from an earlier checkpoint than step 30, not counted" in shown
+    log = (cluster.run_dir(cluster.work / "csx-restart") / "run.log").read_text()
+    assert "step-30.dat is not used: attempt 1 started from it and failed" in log
+    assert (cluster.work / "ckpt/step-30.dat").exists()
+
+
+def test_it_goes_back_twice_at_most_and_counts_the_second_time(cluster: ManagedCluster) -> None:
+    job_id = submit(cluster, 10, 20, 30, restarts=2)
+    assert cluster.await_end(job_id) == "FAILED"
+    assert starts(cluster) == ["none", *(f"step-{n}.dat" for n in (30, 20, 10, 30))]
+    ends = cluster.ends(job_id)
+    assert [end["failures"] for end in ends] == [0, 0, 1, 2, 3]
+    assert [end.get("fall_back", False) for end in ends] == [False, True, False, False, False]
