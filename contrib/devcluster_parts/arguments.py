@@ -40,6 +40,8 @@ def add_up(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--nodes", metavar="N", type=whole(1, 999), default=6, help="nodes (default 6)")
     add("--cpus", metavar="C", type=whole(1, 999), default=2, help="CPUs a node (default 2)")
+    help_ = "generic resources `gpu` a node, without devices (default 0)"
+    add("--gpus", metavar="G", type=whole(0, 64), default=0, help=help_)
     help_ = "EpilogSlurmctld: absolute path of an executable file"
     add("--epilog", metavar="PATH", type=Path, help=help_)
     help_ = "add a partition `high` that preempts `main` in this way"
@@ -51,6 +53,8 @@ def add_up(parser: argparse.ArgumentParser) -> None:
     add("--set", metavar="KEY=VALUE", type=key_value, help=help_, **many)
     help_ = "the same for every partition; repeatable"
     add("--partition-set", metavar="KEY=VALUE", type=key_value, help=help_, **many)
+    help_ = "the same for every node; repeatable"
+    add("--node-set", metavar="KEY=VALUE", type=key_value, help=help_, **many)
     help_ = "a line for the end of slurm.conf; repeatable"
     add("--extra-line", metavar="LINE", help=help_, **many)
     help_ = "use the Slurm in DIR/bin and DIR/sbin instead of the one in PATH"

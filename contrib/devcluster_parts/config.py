@@ -1,4 +1,4 @@
-"""The files that a cluster's daemons read: slurm.conf, cgroup.conf, the nodes' scripts, the key."""
+"""The files that a cluster's daemons read: slurm.conf and its like, the nodes' scripts, the key."""
 
 from __future__ import annotations
 
@@ -53,9 +53,11 @@ def slurm_conf(cluster: Cluster, options: argparse.Namespace) -> str:
     if options.preempt:
         settings["PreemptType"] = "preempt/partition_prio"
         settings["PreemptMode"] = options.preempt
+    if options.gpus:
+        settings["GresTypes"] = "gpu"
     override(settings, options.set)
     lines = [f"{key}={value}" for key, value in settings.items()]
-    lines.append(node_line(cluster, options.cpus))
+    lines.append(node_line(cluster, options))
     lines += partition_lines(options)
     lines += options.extra_line
     return "\n".join(lines) + "\n"
@@ -109,15 +111,21 @@ def override(settings: dict[str, str], changes: Iterable[tuple[str, str]]) -> No
             settings[key] = value
 
 
-def node_line(cluster: Cluster, cpus: int) -> str:
+def node_line(cluster: Cluster, options: argparse.Namespace) -> str:
     """All nodes on this machine, each with a port of its own after slurmctld's."""
     first, last = cluster.port + 1, cluster.port + cluster.nodes
-    names = f"csx[1-{cluster.nodes}]" if cluster.nodes > 1 else "csx1"
-    ports = f"{first}-{last}" if cluster.nodes > 1 else str(first)
-    return (
-        f"NodeName={names} NodeHostname={short_hostname()} NodeAddr=127.0.0.1 Port={ports} "
-        f"CPUs={cpus} State=UNKNOWN"
-    )
+    settings = {
+        "NodeName": f"csx[1-{cluster.nodes}]" if cluster.nodes > 1 else "csx1",
+        "NodeHostname": short_hostname(),
+        "NodeAddr": "127.0.0.1",
+        "Port": f"{first}-{last}" if cluster.nodes > 1 else str(first),
+        "CPUs": str(options.cpus),
+        "State": "UNKNOWN",
+    }
+    if options.gpus:
+        settings["Gres"] = f"gpu:{options.gpus}"
+    override(settings, options.node_set)
+    return " ".join(f"{key}={value}" for key, value in settings.items())
 
 
 def partition_lines(options: argparse.Namespace) -> list[str]:
@@ -153,6 +161,8 @@ def write_files(cluster: Cluster, options: argparse.Namespace) -> None:
         (directory / "spool" / node).mkdir()
     cluster.conf.write_text(slurm_conf(cluster, options))
     (directory / "etc" / "cgroup.conf").write_text(cgroup_conf(cluster.release))
+    if options.gpus:
+        write_gres(cluster, options.gpus)
     write_script(directory / "etc" / "prolog", PROLOG.format(flags=directory / "flags"))
     write_script(directory / "etc" / "epilog", EPILOG.format(flags=directory / "flags"))
     key = directory / "run" / "munge.key"
@@ -164,6 +174,14 @@ def write_files(cluster: Cluster, options: argparse.Namespace) -> None:
         shutil.chown(key, "slurm", "slurm")
     if cluster.accounting:
         accounting.write_files(cluster)
+
+
+def write_gres(cluster: Cluster, gpus: int) -> None:
+    """Write gres.conf: empty files stand for devices, as slurmd counts the files that there are."""
+    directory = cluster.directory / "etc"
+    for number in range(gpus):
+        (directory / f"gpu{number}").touch()
+    (directory / "gres.conf").write_text(f"Name=gpu File={directory}/gpu[0-{gpus - 1}]\n")
 
 
 def write_script(path: Path, text: str) -> None:
