@@ -135,10 +135,14 @@ class DevCluster:
         for line in self.run("scontrol", "show", "reservation", "-o", as_root=True).splitlines():
             if line.startswith("ReservationName="):
                 self.run("scontrol", "delete", line.split(" ")[0], as_root=True)
+        self.mend_nodes()
+        await_(lambda: all(self.node(node) == "idle" for node in self.node_names), "all nodes idle")
+
+    def mend_nodes(self) -> None:
+        """Resume all nodes."""
         for node in self.node_names:
             if self.node(node).startswith(("down", "drain", "fail")):
                 self.run("scontrol", "update", f"NodeName={node}", "State=RESUME", as_root=True)
-        await_(lambda: all(self.node(node) == "idle" for node in self.node_names), "all nodes idle")
 
     # --- commands and jobs -----------------------------------------------------------------------
 

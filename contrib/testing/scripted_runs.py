@@ -167,6 +167,7 @@ class ScriptedCluster(ManagedCluster):
         max_restarts: int = 3,
         fields: str = "",
         options: Sequence[str] = (),
+        geometry: Sequence[str] | None = None,
         phase_of: ScriptedRun | None = None,
     ) -> ScriptedRun:
         """Submit a run that does nothing before `signal("submitted")`.
@@ -178,6 +179,7 @@ class ScriptedCluster(ManagedCluster):
             max_restarts: restarts without progress that are allowed.
             fields: further fields of the comment record, `exclude=60`.
             options: of sbatch.
+            geometry: options of sbatch that give the size; None: `nodes` whole nodes.
             phase_of: the run whose second phase this is, which depends on its success.
         """
         run_id = phase_of.run_id if phase_of else secrets.token_hex(8)
@@ -193,7 +195,8 @@ class ScriptedCluster(ManagedCluster):
             shutil.chown(folder, self.user.pw_uid, self.user.pw_gid)
         job_id = self.submit(
             _script(folder, record, attempts),
-            *("--requeue", f"--nodes={nodes}", "--exclusive", "--open-mode=append"),
+            *("--requeue", "--open-mode=append"),
+            *((f"--nodes={nodes}", "--exclusive") if geometry is None else geometry),
             f"--output={folder}/output.log",
             f"--comment=csx-restart/1 {record}",
             *dependency,

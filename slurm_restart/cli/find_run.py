@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from slurm_restart.core.array_task import run_of_task
 from slurm_restart.core.job import Job
 from slurm_restart.core.job_comment import parse_comment
 from slurm_restart.errors import CommentRecordError, SlurmError, StateError, UsageError
@@ -15,6 +16,8 @@ from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import RunDir
 from slurm_restart.trainer.summary import read as read_summary
 
+TASK = r"[0-9]{1,10}_[0-9]{1,10}"
+"""The form of the name of a task of an array."""
 MAX_PROBLEMS = 20
 """Problems with records that a command shows one by one."""
 
@@ -47,14 +50,19 @@ def slurm_here(slurm_bin: Path | None = None) -> Commands:
 
 
 def resolve(text: str) -> Target:
-    """Return the phase of a job id or run directory, with missing end records of own runs written.
+    """Return the phase of a job id, a task (`120_4`) or a run directory.
+
+    Missing end records of the caller's own runs are written.
 
     Raises:
-        UsageError: neither a job id nor a run directory.
+        UsageError: neither a job id nor a run directory, or a task that Slurm does not show.
     """
-    target = (
-        _from_job(int(text)) if re.fullmatch(r"[0-9]{1,10}", text) else _from_run_dir(Path(text))
-    )
+    if re.fullmatch(r"[0-9]{1,10}", text):
+        target = _from_job(int(text))
+    elif re.fullmatch(TASK, text):
+        target = _from_job(task_job_id(text))
+    else:
+        target = _from_run_dir(Path(text))
     return target if target.run_dir is None else _with_records(target, RunDir(target.run_dir))
 
 
@@ -86,6 +94,18 @@ def _with_records(target: Target, run_dir: RunDir) -> Target:
     )
 
 
+def task_job_id(name: str) -> int:
+    """Return the job id of a task of an array.
+
+    Raises:
+        UsageError: Slurm does not show it.
+    """
+    for job in slurm_here().jobs():
+        if job.name == name:
+            return job.job_id
+    raise UsageError(f"{name}: Slurm shows no such task of an array that has started")
+
+
 def _look_up(job_id: int) -> tuple[Job | None, Path | None]:
     slurm = slurm_here()
     try:
@@ -99,10 +119,12 @@ def _from_job(job_id: int) -> Target:
     run = None
     if job is not None:
         try:
-            run = parse_comment(job.comment).run
+            run = run_of_task(parse_comment(job.comment).run, job.array_task_id)
         except CommentRecordError:
             run = None
     run_dir = script.parent if script is not None else None
+    if run_dir is not None and job is not None and job.array_task_id is not None:
+        run_dir = RunDir(run_dir).task(job.array_task_id).path
     if run_dir is not None and not RunDir(run_dir).plan.is_file():
         run_dir = None
     return Target(
@@ -123,7 +145,7 @@ def _from_run_dir(path: Path) -> Target:
     job = _look_up(job_id)[0] if job_id is not None else None
     return Target(
         job_id=job_id,
-        run=plan.run,
+        run=run_of_task(plan.run, plan.array_task),
         uid=run_dir.path.stat().st_uid,
         run_dir=run_dir.path,
         job=job,

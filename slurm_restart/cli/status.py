@@ -66,6 +66,7 @@ def _state(job: Job) -> str:
 def _row(job: Job, comment_record: CommentRecord) -> dict[str, Any]:
     return {
         "job_id": job.job_id,
+        "name": job.name,
         "state": _state(job),
         "reason": job.reason,
         "phase": comment_record.phase,
@@ -86,7 +87,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
     head = ("JOBID", "STATE", "REASON", "PHASE", "ATTEMPT", "STEP", "NODES")
     cells = [
         (
-            str(row["job_id"]),
+            row["name"],
             row["state"],
             row["reason"],
             str(row["phase"]),

@@ -16,15 +16,15 @@ def stop_advice(job: Job) -> str | None:
             return None
         return (
             "Slurm ignores an scancel until the job is requeued or has ended: "
-            f"`csx-restart cancel {job.job_id}` repeats it"
+            f"`csx-restart cancel {job.name}` repeats it"
         )
     if job.state is not JobState.PENDING:
         return None
     if job.reason == NEVER_SATISFIED:
         return (
             "an earlier phase has ended without success: the controller cancels this one, or lets "
-            f"it wait if that phase is restarted; `scancel {job.job_id}` cancels it at once"
+            f"it wait if that phase is restarted; `scancel {job.name}` cancels it at once"
         )
     if job.restarts or job.completing:
-        return f"it waits for its next attempt: `scancel {job.job_id}` ends the run"
+        return f"it waits for its next attempt: `scancel {job.name}` ends the run"
     return None

@@ -24,13 +24,20 @@ from slurm_restart.control.run_phases import (
     concerns_later_phases,
     later_phases,
 )
+from slurm_restart.core.array_task import run_of_task
 from slurm_restart.core.history import History
 from slurm_restart.core.job import Job
 from slurm_restart.core.job_comment import CommentRecord, parse_comment
 from slurm_restart.core.judge_end import Judgement
 from slurm_restart.core.plan import RunPlan, plan
 from slurm_restart.core.slurm_operations import Verb
-from slurm_restart.errors import CommentRecordError, CsxError, SlurmError, StateError
+from slurm_restart.errors import (
+    CommentRecordError,
+    CsxError,
+    JobNotFoundError,
+    SlurmError,
+    StateError,
+)
 
 MAX_STEPS = 8
 """Plans in a row for one job. Two or three are needed; more would not come to rest."""
@@ -70,8 +77,8 @@ def advance(
         StateError: the journal cannot be used; Slurm was not asked for anything.
     """
     shared = snapshot or Snapshot(controller=controller)
-    record, uid = _claimed(controller, job_id, hook, listed)
-    key = RunKey(cluster=controller.cluster, job_id=job_id, uid=uid, run=record.run)
+    record, uid, run = _claimed(controller, job_id, hook, listed)
+    key = RunKey(cluster=controller.cluster, job_id=job_id, uid=uid, run=run)
     context = RunContext(hook=hook, born=born, source="hook" if hook is not None else "sweep")
     later = _LaterPhases(shared=shared, uid=uid, record=record)
     look_again, history = _advance_job(shared, key, record, context, later, steps=steps)
@@ -110,12 +117,14 @@ class _LaterPhases:
 
 def _claimed(
     controller: Controller, job_id: int, hook: HookEnvironment | None, listed: Job | None
-) -> tuple[CommentRecord, int]:
-    """Return the comment record and the uid, which together with the job id name the journal."""
+) -> tuple[CommentRecord, int, str]:
+    """Return the comment record, and uid and run id, which with the job id name the journal."""
     if hook is not None:
-        return parse_comment(hook.comment), hook.uid
+        record = parse_comment(hook.comment)
+        return record, hook.uid, run_of_task(record.run, hook.array_task_id)
     job = listed or controller.slurm.job(job_id)
-    return parse_comment(job.comment), job.uid
+    record = parse_comment(job.comment)
+    return record, job.uid, run_of_task(record.run, job.array_task_id)
 
 
 def _advance_job(
@@ -137,6 +146,7 @@ def _advance_job(
             # was read before the journal's last event, in whole seconds, is read again.
             job = shared.read_job(key.job_id, since=journal.last_at + 1)
             require_submit_time(job)
+            _require_task(job, key, claimed)
             record = _current_record(job, claimed)
             with_phases = add_earlier_phases(shared, job, record, context)
             step = plan(observe(shared, job, record, journal.history, with_phases))
@@ -145,7 +155,7 @@ def _advance_job(
             refused = apply_plan(
                 controller.slurm,
                 journal,
-                key.job_id,
+                job.name,
                 step.end,
                 step.plan,
                 before_start=lambda: later.exclude_first(journal.history, log),
@@ -165,6 +175,16 @@ def _advance_job(
         if len(journal.events) > before:
             publish(controller, journal, key)
         return look_again, journal.history
+
+
+def _require_task(job: Job, key: RunKey, claimed: CommentRecord) -> None:
+    """Raise JobNotFoundError for a job id that stands for other tasks of its array now.
+
+    slurmctld, killed before it had saved the start of a task, gives the job id to another, or shows
+    the array's id for all tasks that wait. A request for that id would change all of them.
+    """
+    if run_of_task(claimed.run, job.array_task_id) != key.run:
+        raise JobNotFoundError(f"job {job.job_id}: it is another task of its array now")
 
 
 def _current_record(job: Job, claimed: CommentRecord) -> CommentRecord:

@@ -11,7 +11,7 @@ from slurm_restart.core.journal_events import AppliedEvent, EndKey, IntendEvent,
 from slurm_restart.core.slurm_operations import START, Operation, Verb, begin_at
 from slurm_restart.errors import JobNotPendingError, SlurmError
 from slurm_restart.slurm.format_hostlist import format_hostlist
-from slurm_restart.slurm.interface import Slurm
+from slurm_restart.slurm.interface import JobName, Slurm
 
 MAX_FAILED = 2000
 """Characters of Slurm's refusals that the journal keeps."""
@@ -20,7 +20,7 @@ MAX_FAILED = 2000
 def apply_plan(
     slurm: Slurm,
     journal: Journal,
-    job_id: int,
+    job: JobName,
     end: EndKey,
     plan: Plan,
     *,
@@ -35,7 +35,7 @@ def apply_plan(
     Args:
         slurm: the cluster.
         journal: the run's, locked.
-        job_id: the job.
+        job: the job's name.
         end: the end that the plan follows.
         plan: its events and requests.
         before_start: called, with the plan on disk, before the job may begin.
@@ -57,7 +57,7 @@ def apply_plan(
             before_start()
         operation, begins = _timed(planned, plan)
         try:
-            _request(slurm, job_id, operation)
+            _request(slurm, job, operation)
             done.append(operation)
             begun = begins or begun
         except JobNotPendingError:
@@ -121,17 +121,17 @@ def _applied_values(
     return values, begun
 
 
-def _request(slurm: Slurm, job_id: int, operation: Operation) -> None:
+def _request(slurm: Slurm, job: JobName, operation: Operation) -> None:
     match operation.verb:
         case Verb.REQUEUE:
-            slurm.requeue(job_id)
+            slurm.requeue(job)
         case Verb.UPDATE:
-            slurm.update(job_id, dict(operation.fields))
+            slurm.update(job, dict(operation.fields))
         case Verb.HOLD:
-            slurm.hold(job_id)
+            slurm.hold(job)
         case Verb.RELEASE:
-            slurm.release_job(job_id)
+            slurm.release_job(job)
         case Verb.CANCEL:
-            slurm.cancel(job_id)
+            slurm.cancel(job)
         case _:
             assert_never(operation.verb)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from slurm_restart.control.hook_environment import HookEnvironment
 from slurm_restart.control.journal import RunKey
+from slurm_restart.core.array_task import run_of_task
 from slurm_restart.core.hostlist import expand
 from slurm_restart.core.job import Job, JobEnd, JobState, NodeState
 from slurm_restart.core.job_comment import CommentRecord
@@ -130,4 +131,5 @@ def reserved_nodes(slurm: Slurm, job: Job) -> tuple[str, ...] | None:
 
 def run_key(cluster: str, job: Job, comment_record: CommentRecord) -> RunKey:
     """Return the key of the job's run."""
-    return RunKey(cluster=cluster, job_id=job.job_id, uid=job.uid, run=comment_record.run)
+    run = run_of_task(comment_record.run, job.array_task_id)
+    return RunKey(cluster=cluster, job_id=job.job_id, uid=job.uid, run=run)

@@ -14,9 +14,10 @@ _NAMES = (
     "SLURM_JOB_EXIT_CODE2",
     "SLURM_JOB_RESTART_COUNT",
     "SLURM_JOB_NODELIST",
-    _COMMENT,
 )
-"""The lines of the file that csx-epilog writes, in their order."""
+_TASK = "SLURM_ARRAY_TASK_ID"
+_FORMS = ((*_NAMES, _TASK, _COMMENT), (*_NAMES, _COMMENT))
+"""The lines of the file that csx-epilog writes, in their order; then those of 0.3 and before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,8 @@ class HookEnvironment:
     signal: int
     restarts: int
     nodelist: str
+    array_task_id: int | None = None
+    """None: the job is no task of an array."""
 
 
 def parse_end(text: str) -> HookEnvironment:
@@ -39,10 +42,12 @@ def parse_end(text: str) -> HookEnvironment:
     Raises:
         CsxError: the file is not complete, or a value is not of the expected form.
     """
-    lines = text.split("\n", len(_NAMES) - 1)
-    pairs = [line.partition("=") for line in lines]
-    if tuple(name for name, _, _ in pairs) != _NAMES or not text.endswith("\n"):
-        raise CsxError(f"expected lines of {', '.join(_NAMES)}, got {text[:80]!r}")
+    for names in _FORMS:
+        pairs = [line.partition("=") for line in text.split("\n", len(names) - 1)]
+        if tuple(name for name, _, _ in pairs) == names and text.endswith("\n"):
+            break
+    else:
+        raise CsxError(f"expected lines of {', '.join(_FORMS[0])}, got {text[:80]!r}")
     values = {name: value for name, _, value in pairs}
     return read_environment(values | {_COMMENT: values[_COMMENT].removesuffix("\n")})
 
@@ -72,4 +77,5 @@ def read_environment(env: Mapping[str, str]) -> HookEnvironment:
         signal=int(signal),
         restarts=_number(env, "SLURM_JOB_RESTART_COUNT"),
         nodelist=env.get("SLURM_JOB_NODELIST", ""),
+        array_task_id=_number(env, _TASK) if env.get(_TASK) else None,
     )

@@ -48,7 +48,7 @@ def sweep(controller: Controller) -> Sweep:
     jobs = snapshot.jobs()
     for job in jobs:
         # While a job is COMPLETING its hook runs.
-        if job.is_array or not is_managed(job.comment) or job.completing:
+        if job.is_waiting_array or not is_managed(job.comment) or job.completing:
             continue
         result.managed += 1
         result.pending += job.state is JobState.PENDING
@@ -98,7 +98,7 @@ def _queued_end(controller: Controller, job: Job, record: CommentRecord) -> Hook
     Only it has the nodes of an attempt whose job is pending again.
     """
     end = read_end(controller.site.state_dir, job.job_id, cluster=controller.cluster)
-    if end is None or end.uid != job.uid:
+    if end is None or (end.uid, end.array_task_id) != (job.uid, job.array_task_id):
         return None
     try:
         return end if parse_comment(end.comment).run == record.run else None

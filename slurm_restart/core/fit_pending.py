@@ -15,6 +15,7 @@ from slurm_restart.core.exclusions import (
     readmit_events,
     user_excluded,
 )
+from slurm_restart.core.fixed_size import judge_fixed_size
 from slurm_restart.core.history import Exclusion, History, replay
 from slurm_restart.core.job import Job, NodeState, PartitionState
 from slurm_restart.core.job_comment import CommentRecord
@@ -121,6 +122,11 @@ class Fit:
     avoidance: Avoidance | None = None
     """Nodes among `own` that are avoided as a guess."""
 
+    @property
+    def new_size(self) -> int | None:
+        """How many nodes to ask for; None: the job waits, or its size is Slurm's to choose."""
+        return None if self.policy.fixed_size else self.size.num_nodes
+
 
 def fit(seen: Observation, history: History, last: EndEvent | None, *, waited: float) -> Fit:
     """Return exclusions and size for the next attempt of a job.
@@ -138,8 +144,13 @@ def fit(seen: Observation, history: History, last: EndEvent | None, *, waited: f
     avoidance = _avoidance(seen, changed, last, policy, names)
     names.update(avoidance.nodes if avoidance is not None else ())
     own = own_exclusions(seen.job, changed, names, seen.names)
-    size = choose_size(policy, _pool(seen, changed, own), waited=int(waited), now=seen.time)
-    if history.intended.sizes or size.num_nodes != seen.job.num_nodes:
+    pool = _pool(seen, changed, own)
+    if policy.fixed_size:
+        size = judge_fixed_size(seen.job, seen.nodes, pool, last)
+    else:
+        size = choose_size(policy, pool, waited=int(waited), now=seen.time)
+    written = not policy.fixed_size and size.num_nodes != seen.job.num_nodes
+    if history.intended.sizes or written:
         since_due = max(0, seen.time - due_time(last)) if last is not None else 0
         size = within_limit(policy, size, limit=seen.node_limit, waited=since_due)
     return Fit(
@@ -154,10 +165,11 @@ def _avoidance(
     if last is None or seen.job.reason == BAD_CONSTRAINTS:
         return None
     usable = _pool(seen, history, excluded).usable - history.readmitted_since(last.at)
+    wanted = len(last.nodes) if policy.fixed_size else policy.num_nodes
     return avoided_nodes(
         history.ends,
         usable,
-        needed=min(policy.num_nodes, len(usable)),
+        needed=min(wanted, len(usable)),
         short_attempt=seen.site.short_attempt,
         blamed={exclusion.node for exclusion in history.exclusions},
     )
@@ -239,6 +251,8 @@ def plan_pending(seen: Observation, history: History, last: EndEvent | None) -> 
     # the begin time is this plugin's to set, the job waits for nodes once that is done.
     begun = theirs or (bool(due) and _was_started(seen, history, due))
     ready = max(0.0, seen.now - max(due, seen.job.eligible_time or 0)) if due and begun else 0.0
+    if seen.job.array_task_id is not None:
+        ready = 0.0  # the array's limit of running tasks may be what it waits for
     fitted = fit(seen, history, last, waited=ready)
     if last is not None and fitted.size.num_nodes is None and waited > fitted.policy.give_up_after:
         return _give_up(seen, fitted)
@@ -280,12 +294,12 @@ def _give_up(seen: Observation, fitted: Fit) -> Plan:
 
 def _with_values(seen: Observation, fitted: Fit) -> Plan:
     """Return the plan for size, exclusions and a hold of Slurm's own."""
-    job, history, num_nodes = seen.job, fitted.history, fitted.size.num_nodes
+    job, history, new_size = seen.job, fitted.history, fitted.new_size
     events = (*fitted.events, *_confirm(seen, fitted))
     size = None
-    if num_nodes is not None and num_nodes != job.num_nodes:
+    if new_size is not None and new_size != job.num_nodes:
         if size_is_ours(job.num_nodes, history, seen.comment_record.num_nodes):
-            size = num_nodes
+            size = new_size
         else:
             text = f"a person set {job.num_nodes} nodes: left alone"
             events = (*events, *note_once(seen, history, text))
@@ -294,7 +308,7 @@ def _with_values(seen: Observation, fitted: Fit) -> Plan:
     # else may have changed (a node is back, a release was lost in a crash) is tried now and then.
     changed = exc_nodes is not None or size is not None
     helped = job.reason != BAD_CONSTRAINTS or changed or _is_to_be_tried(seen, history)
-    release = job.held and num_nodes is not None and helped
+    release = job.held and fitted.size.num_nodes is not None and helped
     return Plan(
         events=events,
         job_update=JobUpdate(exc_nodes=exc_nodes, own_nodes=fitted.own, num_nodes=size),

@@ -85,6 +85,8 @@ class Job:
     signal: int = 0
     num_nodes: int = 1
     """The minimum while pending, the number held while running."""
+    num_cpus: int | None = None
+    """CPUs of the whole job: the minimum while pending; None: not known."""
     nodes: tuple[str, ...] = ()
     exc_nodes: tuple[str, ...] = ()
     batch_host: str | None = None
@@ -93,7 +95,10 @@ class Job:
     features: str | None = None
     """The constraint expression of --constraint."""
     priority: int | None = None
-    is_array: bool = False
+    array_job_id: int | None = None
+    """The id of the job array that the job belongs to; None: to none."""
+    array_task_id: int | None = None
+    """The job's task of that array; None: it belongs to none, or stands for several tasks."""
     std_out: str | None = None
     work_dir: str | None = None
     min_cpus: int | None = None
@@ -104,6 +109,22 @@ class Job:
     """Temporary disk of each node in MB."""
     tres_per_node: str | None = None
     """Generic resources of each node in Slurm's form: `gres:gpu:4`, `gres/gpu:a100:4`."""
+
+    @property
+    def name(self) -> str:
+        """What names this job alone in a request to Slurm: `123`, for a task of an array `120_4`.
+
+        The last task of an array that starts has the job id of the array: a request for that id
+        changes, requeues or cancels all tasks (measured on 22.05, 24.11 and 26.05).
+        """
+        if self.array_job_id is None or self.array_task_id is None:
+            return str(self.job_id)
+        return f"{self.array_job_id}_{self.array_task_id}"
+
+    @property
+    def is_waiting_array(self) -> bool:
+        """Whether the job stands for those tasks of an array that have never started."""
+        return self.array_job_id is not None and self.array_task_id is None
 
     @property
     def completing(self) -> bool:

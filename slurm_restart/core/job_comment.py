@@ -72,6 +72,8 @@ class CommentRecord:
     exclude_for: int | None = None
     lead: int | None = None
     """Seconds between the warning signal and the time limit; None: the default."""
+    fixed_size: bool = False
+    """The size is what Slurm makes of the user's own options (`-n`, gres totals): never written."""
 
     unit: ProgressUnit = ProgressUnit.STEP
     """What `from_step` and `step` count."""
@@ -154,6 +156,7 @@ _FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "exclude_for": ("exclude", _int(0, MAX_SECONDS)),
     "lead": ("lead", _int(0, MAX_LEAD)),
     "unit": ("unit", _enum(ProgressUnit)),
+    "fixed_size": ("fixed", _flag),
     "attempt": ("attempt", _int(0, MAX_STEP)),
     "submit": ("submit", _int(0, MAX_STEP)),
     "restarts": ("restarts", _int(0, MAX_STEP)),

@@ -227,7 +227,7 @@ def _restart(view: RunView, known: EndEvent, *, before: tuple[Verb, ...]) -> Pla
 def _values(
     view: RunView, known: EndEvent, fitted: Fit, *, requeued: bool
 ) -> tuple[JobUpdate, str | None]:
-    seen, job, size = view.seen, view.seen.job, fitted.size.num_nodes
+    seen, job, size = view.seen, view.seen.job, fitted.new_size
     held_nodes = len(view.end.nodes) or job.num_nodes
     standing = size_is_ours(held_nodes, view.history, seen.comment_record.num_nodes)
     begin = job.eligible_time or 0
@@ -239,7 +239,8 @@ def _values(
         and begin != job.submit_time
         and not start_is_ours(job, view.history, seen.cluster.requeue_delay, seen.now)
     )
-    wait = max(due_time(known) - seen.time, SAFE_START) if size is not None else WAIT
+    fits = fitted.size.num_nodes is not None
+    wait = max(due_time(known) - seen.time, SAFE_START) if fits else WAIT
     return (
         JobUpdate(
             exc_nodes=exclusion_list(job, fitted.history, fitted.own, seen.names),

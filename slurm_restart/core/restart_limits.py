@@ -43,6 +43,8 @@ class Policy:
     shrink_after: int
     give_up_after: int
     exclude_for: int
+    fixed_size: bool = False
+    """Slurm chooses the size from the user's own options; this plugin never writes it."""
 
     def delay(self, restarts: int, *, progress: bool, run_time: int | None) -> int:
         """Seconds to wait before a restart.
@@ -75,6 +77,7 @@ def policy_for(comment_record: CommentRecord, site: SitePolicy) -> Policy:
         shrink_after=_chosen(comment_record.shrink_after, site.shrink_after),
         give_up_after=_chosen(comment_record.give_up_after, site.give_up_after),
         exclude_for=_chosen(comment_record.exclude_for, site.exclude_for),
+        fixed_size=comment_record.fixed_size,
     )
 
 
@@ -98,6 +101,8 @@ def granted_policy(
         nodes: those of the attempt that has ended.
     """
     policy = policy_for(comment_record, site)
+    if policy.fixed_size:
+        return policy  # nobody writes a size
     granted = max(len(nodes), job.num_nodes, *(end.num_nodes or 0 for end in history.ends))
     if granted >= policy.num_nodes:
         return policy

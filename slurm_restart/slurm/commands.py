@@ -6,54 +6,56 @@ from collections.abc import Mapping, Sequence
 
 from slurm_restart.errors import SlurmError
 from slurm_restart.slurm.error_messages import error_for, ignored_a_value
+from slurm_restart.slurm.interface import JobName
 from slurm_restart.slurm.process import run
 from slurm_restart.slurm.queries import Queries
 
 _FIELD = re.compile(r"[A-Za-z]+")
+_NAME = re.compile(r"[0-9]+(?:_[0-9]+)?", re.ASCII)
 _SUBMITTED = re.compile(r"^([0-9]+)(?:;\S*)?$", re.MULTILINE)
 
 
 class Commands(Queries):
     """Slurm's commands as the interface `Slurm`."""
 
-    def update(self, job_id: int, fields: Mapping[str, str]) -> None:
+    def update(self, job: JobName, fields: Mapping[str, str]) -> None:
         """Change fields of a job in one request; names in Slurm's spelling.
 
         A value may hold any text, because scontrol reads each argument as one field.
         """
+        what = f"update job {_checked(job)}"
         for name in fields:
             if not _FIELD.fullmatch(name) or name.lower() == "jobid":
-                raise SlurmError(f"update job {job_id}: not a field of a job: {name!r}")
+                raise SlurmError(f"{what}: not a field of a job: {name!r}")
         pairs = [f"{name}={value}" for name, value in fields.items()]
         if not pairs:
             return
-        what = f"update job {job_id}"
-        answer = self._run(what, "scontrol", "update", f"JobId={job_id:d}", *pairs)
+        answer = self._run(what, "scontrol", "update", f"JobId={job}", *pairs)
         if ignored_a_value(answer):
             raise error_for(answer, what)
 
-    def requeue(self, job_id: int) -> None:
+    def requeue(self, job: JobName) -> None:
         """Requeue a job. A job that is already pending is left unchanged, without an error."""
         try:
-            self._run(f"requeue job {job_id}", "scontrol", "requeue", f"{job_id:d}")
+            self._run(f"requeue job {job}", "scontrol", "requeue", _checked(job))
         except SlurmError as error:
             if "Job is pending execution" not in error.stderr:
                 raise
 
-    def hold(self, job_id: int) -> None:
+    def hold(self, job: JobName) -> None:
         """Hold a pending job."""
-        self._run(f"hold job {job_id}", "scontrol", "hold", f"{job_id:d}")
+        self._run(f"hold job {job}", "scontrol", "hold", _checked(job))
 
-    def release_job(self, job_id: int) -> None:
+    def release_job(self, job: JobName) -> None:
         """Release a held job."""
-        self._run(f"release job {job_id}", "scontrol", "release", f"{job_id:d}")
+        self._run(f"release job {job}", "scontrol", "release", _checked(job))
 
-    def cancel(self, job_id: int) -> None:
+    def cancel(self, job: JobName) -> None:
         """Cancel a job. A job that has already ended is no error."""
         # Without -v, scancel prints nothing about an unknown job, and exits with 0.
-        answer = self._run(f"cancel job {job_id}", "scancel", "-v", f"{job_id:d}")
+        answer = self._run(f"cancel job {job}", "scancel", "-v", _checked(job))
         if "Invalid job id specified" in answer.stderr:
-            raise error_for(answer, f"cancel job {job_id}")
+            raise error_for(answer, f"cancel job {job}")
 
     def signal_steps(self, job_id: int, name: str) -> None:
         """Send a signal, named without SIG, to the tasks of a job's steps, not to its script."""
@@ -86,3 +88,11 @@ class Commands(Queries):
         if match is None:
             raise SlurmError(f"sbatch: expected a job id, got {answer.stdout[:200]!r}")
         return match[1]
+
+
+def _checked(job: JobName) -> str:
+    """Return the name of one job as an argument."""
+    name = str(job)
+    if not _NAME.fullmatch(name):
+        raise SlurmError(f"not the name of a job: {name!r}")
+    return name

@@ -6,6 +6,9 @@ from typing import Protocol
 from slurm_restart.core.cluster_facts import ClusterFacts
 from slurm_restart.core.job import Job, NodeState, PartitionState
 
+JobName = int | str
+"""What a request is about: a job id, or `Job.name` for what may be a task of an array."""
+
 
 class Slurm(Protocol):
     """A Slurm cluster.
@@ -41,19 +44,19 @@ class Slurm(Protocol):
     def reservation_nodes(self, name: str) -> tuple[str, ...]:
         """Return the nodes of a reservation, or of several (`a,b`)."""
 
-    def update(self, job_id: int, fields: Mapping[str, str]) -> None:
+    def update(self, job: JobName, fields: Mapping[str, str]) -> None:
         """Change fields of a job, in Slurm's spelling: ExcNodeList, NumNodes, StartTime."""
 
-    def requeue(self, job_id: int) -> None:
+    def requeue(self, job: JobName) -> None:
         """Requeue a job. A job that is already pending is left unchanged, without an error."""
 
-    def hold(self, job_id: int) -> None:
+    def hold(self, job: JobName) -> None:
         """Hold a pending job."""
 
-    def release_job(self, job_id: int) -> None:
+    def release_job(self, job: JobName) -> None:
         """Release a held job."""
 
-    def cancel(self, job_id: int) -> None:
+    def cancel(self, job: JobName) -> None:
         """Cancel a job. A job that has already ended is no error."""
 
     def signal_steps(self, job_id: int, name: str) -> None:

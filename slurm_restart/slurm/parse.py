@@ -30,6 +30,7 @@ Record = Mapping[str, str]
 
 _COLUMNS = {
     "job_id": "%A",
+    "array": "%F",
     "task": "%K",
     "state": "%T",
     "reason": "%r",
@@ -38,6 +39,7 @@ _COLUMNS = {
     "nodes": "%N",
     "exc_nodes": "%x",
     "num_nodes": "%D",
+    "num_cpus": "%C",
     "batch_host": "%B",
     "submit": "%V",
     "start": "%S",
@@ -167,6 +169,8 @@ def restart_counts(records: Iterable[Record], counts: Iterable[Record]) -> tuple
 def parse_bases(text: str) -> dict[int, Base]:
     """Return base state and flags of each job of `squeue --only-job-state --json`.
 
+    A task of an array has its own job id with its number there, such as `124_4` (measured).
+
     `scontrol show job --json` has them too, but lists every core of every node: 600 kB for 8 nodes
     of 256 cores.
     """
@@ -175,14 +179,15 @@ def parse_bases(text: str) -> dict[int, Base]:
     found: dict[int, Base] = {}
     try:
         for job in json.loads(text)["jobs"]:
-            found.setdefault(int(job["job_id"]), parse_state(job["state"]))
+            job_id = int(str(job["job_id"]).partition("_")[0])
+            found.setdefault(job_id, parse_state(job["state"]))
     except (ValueError, KeyError, TypeError) as error:
         raise SlurmError(f"squeue: expected job states as JSON, got {text[:200]!r}") from error
     return found
 
 
 def parse_states(text: str) -> dict[int, tuple[str, int | None]]:
-    """Return state and SubmitTime (epoch seconds) of each job of `squeue -o '%i|%T|%V'`."""
+    """Return state and SubmitTime (epoch seconds) of each job of `squeue -o '%A|%T|%V'`."""
     rows = (line.split("|") for line in text.splitlines())
     return {
         int(row[0]): (row[1], int(row[2]) if row[2].isdecimal() else None)
@@ -224,6 +229,7 @@ def _job(record: Record, base: Base) -> Job:
         time_limit=parse_duration(record["limit"]),
         run_time=parse_duration(record["run"]),
         num_nodes=int(record["num_nodes"]),
+        num_cpus=parse_count(record["num_cpus"]),
         nodes=expand(parse_text(record["nodes"]) or ""),
         exc_nodes=expand(parse_text(record["exc_nodes"]) or ""),
         batch_host=parse_text(record["batch_host"]),
@@ -231,7 +237,9 @@ def _job(record: Record, base: Base) -> Job:
         reservation=parse_text(record["reservation"]),
         features=parse_text(record["features"]),
         priority=int(record["priority"]),
-        is_array=record["task"] != "N/A",
+        array_job_id=int(record["array"]) if record["task"] != "N/A" else None,
+        # A list such as `4-19%4` for the tasks that have never started.
+        array_task_id=int(record["task"]) if record["task"].isdecimal() else None,
         work_dir=record["work_dir"],
     )
 

@@ -69,7 +69,8 @@ def to_job(shown: Any) -> Job:
         reservation=shown.reservation,
         features=",".join(shown.constraints) or None,
         priority=shown.priority,
-        is_array=shown.array_id is not None,
+        array_job_id=shown.array_id,
+        array_task_id=shown.array_task_id,
         std_out=shown.standard_output,
         work_dir=shown.working_directory,
     )

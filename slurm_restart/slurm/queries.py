@@ -111,11 +111,13 @@ class Queries:
         """
         named = ",".join(f"{job_id:d}" for job_id in job_ids)
         try:
-            call = self._squeue("-j", named, "-o", "%i|%T|%V")
+            call = self._squeue("-j", named, "-o", "%A|%T|%V")
             (answer,) = self._client.request(f"jobs {named[:80]}", call)
         except JobNotFoundError:
             return {}
-        return parse.parse_states(answer.stdout)
+        found = parse.parse_states(answer.stdout)
+        # The id of an array's last task is that of the array: Slurm shows all tasks then.
+        return {job_id: state for job_id, state in found.items() if job_id in job_ids}
 
     def nodes(self) -> tuple[NodeState, ...]:
         """Return all nodes."""
@@ -140,7 +142,7 @@ class Queries:
         )
 
         delimiter = _new_delimiter()
-        squeue = self._squeue("-j", str(job.job_id), SQUEUE_FORMAT2=limited_by_format(delimiter))
+        squeue = self._squeue("-j", job.name, SQUEUE_FORMAT2=limited_by_format(delimiter))
         limits = self._client.call("scontrol", "show", "assoc_mgr", "-o", "flags=assoc,qos")
         shown, partitions, records = self._client.request(
             f"limits of job {job.job_id}", squeue, self._show_all("partition"), limits
@@ -169,7 +171,8 @@ class Queries:
         A user wrote it: use it only to read files of the user who runs this process.
         """
         call = self._squeue("-j", str(job_id), "-o", "%o")
-        path = self._client.request(f"job {job_id}", call)[0].stdout.rstrip("\n")
+        # All tasks of an array, which their last one's job id names, have the same script.
+        path = self._client.request(f"job {job_id}", call)[0].stdout.partition("\n")[0]
         return Path(path) if path.startswith("/") else None
 
     def config(self) -> dict[str, str]:

@@ -172,7 +172,7 @@ class CommentWriter(threading.Thread):
             identified = SelfReport(values=report.values | {"submit": self._submit_time})
             comment = identified.merge_into(job.comment, self._fallback)
             if comment != job.comment:
-                self._slurm.update(self._job_id, {"Comment": comment})
+                self._slurm.update(job.name, {"Comment": comment})
         except SlurmError as error:
             self._refused += not isinstance(error, SlurmUnavailableError)
             if not self._failing:

@@ -275,6 +275,7 @@ class RunPlan:
             exclude_for=self.policy.exclude_for,
             lead=None if self.signal_lead == DEFAULT_SIGNAL_LEAD else self.signal_lead,
             unit=self.progress_unit,
+            fixed_size=self.fixed_size,
         )
 
     @classmethod

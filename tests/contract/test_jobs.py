@@ -33,7 +33,9 @@ LISTED = (
     "partitions",
     "reservation",
     "features",
-    "is_array",
+    "array_job_id",
+    "array_task_id",
+    "name",
     "work_dir",
     "restarts",
 )
@@ -95,7 +97,7 @@ def test_running(cluster: DevCluster, slurm: Slurm) -> None:
     assert (job.end_time, job.time_limit) == (job.start_time + 90 * 60, 90 * 60)
     assert job.run_time in range(10)
     assert (job.preempt_time, job.reservation, job.features) == (None, None, None)
-    assert (job.is_array, job.held, job.completing) == (False, False, False)
+    assert (job.array_job_id, job.held, job.completing) == (None, False, False)
     assert job.priority
     assert job.work_dir == str(cluster.work)
     assert job.std_out == f"{cluster.work}/out-{job_id}.log"
@@ -210,8 +212,44 @@ def test_preempted_by_requeue(cluster: DevCluster, slurm: Slurm) -> None:
 
 def test_array(cluster: DevCluster, slurm: Slurm) -> None:
     job_id = cluster.submit("true", "--array=1-3", "--begin=now+1hour")
-    assert slurm.job(job_id).is_array
-    assert all(job.is_array for job in slurm.jobs() if job.job_id == job_id)
+    assert slurm.job(job_id).is_waiting_array
+    assert all(job.is_waiting_array for job in slurm.jobs() if job.job_id == job_id)
+
+
+def test_a_request_about_the_last_task_of_an_array_leaves_the_others(
+    cluster: DevCluster, slurm: Slurm
+) -> None:
+    array = cluster.submit("sleep 300", "--array=1-3", "--requeue", "--comment=all")
+
+    def tasks() -> dict[str, Job]:
+        return {job.name: job for job in slurm.jobs() if job.array_job_id == array}
+
+    def all_run() -> bool:
+        found = tasks()
+        return len(found) == 3 and {job.state for job in found.values()} == {JobState.RUNNING}
+
+    await_(all_run, "all tasks are RUNNING")
+    last = tasks()[f"{array}_3"]
+    assert last.job_id == array
+    assert slurm.job(array).name == last.name
+    assert slurm.states([array]).keys() == {array}
+    slurm.update(last.name, {"Comment": "last"})
+    assert {name: job.comment for name, job in tasks().items()} == {
+        f"{array}_1": "all",
+        f"{array}_2": "all",
+        f"{array}_3": "last",
+    }
+    slurm.requeue(last.name)
+    await_(lambda: slurm.job(array).restarts == 1, "the task is requeued")
+    slurm.update(last.name, {"ExcNodeList": "csx1", "StartTime": "now+600"})
+    slurm.cancel(last.name)
+    others = [job for job in tasks().values() if job.name != last.name]
+    assert [(job.state, job.restarts, job.exc_nodes) for job in others] == [
+        (JobState.RUNNING, 0, ())
+    ] * 2
+    assert slurm.job(array).state is JobState.CANCELLED
+    slurm.cancel(f"{array}_1")
+    slurm.cancel(f"{array}_2")
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -41,7 +41,7 @@ class FakeSlurm:
         return (job(), *self.others)
 
     def cancel(self, job_id):
-        self.cancelled.append(job_id)
+        self.cancelled.append(int(job_id) if job_id.isdecimal() else job_id)
         if self.error is not None:
             raise self.error
 
@@ -63,32 +63,32 @@ def test_a_job_that_slurm_requeues_meanwhile_is_cancelled_once_more():
         job(state=JobState.CANCELLED, completing=True),
         job(state=JobState.CANCELLED),
     )
-    assert cancellation(slurm).run(7).state is JobState.CANCELLED
+    assert cancellation(slurm).run(job()).state is JobState.CANCELLED
     assert slurm.cancelled == [7] * 5
 
 
 @pytest.mark.parametrize("state", [JobState.FAILED, JobState.COMPLETED, JobState.TIMEOUT])
 def test_a_job_that_has_ended_in_another_way_is_left(state):
     slurm = FakeSlurm(job(state=state))
-    assert cancellation(slurm).run(7).state is state
+    assert cancellation(slurm).run(job()).state is state
     assert slurm.cancelled == [7]
 
 
 def test_a_job_that_slurm_no_longer_knows_has_ended():
     slurm = FakeSlurm(job(state=JobState.CANCELLED, completing=True), JobNotFoundError("unknown"))
-    assert cancellation(slurm).run(7) is None
+    assert cancellation(slurm).run(job()) is None
 
 
 def test_a_job_that_does_not_end_is_an_error_that_names_its_state():
     slurm = FakeSlurm(job(state=JobState.CANCELLED, completing=True))
     with pytest.raises(SlurmUnavailableError, match=r"job 7 has not ended in time.*CANCELLED"):
-        cancellation(slurm, until=3.0).run(7)
+        cancellation(slurm, until=3.0).run(job())
     assert len(slurm.cancelled) == 4
 
 
 def test_a_refusal_ends_the_command():
     with pytest.raises(SlurmError, match="denied"):
-        cancellation(FakeSlurm(job(), error=SlurmError("access denied"))).run(7)
+        cancellation(FakeSlurm(job(), error=SlurmError("access denied"))).run(job())
 
 
 def test_later_phases_are_those_of_the_same_run_and_user_that_have_not_ended():
@@ -117,8 +117,42 @@ def test_the_command_cancels_the_job_and_its_later_phases(monkeypatch):
     assert slurm.cancelled == [7, 8]
 
 
+def test_the_id_of_an_array_cancels_each_task_that_is_listed(monkeypatch):
+    tasks = [
+        job(8, JobState.CANCELLED, array_job_id=7, array_task_id=0),
+        job(7, JobState.CANCELLED, array_job_id=7, array_task_id=1),
+    ]
+    slurm = FakeSlurm(tasks[1], others=tasks)
+    monkeypatch.setattr(slurm, "jobs", lambda **_: tuple(tasks))
+    monkeypatch.setattr(cancel, "slurm_here", lambda: slurm)
+    done = CliRunner().invoke(cancel.command, ["7"])
+    assert (done.exit_code, slurm.cancelled) == (0, ["7_0", "7_1"])
+    assert done.output == "job 7_0: CANCELLED\njob 7_1: CANCELLED\n"
+
+
+def test_a_task_is_cancelled_alone(monkeypatch):
+    tasks = [
+        job(8, array_job_id=7, array_task_id=0),
+        job(7, JobState.CANCELLED, array_job_id=7, array_task_id=1),
+    ]
+    slurm = FakeSlurm(tasks[1], others=tasks)
+    monkeypatch.setattr(slurm, "jobs", lambda **_: tuple(tasks))
+    monkeypatch.setattr(cancel, "slurm_here", lambda: slurm)
+    monkeypatch.setattr(cancel, "task_job_id", {"7_1": 7}.__getitem__)
+    done = CliRunner().invoke(cancel.command, ["7_1"])
+    assert (done.output, slurm.cancelled) == ("job 7_1: CANCELLED\n", ["7_1"])
+
+
+@pytest.mark.parametrize("text", ["0", "x", "7_", "_7", "7_1_2", "7 8"])
+def test_any_other_argument_is_refused(text):
+    done = CliRunner().invoke(cancel.command, [text])
+    assert done.exit_code == 2
+    assert "expected a job id" in done.output
+
+
 def test_an_end_that_a_sweep_may_still_restart_is_named(monkeypatch):
-    monkeypatch.setattr(cancel, "slurm_here", lambda: FakeSlurm(job(state=JobState.FAILED)))
+    slurm = FakeSlurm(job(state=JobState.FAILED))
+    monkeypatch.setattr(cancel, "slurm_here", lambda: slurm)
     done = CliRunner().invoke(cancel.command, ["7"])
     assert done.exit_code == 0
     assert done.output.startswith("job 7: FAILED: it had ended before it could be cancelled")

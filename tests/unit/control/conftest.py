@@ -26,6 +26,7 @@ from slurm_restart.core.hostlist import expand
 from slurm_restart.core.job import Job, JobFlag, JobState, NodeState, PartitionState
 from slurm_restart.core.journal_events import Event
 from slurm_restart.errors import JobNotFoundError, JobNotPendingError, SlurmError
+from slurm_restart.slurm.interface import JobName
 from tests.unit.core import facts
 
 CLUSTER = "c"
@@ -37,7 +38,7 @@ class Request:
     """One change that Slurm was asked for."""
 
     name: str
-    job_id: int
+    job_id: int | str
     fields: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -75,8 +76,9 @@ class FakeSlurm:
         """Show a job from now on: these states, one at each query."""
         self.jobs_by_id[shown[0].job_id] = list(shown)
 
-    def _request(self, name: str, job_id: int, fields: Mapping[str, str] | None = None) -> None:
-        request = Request(name, job_id, dict(fields or {}))
+    def _request(self, name: str, job: JobName, fields: Mapping[str, str] | None = None) -> None:
+        number = int(job) if str(job).isdecimal() else job
+        request = Request(name, number, dict(fields or {}))
         self.calls.append(name)
         self.requests.append(request)
         self.on_request(request)
@@ -120,20 +122,20 @@ class FakeSlurm:
             raise SlurmError(f"reservation {name}: not found")
         return self.reservations[name]
 
-    def update(self, job_id: int, fields: Mapping[str, str]) -> None:
-        self._request(UPDATE, job_id, fields)
+    def update(self, job: JobName, fields: Mapping[str, str]) -> None:
+        self._request(UPDATE, job, fields)
 
-    def requeue(self, job_id: int) -> None:
-        self._request("requeue", job_id)
+    def requeue(self, job: JobName) -> None:
+        self._request("requeue", job)
 
-    def hold(self, job_id: int) -> None:
-        self._request("hold", job_id)
+    def hold(self, job: JobName) -> None:
+        self._request("hold", job)
 
-    def release_job(self, job_id: int) -> None:
-        self._request("release", job_id)
+    def release_job(self, job: JobName) -> None:
+        self._request("release", job)
 
-    def cancel(self, job_id: int) -> None:
-        self._request("cancel", job_id)
+    def cancel(self, job: JobName) -> None:
+        self._request("cancel", job)
 
     def submit(self, script: str, options: Sequence[str], *, test_only: bool = False) -> str:
         raise NotImplementedError
@@ -193,8 +195,17 @@ class ActingSlurm(FakeSlurm):
             begin = begin if begin > now else now + self.cluster.requeue_delay
             self.change(job_id, submit_time=now, eligible_time=begin, nodes=())
 
-    def _request(self, name: str, job_id: int, fields: Mapping[str, str] | None = None) -> None:
-        super()._request(name, job_id, fields)
+    def _request(self, name: str, job: JobName, fields: Mapping[str, str] | None = None) -> None:
+        super()._request(name, job, fields)
+        # As Slurm does: the id of an array names all of its tasks.
+        shown = [jobs[0] for jobs in self.jobs_by_id.values()]
+        meant = [each.job_id for each in shown if str(job) in (each.name, str(each.array_job_id))]
+        if not meant:
+            raise JobNotFoundError(f"job {job}: Invalid job id specified")
+        for job_id in meant:
+            self._carry_out(name, job_id, fields)
+
+    def _carry_out(self, name: str, job_id: int, fields: Mapping[str, str] | None) -> None:
         job = self.real(job_id)
         match name:
             case "requeue" if job.state is not JobState.PENDING:

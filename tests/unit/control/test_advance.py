@@ -13,6 +13,7 @@ from slurm_restart.control.controller import Controller
 from slurm_restart.control.hook_environment import HookEnvironment
 from slurm_restart.control.journal import journal_path
 from slurm_restart.control.run_phases import later_phases
+from slurm_restart.core.array_task import run_of_task
 from slurm_restart.core.category import Category
 from slurm_restart.core.fit_pending import Plan
 from slurm_restart.core.history import History
@@ -29,7 +30,13 @@ from slurm_restart.core.journal_events import (
 )
 from slurm_restart.core.plan import RunPlan, RunView
 from slurm_restart.core.slurm_operations import Verb
-from slurm_restart.errors import CommentRecordError, JobNotPendingError, SlurmError, StateError
+from slurm_restart.errors import (
+    CommentRecordError,
+    JobNotFoundError,
+    JobNotPendingError,
+    SlurmError,
+    StateError,
+)
 from tests.unit.control.conftest import (
     ActingSlurm,
     Clock,
@@ -192,6 +199,54 @@ def test_a_final_update_after_the_hook_has_started_counts(
     slurm.show(ending(comment=comment(cause=Category.CONFIG, exit=1)))
     advance(controller, 7, hook=hook(comment=comment(ended=False, exit=None, cause=None)))
     assert [end.category for end in ends(controller)] == [Category.CONFIG]
+
+
+# --- a task of an array --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def array(slurm: ActingSlurm) -> ActingSlurm:
+    """Job array 7: task 2, which started last and has the id of the array, and two others."""
+    slurm.show(ending(array_job_id=7, array_task_id=2))
+    for job_id, task in ((8, 0), (9, 1)):
+        running = {"state": JobState.RUNNING, "comment": comment(ended=False)}
+        slurm.show(facts.job(job_id=job_id, array_job_id=7, array_task_id=task, **running))
+    return slurm
+
+
+def test_only_the_task_that_has_ended_is_requeued(
+    controller: Controller, array: ActingSlurm, clock: Clock
+) -> None:
+    others = {job_id: array.real(job_id) for job_id in (8, 9)}
+    blames = comment(cause=Category.HARDWARE_NODE, nodes="csx2")
+    array.change(comment=blames)
+    advance(controller, 7, hook=hook(array_task_id=2, comment=blames))
+    clock.now += 3
+    array.complete()
+    advance(controller, 7)
+    assert {request.job_id for request in array.requests} == {"7_2"}
+    assert array.fields("ExcNodeList") == ["csx2"]
+    assert {job_id: array.real(job_id) for job_id in (8, 9)} == others
+
+
+def test_each_task_has_a_journal_of_its_own(controller: Controller, array: ActingSlurm) -> None:
+    advance(controller, 7, hook=hook(array_task_id=2))
+    array.show(ending(job_id=8, array_job_id=7, array_task_id=0))
+    advance(controller, 8, hook=hook(job_id=8, array_task_id=0))
+    for job_id, task in ((7, 2), (8, 0)):
+        key = run_key_of(job_id, run_of_task(facts.RUN, task))
+        assert len(of_kind(events_of(controller, key), EndEvent)) == 1
+    assert ends(controller) == []
+
+
+@pytest.mark.parametrize("shown", [None, 4], ids=["tasks that wait", "another task"])
+def test_a_job_id_that_slurmctld_has_given_to_others_is_left_alone(
+    controller: Controller, array: ActingSlurm, shown: int | None
+) -> None:
+    array.change(array_task_id=shown)
+    with pytest.raises(JobNotFoundError, match="another task"):
+        advance(controller, 7, hook=hook(array_task_id=2))
+    assert array.requests == []
 
 
 # --- an end again --------------------------------------------------------------------------------

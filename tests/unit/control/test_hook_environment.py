@@ -62,6 +62,7 @@ LINES = (
     "SLURM_JOB_EXIT_CODE2=5:9",
     "SLURM_JOB_RESTART_COUNT=2",
     "SLURM_JOB_NODELIST=csx[1-3]",
+    "SLURM_ARRAY_TASK_ID=",
     "SLURM_JOB_COMMENT=anything; at = all",
 )
 
@@ -72,6 +73,18 @@ def file_of(*lines: str) -> str:
 
 def test_the_file_gives_the_same_values() -> None:
     assert parse_end(file_of(*LINES)) == read_environment(ENV)
+
+
+def test_a_file_of_an_earlier_release_names_no_task() -> None:
+    before = [line for line in LINES if not line.startswith("SLURM_ARRAY_TASK_ID")]
+    assert parse_end(file_of(*before)) == read_environment(ENV)
+
+
+def test_a_task_of_an_array() -> None:
+    text = file_of(*LINES).replace("TASK_ID=", "TASK_ID=0")
+    assert parse_end(text).array_task_id == 0
+    with pytest.raises(CsxError, match="SLURM_ARRAY_TASK_ID: expected a number"):
+        parse_end(text.replace("TASK_ID=0", "TASK_ID=-1"))
 
 
 @pytest.mark.parametrize("comment", ["", "\n", "a\n\nb\n", "x\nSLURM_JOB_ID=8", "\u2028 \x0b \r"])

@@ -139,9 +139,26 @@ def test_other_jobs_start_nothing(front: Front, comment: str | None) -> None:
     assert not front.state.exists()
 
 
-def test_array_jobs_start_nothing(front: Front) -> None:
-    assert front.run(SLURM_ARRAY_JOB_ID="5") == []
+@pytest.mark.parametrize(
+    ("array", "task"), [("5", None), (None, "3"), ("5", "x"), ("5 6", "3"), ("5", "3" * 24)]
+)
+def test_a_task_that_is_not_named_as_slurm_names_it_starts_nothing(
+    front: Front, array: str | None, task: str | None
+) -> None:
+    assert front.run(SLURM_ARRAY_JOB_ID=array, SLURM_ARRAY_TASK_ID=task) == []
     assert not front.state.exists()
+
+
+def test_a_task_of_an_array_is_requeued_by_its_own_name(front: Front) -> None:
+    """Its job id may be that of the array: with it, Slurm would requeue all tasks."""
+    front.stub("python", "exit 75")
+    task = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3"}
+    started = front.run(**task)
+    named = [line.replace("requeue 7", "requeue 7_3").replace("=7 ", "=7_3 ") for line in LATE]
+    assert [line for line in started if line.startswith("scontrol")] == named
+    end = read_end(front.state, 7)
+    assert end is not None
+    assert (end.job_id, end.array_task_id, end.comment) == (7, 3, OURS)
 
 
 @pytest.mark.parametrize("job_id", [None, "", "7; reboot", "../7", "-7", "7" * 14])

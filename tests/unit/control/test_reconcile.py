@@ -90,7 +90,7 @@ def swept(controller: Controller, slurm: ActingSlurm, *jobs: Job) -> Sweep:
 @pytest.mark.parametrize(
     "other",
     [
-        failed(is_array=True),
+        failed(array_job_id=7),
         failed(comment=""),
         failed(comment="csx-restart/2 run=x"),
         failed(flags=frozenset({JobFlag.COMPLETING})),

@@ -298,7 +298,7 @@ def test_the_program_serves_the_cluster_it_is_given(tmp_path: Path) -> None:
     os.close(lock)
     assert waiting.added() == {}
     [asked] = (tmp_path / "asked").read_text().splitlines()
-    assert asked.endswith(("-j 7,8 -o %i|%T|%V", "-j 8,7 -o %i|%T|%V"))
+    assert asked.endswith(("-j 7,8 -o %A|%T|%V", "-j 8,7 -o %A|%T|%V"))
     assert "slurm_restart.control.requeue_helper" in HELPER
 
 

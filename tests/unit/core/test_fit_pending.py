@@ -593,3 +593,63 @@ def applied(seen: Observation, history: History, found: Plan) -> tuple[Job, Hist
         ),
     )
     return job, replay([*found.events, *(written if found.operations("") else ())], history)
+
+
+# --- a size that Slurm chooses -------------------------------------------------------------------
+
+FIXED = facts.comment_record(fixed_size=True, num_nodes=1, min_nodes=1)
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_the_size_of_a_job_with_task_counts_is_never_written(size: int) -> None:
+    """Whatever Slurm shows of it, and however long it waits on idle nodes."""
+    for waited in (10, 10_000):
+        plan = planned(
+            waiting(num_nodes=size, num_cpus=3),
+            comment_record=FIXED,
+            first=(LAST, AppliedEvent(at=NOW, start_time=NOW)),
+            now=float(NOW + waited),
+        )
+        assert plan.job_update.num_nodes is None
+        assert not [event for event in plan.events if isinstance(event, NoteEvent)]
+
+
+def test_a_job_with_task_counts_waits_only_for_what_it_certainly_needs() -> None:
+    larger = tuple(replace(node, cpus=4) for node in facts.nodes(csx1="DOWN", csx2="DOWN"))
+    fits = planned(waiting(num_nodes=1, num_cpus=8), comment_record=FIXED, nodes=larger)
+    assert (fits.start, fits.job_update.num_nodes) == ("now", None)
+    waits = planned(waiting(num_nodes=1, num_cpus=9), comment_record=FIXED, nodes=larger)
+    assert waits.start == f"now+{WAIT}"
+    assert "2 usable nodes, 3 are needed at least" in (waits.job_update.admin_comment or "")
+
+
+def test_a_job_with_task_counts_excludes_a_blamed_node() -> None:
+    seen = facts.observation(job=waiting(), comment_record=FIXED, now=float(NOW))
+    first = excluded("csx2")[:1]
+    fitted = fit(seen, replay([LAST, *first]), LAST, waited=0)
+    assert (fitted.own, fitted.new_size, fitted.size.num_nodes) == (("csx2",), None, 3)
+
+
+def test_limits_of_nodes_are_slurms_to_check_where_nobody_has_written_a_size() -> None:
+    plan = planned(waiting(num_nodes=2), comment_record=FIXED, node_limit=1)
+    assert plan.start == "now"
+
+
+def test_a_guess_leaves_as_many_nodes_as_the_last_attempt_had() -> None:
+    short = facts.ended(nodes=NODES[:3], num_nodes=3, run_time=5, start_at=SUBMITTED)
+    seen = facts.observation(job=waiting(num_nodes=1), comment_record=FIXED, now=float(NOW))
+    fitted = fit(seen, replay([short]), short, waited=0)
+    assert fitted.avoidance is not None
+    assert len(fitted.avoidance.nodes) == 1
+
+
+# --- a task of an array --------------------------------------------------------------------------
+
+
+def test_a_task_that_the_arrays_limit_keeps_waiting_does_not_shrink() -> None:
+    first = (LAST, AppliedEvent(at=NOW, start_time=NOW))
+    late = {"first": first, "now": float(NOW + 10_000)}
+    due = {"eligible_time": NOW, "num_nodes": 3}
+    assert planned(waiting(**due), **late).job_update.num_nodes == 2
+    task = waiting(**due, array_job_id=5, array_task_id=2, reason="JobArrayTaskLimit")
+    assert planned(task, **late).job_update.num_nodes is None

@@ -44,7 +44,7 @@ def test_running_with_hostile_texts(release: str) -> None:
     assert job.time_limit == 26 * 3600 + 2 * 60 + 1 * 60
     assert job.start_time is not None
     assert job.end_time == job.start_time + job.time_limit
-    assert (job.exit_code, job.signal, job.requeue, job.is_array) == (0, 0, True, False)
+    assert (job.exit_code, job.signal, job.requeue, job.name) == (0, 0, True, "1")
     assert (job.reservation, job.features, job.preempt_time) == (None, None, None)
     assert job.std_out == f"{job.work_dir}/out-1-nobody.log"
 
@@ -89,10 +89,31 @@ def test_held(release: str) -> None:
 
 def test_array(release: str) -> None:
     job = recorded(release, "array")
-    assert job.is_array
+    assert job.is_waiting_array
+    assert (job.array_job_id, job.array_task_id) == (job.job_id, None)
     assert job.eligible_time is not None
     assert job.submit_time is not None
     assert job.eligible_time == job.submit_time + 3600
+
+
+@pytest.mark.parametrize("release", ["22.05", "24.11", "26.05"])
+def test_the_tasks_of_an_array_are_told_apart(release: str) -> None:
+    base = RECORDED / release / "array-tasks"
+    records = parse.job_records(base.with_suffix(".rows").read_text(), MARK)
+    details = parse.detail_records(base.with_suffix(".details").read_text(), MARK)
+    states = base.with_suffix(".state.json")
+    bases = parse.parse_bases(states.read_text()) if states.exists() else {}
+    assert not bases or bases.keys() == {30, 31, 32}
+    # The last task has the job id of the array, of which squeue -j shows all tasks.
+    shown = {30: "30_2", 31: "30_0", 32: "30_1"}
+    for job_id, name in shown.items():
+        record, detail = parse.job_of(records, job_id), parse.job_of(details, job_id)
+        assert record is not None
+        assert detail is not None
+        assert parse.agree(record, detail, bases.get(job_id))
+        job = parse.to_job(record, detail, bases.get(job_id))
+        assert (job.job_id, job.name, job.state) == (job_id, name, JobState.RUNNING)
+        assert (job.is_waiting_array, job.num_cpus) == (False, 1)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +159,7 @@ def test_a_shrunk_job_shows_its_new_size(release: str) -> None:
 
 
 def test_formats() -> None:
-    assert parse.job_format("#").startswith("%A#%K#%T#")
+    assert parse.job_format("#").startswith("%A#%F#%K#%T#")
     assert parse.job_format("#").endswith("%k#")
     assert parse.detail_format("#").startswith("jobid:20#,state:20#,")
 

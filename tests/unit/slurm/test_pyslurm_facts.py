@@ -34,6 +34,7 @@ RUNNING: dict[str, Any] = {
     "constraints": ["ib", "gen2"],
     "priority": 1000,
     "array_id": None,
+    "array_task_id": None,
     "standard_output": "/home/u/slurm-7.out",
     "working_directory": "/home/u",
 }
@@ -61,7 +62,7 @@ def test_a_running_job() -> None:
     assert (found.nodes, found.exc_nodes) == (("csx1", "csx2"), ())
     assert (found.partitions, found.features) == (("main", "high"), "ib,gen2")
     assert (found.time_limit, found.end_time, found.run_time) == (3600, 1_760_003_605, 12)
-    assert (found.reason, found.admin_comment, found.is_array) == ("None", "", False)
+    assert (found.reason, found.admin_comment, found.name) == ("None", "", "7")
     assert (found.restarts, found.requeue) == (2, True)
 
 
@@ -96,11 +97,12 @@ def test_what_is_missing() -> None:
             constraints=[],
             requeue_count=None,
             array_id=9,
+            array_task_id=3,
             state_reason="launch failed requeued held",
         )
     )
     assert (found.comment, found.nodes, found.features, found.restarts) == ("", (), None, 0)
-    assert found.is_array
+    assert found.name == "9_3"
     assert found.reason == "launch_failed_requeued_held"
 
 
