@@ -219,7 +219,7 @@ class FindingCollector:
         if waiting is None:
             return False
         own = None if TRACEBACK in body else self._match(label, text, body)
-        known = own is not None and own.role is Role.ROOT and own.confidence is not Confidence.GUESS
+        known = own is not None and own.role is Role.ROOT and _is_known(own)
         if own is not None:
             self.matched -= 1
         if known or TRACEBACK in body:
@@ -351,3 +351,8 @@ class FindingCollector:
         self.hosts = HostLines()
         self.progress = 0
         self.began = self.line
+
+
+def _is_known(finding: Finding) -> bool:
+    """Return whether a rule tells the cause of a line, at least while the program was starting."""
+    return finding.confidence is not Confidence.GUESS or finding.at_start is not None

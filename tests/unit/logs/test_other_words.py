@@ -153,8 +153,8 @@ def judge(text: str, exit_code: str = "1:0"):
         (
             "dependency.service",
             "1:0",
-            f"{TRACEBACK}OSError: (('gsutil cat gs://c/7',), {{'shell': True}}): exit 1 (read) {{}}",
-            "OSError: (('gsutil cat gs://c/7',), {'shell': True}): exit 1 (read) {}",
+            f"{TRACEBACK}OSError: (('gsutil cat gs://c',), {{'shell': True}}): exit 1 (read) {{}}",
+            "OSError: (('gsutil cat gs://c',), {'shell': True}): exit 1 (read) {}",
         ),
         # Others.
         (
@@ -230,3 +230,47 @@ def test_the_cause_is_found_in_other_words(category, exit_code, text, root):
     judged = judge(text, exit_code)
     assert judged.category.value == category
     assert judged.root_cause.text == root
+
+
+CALLED = "FATAL CALLED FROM FILE:  <stdin>  LINE:     9\n"
+
+
+@pytest.mark.parametrize(
+    ("category", "text", "root"),
+    [
+        ("config", "FATAL ERROR: Unable to open the force field.", None),
+        ("config", "run 7 ERROR: could not find the parameter table abc.tab", None),
+        ("config", "the model had an Error while reading the grid", None),
+        ("config", f"{CALLED}error reading namelist waves", "error reading namelist waves"),
+        ("config", f"{CALLED}  model: error opening wind_d07 ierr= -9", None),
+        ("config", "NOTE: 2 namelist settings are wrong. Please check", None),
+        ("config", "Must have more layers than ranks!", None),
+        ("config", f"{CALLED}Reduce the rank count of the run", "Reduce the rank count of the run"),
+        ("config", "the domain of nest 7 is too small for this many ranks", None),
+        ("config", "Error in routine setup (3):\n  more processors than planes", None),
+        ("unknown", "ERROR reading restart file rst.0009", None),
+        ("unknown", f"{CALLED}error opening restart_d01 for reading", None),
+        ("storage.full", "Error opening out.9: No space left on device", None),
+        ("storage.io", "Error reading in.9: Input/output error", None),
+        ("unknown", f"{STEPS * 9}ERROR reading namelist waves", None),
+        (
+            "hardware.accelerator",
+            "RuntimeError: cuInit. Error 802: system not yet initialized",
+            None,
+        ),
+        ("network.rendezvous", "[mpiexec@n1] x (a.c:9): unable to run bstrap_proxy on n3", None),
+    ],
+)
+def test_what_simulations_say_of_their_input(category, text, root):
+    judged = judge(text)
+    assert judged.category.value == category
+    if root is not None:
+        assert judged.root_cause.text == root
+
+
+def test_a_charm_program_is_judged_by_the_line_below():
+    judged = judge(
+        "--- Processor 7 Exiting: Called CmiAbort ---\nReason: a message was odd", "134:0"
+    )
+    assert judged.category.value == "software.crash"
+    assert judged.root_cause.text == "Reason: a message was odd"
