@@ -79,7 +79,7 @@ STOPS = {
     "oom-repeated": "the node's memory was used up a second time at the same step",
     "repeated": "the same root-cause line at the same step for the `stop_on_repeat`th time (only "
     "`data.corrupt`, `numeric.nan` and stops that were put off)",
-    "budget": "more than `max_num_restarts` ends in a row without a new checkpoint",
+    "budget": "more than `max_num_restarts` ends in a row without progress",
 }
 
 ACTIONS = {
