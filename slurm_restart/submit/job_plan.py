@@ -104,6 +104,7 @@ def _plan(
         config_path=str(context.cwd / request.document.path),
         checkpoint=_checkpoint_rule(request, phase, model_dir),
         checkpoint_steps=phase.checkpoint_steps,
+        keep_checkpoints=phase.keep_checkpoints,
         initial_checkpoint=initial,
         autoload_last_checkpoint=phase.autoload_last_checkpoint,
         loop=phase.loop,

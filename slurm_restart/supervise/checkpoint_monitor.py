@@ -136,7 +136,7 @@ class CheckpointMonitor:
             self.reasons.pop(name, None)
             self._saved.add(hash(name))
             step = checkpoint.step if (stored := steps[path]) is None else stored
-            saved.append(Saved(at=self._clock(), step=step, path=path))
+            saved.append(Saved(at=self._clock(), step=step, path=path, mark=checkpoint.mark))
         return tuple(saved)
 
 

@@ -1,7 +1,7 @@
 """Prepare an attempt: select its checkpoint, write its config and record its start."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -36,6 +36,8 @@ class PreparedAttempt:
     """Those of them that were renamed."""
     present: KnownCheckpoints
     """Marks of all checkpoints that exist now, complete or not, by name."""
+    before: Marks = field(default_factory=lambda: KnownCheckpoints.of(()))
+    """Of those that existed before the first attempt; in the first attempt it is empty."""
 
     @property
     def done(self) -> bool:
@@ -124,6 +126,7 @@ def prepare(
         rejected=start_point.rejected,
         set_aside=renamed,
         present=present,
+        before=KnownCheckpoints.of(()) if before is None else before,
     )
 
 

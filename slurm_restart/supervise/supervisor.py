@@ -49,6 +49,7 @@ from slurm_restart.supervise.prepare_attempt import PreparedAttempt
 from slurm_restart.supervise.progress_monitor import ProgressMonitorThread, make_gauge
 from slurm_restart.supervise.reaper import Reaper, TrainerCommand
 from slurm_restart.supervise.recorder import Recorder
+from slurm_restart.supervise.retention import Retention
 from slurm_restart.supervise.rules_thread import RulesThread
 from slurm_restart.supervise.slurm_log import SlurmLog
 from slurm_restart.supervise.slurm_questions import (
@@ -328,12 +329,22 @@ class Supervisor:
     def _checkpoint_monitor(
         self, plan: RunPlan, prepared: PreparedAttempt
     ) -> CheckpointMonitorThread:
+        retention = Retention(
+            plan,
+            self._run_dir,
+            prepared.attempt,
+            started_from=prepared.start.checkpoint,
+            before=prepared.before,
+            report=lambda text: self._recorder.log(MAIN, text),
+        )
+
         def report(saved: Saved) -> None:
             if plan.mode.is_evaluation:
                 return  # an evaluation writes none; another run did
             self._step = max(saved.step, self._step or 0)
             self._recorder.record_checkpoint(prepared.attempt, saved)
             self._update_comment(step=self._reached(prepared.start))
+            retention.saved(saved)
 
         monitor = CheckpointMonitor(plan.checkpoint, prepared.present)
         absence = AbsenceWarning(

@@ -98,6 +98,8 @@ class Saved:
     at: _Time
     step: int
     path: Argument
+    mark: tuple[_Mark, _Mark] | None = None
+    """Its mark when it was found to be complete; None: recorded by an earlier release."""
     unknown: dict[str, Any] = unknown_keys()
 
 

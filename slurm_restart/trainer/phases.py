@@ -25,6 +25,7 @@ _SECTIONS: dict[Mode, str] = {
     Mode.VALIDATE_ALL: "validate_all",
 }
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_KEEP_N = "KeepNCheckpoints"
 _HARNESS = "EvalHarness"
 """End of the names of callbacks that evaluate a model after each validation."""
 DEFAULT_MODEL_DIR = "./model_dir"
@@ -67,6 +68,8 @@ class Phase:
     ckpt_path: str | None
     """Of `fit`, or of `validate` in an evaluation, where it may be a URL."""
     loop: LoopFacts
+    keep_checkpoints: int | None = None
+    """`n` of the callback KeepNCheckpoints."""
     validates_at_end: bool = False
     """A training that the trainer validates after its last step."""
 
@@ -181,6 +184,7 @@ def _read_phase(
         and checker.flag(*checkpoint, "autoload_last_checkpoint", default=True),
         ckpt_path=_ckpt_path(checker, trainer, mode),
         loop=_loop(checker, (*init, "loop")),
+        keep_checkpoints=None if mode.is_evaluation else _keep_checkpoints(checker, init),
         validates_at_end=not mode.is_evaluation and _validates_at_end(checker, trainer),
     )
 
@@ -206,6 +210,20 @@ def _validates_at_end(checker: Checker, trainer: tuple[Key, ...]) -> bool:
     has_harness = any(name.endswith(_HARNESS) for name in names)
     has_data = checker.get(*trainer, "fit", "val_dataloader") is not None
     return bool(frequency) and (has_data or has_harness)
+
+
+def _keep_checkpoints(checker: Checker, init: tuple[Key, ...]) -> int | None:
+    """Return the limit of the only callback KeepNCheckpoints; None: there is none, or no limit.
+
+    A value that the trainer refuses is no limit here: the trainer reports it.
+    """
+    listed = checker.get(*init, "callbacks")
+    callbacks = listed if isinstance(listed, list) else []
+    entries = [entry for entry in callbacks if isinstance(entry, dict) and _KEEP_N in entry]
+    if len(entries) != 1 or not isinstance(entries[0][_KEEP_N], dict):
+        return None
+    text = str(entries[0][_KEEP_N].get("n"))
+    return int(text) if re.fullmatch(r"[1-9][0-9]{0,8}", text, re.ASCII) else None
 
 
 def _is_ckpt_path_null(single: config.Config) -> bool:

@@ -207,6 +207,8 @@ class RunPlan:
     checkpoint: CheckpointLayout
     checkpoint_steps: int | None
     """Steps between checkpoints; None or 0: none are written but perhaps the last one."""
+    keep_checkpoints: Annotated[int, Range(1, 10**9)] | None = None
+    """`n` of the callback KeepNCheckpoints: of more, the oldest are removed. None: all stay."""
     initial_checkpoint: Argument | None
     """`ckpt_path` of the config, which attempt 0 loads, or an evaluation evaluates."""
     autoload_last_checkpoint: bool

@@ -286,8 +286,9 @@ def test_a_working_directory_that_is_not_there(run):
 # --- checkpoints -----------------------------------------------------------------------------
 
 
-def test_attempts_resume_from_the_newest_complete_checkpoint(run, checkpoint):
-    """Three attempts: from scratch, from the newest one, and from the one before a broken one."""
+@pytest.fixture
+def save(run):
+    """The command that writes checkpoints of some steps, `40!` a broken one, and fails."""
     script = run.model / "save.py"
     script.write_text(
         "import sys; sys.path.insert(0, sys.argv[1])\n"
@@ -300,10 +301,15 @@ def test_attempts_resume_from_the_newest_complete_checkpoint(run, checkpoint):
     )
     here = Path(__file__).parent
 
-    def save(*steps):
+    def command(*steps):
         args = " ".join(steps)
         return f"{sys.executable} '{script}' '{here}' '{run.model}' {args}; exit 1"
 
+    return command
+
+
+def test_attempts_resume_from_the_newest_complete_checkpoint(run, checkpoint, save):
+    """Three attempts: from scratch, from the newest one, and from the one before a broken one."""
     checkpoint(run.model / "checkpoint_90.mdl", 90, success=False)
     run.run(save("10", "20"))
     assert run.start_of(0)["checkpoint"] is None
@@ -856,3 +862,19 @@ def test_the_records_may_be_missing(run, falls_over):
     assert run.start_of(2)["from_step"] == 30
     falls_over(30)
     assert run.start_of(3)["from_step"] == 20
+
+
+def test_the_limit_of_checkpoints_holds_across_attempts(run, checkpoint, save):
+    checkpoint(run.model / "checkpoint_90.mdl", 90, success=False)
+    run.set(keep_checkpoints=2)
+    run.run(save("10", "20", "30"))
+    run.run(save("40", "50!"))
+    assert sorted(path.name for path in run.model.glob("checkpoint_?0.mdl")) == [
+        f"checkpoint_{step}.mdl" for step in (10, 20, 30, 40, 50, 90)
+    ]
+    done = run.run(save("50", "60"))
+    # That of step 40 is what the attempt started from, that of step 90 was there before.
+    assert sorted(path.name for path in run.model.glob("checkpoint_?0.mdl")) == [
+        f"checkpoint_{step}.mdl" for step in (40, 50, 60, 90)
+    ]
+    assert f"removed {run.model}/checkpoint_10.mdl: the config keeps 2 checkpoints" in done.stderr

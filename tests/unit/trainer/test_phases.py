@@ -320,3 +320,22 @@ def test_whether_the_trainer_validates_after_the_last_step(init, fit, expected):
 
 def test_a_misspelt_slurm_block_is_reported():
     assert phases(f"slrum: {{}}\n{GOOD}")[1] == ["t.yaml:1: slrum: expected slurm, got 'slrum'"]
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "keep"),
+    [
+        ("[{KeepNCheckpoints: {n: 2}}]", 2),
+        ("[{Other: {}}, {KeepNCheckpoints: {n: 10}}]", 10),
+        ("[{KeepNCheckpoints: {n: 2}}, {KeepNCheckpoints: {n: 3}}]", None),
+        ("[{KeepNCheckpoints: {n: null}}]", None),
+        ("[{KeepNCheckpoints: {n: 0}}]", None),
+        ("[{KeepNCheckpoints: }]", None),
+        ("[KeepNCheckpoints]", None),
+        ("{}", None),
+    ],
+)
+def test_the_limit_of_checkpoints(callbacks, keep):
+    text = f"trainer: {{init: {{model: {{}}, callbacks: {callbacks}}}, fit: {{}}}}\n"
+    phases, _ = read_phases(parse(text, "t.yaml"), Mode.FIT)
+    assert [phase.keep_checkpoints for phase in phases] == [keep]
