@@ -30,17 +30,22 @@ class Example:
     """Pattern of the paths that it writes, with the step as the last number."""
     program: str = "train.py"
     result: str = "result.txt"
-    attempts: int = 2
-    """Attempts of a run that is killed once."""
+    most_attempts: int = 2
+    """Attempts of a run that is killed once, at most."""
 
 
-PLAIN = (Example("numpy", "checkpoints/step-*.npz"),)
+PLAIN = (
+    Example("numpy", "checkpoints/step-*.npz"),
+    # Only the solver itself can tell that a state is too short: it fails with it, once.
+    Example("c", "state-*.bin", program="./solver", result="result.bin", most_attempts=3),
+)
 HEAVY = (
     Example("torchrun", "checkpoints/step-*.pt"),
     Example("dcp", "checkpoints/step-*"),
     Example("huggingface", "out/checkpoint-*"),
     Example("lightning", "lightning_logs/version_*/checkpoints/epoch=*-step=*.ckpt"),
-    Example("orbax", "checkpoints/*"),
+    # What is cut off under its final name looks committed if the mark of the commit is left.
+    Example("orbax", "checkpoints/*", most_attempts=3),
 )
 
 
@@ -89,11 +94,10 @@ def check(cluster: ManagedCluster, example: Example) -> None:
     runs: list[dict[str, Any]] = cluster.summary(run_dir)["runs"]
     log = (run_dir / "run.log").read_text()
     assert state == "COMPLETED", (place / f"slurm-{job_id}.out").read_text()
-    assert len(runs) == example.attempts, log
+    assert 2 <= len(runs) <= example.most_attempts, log
     assert runs[-1]["checkpoint"] == str(before), log
     assert runs[-1]["starting_step"] == step_of(before), log
-    if example.attempts == 2:
-        assert f"checkpoint {newest} is not used" in log
+    assert f"checkpoint {newest} is not used" in log
     assert (place / example.result).read_bytes() == expected
 
 

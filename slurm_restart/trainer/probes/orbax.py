@@ -49,6 +49,9 @@ def _check_item(folder: Path) -> None:
     manifest = folder / "manifest.ocdbt"
     if manifest.is_file() and not manifest.stat().st_size:
         raise BrokenCheckpointError(f"{folder.name}/{manifest.name} is empty")
+    # Those of the processes are merged into it at the end, after `_METADATA` was written.
+    if not manifest.exists() and any(folder.glob("ocdbt.process_*")):
+        raise BrokenCheckpointError(f"{folder.name} has no {manifest.name}")
 
 
 def _json(path: Path) -> object:

@@ -166,6 +166,16 @@ def test_orbax_what_is_not_committed_is_broken(tmp_path, change):
     assert not is_complete(folder, ORBAX)
 
 
+def test_orbax_parts_of_processes_that_were_not_merged_are_broken(tmp_path):
+    """As a kill leaves it: the metadata are there, the mark of the commit and the manifest not."""
+    folder = orbax(tmp_path / "40")
+    (folder / "default" / "ocdbt.process_0").mkdir()
+    assert is_complete(folder, ORBAX)
+    (folder / "default" / "manifest.ocdbt").unlink()
+    (folder / "_CHECKPOINT_METADATA").unlink()
+    assert not is_complete(folder, ORBAX)
+
+
 @pytest.mark.parametrize("sign", ["commit_success.txt", "default/_METADATA", "checkpoint"])
 def test_orbax_of_old_shows_it_otherwise(tmp_path, sign):
     folder = tmp_path / "40"
