@@ -10,6 +10,8 @@ from slurm_restart.slurm.interface import JobName
 from slurm_restart.slurm.process import run
 from slurm_restart.slurm.queries import Queries
 
+NODES_TIMEOUT = 30.0
+"""Seconds for a command on nodes of a job."""
 _FIELD = re.compile(r"[A-Za-z]+")
 _NAME = re.compile(r"[0-9]+(?:_[0-9]+)?", re.ASCII)
 _SUBMITTED = re.compile(r"^([0-9]+)(?:;\S*)?$", re.MULTILINE)
@@ -61,6 +63,34 @@ class Commands(Queries):
         """Send a signal, named without SIG, to the tasks of a job's steps, not to its script."""
         what = f"signal the steps of job {job_id}"
         self._run(what, "scancel", f"--signal={name}", f"{job_id:d}")
+
+    def run_on_nodes(self, job_id: int, nodes: Sequence[str], command: Sequence[str]) -> str:
+        """Run a command once on each of these nodes of a running job; return what it printed.
+
+        The step shares the job's resources and asks for none of its own.
+        """
+        count = len(nodes)
+        call = self._client.call(
+            "srun",
+            f"--jobid={job_id:d}",
+            f"--nodelist={','.join(nodes)}",
+            f"--nodes={count}-{count}",
+            f"--ntasks={count}",
+            "--ntasks-per-node=1",
+            "--overlap",
+            "--mem=0",
+            "--gres=none",
+            "--cpu-bind=none",
+            "--mpi=none",
+            "--input=none",
+            "--chdir=/",
+            "--quiet",
+            *command,
+        )
+        answer = run(call.args, env=call.env, timeout=NODES_TIMEOUT)
+        if answer.code != 0:
+            raise error_for(answer, f"srun on {','.join(nodes)}")
+        return answer.stdout
 
     def submit(self, script: str, options: Sequence[str], *, test_only: bool = False) -> str:
         """Submit a script with sbatch, without a retry, in the caller's whole environment.

@@ -62,6 +62,9 @@ class Slurm(Protocol):
     def signal_steps(self, job_id: int, name: str) -> None:
         """Send a signal, named without SIG, to the tasks of a job's steps, not to its script."""
 
+    def run_on_nodes(self, job_id: int, nodes: Sequence[str], command: Sequence[str]) -> str:
+        """Run a command once on each of these nodes of a running job; return what it printed."""
+
     def submit(self, script: str, options: Sequence[str], *, test_only: bool = False) -> str:
         """Submit a script with sbatch; return the job id, or the answer to --test-only."""
 

@@ -11,7 +11,8 @@ from slurm_restart.errors import SlurmError, SlurmUnavailableError
 from slurm_restart.slurm.process import Completed, run
 
 # `-I` leaves out PYTHONPATH and the working directory, so the package's directory is passed.
-_ROOT = str(Path(slurm_restart.__file__).parents[1])
+ROOT = str(Path(slurm_restart.__file__).parents[1])
+"""The directory that holds the package."""
 _CODE = """
 import sys
 sys.path.append(sys.argv.pop(1))
@@ -38,7 +39,7 @@ def run_module(
         OSError: it could not be started.
     """
     code = _CODE.format(module=module)
-    command = [sys.executable, "-I", "-c", code, _ROOT, str(os.getpid()), *args]
+    command = [sys.executable, "-I", "-c", code, ROOT, str(os.getpid()), *args]
     try:
         return run(command, timeout=timeout, input=text)
     except SlurmUnavailableError:

@@ -19,6 +19,8 @@ class JobEnvironment:
     num_nodes: int | None
     array_task: int | None = None
     """The task of a job array."""
+    node_name: str | None = None
+    """Slurm's name of this node."""
 
     @classmethod
     def read(cls, env: Mapping[str, str] = os.environ) -> "JobEnvironment":
@@ -34,6 +36,7 @@ class JobEnvironment:
             nodes=nodes,
             num_nodes=_number(env.get("SLURM_JOB_NUM_NODES")) or len(nodes) or None,
             array_task=_number(env.get("SLURM_ARRAY_TASK_ID")),
+            node_name=env.get("SLURMD_NODENAME") or None,
         )
 
 

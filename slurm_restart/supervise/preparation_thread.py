@@ -2,14 +2,18 @@
 
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from slurm_restart.errors import StateError
 from slurm_restart.safe_files import FileTooLargeError, NotRegularFileError
+from slurm_restart.slurm.interface import Slurm
 from slurm_restart.supervise.events import AttemptPrepared, Events, PlanLoaded, PreparationFailed
 from slurm_restart.supervise.job_environment import JobEnvironment
 from slurm_restart.supervise.prepare_attempt import prepare
 from slurm_restart.supervise.stall_monitor import StallMonitor
+from slurm_restart.supervise.sweep_nodes import sweep_nodes
 from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import AttemptDir, RunDir
 from slurm_restart.trainer.task_directory import make_task_directory
@@ -41,6 +45,8 @@ class PreparationThread(threading.Thread):
         job: the allocation.
         events: receives `PlanLoaded` and `AttemptPrepared`, or `PreparationFailed`.
         stalls: is told of each access to files.
+        slurm: returns the cluster of a plan.
+        warn: called with what was found of earlier attempts.
         array_dir: the directory of the job array that this job is a task of; None: it is none.
     """
 
@@ -49,7 +55,10 @@ class PreparationThread(threading.Thread):
         run_dir: RunDir,
         job: JobEnvironment,
         events: Events,
+        *,
         stalls: StallMonitor,
+        slurm: Callable[[RunPlan | None], Slurm],
+        warn: Callable[[AttemptDir, str], None],
         array_dir: RunDir | None = None,
     ) -> None:
         super().__init__(name="preparation", daemon=True)
@@ -58,6 +67,8 @@ class PreparationThread(threading.Thread):
         self._job = job
         self._events = events
         self._stalls = stalls
+        self._slurm = slurm
+        self._warn = warn
         self.attempt: AttemptDir | None = None
         """The attempt's directory once it has been created."""
 
@@ -75,7 +86,15 @@ class PreparationThread(threading.Thread):
             plan = _load(self._run_dir.plan)
         self._events.put(PlanLoaded(plan))
         with self._stalls.access(str(self._run_dir.path)):
-            self.attempt = self._run_dir.new_attempt()
+            self.attempt = attempt = self._run_dir.new_attempt()
+            # Before a checkpoint is chosen: they may be writing one.
+            sweep_nodes(
+                self._run_dir,
+                attempt,
+                self._job,
+                partial(self._slurm, plan),
+                partial(self._warn, attempt),
+            )
         with self._stalls.access(f"{self._run_dir.path} or {plan.checkpoint.directory}"):
-            prepared = prepare(plan, self._run_dir, self.attempt, self._job, clock=time.time)
+            prepared = prepare(plan, self._run_dir, attempt, self._job, clock=time.time)
         self._events.put(AttemptPrepared(prepared))

@@ -133,7 +133,13 @@ class Supervisor:
         for thread in (self._log, self._stalls, self._listener, self._recorder):
             thread.start()
         preparation = PreparationThread(
-            self._run_dir, self._context.job, self._events, self._stalls, self._array_dir
+            self._run_dir,
+            self._context.job,
+            self._events,
+            stalls=self._stalls,
+            slurm=self._context.slurm,
+            warn=self._recorder.record_warning,
+            array_dir=self._array_dir,
         )
         preparation.start()
         RulesThread((self._array_dir or self._run_dir).rules, self._events, self._stalls).start()

@@ -6,6 +6,7 @@ Runs without restarts, so that each job is one attempt, and its Comment the supe
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,52 @@ def test_the_supervisor_is_killed(cluster: ManagedCluster) -> None:
     assert first["failure_reason"].startswith("no exit record was written")
     assert second["status"] == "success"
     assert "[run_1]" in (cluster.run_dir() / "run.log").read_text()
+
+
+def test_supervisor_and_reaper_are_killed_together(cluster: ManagedCluster) -> None:
+    """What is left of the trainer is ended before the next attempt chooses a checkpoint.
+
+    A process in a session of its own survives them; the daemons of the test cluster end no process
+    by a cgroup.
+    """
+    daemon = cluster.script("trap '' TERM; sleep 73907 & exec sleep 73906")
+    command = (
+        f"test {{attempt}} = 1 && exit 0; setsid {daemon} & setsid sleep 73906 & "
+        "srun --overlap -N2 sleep 73909; wait"
+    )
+    job_id = submit(cluster, command, nodes=2, restarts=1)
+    await_(lambda: len(survivors("73906")) == 2 and survivors("73907"), "what will be left")
+    supervisor = cluster.batch_pid(job_id)
+    children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+    os.kill(supervisor, signal.SIGSTOP)
+    for child in children:
+        os.kill(int(child), signal.SIGKILL)
+    os.kill(supervisor, signal.SIGKILL)
+    assert len(survivors("73906")) == 2
+    assert cluster.await_end(job_id) == "COMPLETED"
+    assert survivors("73906") == survivors("73907") == []
+    log = (cluster.run_dir() / "run.log").read_text()
+    assert "3 processes of earlier attempts were killed on csx" in log
+
+
+def test_a_command_runs_once_on_each_node_of_a_job(cluster: ManagedCluster) -> None:
+    """As the supervisor looks for processes of earlier attempts on other nodes."""
+    (cluster.work / "on_nodes.py").write_text(
+        "import os\n"
+        "from slurm_restart.slurm.commands import Commands\n"
+        "show = ['/bin/sh', '-c', 'echo $SLURMD_NODENAME']\n"
+        "job_id = int(os.environ['SLURM_JOB_ID'])\n"
+        "print(Commands().run_on_nodes(job_id, ['csx2', 'csx3'], show), end='')\n"
+    )
+    # The trainer's own step holds all CPUs.
+    job_id = cluster.submit(
+        f"srun -N3 sleep 73910 & exec {sys.executable} on_nodes.py",
+        "--nodes=3",
+        "--exclusive",
+        "--output=on_nodes.log",
+    )
+    assert cluster.await_end(job_id) == "COMPLETED"
+    assert sorted((cluster.work / "on_nodes.log").read_text().split()[:2]) == ["csx2", "csx3"]
 
 
 def test_the_owners_question_settles_what_nobody_else_could(cluster: ManagedCluster) -> None:

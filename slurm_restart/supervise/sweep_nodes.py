@@ -1,0 +1,82 @@
+"""Before an attempt starts, end what earlier attempts of the run have left on its nodes."""
+
+import sys
+from collections.abc import Callable, Sequence
+
+from slurm_restart.errors import SlurmError
+from slurm_restart.slurm.format_hostlist import format_hostlist
+from slurm_restart.slurm.interface import Slurm
+from slurm_restart.supervise.child_process import ROOT
+from slurm_restart.supervise.job_environment import JobEnvironment
+from slurm_restart.supervise.orphans import AttemptMark, end_orphans
+from slurm_restart.trainer.rundir import AttemptDir, RunDir
+
+_CODE = """
+import sys
+sys.path.append(sys.argv.pop(1))
+from slurm_restart.supervise.orphans import main
+main()
+"""
+
+
+def sweep_nodes(
+    run_dir: RunDir,
+    attempt: AttemptDir,
+    job: JobEnvironment,
+    slurm: Callable[[], Slurm],
+    warn: Callable[[str], None],
+) -> None:
+    """End processes of earlier attempts on all nodes of this one where they can be.
+
+    This node is always looked at; others only where an attempt ran whose supervisor did not record
+    its end: otherwise it has ended all its processes.
+
+    Args:
+        run_dir: the phase's directory.
+        attempt: the attempt that is about to start.
+        job: its allocation.
+        slurm: returns the cluster.
+        warn: called with a line about each node on which there were processes.
+
+    Raises:
+        OSError: the records of earlier attempts cannot be listed.
+    """
+    earlier = [other for other in run_dir.attempts() if other.number < attempt.number]
+    if not earlier:
+        return
+    lost = _nodes_of_lost(earlier)
+    others = [node for node in job.nodes if node in lost and node != job.node_name]
+    if others and job.job_id is not None:
+        arguments = [ROOT, str(run_dir.path), str(attempt.number), str(job.job_id)]
+        command = [sys.executable, "-I", "-c", _CODE, *arguments]
+        try:
+            answer = slurm().run_on_nodes(job.job_id, others, command)
+        except SlurmError as error:
+            warn(f"processes of earlier attempts on {format_hostlist(others)}: not known: {error}")
+        else:
+            for line in answer.splitlines():
+                node, _, count = line.partition(" ")
+                warn(_format(node, count))
+    mark = AttemptMark(run_dir=str(run_dir.path), attempt=attempt.number, job_id=job.job_id)
+    if count_here := end_orphans(mark):
+        warn(_format(job.node_name or "this node", str(count_here)))
+    if gone := sorted(_nodes_of_lost(earlier[-1:]) - set(job.nodes)):
+        warn(
+            f"attempt {earlier[-1].number} has no end record, and {format_hostlist(gone)} is not "
+            "among the nodes of this one: if it still runs, its processes there may go on writing"
+        )
+
+
+def _format(node: str, count: str) -> str:
+    return f"{count} processes of earlier attempts were killed on {node}"
+
+
+def _nodes_of_lost(attempts: Sequence[AttemptDir]) -> set[str]:
+    """Return the nodes of the attempts whose supervisor recorded no end."""
+    nodes: set[str] = set()
+    for attempt in attempts:
+        end, start = attempt.end(), attempt.start()
+        # Without a start record, no trainer was started.
+        if start is not None and (end is None or end.backfilled):
+            nodes.update(start.nodes)
+    return nodes

@@ -1,0 +1,97 @@
+"""Which nodes are looked at for processes of earlier attempts, and what is said of them."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from slurm_restart.errors import SlurmUnavailableError
+from slurm_restart.supervise import sweep_nodes as module
+from slurm_restart.supervise.job_environment import JobEnvironment
+from slurm_restart.trainer.rundir import AttemptDir, RunDir
+
+
+class FakeSlurm:
+    def __init__(self, answer=""):
+        self.answer = answer
+        self.asked = []
+
+    def run_on_nodes(self, job_id, nodes, command):
+        self.asked.append((job_id, tuple(nodes), tuple(command[-3:])))
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def job(*nodes):
+    return JobEnvironment(
+        job_id=7, restarts=1, nodes=nodes, num_nodes=len(nodes), node_name=nodes[0]
+    )
+
+
+@pytest.fixture
+def sweep(tmp_path, monkeypatch):
+    """Sweep before the attempt that follows these; return what was asked and said."""
+
+    def sweep(attempts, nodes, slurm, *, here=0):
+        monkeypatch.setattr(module, "end_orphans", lambda _: here)
+        monkeypatch.setattr(RunDir, "attempts", lambda _: known)
+        starts = dict(enumerate(attempts))
+        monkeypatch.setattr(AttemptDir, "start", lambda self: starts[self.number][0])
+        monkeypatch.setattr(AttemptDir, "end", lambda self: starts[self.number][1])
+        known = tuple(AttemptDir(tmp_path / str(number), number) for number in starts)
+        said = []
+        attempt = AttemptDir(tmp_path / "new", len(attempts))
+        module.sweep_nodes(RunDir(tmp_path), attempt, job(*nodes), lambda: slurm, said.append)
+        return slurm.asked, said
+
+    return sweep
+
+
+def started(*nodes):
+    return SimpleNamespace(nodes=nodes)
+
+
+RECORDED, BACKFILLED = SimpleNamespace(backfilled=False), SimpleNamespace(backfilled=True)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "others"),
+    [
+        ([], None),
+        ([(started("a", "b", "c"), RECORDED)], None),
+        ([(started("a", "b", "c"), None)], ("b",)),
+        ([(started("a", "b", "c"), BACKFILLED)], ("b",)),
+        ([(started("b"), None), (started("a", "d"), RECORDED)], ("b",)),
+        ([(started("a"), None)], None),
+        ([(None, None)], None),
+    ],
+)
+def test_other_nodes_are_looked_at_after_an_end_that_nobody_recorded(
+    sweep, tmp_path, attempts, others
+):
+    asked, _ = sweep(attempts, ("a", "b", "d"), FakeSlurm())
+    arguments = (str(tmp_path), str(len(attempts)), "7")
+    assert asked == ([] if others is None else [(7, others, arguments)])
+
+
+def test_what_was_found_is_said(sweep):
+    _, said = sweep([(started("a", "b"), None)], ("a", "b"), FakeSlurm("b 3\n"), here=2)
+    assert said == [
+        "3 processes of earlier attempts were killed on b",
+        "2 processes of earlier attempts were killed on a",
+    ]
+
+
+def test_a_node_that_the_attempt_does_not_have_is_named(sweep):
+    _, said = sweep([(started("a", "b"), None)], ("a", "c"), FakeSlurm())
+    (line,) = said
+    assert line == (
+        "attempt 0 has no end record, and b is not among the nodes of this one: if it still runs, "
+        "its processes there may go on writing"
+    )
+
+
+def test_without_an_answer_the_attempt_starts_all_the_same(sweep):
+    slurm = FakeSlurm(SlurmUnavailableError("srun: no answer within 30 s"))
+    _, said = sweep([(started("a", "b"), None)], ("a", "b"), slurm)
+    assert said == ["processes of earlier attempts on b: not known: srun: no answer within 30 s"]
