@@ -230,3 +230,43 @@ def test_each_task_of_an_array_is_a_run_of_its_own(cluster: ManagedCluster) -> N
     for task, run_id, run_dir in lines:
         assert run_dir == str(array / "tasks" / task)
         assert run_id.endswith(f"-{task}")
+
+
+FAILING_ARRAY = """\
+#!/bin/bash
+#SBATCH --array=0-19%4 -n1 --output=out-%a.txt
+starts=starts-$SLURM_ARRAY_TASK_ID
+echo >> "$starts"
+case $SLURM_ARRAY_TASK_ID.$(wc -l < "$starts") in
+3.1) kill -9 $$ ;;
+7.1) exit 3 ;;
+19.*) exit 4 ;;
+esac
+"""
+
+
+def test_three_failing_tasks_of_an_array_are_restarted_alone(cluster: ManagedCluster) -> None:
+    array = submit_script(cluster, text=FAILING_ARRAY, options=("--max-restarts", "1"))
+    ask = ("squeue", "-h", "-a", "-r", "-t", "all", "-j", str(array), "-o", "%K %A %T")
+    starts = {task: 2 if task in (3, 7, 19) else 1 for task in range(20)}
+
+    def shown() -> dict[int, tuple[int, str]]:
+        rows = (line.split() for line in cluster.run(*ask).splitlines())
+        return {int(task): (int(job_id), state) for task, job_id, state in rows}
+
+    def started() -> dict[int, int]:
+        texts = {task: cluster.work / f"starts-{task}" for task in range(20)}
+        return {task: path.read_text().count("\n") for task, path in texts.items() if path.exists()}
+
+    def ended() -> bool:
+        cluster.reconcile()
+        states = {task: state for task, (_, state) in shown().items()}
+        return states == dict.fromkeys(range(20), "COMPLETED") | {19: "FAILED"}
+
+    await_(ended, "the end of all tasks", interval=1)
+    assert started() == starts
+    jobs = shown()
+    assert {task: len(cluster.ends(jobs[task][0])) for task in starts} == starts
+    status = cluster.run("csx-restart", "status", f"{array}_19")
+    assert "FAILED" in status
+    assert f"{cluster.run_dir(cluster.work / 'csx-restart')}/tasks/19" in status
