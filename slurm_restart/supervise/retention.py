@@ -49,7 +49,6 @@ class Retention:
         plan: the phase.
         run_dir: its directory.
         attempt: the attempt that runs.
-        started_from: the checkpoint that it started from; it is not removed.
         before: the checkpoints that existed before the first attempt; they are not removed.
         report: called with a line for each removed file.
     """
@@ -60,14 +59,15 @@ class Retention:
         run_dir: RunDir,
         attempt: AttemptDir,
         *,
-        started_from: str | None,
         before: Marks,
         report: Callable[[str], None],
     ) -> None:
         self._plan = plan
         self._run_dir = run_dir
         self._attempt = attempt
-        self._kept = {path for path in (started_from, plan.initial_checkpoint) if path is not None}
+        self._kept = frozenset(
+            () if plan.initial_checkpoint is None else (plan.initial_checkpoint,)
+        )
         self._before = before
         self._report = report
         self._earlier: list[Saved] | None = None

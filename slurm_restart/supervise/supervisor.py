@@ -339,7 +339,6 @@ class Supervisor:
             plan,
             self._run_dir,
             prepared.attempt,
-            started_from=prepared.start.checkpoint,
             before=prepared.before,
             report=lambda text: self._recorder.log(MAIN, text),
         )

@@ -60,12 +60,11 @@ class Place:
         mark = (status.st_mtime_ns, status.st_size)
         return Saved(at=1.0, step=step, path=str(path), mark=mark)
 
-    def go(self, *steps, started_from=30):
+    def go(self, *steps):
         retention = Retention(
             self.run.plan,
             self.run.dir,
             self.attempts[1],
-            started_from=str(self.run.model / f"checkpoint_{started_from}.mdl"),
             before=self.before,
             report=self.lines.append,
         )
@@ -82,7 +81,7 @@ def test_older_ones_go_once_there_are_enough(run):
     place.go(40)
     assert (place.left, place.lines) == ([10, 20, 30, 40], [])
     place.go(40, 50)
-    assert place.left == [30, 40, 50]
+    assert place.left == [40, 50]
     assert (
         place.lines[0] == f"removed {run.model}/checkpoint_10.mdl: the config keeps 2 checkpoints"
     )
@@ -98,14 +97,14 @@ def test_what_was_there_before_the_run_stays(run):
     (run.model / "checkpoint_10.mdl").write_text("older")
     place = Place(run)
     place.go(40, 50)
-    assert place.left == [10, 30, 40, 50]
+    assert place.left == [10, 40, 50]
 
 
 def test_the_checkpoint_of_the_config_stays(run):
     place = Place(run)
     run.set(initial_checkpoint=str(run.model / "checkpoint_20.mdl"))
     place.go(40, 50)
-    assert place.left == [20, 30, 40, 50]
+    assert place.left == [20, 40, 50]
 
 
 def test_what_somebody_has_changed_or_put_elsewhere_stays(run):
@@ -115,7 +114,7 @@ def test_what_somebody_has_changed_or_put_elsewhere_stays(run):
     (run.model / "checkpoint_20.mdl").unlink()
     (run.model / "checkpoint_20.mdl").symlink_to(run.model / "kept")
     place.go(40, 50)
-    assert place.left == [10, 20, 30, 40, 50]
+    assert place.left == [10, 20, 40, 50]
 
 
 def test_own_ones_that_are_gone_do_not_count(run):
@@ -124,7 +123,6 @@ def test_own_ones_that_are_gone_do_not_count(run):
         run.plan,
         run.dir,
         place.attempts[1],
-        started_from=None,
         before=place.before,
         report=place.lines.append,
     )
