@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -49,15 +50,26 @@ class Target(Protocol):
         """Write what is queued."""
 
 
+@dataclass(frozen=True, slots=True)
+class ErrorOutput:
+    """The trainer's standard error, where --error of sbatch puts it apart from its output."""
+
+    source: int
+    """The reading end of its pipe."""
+    sink: Target
+    """What it is copied to, beside the sinks that both have."""
+
+
 class OutputTee(threading.Thread):
     """Copies until all writers of the pipe are gone.
 
     Args:
         source: the reading end of the pipe.
-        sinks: what the output is copied to.
+        sinks: what the output is copied to; the first gets no standard error that is apart.
         scanner: scans the output.
         warn: called with a message if the scanner fails.
         steps: searches the output for steps; None: nothing does.
+        errors: the standard error; None: it is in the output.
     """
 
     def __init__(
@@ -67,9 +79,14 @@ class OutputTee(threading.Thread):
         scanner: Scanner,
         warn: Callable[[str], None],
         steps: OutputSteps | None = None,
+        *,
+        errors: ErrorOutput | None = None,
     ) -> None:
         super().__init__(name="output-tee", daemon=True)
         self._steps = steps
+        self._errors = errors
+        self._shared = threading.Lock()
+        """Held while a chunk goes to the sinks that output and standard error have in common."""
         self._source = source
         self._sinks = sinks
         self._scanner = scanner
@@ -83,17 +100,45 @@ class OutputTee(threading.Thread):
         """The CSX cluster's jobs, in the order in which the output named them."""
 
     def run(self) -> None:
-        """Copy and scan until the end of the pipe."""
+        """Copy and scan until the end of the pipe, or of both."""
+        reader = None
+        if self._errors is not None:
+            reader = threading.Thread(
+                target=self._copy_errors, args=(self._errors,), name="error-tee", daemon=True
+            )
+            reader.start()
         _enlarge(self._source)
         while chunk := os.read(self._source, CHUNK):
+            for sink in self._sinks[:1]:
+                sink.write(chunk)
+            self._share(chunk)
+        if reader is not None:
+            reader.join()
+        for sink in self._sinks:
+            sink.finish()
+
+    def _copy_errors(self, errors: ErrorOutput) -> None:
+        """Copy standard error; the common sinks get whole lines, which output does not cut."""
+        begun = b""
+        while chunk := os.read(errors.source, CHUNK):
+            errors.sink.write(chunk)
+            lines, newline, begun = (begun + chunk).rpartition(b"\n")
+            if len(begun) > CHUNK:
+                lines, newline, begun = lines + newline + begun, b"", b""
+            if lines or newline:
+                self._share(lines + newline)
+        if begun:
+            self._share(begun + b"\n")  # output may follow
+        errors.sink.finish()
+
+    def _share(self, chunk: bytes) -> None:
+        with self._shared:
             self.last_output_at = time.monotonic()
-            for sink in self._sinks:
+            for sink in self._sinks[1:]:
                 sink.write(chunk)
             self._scan(chunk)
             if self._steps is not None:
                 self._steps.feed(chunk)
-        for sink in self._sinks:
-            sink.finish()
 
     def _scan(self, chunk: bytes) -> None:
         text, self._tail = self._tail + chunk, chunk[-_OVERLAP:]
@@ -135,6 +180,7 @@ def open_output_tee(
     watch: Callable[[str], AbstractContextManager[None]],
     *,
     steps: OutputSteps | None = None,
+    errors: int | None = None,
 ) -> OutputTee:
     """Return the thread that copies the trainer's output to Slurm's log and to a file.
 
@@ -145,8 +191,13 @@ def open_output_tee(
         warn: called with a message about a sink that cannot be written.
         watch: entered with the path around each access to the file.
         steps: as in `OutputTee`.
+        errors: the file descriptor to read standard error from, which Slurm has another log for;
+            None: it is in the output.
     """
+    apart = None
+    if errors is not None:
+        apart = ErrorOutput(errors, Sink("Slurm's error log", sys.stderr.fileno(), warn))
     file = FileSink(str(path), warn, watch)
     file.start()
     sinks = (Sink("Slurm's log", sys.stdout.fileno(), warn), file)
-    return OutputTee(source, sinks, scanner, warn, steps)
+    return OutputTee(source, sinks, scanner, warn, steps, errors=apart)

@@ -1,5 +1,6 @@
 """Prepare an attempt: select its checkpoint, write its config and record its start."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -214,4 +215,15 @@ def _command(
         text=launch.command(template, plan.arguments),
         directory=plan.work_dir,
         variables=dict(launch.environment(script=plan.mode is Mode.SCRIPT)),
+        own_errors=plan.mode is Mode.SCRIPT and _has_error_log(),
+        own_input=plan.mode is Mode.SCRIPT,
     )
+
+
+def _has_error_log() -> bool:
+    """Return whether Slurm has given standard error a file of its own (--error of sbatch)."""
+    try:
+        output, errors = os.fstat(1), os.fstat(2)
+    except OSError:
+        return False
+    return (output.st_dev, output.st_ino) != (errors.st_dev, errors.st_ino)

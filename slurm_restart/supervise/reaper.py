@@ -47,6 +47,10 @@ class TrainerCommand:
     text: str
     directory: str
     variables: Mapping[str, str]
+    own_errors: bool = False
+    """Whether its standard error is read from `Reaper.errors`, not together with its output."""
+    own_input: bool = False
+    """Whether it reads the standard input of the batch script (--input); else /dev/null."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,8 @@ class Reaper:
     channel: socket.socket
     output: int
     """File descriptor from which the trainer's output is read."""
+    errors: int
+    """File descriptor from which its standard error is read, if that is apart."""
 
     def launch(self, command: TrainerCommand) -> None:
         """Start the trainer."""
@@ -95,15 +101,18 @@ def start() -> Reaper:
     """Fork the reaper and make the calling process, which must have no threads, a subreaper."""
     own_end, reaper_end = socket.socketpair()
     reading, writing = os.pipe()
+    errors_reading, errors_writing = os.pipe()
     processes.set_subreaper()
     pid = os.fork()
     if pid == 0:
         own_end.close()
         os.close(reading)
-        _run(_ReaperProcess(reaper_end, writing))
+        os.close(errors_reading)
+        _run(_ReaperProcess(reaper_end, writing, errors_writing))
     reaper_end.close()
     os.close(writing)
-    return Reaper(pid, own_end, reading)
+    os.close(errors_writing)
+    return Reaper(pid, own_end, reading, errors_reading)
 
 
 def _run(process: "_ReaperProcess") -> NoReturn:
@@ -117,9 +126,10 @@ def _run(process: "_ReaperProcess") -> NoReturn:
 
 
 class _ReaperProcess:
-    def __init__(self, channel: socket.socket, output: int) -> None:
+    def __init__(self, channel: socket.socket, output: int, errors: int) -> None:
         self._channel = channel
         self._output = output
+        self._errors = errors
         self._trainer: int | None = None
         self._launched = False
         self._received = b""
@@ -212,15 +222,18 @@ class _ReaperProcess:
         except OSError as error:
             os.write(self._output, _format_start_error(error))
             os.close(self._output)
+            os.close(self._errors)
             self._reply({"ended": _EXIT_CANNOT_START << 8})
             return
         if pid == 0:
-            _exec_trainer(command, self._output, reaper)
+            errors = self._errors if command.own_errors else self._output
+            _exec_trainer(command, (self._output, errors), reaper)
         # Set in parent and child, as either may run first.
         with contextlib.suppress(OSError):
             os.setpgid(pid, pid)
         self._trainer = pid
         os.close(self._output)
+        os.close(self._errors)
         self._reply({"started": pid})
 
     def _reap(self) -> bool:
@@ -245,7 +258,7 @@ def _format_start_error(error: OSError) -> bytes:
     return f"csx-restart: the program cannot be started: {error}\n".encode("utf-8", "replace")
 
 
-def _exec_trainer(command: TrainerCommand, output: int, reaper: int) -> NoReturn:
+def _exec_trainer(command: TrainerCommand, outputs: tuple[int, int], reaper: int) -> NoReturn:
     """In the forked child: set up the trainer's process and execute the shell."""
     try:
         processes.die_with_parent(reaper)
@@ -253,10 +266,10 @@ def _exec_trainer(command: TrainerCommand, output: int, reaper: int) -> NoReturn
         signal.set_wakeup_fd(-1)
         for number in (*_IGNORED, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        null = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(null, 0)
+        for handle, target in zip(outputs, (1, 2), strict=True):
+            os.dup2(handle, target)
+        if not command.own_input:
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.chdir(command.directory)
         os.environ.update(command.variables)
         # The user wrote the command for a shell, as in a batch script.

@@ -248,6 +248,7 @@ class Supervisor:
             self._log.write,
             self._stalls.access,
             steps=steps,
+            errors=self._reaper.errors if prepared.command.own_errors else None,
         )
         monitor = (
             self._progress_monitor(plan, prepared, steps)

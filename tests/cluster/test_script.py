@@ -270,3 +270,15 @@ def test_three_failing_tasks_of_an_array_are_restarted_alone(cluster: ManagedClu
     status = cluster.run("csx-restart", "status", f"{array}_19")
     assert "FAILED" in status
     assert f"{cluster.run_dir(cluster.work / 'csx-restart')}/tasks/19" in status
+
+
+def test_the_streams_of_a_script_are_those_of_its_options(cluster: ManagedCluster) -> None:
+    (cluster.work / "in.txt").write_text("from the file\n")
+    text = (
+        "#!/bin/sh\n#SBATCH -n1 --output=o.txt --error=e.txt --input=in.txt\n"
+        "cat\necho to the errors >&2\n"
+    )
+    job_id = submit_script(cluster, text=text)
+    assert cluster.await_end(job_id) == "COMPLETED"
+    assert read(cluster.work / "o.txt") == "from the file"
+    assert "to the errors" in read(cluster.work / "e.txt")

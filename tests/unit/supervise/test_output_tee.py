@@ -7,7 +7,7 @@ import pytest
 from slurm_restart.supervise import file_sink, output_sink
 from slurm_restart.supervise.file_sink import FileSink
 from slurm_restart.supervise.output_sink import Sink
-from slurm_restart.supervise.output_tee import OutputTee
+from slurm_restart.supervise.output_tee import ErrorOutput, OutputTee
 
 
 class Scanner:
@@ -147,3 +147,27 @@ def test_a_file_that_cannot_be_opened_is_reported_once(tmp_path, warnings):
     sink.write(b"b")
     sink.finish()
     assert warnings == [f"{tmp_path}/missing/x: cannot be written: No such file or directory"]
+
+
+def test_standard_error_that_is_apart_has_its_own_log(tmp_path, warnings):
+    names = ("output", "both", "errors")
+    output, both, errors = (Sink(n, opened(tmp_path / n), warnings.append) for n in names)
+    reading, writing = os.pipe()
+    errors_reading, errors_writing = os.pipe()
+    scanner = Scanner()
+    apart = ErrorOutput(errors_reading, errors)
+    thread = OutputTee(reading, (output, both), scanner, warnings.append, errors=apart)
+    thread.start()
+    os.write(errors_writing, b"half a ")
+    os.write(writing, b"out\n")
+    os.close(writing)
+    os.write(errors_writing, b"line\nlast")
+    os.close(errors_writing)
+    thread.join(240)
+    assert not thread.is_alive()
+    assert (tmp_path / "output").read_bytes() == b"out\n"
+    assert (tmp_path / "errors").read_bytes() == b"half a line\nlast"
+    together = (tmp_path / "both").read_bytes()
+    assert sorted(together.splitlines()) == [b"half a line", b"last", b"out"]
+    assert scanner.data == together
+    assert warnings == []

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from slurm_restart.core.category import Category
-from slurm_restart.core.job_comment import format_comment, parse_comment
+from slurm_restart.core.job_comment import Mode, format_comment, parse_comment
 from slurm_restart.supervise import child_process
 from slurm_restart.trainer.run_plan import (
     CheckpointFormat,
@@ -878,3 +878,28 @@ def test_the_limit_of_checkpoints_holds_across_attempts(run, checkpoint, save):
         f"checkpoint_{step}.mdl" for step in (40, 50, 60, 90)
     ]
     assert f"removed {run.model}/checkpoint_10.mdl: the config keeps 2 checkpoints" in done.stderr
+
+
+def test_the_streams_of_a_script_are_those_that_slurm_gives_the_job(run):
+    run.set(mode=Mode.SCRIPT)
+    done = run.run("echo out; echo err >&2; echo 'MemoryError: x' >&2; exit 3")
+    assert done.returncode == 3
+    assert (done.stdout, "err\n" in done.stderr) == ("out\n", True)
+    written = (run.dir.path / "attempts/0/output.log").read_text()
+    assert sorted(written.splitlines()) == ["MemoryError: x", "err", "out"]
+    assert "MemoryError" in run.end_of(0)["root_cause"]["text"]
+
+
+def test_a_script_has_the_values_of_its_attempt_but_none_of_a_config(run):
+    run.set(mode=Mode.SCRIPT)
+    done = run.run("env | grep CSX_RESTART | sort", CSX_RESTART_OTHER="kept")
+    assert done.stdout.splitlines() == [
+        "CSX_RESTART_ATTEMPT=0",
+        "CSX_RESTART_CHECKPOINT=",
+        "CSX_RESTART_NODES=2",
+        "CSX_RESTART_OTHER=kept",
+        f"CSX_RESTART_RUN_DIR={run.dir.path}",
+        "CSX_RESTART_RUN_ID=0123456789abcdef",
+        "CSX_RESTART_STEP=0",
+    ]
+    assert not (run.dir.path / "attempts/0/params.yaml").exists()
