@@ -16,8 +16,13 @@ def read_evidence(earlier: Sequence[AttemptDir]) -> Evidence:
         earlier: they, in order.
     """
     outcomes = [outcome for attempt in earlier if (outcome := _outcome(attempt)) is not None]
-    written = {saved.path for attempt in earlier for saved in attempt.saved()}
-    return Evidence(fall_back=fall_back(outcomes), only_one=len(written) == 1)
+    written = {saved.path: saved.step for attempt in earlier for saved in attempt.saved()}
+    first_step = next((start.first_step for attempt in earlier if (start := attempt.start())), 0)
+    # One that is written before the first step holds no work: it is no other start than scratch.
+    return Evidence(
+        fall_back=fall_back(outcomes),
+        only_one=len(written) == 1 and max(written.values()) > first_step,
+    )
 
 
 def _outcome(attempt: AttemptDir) -> AttemptOutcome | None:

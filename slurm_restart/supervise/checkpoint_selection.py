@@ -50,8 +50,8 @@ class Evidence:
 
     fall_back: FallBack = FallBack()  # noqa: RUF009 - frozen
     only_one: bool = False
-    """Whether the phase has written one checkpoint in all: the one before it is where the first
-    attempt started. Of several, the trainer may have removed the others."""
+    """Whether the phase has written one checkpoint in all, after its first step: before it there is
+    where the first attempt started. Of several, the trainer may have removed the others."""
 
 
 def choose_start(

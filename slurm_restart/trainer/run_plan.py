@@ -7,6 +7,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
+from slurm_restart.core.array_task import run_of_task
 from slurm_restart.core.job_comment import (
     MAX_NODES,
     MAX_RESTARTS,
@@ -235,8 +236,8 @@ class RunPlan:
 
     @property
     def run_id(self) -> str:
-        """The id of the run for other programs; tasks of an array have different ones."""
-        return self.run if self.array_task is None else f"{self.run}-{self.array_task}"
+        """The id of the run, as its journal has it; tasks of an array have different ones."""
+        return run_of_task(self.run, self.array_task)
 
     @property
     def is_measured(self) -> bool:

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from slurm_restart.core.array_task import run_of_task
 from slurm_restart.errors import RecordError, StateError
 from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import RunDir
@@ -27,7 +28,7 @@ def test_each_task_has_its_own_directory_and_run_id(array):
         assert (task.path / "job.sh").stat().st_mode & 0o777 == 0o755
         found = RunPlan.load(task.plan)
         assert found == replace(PLAN, array="1-9", array_task=number)
-        assert found.run_id == f"{PLAN.run}-{number}"
+        assert found.run_id == run_of_task(PLAN.run, number)
     assert PLAN.run_id == PLAN.run
 
 
