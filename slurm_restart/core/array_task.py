@@ -1,7 +1,5 @@
 """The identity of a task of a job array, which is a run of its own."""
 
-import hashlib
-
 
 def run_of_task(run: str, task: int | None) -> str:
     """Return the run id of a task, 16 hexadecimal digits.
@@ -16,4 +14,6 @@ def run_of_task(run: str, task: int | None) -> str:
     """
     if task is None:
         return run
+    import hashlib  # noqa: PLC0415 - 3 MB of OpenSSL, in the hook and in every supervisor
+
     return hashlib.sha256(f"{run}_{task}".encode()).hexdigest()[:16]

@@ -125,7 +125,7 @@ def check(
     cluster: ManagedCluster,
     job_id: int,
     *,
-    source: str,
+    source: str | None,
     action: str = "requeue",
     restarts: tuple[str, ...] = ("1",),
 ) -> None:
@@ -135,7 +135,7 @@ def check(
     assert [(end["attempt"], end["action"]) for end in ends] == [(0, action), (1, "leave")]
     assert ends[0]["category"] == ("unknown" if action == "requeue" else "requeued")
     assert ends[0]["from_step"] == 0
-    assert ends[0]["source"] == source
+    assert source in (None, ends[0]["source"])
     assert cluster.excluded(job_id) == set()
     job = cluster.job(job_id)
     assert job["Restarts"] in restarts
@@ -194,8 +194,9 @@ def test_killed_before_the_end_is_saved_when_the_word_was(
     cluster.fault("start-ctld")
     if when == "before":
         assert cluster.state(job_id) == "RUNNING"
-    # Slurm may have forgotten a restart that it had counted already.
-    check(cluster, job_id, source="sweep" if when == "before" else "hook", restarts=("0", "1"))
+    # Slurm may have forgotten a restart that it had counted already. Without a hook before, the
+    # sweep judges the end, or the hook that Slurm runs once the nodes have registered anew.
+    check(cluster, job_id, source=None if when == "before" else "hook", restarts=("0", "1"))
 
 
 @pytest.mark.parametrize("hook", ["dies before", "lives on", "dies after"])
