@@ -1,5 +1,6 @@
 import io
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -362,7 +363,8 @@ def test_what_is_printed_for_print(script):
     assert "/job.sh 'a b'\n" in text
     assert "# checkpoints:   none known (--checkpoint)" in text
     assert "/supervisor.sh\n" in text
-    assert "trainer" not in text
+    # The interpreter's path may have any words.
+    assert "trainer" not in text.replace(sys.prefix, "")
 
 
 @pytest.mark.parametrize(
