@@ -11,6 +11,8 @@ import pytest
 
 from contrib.testing.managed_cluster import ManagedCluster
 from contrib.testing.waiting import await_
+from slurm_restart.core.array_task import run_of_task
+from slurm_restart.trainer.run_plan import RunPlan
 
 # An existing job script. It counts in a file, and goes on from it; `steps` has a line a start.
 JOB = """\
@@ -229,7 +231,7 @@ def test_each_task_of_an_array_is_a_run_of_its_own(cluster: ManagedCluster) -> N
     assert sorted(task for task, _, _ in lines) == ["1", "2", "3", "4"]
     for task, run_id, run_dir in lines:
         assert run_dir == str(array / "tasks" / task)
-        assert run_id.endswith(f"-{task}")
+        assert run_id == run_of_task(RunPlan.load(array / "plan.json").run, int(task))
 
 
 FAILING_ARRAY = """\
