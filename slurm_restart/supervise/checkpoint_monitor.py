@@ -1,6 +1,5 @@
 """Detect new complete checkpoints while the trainer runs; only these count as progress."""
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -8,6 +7,7 @@ from functools import partial
 
 from slurm_restart.supervise.absence_warning import AbsenceWarning
 from slurm_restart.supervise.checkpoint_check import check
+from slurm_restart.supervise.periodic_thread import PeriodicThread
 from slurm_restart.trainer.attempt_records import Saved
 from slurm_restart.trainer.checkpoint_probe import Probe, Soundness
 from slurm_restart.trainer.checkpoints import (
@@ -140,8 +140,8 @@ class CheckpointMonitor:
         return tuple(saved)
 
 
-class CheckpointMonitorThread(threading.Thread):
-    """Scans for checkpoints every few seconds in its own thread, as a file system may hang.
+class CheckpointMonitorThread(PeriodicThread):
+    """Scans for checkpoints.
 
     Args:
         monitor: performs the scans.
@@ -159,43 +159,22 @@ class CheckpointMonitorThread(threading.Thread):
         absence: AbsenceWarning | None = None,
         watch: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        super().__init__(name="checkpoint-monitor", daemon=True)
+        failure = "checkpoints cannot be listed or checked"
+        super().__init__("checkpoint-monitor", failure, warn, watch)
         self._monitor = monitor
         self._report = report
-        self._warn = warn
         self._absence = absence
-        self._watch = watch
-        self._finish = threading.Event()
-        self._failing = False
 
-    def finish(self, timeout: float) -> bool:
-        """Run a final full scan; return whether it finished within `timeout` seconds."""
-        self._finish.set()
-        self.join(timeout)
-        return not self.is_alive()
+    def _pause(self, used: float) -> float:
+        return max(INTERVAL, used / MAX_SHARE)
 
-    def run(self) -> None:
-        """Scan until `finish` is called."""
-        wait = INTERVAL
-        while not self._finish.wait(wait):
-            began = time.thread_time()
-            self._scan(full=False)
-            wait = max(INTERVAL, (time.thread_time() - began) / MAX_SHARE)
-        self._scan(full=True)
-
-    def _scan(self, *, full: bool) -> None:
-        try:
+    def _look(self, *, last: bool) -> None:
+        with self._failures_reported():
             with self._watch():
-                found = self._monitor.scan(full=full)
+                found = self._monitor.scan(full=last)
                 if self._absence is not None:
                     if found:
                         self._absence.stop()
                     self._absence.look(self._monitor.reasons)
             for saved in found:
                 self._report(saved)
-        except OSError as error:
-            if not self._failing:
-                self._warn(f"checkpoints cannot be listed or checked: {error}")
-            self._failing = True
-        else:
-            self._failing = False

@@ -4,7 +4,6 @@ This is done in a thread, as a file system may hang.
 """
 
 import os
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -12,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from slurm_restart.core.job_comment import MAX_STEP
 from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.supervise.output_steps import OutputSteps
+from slurm_restart.supervise.periodic_thread import PeriodicThread
 from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import AttemptDir
 
@@ -87,7 +87,7 @@ def make_gauge(plan: RunPlan, from_step: int, steps: OutputSteps | None) -> Gaug
     return run_time
 
 
-class ProgressMonitorThread(threading.Thread):
+class ProgressMonitorThread(PeriodicThread):
     """Measures every few seconds until `finish` is called.
 
     Args:
@@ -109,40 +109,18 @@ class ProgressMonitorThread(threading.Thread):
         *,
         watch: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        super().__init__(name="progress-monitor", daemon=True)
+        super().__init__("progress-monitor", "the progress cannot be measured", warn, watch)
         self._gauge = gauge
         self._highest = from_step
         self._report = _Limited(report, from_step, REPORT_INTERVAL)
         self._save = _Limited(save, from_step, SAVE_INTERVAL)
-        self._warn = warn
-        self._watch = watch
-        self._finish = threading.Event()
-        self._failing = False
 
-    def finish(self, timeout: float) -> bool:
-        """Measure a last time; return whether that was done within `timeout` seconds."""
-        self._finish.set()
-        self.join(timeout)
-        return not self.is_alive()
+    def _pause(self, used: float) -> float:  # noqa: ARG002 - the base class's signature
+        return INTERVAL
 
-    def run(self) -> None:
-        """Measure until `finish` is called."""
-        while not self._finish.wait(INTERVAL):
-            self._measure(last=False)
-        self._measure(last=True)
-
-    def _measure(self, *, last: bool) -> None:
-        try:
-            with self._watch():
-                step = self._gauge()
-        except OSError as error:
-            if not self._failing:
-                self._warn(f"the progress cannot be measured: {error}")
-            self._failing = True
-            step = None
-        else:
-            self._failing = False
-        self._highest = max(self._highest, step or 0)
+    def _look(self, *, last: bool) -> None:
+        with self._failures_reported(), self._watch():
+            self._highest = max(self._highest, self._gauge() or 0)
         self._save(self._highest, last=last)
         self._report(self._highest, last=last)
 

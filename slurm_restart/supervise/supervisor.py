@@ -43,6 +43,7 @@ from slurm_restart.supervise.events import (
 )
 from slurm_restart.supervise.output_steps import OutputSteps
 from slurm_restart.supervise.output_tee import OutputTee, open_output_tee
+from slurm_restart.supervise.periodic_thread import PeriodicThread
 from slurm_restart.supervise.person_stop import is_stopped_by_person
 from slurm_restart.supervise.preparation_thread import PreparationThread
 from slurm_restart.supervise.prepare_attempt import PreparedAttempt
@@ -271,7 +272,7 @@ class Supervisor:
         prepared: PreparedAttempt,
         command: TrainerCommand,
         output: OutputTee,
-        progress: CheckpointMonitorThread | ProgressMonitorThread,
+        progress: PeriodicThread,
     ) -> TrainerEnd:
         supersede_monitor = SupersedeMonitor(prepared.attempt, self._events, self._stalls)
         for thread in (output, progress, supersede_monitor):
