@@ -20,6 +20,7 @@ from slurm_restart.supervise import processes
 TIMEOUT = 5.0
 """Seconds in which new processes are looked for and killed; what is left then hangs."""
 _PAUSE = 0.05
+"""Seconds for the kernel to end what was killed, before /proc is read again."""
 _RUN_DIR, _ATTEMPT, _JOB = b"CSX_RESTART_RUN_DIR", b"CSX_RESTART_ATTEMPT", b"SLURM_JOB_ID"
 
 

@@ -13,6 +13,7 @@ from slurm_restart.supervise.stop_request import GracePeriods
 PREEMPTION_TRIES = 5
 """How often Slurm is asked after the warning; without an answer it is that of the time limit."""
 _PAUSE = 1.0
+"""Seconds before Slurm is asked again."""
 
 
 def read_kill_wait(slurm: Callable[[], Slurm], grace: GracePeriods) -> None:
