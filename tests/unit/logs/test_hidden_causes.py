@@ -2,25 +2,18 @@
 
 import pytest
 
-from slurm_restart.core.attribute_log import ExitFacts, attribute_log
 from slurm_restart.core.attribution import Attribution
-from slurm_restart.core.job import JobState
-from slurm_restart.logs.rules import load_rules
-from slurm_restart.logs.scanner import LogScanner, make_matcher
 from tests.data.generator.case import RECOVERABLE
 
-MATCHER = make_matcher(load_rules(site=None))
+from .judge_text import judge_text
+
 STEPS = "".join(f"step {number} | loss 2.1\n" for number in range(50))
 TRACEBACK = 'Traceback (most recent call last):\n  File "t.py", line 3, in <module>\n'
 
 
 def judge(exit_code: str, text: str) -> Attribution:
     """What `csx-restart classify --state FAILED` says."""
-    scanner = LogScanner(MATCHER)
-    scanner.feed(f"{text}\n".encode())
-    code, signal = map(int, exit_code.split(":"))
-    facts = ExitFacts(state=JobState.FAILED, exit_code=code, signal=signal)
-    return attribute_log(facts, scanner.findings())
+    return judge_text(f"{text}\n", exit_code)
 
 
 @pytest.mark.parametrize(

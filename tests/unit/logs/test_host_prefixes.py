@@ -2,22 +2,16 @@
 
 import pytest
 
-from slurm_restart.core.attribute_log import ExitFacts, attribute_log
-from slurm_restart.core.job import JobState
 from slurm_restart.logs.host_prefixes import MAX_HOSTS, HostPrefixes, host_in, without_host
-from slurm_restart.logs.rules import load_rules
-from slurm_restart.logs.scanner import LogScanner, make_matcher
 
-MATCHER = make_matcher(load_rules(site=None))
+from .judge_text import judge_text
+
 NODES = ("n1", "n2", "n3", "n4")
 TRACE = 'Traceback (most recent call last):\n  File "t.py", line 3, in <module>\n    run()\n'
 
 
 def judge(text: str, exit_code: int = 1):
-    scanner = LogScanner(MATCHER)
-    scanner.feed(text.encode())
-    facts = ExitFacts(state=JobState.FAILED, exit_code=exit_code, nodes=NODES)
-    return attribute_log(facts, scanner.findings())
+    return judge_text(text, f"{exit_code}:0", nodes=NODES)
 
 
 TEXTS = [
@@ -116,10 +110,7 @@ OWN = "error: execve(): /var/spool/slurmd/job00012/slurm_script: No such file or
     ],
 )
 def test_a_node_that_lost_a_file_of_slurmd_is_blamed(text, nodes, blamed):
-    scanner = LogScanner(MATCHER)
-    scanner.feed(text.encode())
-    facts = ExitFacts(state=JobState.FAILED, exit_code=2, nodes=nodes)
-    judged = attribute_log(facts, scanner.findings())
+    judged = judge_text(text, "2:0", nodes=nodes)
     assert judged.category.value == "hardware.node"
     assert [blame.node for blame in judged.blamed] == blamed
 

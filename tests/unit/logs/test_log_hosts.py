@@ -7,13 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slurm_restart.core.attribute_log import ExitFacts, attribute_log
 from slurm_restart.core.attribution import Attribution
-from slurm_restart.core.job import JobState
-from slurm_restart.logs.rules import load_rules
-from slurm_restart.logs.scanner import LogScanner, make_matcher
 
-MATCHER = make_matcher(load_rules(site=None))
+from .judge_text import judge_text
+
 NODES = ("n1", "n2", "n3", "n4")
 ECC = "RuntimeError: CUDA error: uncorrectable ECC error encountered"
 LOST = "torch.distributed.DistBackendError: NCCL error: remote process exited or there was an error"
@@ -177,10 +174,7 @@ slurmstepd: error: *** JOB 12 ON n1 CANCELLED AT 2026-01-05T10:00:00 DUE TO JOB 
 
 
 def judge(text: str, nodes: tuple[str, ...] = NODES) -> Attribution:
-    facts = ExitFacts(state=JobState.FAILED, exit_code=1, nodes=nodes)
-    scanner = LogScanner(MATCHER)
-    scanner.feed(text.encode())
-    return attribute_log(facts, scanner.findings())
+    return judge_text(text, nodes=nodes)
 
 
 def blamed(text: str, nodes: tuple[str, ...] = NODES) -> list[str]:
@@ -233,8 +227,4 @@ def test_a_log_that_is_cut_anywhere_never_blames_another(text: str) -> None:
 @given(st.sampled_from(list(CULPRITS.values())), st.integers(1, 60))
 @settings(max_examples=60)
 def test_pieces_of_any_size_give_the_same(text: str, size: int) -> None:
-    facts = ExitFacts(state=JobState.FAILED, exit_code=1, nodes=NODES)
-    scanner = LogScanner(MATCHER)
-    for start in range(0, len(text), size):
-        scanner.feed(text[start : start + size].encode())
-    assert attribute_log(facts, scanner.findings()) == judge(text)
+    assert judge_text(text, nodes=NODES, size=size) == judge(text)

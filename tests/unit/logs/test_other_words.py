@@ -2,12 +2,8 @@
 
 import pytest
 
-from slurm_restart.core.attribute_log import ExitFacts, attribute_log
-from slurm_restart.core.job import JobState
-from slurm_restart.logs.rules import load_rules
-from slurm_restart.logs.scanner import LogScanner, make_matcher
+from .judge_text import judge_text
 
-MATCHER = make_matcher(load_rules(site=None))
 TRACEBACK = 'Traceback (most recent call last):\n  File "t.py", line 3, in <module>\n'
 STEPS = "".join(f"step {number} | loss 2.1\n" for number in range(50))
 CPP = "terminate called after throwing an instance of "
@@ -28,11 +24,7 @@ NO_DIRECTORY = "slurmstepd: error: pyxis: couldn't mkdir /run/pyxis/4711: No suc
 
 
 def judge(text: str, exit_code: str = "1:0"):
-    scanner = LogScanner(MATCHER)
-    scanner.feed(f"{text}\n".encode())
-    code, signal = map(int, exit_code.split(":"))
-    facts = ExitFacts(state=JobState.FAILED, exit_code=code, signal=signal)
-    return attribute_log(facts, scanner.findings())
+    return judge_text(f"{text}\n", exit_code)
 
 
 @pytest.mark.parametrize(

@@ -2,25 +2,13 @@
 
 import pytest
 
-from slurm_restart.core.attribute_log import ExitFacts, attribute_log
 from slurm_restart.core.category import Category
-from slurm_restart.core.job import JobState
-from slurm_restart.logs.rules import load_rules
-from slurm_restart.logs.scanner import LogScanner, make_matcher
+from slurm_restart.logs.scanner import LogScanner
 from slurm_restart.logs.titles import MAX_LINES, MAX_OPEN
 
-MATCHER = make_matcher(load_rules(site=None))
-FAILED = ExitFacts(state=JobState.FAILED, exit_code=1)
+from .judge_text import MATCHER, judge_text
+
 STEPS = "".join(f"step {number} | loss 2.1\n" for number in range(300))
-
-
-def judge(text: str, size: int = 1 << 20):
-    """What is said of a log that arrives in pieces of a size."""
-    scanner = LogScanner(MATCHER)
-    data = text.encode()
-    for start in range(0, len(data), size):
-        scanner.feed(data[start : start + size])
-    return attribute_log(FAILED, scanner.findings())
 
 
 FOAM = "--> FOAM FATAL ERROR: \n"
@@ -96,7 +84,7 @@ ENDED = "srun: error: n3: task 0: Exited with exit code 1\n"
 )
 def test_the_reason_is_the_line_below_the_title(category, text, reason):
     for size in (1 << 20, 7, 1):
-        judged = judge(text + ENDED, size)
+        judged = judge_text(text + ENDED, size=size)
         assert judged.category is category or judged.category.recoverable
         assert judged.root_cause.text == reason
         assert text.splitlines()[judged.root_cause.line - 1].strip() == reason
@@ -114,19 +102,19 @@ def test_the_reason_is_the_line_below_the_title(category, text, reason):
 )
 def test_a_reason_that_a_rule_knows_is_judged_by_it(category, reason):
     for title in (FOAM, "Fatal error:\n", "     Error in routine davcio (10):\n"):
-        judged = judge(f"{title}{reason}\n{ENDED}")
+        judged = judge_text(f"{title}{reason}\n{ENDED}")
         assert (judged.category, judged.root_cause.text) == (category, reason)
 
 
 def test_a_title_at_the_end_of_a_log_stands_for_itself():
-    judged = judge(FOAM)
+    judged = judge_text(FOAM)
     assert judged.root_cause.text == "--> FOAM FATAL ERROR:"
-    assert judge(FOAM + "\n \n%%%%\n").root_cause.text == "--> FOAM FATAL ERROR:"
+    assert judge_text(FOAM + "\n \n%%%%\n").root_cause.text == "--> FOAM FATAL ERROR:"
 
 
 def test_a_reason_that_does_not_follow_is_not_waited_for():
     others = "".join(f"[{rank}] result of the rank\n" for rank in range(2, MAX_LINES + 9))
-    judged = judge(f"[1] {FOAM}{others}[1] much later words\n")
+    judged = judge_text(f"[1] {FOAM}{others}[1] much later words\n")
     assert judged.root_cause.text == "[1] --> FOAM FATAL ERROR:"
 
 
@@ -139,13 +127,13 @@ def test_many_titles_at_once_are_bounded():
 
 
 def test_after_long_progress_a_title_stops_no_run():
-    judged = judge(f"{STEPS}{FOAM}a face has no area\n{ENDED}")
+    judged = judge_text(f"{STEPS}{FOAM}a face has no area\n{ENDED}")
     assert judged.category.recoverable
     assert judged.root_cause.text == "a face has no area"
 
 
 def test_a_traceback_below_a_title_is_read_as_one():
     text = 'Fatal error:\nTraceback (most recent call last):\n  File "t.py", line 3\n'
-    judged = judge(f"{text}NameError: name 'x' is not defined\n")
+    judged = judge_text(f"{text}NameError: name 'x' is not defined\n")
     assert judged.root_cause.text == "NameError: name 'x' is not defined"
     assert judged.category is Category.CODE

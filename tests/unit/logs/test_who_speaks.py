@@ -4,23 +4,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slurm_restart.core.attribute_log import ExitFacts, attribute_log
 from slurm_restart.core.attribution import Attribution
 from slurm_restart.core.category import Category
-from slurm_restart.core.job import JobState
-from slurm_restart.logs.rules import load_rules
-from slurm_restart.logs.scanner import LogScanner, make_matcher
 
-MATCHER = make_matcher(load_rules(site=None))
+from .judge_text import judge_text
+
 NOT_FOUND = "No such file or directory"
 LONG = tuple(f"step {number} | loss 2.{number}" for number in range(1, 2001))
 
 
 def judge(*lines: str, exit_code: int = 1, signal: int = 0) -> Attribution:
-    scanner = LogScanner(MATCHER)
-    scanner.feed("".join(f"{line}\n" for line in lines).encode())
-    facts = ExitFacts(state=JobState.FAILED, exit_code=exit_code, signal=signal)
-    return attribute_log(facts, scanner.findings())
+    return judge_text("".join(f"{line}\n" for line in lines), f"{exit_code}:{signal}")
 
 
 def test_what_the_supervisor_says_is_not_the_programs() -> None:
