@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -21,6 +21,9 @@ TIMEOUT = 5.0
 """Seconds in which new processes are looked for and killed; what is left then hangs."""
 _PAUSE = 0.05
 """Seconds for the kernel to end what was killed, before /proc is read again."""
+_EXEC_TRIES = 5
+_EXEC_PAUSE = 0.01
+"""Seconds, so many times: a process that is executing a program has no environment until then."""
 _RUN_DIR, _ATTEMPT, _JOB = b"CSX_RESTART_RUN_DIR", b"CSX_RESTART_ATTEMPT", b"SLURM_JOB_ID"
 
 
@@ -64,11 +67,13 @@ def end_orphans(mark: AttemptMark) -> int:
 
 
 def _find(mark: AttemptMark) -> set[int]:
-    own = _own_processes()
-    marked = [pid for pid in own if mark.precedes(_environment(pid))]
-    below = own & {pid for root in marked for pid in processes.descendants(root)}
+    environments = _environments(_own_processes())
+    marked = [pid for pid, environment in environments.items() if mark.precedes(environment)]
+    below = {pid for root in marked for pid in processes.descendants(root)}
     alive = {pid for pid in marked if not _is_zombie(pid)}
-    return alive | {pid for pid in below if not mark.is_foreign_to(_environment(pid))}
+    return alive | {
+        pid for pid in below if pid in environments and not mark.is_foreign_to(environments[pid])
+    }
 
 
 def _own_processes() -> set[int]:
@@ -82,14 +87,34 @@ def _own_processes() -> set[int]:
     return found
 
 
+def _environments(pids: Iterable[int]) -> dict[int, dict[bytes, bytes]]:
+    """Return the environments that processes were started with; empty if it cannot be read."""
+    found = {pid: _environment(pid) for pid in pids}
+    for _ in range(_EXEC_TRIES):
+        unknown = [pid for pid, environment in found.items() if not environment]
+        # A thread of the kernel and a zombie have none for good.
+        unknown = [pid for pid in unknown if _has_program(pid)]
+        if not unknown:
+            break
+        time.sleep(_EXEC_PAUSE)
+        found |= {pid: _environment(pid) for pid in unknown}
+    return found
+
+
 def _environment(pid: int) -> dict[bytes, bytes]:
-    """Return the environment that a process was started with; empty if it cannot be read."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as stream:  # noqa: PTH123 - cheaper than Path
             pairs = stream.read().split(b"\0")
     except OSError:
         return {}
-    return {name: value for name, _, value in (pair.partition(b"=") for pair in pairs)}
+    return {name: value for name, _, value in (pair.partition(b"=") for pair in pairs if pair)}
+
+
+def _has_program(pid: int) -> bool:
+    try:
+        return bool(os.readlink(f"/proc/{pid}/exe"))  # noqa: PTH115 - cheaper than Path
+    except OSError:
+        return False
 
 
 def _is_zombie(pid: int) -> bool:
@@ -107,7 +132,7 @@ def _kill(pid: int, mark: AttemptMark) -> bool:
     except OSError:
         return False
     try:
-        if mark.is_foreign_to(_environment(pid)):
+        if mark.is_foreign_to(_environments([pid])[pid]):
             return False
         signal.pidfd_send_signal(descriptor, signal.SIGKILL)
     except OSError:

@@ -87,7 +87,8 @@ def test_what_is_below_such_a_process_goes_too_unless_it_is_another_run(start):
     sleeps = "sh -c 'echo $$; exec sleep 300'"
     process = start(f"env -i {sleeps} & env CSX_RESTART_RUN_DIR=/m/other {sleeps} & wait", **MARK)
     pids = {int(process.stdout.readline()) for _ in range(2)}
-    other = [pid for pid in pids if orphans._environment(pid).get(b"CSX_RESTART_RUN_DIR")]
+    environments = orphans._environments(pids)
+    other = [pid for pid in pids if environments[pid].get(b"CSX_RESTART_RUN_DIR")]
     assert end_orphans(OURS) == 2
     process.wait(DEADLINE)
     (pid,) = other
@@ -95,6 +96,23 @@ def test_what_is_below_such_a_process_goes_too_unless_it_is_another_run(start):
     (gone,) = pids - set(other)
     assert orphans._is_zombie(gone)
     os.kill(pid, signal.SIGKILL)
+
+
+def test_a_process_that_just_executes_another_program_is_found(start, monkeypatch):
+    """Linux shows no environment while it replaces the program."""
+    process = start("echo up; exec sleep 300", **MARK)
+    assert process.stdout.readline() == "up\n"
+    seen = []
+
+    def environment(pid, read=orphans._environment):
+        if pid != process.pid:
+            return read(pid)
+        seen.append(pid)
+        return {} if len(seen) == 1 else read(pid)
+
+    monkeypatch.setattr(orphans, "_environment", environment)
+    assert end_orphans(OURS) == 1
+    assert process.wait(DEADLINE) == -signal.SIGKILL
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs a process of another user")
