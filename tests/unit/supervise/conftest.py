@@ -38,10 +38,10 @@ DEADLINE = 240.0
 # Timeouts of the supervisor may not expire before what a test waits for has happened.
 UNLIMITED = {
     "supervise.checkpoint_check.TIMEOUT": DEADLINE,
-    "supervise.supervisor.FINAL_CHECK_TIMEOUT": DEADLINE,
-    "supervise.supervisor.FINAL_UPDATE_TIMEOUT": DEADLINE,
-    "supervise.supervisor.HURRIED_TIMEOUT": DEADLINE,
-    "supervise.supervisor.OUTPUT_TIMEOUT": DEADLINE,
+    "supervise.attempt_run.FINAL_CHECK_TIMEOUT": DEADLINE,
+    "supervise.ending.FINAL_UPDATE_TIMEOUT": DEADLINE,
+    "supervise.ending.HURRIED_TIMEOUT": DEADLINE,
+    "supervise.attempt_run.OUTPUT_TIMEOUT": DEADLINE,
     "supervise.stop_request.DEFAULT_KILL_WAIT": DEADLINE,
     "supervise.trainer_process.KILL_TIMEOUT": DEADLINE,
 }

@@ -48,7 +48,7 @@ def test_the_main_thread_touches_no_file_of_the_user(run, tmp_path, checkpoint):
     run.setup = WATCH.format(watched=str(tmp_path), log=str(log))
     environment = {"XDG_CONFIG_HOME": str(home), "SLURM_JOB_ID": "7", "HOME": str(tmp_path)}
     path = f"{tmp_path}/bin:{os.environ['PATH']}"
-    run.patched["supervise.supervisor.FINAL_UPDATE_TIMEOUT"] = 2
+    run.patched["supervise.ending.FINAL_UPDATE_TIMEOUT"] = 2
     done = run.run("echo out; exit 3", PATH=path, **environment)
     assert done.returncode == 3
     accesses = log.read_text().splitlines()
@@ -129,7 +129,7 @@ PATTERN = r"checkpoint_(?P<step>\d+)\.mdl"
 def test_the_users_rules_hang_and_the_packages_own_are_used(run, messages, tmp_path):
     home = tmp_path / "home"
     home.mkdir()
-    run.patched["supervise.supervisor.RULES_TIMEOUT"] = 0.5
+    run.patched["supervise.await_preparation.RULES_TIMEOUT"] = 0.5
     with stalled(home):
         command = "python3 -c 'import nosuchmodule' 2>&1; echo ready; exit 1"
         process = run.start(command, XDG_CONFIG_HOME=str(home))
@@ -153,12 +153,13 @@ def test_the_run_directory_hangs_while_the_trainer_runs(run, messages):
         assert end(process) == 128 + signal.SIGTERM
 
 
-def test_the_run_directory_hangs_at_the_end(run, messages):
+def test_the_run_directory_hangs_at_the_end(run, messages, waits):
     """The end cannot be recorded; a signal shortens the waits for it."""
-    command = "echo ready; while [ ! -e go ]; do sleep 0.1; done; exit 6"
+    command = "echo ready; while [ ! -e go ]; do sleep 0.1; done; touch gone; exit 6"
     process = run.start_ready(command)
     with stalled(run.dir.path):
         (Path(run.plan.work_dir) / "go").touch()
+        waits((Path(run.plan.work_dir) / "gone").exists, "the trainer's end")
         messages(process, NO_ANSWER)
         assert end(process) == 6
 

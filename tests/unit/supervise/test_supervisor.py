@@ -549,7 +549,7 @@ def test_a_pipe_in_the_place_of_the_plan_is_refused_at_once(run):
 
 
 def test_a_preparation_that_takes_too_long(run):
-    run.patched["supervise.supervisor.PREPARE_TIMEOUT"] = 0
+    run.patched["supervise.await_preparation.PREPARE_TIMEOUT"] = 0
     done = run.run("true")
     assert done.returncode == 74
     assert "no answer within" in done.stderr
@@ -579,7 +579,7 @@ def test_rules_of_the_run_apply_and_bad_ones_are_reported(run):
 
 
 def test_a_file_system_that_hangs_under_way(run, waits):
-    run.patched["supervise.supervisor.FINAL_CHECK_TIMEOUT"] = 1
+    run.patched["supervise.attempt_run.FINAL_CHECK_TIMEOUT"] = 1
     run.patched["supervise.checkpoint_monitor.INTERVAL"] = 0.1
     run.patched["supervise.child_process._CODE"] = HANGS
     done = run.run(f"touch '{run.model}/checkpoint_10.mdl'; exit 8")

@@ -1,0 +1,128 @@
+"""How far an attempt has got: the monitor of its checkpoints or of its measured progress."""
+
+import time
+from contextlib import nullcontext
+
+from slurm_restart.core.progress_unit import ProgressUnit
+from slurm_restart.supervise.absence_warning import AbsenceWarning
+from slurm_restart.supervise.checkpoint_monitor import CheckpointMonitor, CheckpointMonitorThread
+from slurm_restart.supervise.output_steps import OutputSteps
+from slurm_restart.supervise.own_comment import OwnComment
+from slurm_restart.supervise.periodic_thread import PeriodicThread
+from slurm_restart.supervise.prepare_attempt import PreparedAttempt
+from slurm_restart.supervise.progress_monitor import ProgressMonitorThread, make_gauge
+from slurm_restart.supervise.recorder import Recorder
+from slurm_restart.supervise.retention import Retention
+from slurm_restart.supervise.slurm_log import SlurmLog
+from slurm_restart.supervise.stall_monitor import StallMonitor
+from slurm_restart.trainer.attempt_records import Measured, Saved
+from slurm_restart.trainer.run_plan import RunPlan
+from slurm_restart.trainer.rundir import RunDir
+from slurm_restart.trainer.runlog import MAIN, run_name
+
+
+class AttemptProgress:
+    """Knows the step that an attempt has reached, and reports each further one.
+
+    Args:
+        run_dir: the phase's directory.
+        plan: the phase.
+        prepared: the attempt.
+        recorder: gets a record of each step.
+        comment: gets the highest step of the run.
+        log: gets a message when files cannot be read.
+        stalls: is told of accesses to files.
+    """
+
+    def __init__(
+        self,
+        run_dir: RunDir,
+        plan: RunPlan,
+        prepared: PreparedAttempt,
+        *,
+        recorder: Recorder,
+        comment: OwnComment,
+        log: SlurmLog,
+        stalls: StallMonitor,
+    ) -> None:
+        self._run_dir = run_dir
+        self._plan = plan
+        self._prepared = prepared
+        self._recorder = recorder
+        self._comment = comment
+        self._log = log
+        self._stalls = stalls
+        start = prepared.start
+        known = start.checkpoint is not None or start.measured
+        self.step: int | None = start.from_step if known else None
+        """Step of the newest complete checkpoint, or the highest that was measured."""
+
+    @property
+    def reached(self) -> int | None:
+        """The highest step of the run; the attempt may have started before it."""
+        steps = (self.step, self._prepared.start.beyond)
+        return max((step for step in steps if step is not None), default=None)
+
+    def monitor(self, steps: OutputSteps | None) -> PeriodicThread:
+        """Return the thread that follows the progress.
+
+        Args:
+            steps: searches the output for steps, if the plan has a pattern.
+        """
+        if self._prepared.start.measured:
+            return self._progress_monitor(steps)
+        return self._checkpoint_monitor()
+
+    def _checkpoint_monitor(self) -> CheckpointMonitorThread:
+        plan, attempt = self._plan, self._prepared.attempt
+        retention = Retention(
+            plan,
+            self._run_dir,
+            attempt,
+            before=self._prepared.before,
+            report=lambda text: self._recorder.log(MAIN, text),
+        )
+
+        def report(saved: Saved) -> None:
+            if plan.mode.is_evaluation:
+                return  # an evaluation writes none; another run did
+            self.step = max(saved.step, self.step or 0)
+            self._recorder.record_checkpoint(attempt, saved)
+            self._comment.update(step=self.reached)
+            retention.saved(saved)
+
+        absence = AbsenceWarning(
+            plan.checkpoint, lambda text: self._recorder.record_warning(attempt, text)
+        )
+        if plan.mode.is_evaluation:
+            absence.stop()  # it writes none
+        return CheckpointMonitorThread(
+            CheckpointMonitor(plan.checkpoint, self._prepared.present),
+            report,
+            self._log.write,
+            absence,
+            lambda: self._stalls.access(plan.checkpoint.directory),
+        )
+
+    def _progress_monitor(self, steps: OutputSteps | None) -> ProgressMonitorThread:
+        plan, start, attempt = self._plan, self._prepared.start, self._prepared.attempt
+        name, from_step = run_name(start.attempt), start.from_step or 0
+
+        def report(step: int) -> None:
+            self.step = step
+            self._recorder.log(name, f"progress: {start.unit.format(step)}")
+            self._comment.update(step=step)
+
+        def save(step: int) -> None:
+            self._recorder.record_measured(attempt, Measured(at=time.time(), step=step))
+
+        gauge = make_gauge(plan, from_step, steps)
+        watched = plan.progress.file if plan.progress_unit is ProgressUnit.BYTE else None
+        return ProgressMonitorThread(
+            gauge,
+            from_step,
+            report,
+            save,
+            self._log.write,
+            watch=nullcontext if watched is None else lambda: self._stalls.access(watched),
+        )

@@ -1,0 +1,193 @@
+"""Run the trainer of a prepared attempt: monitor it, ask it to end in time, find why it ended."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from slurm_restart.core.finding import Finding
+from slurm_restart.logs.scanner import LogScanner
+from slurm_restart.slurm.interface import Slurm
+from slurm_restart.supervise.attempt_progress import AttemptProgress
+from slurm_restart.supervise.attempt_result import AttemptResult, attempt_result
+from slurm_restart.supervise.ending import Ending
+from slurm_restart.supervise.events import Events
+from slurm_restart.supervise.job_environment import JobEnvironment
+from slurm_restart.supervise.output_steps import OutputSteps
+from slurm_restart.supervise.output_tee import OutputTee, open_output_tee
+from slurm_restart.supervise.periodic_thread import PeriodicThread
+from slurm_restart.supervise.prepare_attempt import PreparedAttempt
+from slurm_restart.supervise.reaper import Reaper, TrainerCommand
+from slurm_restart.supervise.slurm_log import SlurmLog
+from slurm_restart.supervise.slurm_questions import (
+    read_kill_wait,
+    report_preemption,
+    signal_steps,
+)
+from slurm_restart.supervise.stall_monitor import StallMonitor
+from slurm_restart.supervise.stop_request import GracePeriods, StopRequest, signal_number
+from slurm_restart.supervise.supersede_monitor import SupersedeMonitor
+from slurm_restart.supervise.trainer_end import NOTHING_TO_DO, StopReason, TrainerEnd
+from slurm_restart.supervise.trainer_process import TrainerExit, TrainerProcess
+from slurm_restart.trainer.run_plan import RunPlan, StopReceiver
+
+OUTPUT_TIMEOUT = 5.0
+"""Seconds to copy the rest of the output."""
+FINAL_CHECK_TIMEOUT = 15.0
+"""Seconds for the last check for new checkpoints."""
+
+
+class AttemptRun:
+    """Runs the trainer of one attempt.
+
+    Args:
+        plan: the phase.
+        job: this job.
+        slurm: returns the cluster.
+        reaper: starts the trainer.
+        events: the supervisor's.
+        log: gets messages.
+        stalls: is told of accesses to files.
+        ending: limits the waits after the trainer's end.
+        stop_reason: returns why a signal asked this process to end, given its usual meaning.
+    """
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        *,
+        job: JobEnvironment,
+        slurm: Callable[[], Slurm],
+        reaper: Reaper,
+        events: Events,
+        log: SlurmLog,
+        stalls: StallMonitor,
+        ending: Ending,
+        stop_reason: Callable[[StopReason], StopReason],
+    ) -> None:
+        self._plan = plan
+        self._job = job
+        self._slurm = slurm
+        self._reaper = reaper
+        self._events = events
+        self._log = log
+        self._stalls = stalls
+        self._ending = ending
+        self._stop_reason = stop_reason
+
+    def result(
+        self, prepared: PreparedAttempt, scanner: LogScanner, progress: AttemptProgress
+    ) -> AttemptResult:
+        """Run the trainer and return how the attempt ended.
+
+        Args:
+            prepared: the attempt.
+            scanner: searches the output for causes.
+            progress: knows the step that it reaches.
+        """
+        plan = self._plan
+        if prepared.command is None:
+            end = NOTHING_TO_DO
+            return attempt_result(plan, prepared, end, step=progress.step, now=time.time())
+        pattern = plan.progress.pattern if prepared.start.measured else None
+        steps = None if pattern is None else OutputSteps(pattern)
+        output = open_output_tee(
+            self._reaper.output,
+            prepared.attempt.output,
+            scanner,
+            self._log.write,
+            self._stalls.access,
+            steps=steps,
+            errors=self._reaper.errors if prepared.command.own_errors else None,
+        )
+        trainer_end = self._run_trainer(prepared, prepared.command, output, progress, steps)
+        return attempt_result(
+            plan,
+            prepared,
+            trainer_end,
+            step=progress.step,
+            now=time.time(),
+            job_ids=output.job_ids,
+        )
+
+    def _run_trainer(
+        self,
+        prepared: PreparedAttempt,
+        command: TrainerCommand,
+        output: OutputTee,
+        progress: AttemptProgress,
+        steps: OutputSteps | None,
+    ) -> TrainerEnd:
+        monitor = progress.monitor(steps)
+        supersede_monitor = SupersedeMonitor(prepared.attempt, self._events, self._stalls)
+        for thread in (output, monitor, supersede_monitor):
+            thread.start()
+        before_stop: list[tuple[tuple[Finding, ...], float]] = []
+
+        def note_stop(stop: StopReason) -> None:
+            before_stop.append((output.findings(), time.monotonic() - output.last_output_at))
+            if stop is StopReason.TIME_LIMIT and job_id is not None:
+                report_preemption(self._slurm, job_id, self._events)
+
+        grace, job_id = GracePeriods(signal_lead=self._plan.signal_lead), self._job.job_id
+        if job_id is not None:
+            read_kill_wait(self._slurm, grace)
+        trainer = TrainerProcess(self._reaper, self._events, grace, self._stop_request(), note_stop)
+        trainer_exit = trainer.run(command)
+        supersede_monitor.stop()
+        if trainer_exit.stop is not None:
+            self._ending.hurry(trainer_exit.stop)
+            trainer_exit = replace(trainer_exit, stop=self._stop_reason(trainer_exit.stop))
+        self._finish_threads(output, monitor, measured=prepared.start.measured)
+        # What the trainer prints after it was asked to end is no evidence of a cause.
+        findings, quiet_time = before_stop[0] if before_stop else (output.findings(), 0.0)
+        return self._trainer_end(trainer_exit, prepared, progress.step, findings, quiet_time)
+
+    def _finish_threads(
+        self, output: OutputTee, monitor: PeriodicThread, *, measured: bool
+    ) -> None:
+        """Wait until the output is copied and the newest step is known."""
+        if not measured:
+            monitor.finish(0)
+        self._ending.await_end(output, OUTPUT_TIMEOUT, share=0.5)
+        monitor.finish(0)
+        if not self._ending.await_end(monitor, FINAL_CHECK_TIMEOUT, share=0.5):
+            self._log.write(
+                "the progress cannot be measured: the newest step may not be known"
+                if measured
+                else "the checkpoint directory does not answer: the newest step may not be known"
+            )
+
+    def _stop_request(self) -> StopRequest:
+        job_id, receiver = self._job.job_id, self._plan.stop_receiver
+        if job_id is None and receiver is StopReceiver.STEPS:
+            receiver = StopReceiver.GROUP  # there are no steps
+        return StopRequest(
+            number=signal_number(self._plan),
+            receiver=receiver,
+            signal_steps=lambda: signal_steps(
+                self._slurm, job_id or 0, self._plan.stop_signal, self._log.write
+            ),
+        )
+
+    def _trainer_end(
+        self,
+        trainer_exit: TrainerExit,
+        prepared: PreparedAttempt,
+        step: int | None,
+        findings: tuple[Finding, ...],
+        quiet_time: float,
+    ) -> TrainerEnd:
+        last = prepared.start.last_step
+        return TrainerEnd(
+            exit_code=trainer_exit.exit_code,
+            signal=trainer_exit.signal,
+            stop=trainer_exit.stop,
+            findings=findings,
+            quiet_time=quiet_time,
+            nodes=self._job.nodes,
+            # If a validation follows the last step, only the trainer knows how far it got.
+            last_step_reached=last is not None
+            and (step or 0) >= last
+            and not self._plan.validates_at_end,
+            checkpoint=prepared.start.checkpoint if prepared.start.resumed else None,
+        )
