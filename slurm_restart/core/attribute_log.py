@@ -12,6 +12,7 @@ from slurm_restart.core.log_blame import HARDWARE, blame_nodes
 from slurm_restart.core.node_faults import assign_node_faults
 from slurm_restart.core.root_cause import find_root_cause, is_sure, sort_findings
 from slurm_restart.core.slurm_state import NONZERO, STATE_CAUSES, Cause, exit_cause
+from slurm_restart.core.task_layout import place_tasks
 
 HANG_SECONDS = 3600.0
 """Seconds without output before the time limit that count as a hang.
@@ -54,6 +55,7 @@ class ExitFacts:
         down: those that Slurm shows down.
         seconds_without_output: time between the last output and the end; 0: not known.
         checkpoint: absolute path of the one that the program started from; None: none.
+        layout: the node of each task of the job, see `task_layout`; empty: not known.
     """
 
     state: JobState | JobFlag | None = None
@@ -63,6 +65,7 @@ class ExitFacts:
     down: tuple[str, ...] = ()
     seconds_without_output: float = 0.0
     checkpoint: str | None = None
+    layout: tuple[str, ...] = ()
 
 
 def attribute_log(facts: ExitFacts, findings: Iterable[Finding]) -> Attribution:
@@ -71,7 +74,7 @@ def attribute_log(facts: ExitFacts, findings: Iterable[Finding]) -> Attribution:
     Slurm's state stands above the text, except where a fatal error came first and the program made
     no progress after it. Exit status 0 is completed whatever the text says.
     """
-    ordered = sort_findings(assign_node_faults(findings))
+    ordered = sort_findings(assign_node_faults(place_tasks(findings, facts.layout)))
     candidate = find_root_cause(ordered)
     by_state = _attribute_by_state(facts, ordered, candidate)
     cause, root = by_state or _attribute_by_text(facts, candidate)

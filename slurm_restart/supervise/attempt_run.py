@@ -185,6 +185,7 @@ class AttemptRun:
             findings=findings,
             quiet_time=quiet_time,
             nodes=self._job.nodes,
+            layout=self._job.layout,
             # If a validation follows the last step, only the trainer knows how far it got.
             last_step_reached=last is not None
             and (step or 0) >= last

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from slurm_restart.core.hostlist import expand
+from slurm_restart.core.task_layout import parse_task_counts, task_layout
 from slurm_restart.errors import SlurmError
 
 
@@ -21,6 +22,8 @@ class JobEnvironment:
     """The task of a job array."""
     node_name: str | None = None
     """Slurm's name of this node."""
+    layout: tuple[str, ...] = ()
+    """The node of each task of a step that has all tasks of the job; empty: not known."""
 
     @classmethod
     def read(cls, env: Mapping[str, str] = os.environ) -> "JobEnvironment":
@@ -37,7 +40,18 @@ class JobEnvironment:
             num_nodes=_number(env.get("SLURM_JOB_NUM_NODES")) or len(nodes) or None,
             array_task=_number(env.get("SLURM_ARRAY_TASK_ID")),
             node_name=env.get("SLURMD_NODENAME") or None,
+            layout=_layout(nodes, env),
         )
+
+
+def _layout(nodes: tuple[str, ...], env: Mapping[str, str]) -> tuple[str, ...]:
+    """Return where the tasks of a step run that is started without options of its own."""
+    counts = parse_task_counts(env.get("SLURM_TASKS_PER_NODE", ""))
+    # Without a number of tasks srun starts one a node, and the variable tells the CPUs.
+    if sum(counts) != _number(env.get("SLURM_NTASKS")) or "SLURM_HET_SIZE" in env:
+        return ()
+    # srun's manual page, --distribution: the default is block.
+    return task_layout(nodes, counts, env.get("SLURM_DISTRIBUTION") or "block")
 
 
 def _number(text: str | None) -> int | None:

@@ -44,6 +44,8 @@ class TrainerEnd:
     """Seconds without output before the trainer was asked to end."""
     nodes: tuple[str, ...] = ()
     """The job's nodes; empty: not known."""
+    layout: tuple[str, ...] = ()
+    """The node of each task of the job; empty: not known."""
     checkpoint: str | None = None
     """What the trainer started from, if an earlier attempt wrote it."""
 
@@ -73,13 +75,17 @@ def attribute_trainer_end(end: TrainerEnd) -> Attribution:
             signal=end.signal or 0,
             nodes=end.nodes,
             checkpoint=end.checkpoint,
+            layout=end.layout,
         )
         return attribute_log(facts, end.findings)
     if end.stop is StopReason.TIME_LIMIT:
         # If an error was printed and the trainer then hung until the time limit, the error is the
         # cause.
         facts = ExitFacts(
-            state=JobState.TIMEOUT, seconds_without_output=end.quiet_time, nodes=end.nodes
+            state=JobState.TIMEOUT,
+            seconds_without_output=end.quiet_time,
+            nodes=end.nodes,
+            layout=end.layout,
         )
         cause = attribute_log(facts, end.findings)
         if cause.category is not Category.TIMEOUT:
