@@ -102,7 +102,10 @@ def attribute_log(facts: ExitFacts, findings: Iterable[Finding]) -> Attribution:
         if root is None
         else RootCause(line=root.line, text=root.text, file=root.file or None),
         secondary=tuple(
-            finding for finding in ordered if root is None or not _same_line(finding, root)
+            finding
+            for finding in ordered
+            if finding.role is not Role.MESSAGE
+            if root is None or not _same_line(finding, root)
         ),
     )
 
@@ -206,8 +209,9 @@ def _attribute_by_text(facts: ExitFacts, candidate: Finding | None) -> tuple[Cau
     by_exit = exit_cause(facts.exit_code, facts.signal)
     if by_exit is not None and by_exit is not NONZERO:
         return by_exit, candidate
-    if candidate is None:
-        return NONZERO if by_exit is not None or facts.state else _NOTHING_KNOWN, None
+    if candidate is None or candidate.role is Role.MESSAGE:
+        failed = by_exit is not None or facts.state
+        return (NONZERO, candidate) if failed else (_NOTHING_KNOWN, None)
     # A guess never stops a run.
     category = candidate.category if candidate.category.recoverable else Category.UNKNOWN
     return Cause(candidate.rule, category, Confidence.GUESS), candidate

@@ -18,6 +18,9 @@ class Role(Enum):
     """A consequence of another process's end: peer closed, ChildFailedError, Terminated."""
     HEADER = "header"
     """Announces that something failed; another line says why. Never the cause of a stop."""
+    MESSAGE = "message"
+    """Has the words of a failure, and no rule knows more of it: shown as the cause where no other
+    line is, and never the reason of a decision."""
     TEARDOWN = "teardown"
     """Something that went wrong while the program was ending already."""
     RECOVERED = "recovered"

@@ -1,5 +1,6 @@
 """Sort a log's findings and choose the root cause among them."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -15,6 +16,9 @@ A dying Python program prints its traceback first and then what it had buffered,
 MAX_MESSAGE_LINES = 12
 """Lines that the message of an exception may have."""
 
+NEAR = 50
+"""Lines within which what a program says belongs to one failure."""
+
 # A process or a node died: its peers, which lose it, may print their complaint first.
 DEATHS = frozenset(
     {
@@ -26,6 +30,8 @@ DEATHS = frozenset(
 )
 # One of these ended a rank, and its peers lost it: the complaints of the peers come first at times.
 _ENDED_A_RANK = DEATHS | {Category.DEVICE_OOM}
+# The ends that a program chooses itself once it has said why.
+_ABORT = re.compile(r"[Aa]bort|SIGABRT|Assertion")
 COMPLAINTS = frozenset({Category.NETWORK_FABRIC, Category.NETWORK_RENDEZVOUS, Category.HANG})
 
 
@@ -60,7 +66,8 @@ def find_root_cause(ordered: Sequence[Finding]) -> Finding | None:
 
     The first root candidate wins, a sure one before a guess. The death of a process or a node
     precedes its peers' complaints, wherever it was printed; an error after which the program made
-    progress gives way to one after which it did not. A header, or a consequence, is only ever a
+    progress gives way to one after which it did not; a program that said what is wrong and then
+    aborted did not crash. A header, a message that no rule knows, or a consequence, is only ever a
     guess, and only where there is no candidate at all. The confidence of the result is that of its
     role as cause.
     """
@@ -69,22 +76,63 @@ def find_root_cause(ordered: Sequence[Finding]) -> Finding | None:
     final = [finding for finding in roots if not finding.went_on]
     if sure:
         first = _first_sure(sure)
-        return _exception_before(first, final) or first
+        return _exception_before(first, final) or _reason_of_abort(first, final) or first
     # A script goes on after a command of it has failed.
     final.sort(key=_is_survived)
-    others = [
-        finding
-        for role in (Role.HEADER, Role.CASCADE)
-        for finding in ordered
-        if finding.role is role
-    ]
-    guess = next(iter([*final, *roots, *others]), None)
+    headers = [finding for finding in ordered if finding.role is Role.HEADER]
+    cascades = [finding for finding in ordered if finding.role is Role.CASCADE]
+    # A guess only says that something else has failed.
+    cascades.sort(key=lambda finding: finding.confidence is Confidence.GUESS)
+    messages = _last_messages(_own_messages(ordered, cascades))
+    if messages:
+        # A consequence that tells at least a category tells more than they do.
+        known = [finding for finding in cascades if finding.category is not Category.UNKNOWN]
+        cascades = [*known, *messages, *cascades]
+    guess = next(iter([*final, *roots, *headers, *cascades]), None)
     return None if guess is None else _as_guess(guess)
 
 
 def _is_survived(finding: Finding) -> bool:
     """Return whether a line is the complaint of a shell or its tools, and the script went on."""
     return finding.speaker is Speaker.SHELL and finding.followed > 0
+
+
+def _own_messages(ordered: Sequence[Finding], cascades: Sequence[Finding]) -> list[Finding]:
+    """Return the messages that do not continue the text of a consequence right above them."""
+    continued = {
+        (finding.file, finding.rank, finding.line + below)
+        for finding in cascades
+        for below in (1, 2)
+    }
+    return [
+        finding
+        for finding in ordered
+        if finding.role is Role.MESSAGE
+        if (finding.file, finding.rank, finding.line) not in continued
+    ]
+
+
+def _last_messages(messages: Sequence[Finding]) -> Sequence[Finding]:
+    """Return those at the end of a log that belong to one failure, the first one first."""
+    last = [message for message in messages if not message.went_on] or messages
+    for number in range(len(last) - 1, 0, -1):
+        before, after = last[number - 1], last[number]
+        if before.file != after.file or after.line - before.line > NEAR:
+            return last[number:]
+    return last
+
+
+def _reason_of_abort(crash: Finding, final: Sequence[Finding]) -> Finding | None:
+    """Return what the program said was wrong before it aborted, if it had just started; or None."""
+    if crash.category is not Category.SOFTWARE_CRASH or not _ABORT.search(crash.text):
+        return None
+    reasons = (
+        _as_guess(finding)
+        for finding in final
+        if finding.confidence is Confidence.GUESS and finding.speaker is Speaker.PROGRAM
+        if finding.file == crash.file and 0 < crash.line - finding.line <= NEAR
+    )
+    return next((found for found in reasons if found.confidence is not Confidence.GUESS), None)
 
 
 def _exception_before(complaint: Finding, final: Sequence[Finding]) -> Finding | None:

@@ -56,9 +56,7 @@ def task_layout(
 
 
 def _block(nodes: Sequence[str], counts: Sequence[int]) -> tuple[str, ...]:
-    return tuple(
-        node for node, count in zip(nodes, counts, strict=True) for _ in range(count)
-    )
+    return tuple(node for node, count in zip(nodes, counts, strict=True) for _ in range(count))
 
 
 def _cyclic(nodes: Sequence[str], counts: Sequence[int]) -> tuple[str, ...]:
@@ -94,17 +92,17 @@ def _agrees(findings: Sequence[Finding], layout: Sequence[str]) -> bool:
     for finding in findings:
         label = split_rank(finding.rank)[0]
         found = re.search(_ENDED, finding.text)
-        told = _numbers(found["tasks"]) if found else []
-        highest = max([highest, -1 if label is None else label, *told])
+        named = _numbers(found["tasks"]) if found else []
+        highest = max([highest, -1 if label is None else label, *named])
         if highest >= len(layout):
             return False
-        if found and any(_differ(layout[task], found["host"]) for task in told):
+        if found and any(_differ(layout[task], found["host"]) for task in named):
             return False
     return highest == len(layout) - 1
 
 
-def _differ(placed: str, told: str) -> bool:
-    return bool(placed) and short_host(placed) != short_host(told)
+def _differ(placed: str, named: str) -> bool:
+    return bool(placed) and short_host(placed) != short_host(named)
 
 
 def _numbers(text: str) -> list[int]:

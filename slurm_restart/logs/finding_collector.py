@@ -30,6 +30,8 @@ from slurm_restart.logs.tracebacks import (
 KEEP_FIRST = 8
 KEEP_LAST = 4
 """Findings kept of each rule: the first ones for the cause, the last ones for the end."""
+KEEP_MESSAGES = 32
+"""Last messages kept: those at the end of the log may tell the cause."""
 START = 200
 """Lines up to which a program with progress still counts as starting."""
 EARLY = 10_000
@@ -41,6 +43,8 @@ MAX_NOISE = 512
 MAX_TRACEBACK = 2000
 """Lines after which a traceback without an exception line counts as ended."""
 
+_NO_REASON = frozenset({Role.CASCADE, Role.TEARDOWN, Role.NOISE})
+"""Roles of lines that give no reason for what a title announces."""
 _OTHER_BYTES = bytes(set(range(256)) - set(string.ascii_letters.encode()))
 
 
@@ -112,6 +116,8 @@ class FindingCollector:
     """Where the tasks and ranks run."""
     prefixes: HostPrefixes = field(default_factory=HostPrefixes)
     """Hosts that a launcher puts in front of each line."""
+    messages: deque[Finding] = field(default_factory=lambda: deque(maxlen=KEEP_MESSAGES))
+    """The last lines with the words of a failure of which no rule knows more."""
     titles: Titles = field(default_factory=Titles)
     """Titles of messages whose reason stands on a line that has not been read yet."""
 
@@ -135,6 +141,7 @@ class FindingCollector:
             noise=set(self.noise),
             hosts=self.hosts.copy(),
             prefixes=self.prefixes.copy(),
+            messages=self.messages.copy(),
             titles=self.titles.copy(),
         )
 
@@ -149,6 +156,7 @@ class FindingCollector:
             for kept in self.kept.values()
             for finding in (*kept.first, *kept.last)
         ]
+        findings += [self._rate(message, last - self.matched) for message in self.messages]
         findings += [self._rate(title, last - self.matched) for title in self.titles.unexplained()]
         return tuple(sorted(findings, key=lambda finding: finding.line))
 
@@ -220,8 +228,15 @@ class FindingCollector:
             return False
         own = None if TRACEBACK in body else self._match(label, text, body)
         known = own is not None and own.role is Role.ROOT and _is_known(own)
-        if own is not None:
+        if own is not None and own.role is not Role.MESSAGE:
             self.matched -= 1
+        if own is not None and own.role is Role.HEADER:
+            self.titles.open[label] = waiting
+            self._keep(own)
+            return True
+        if own is not None and own.role in _NO_REASON and waiting.role is Role.ROOT:
+            self._keep(replace(waiting, reason=None))
+            return False
         if known or TRACEBACK in body:
             self._keep(replace(waiting, role=Role.HEADER))
             return False
@@ -269,8 +284,9 @@ class FindingCollector:
         self.inside.discard(label)
         if finding := self._match(label, text, body):
             at = finding.at if finding.at is not None else trace.at
-            finding = replace(finding, at=at, raised=True)
-            self._keep(self._in_chain(trace, finding))
+            finding = self._in_chain(trace, replace(finding, at=at, raised=True))
+            if not self.titles.add(label, finding):
+                self._keep(finding)
         trace.chained, trace.ignored = False, None
 
     def _without_traceback(self, trace: TracebackState, finding: Finding) -> Finding:
@@ -307,7 +323,8 @@ class FindingCollector:
         if hit is None:
             return None
         early = self._is_early()
-        self.matched += 1
+        # What no rule knows does not count as a line that one knows.
+        self.matched += hit.rule.role is not Role.MESSAGE
         return Finding(
             rule=hit.rule.id,
             category=hit.rule.category,
@@ -335,6 +352,9 @@ class FindingCollector:
         return self.line - self.began <= EARLY
 
     def _keep(self, finding: Finding) -> None:
+        if finding.role is Role.MESSAGE:
+            self.messages.append(finding)
+            return
         if not self.kept:
             self.progress_came_first = self.progress > 0
         if finding.role is Role.START:
@@ -348,6 +368,7 @@ class FindingCollector:
         for store in (self.kept, self.tracebacks, self.inside, self.handled, self.recovered):
             store.clear()
         self.titles.open.clear()
+        self.messages.clear()
         self.hosts = HostLines()
         self.progress = 0
         self.began = self.line

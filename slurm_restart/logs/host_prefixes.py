@@ -13,10 +13,13 @@ PREFIX = re.compile(
     r"(?P<host>[A-Za-z][A-Za-z_-]{0,60}\d[\w.-]{0,60}): (?=\S| )"
 )
 
+# journald and syslog, without the time: `n3 job.sh[4242]: `.
+_LOGGED = re.compile(r"[\w.-]{1,64} [\w./@-]{1,64}\[\d{1,10}\]: (?=\S)")
+
 
 def without_host(message: str) -> str:
     """Return a message without the name in front that may be a host; empty: there is none."""
-    found = PREFIX.match(message)
+    found = PREFIX.match(message) or _LOGGED.match(message)
     return message[found.end() :].lstrip() if found else ""
 
 

@@ -11,6 +11,8 @@ MAX_LINES = 50
 """Lines, of any rank, within which the reason has to follow."""
 _WORDS = re.compile(r"[^\W\d_]{2,}.*?[^\W\d_]{2,}")
 """A line without two words is a part of a frame, or empty."""
+_PLACE = re.compile(r"\s*(?:time|host|rank) +: ")
+"""A row of torchrun's table that tells no reason."""
 
 
 @dataclass(slots=True)
@@ -48,7 +50,7 @@ class Titles:
             line: its number.
         """
         title = self.open.get(label)
-        if title is None or title.line >= line or not _WORDS.search(body):
+        if title is None or title.line >= line or not _WORDS.search(body) or _PLACE.match(body):
             return None
         return self.open.pop(label)
 

@@ -10,7 +10,12 @@ MATCHER = make_matcher(load_rules(site=None))
 
 
 def judge_text(
-    text: str, exit_code: str = "1:0", *, nodes: tuple[str, ...] = (), layout: tuple[str, ...] = (), size: int = 1 << 20
+    text: str,
+    exit_code: str = "1:0",
+    *,
+    nodes: tuple[str, ...] = (),
+    layout: tuple[str, ...] = (),
+    size: int = 1 << 20,
 ) -> Attribution:
     """What `csx-restart classify --state FAILED` says.
 

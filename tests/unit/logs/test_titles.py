@@ -51,7 +51,7 @@ ENDED = "srun: error: n3: task 0: Exited with exit code 1\n"
             "eigenvectors of bad quality",
         ),
         (
-            Category.UNKNOWN,
+            Category.CONFIG,
             "Fatal error:\nThe pull group of the box fell apart\n\nFor more, see the manual\n",
             "The pull group of the box fell apart",
         ),
@@ -76,7 +76,7 @@ ENDED = "srun: error: n3: task 0: Exited with exit code 1\n"
             "*  \\___/    the box is odd    *",
         ),
         (
-            Category.UNKNOWN,
+            Category.CONFIG,
             "3: Fatal error:\n4: Fatal error:\n4: 12 34\n3: the grid of rank 3 is odd\n",
             "3: the grid of rank 3 is odd",
         ),
