@@ -1,12 +1,14 @@
 """Real deaths of a real run: each is restarted from its last checkpoint and ends as COMPLETED."""
 
 import os
+import re
 import signal
 
 import pytest
 
 from contrib.testing.dev_cluster import DEAD_NODE_NOTICED
 from contrib.testing.managed_cluster import FAST, SHORT_BATCH_START, ManagedCluster
+from contrib.testing.waiting import await_
 
 STEPS, EVERY = 60, 5
 
@@ -159,12 +161,33 @@ def test_a_node_is_set_down(cluster: ManagedCluster) -> None:
     )
 
 
+def notice_after(cluster: ManagedCluster, seconds: int) -> None:
+    """Let slurmctld set a node DOWN whose slurmd has not answered for so long."""
+    new, count = re.subn(
+        r"^SlurmdTimeout=.*$",
+        f"SlurmdTimeout={seconds}",
+        cluster.conf.read_text(),
+        flags=re.MULTILINE,
+    )
+    assert count == 1
+    cluster.conf.write_text(new)
+    cluster.run("scontrol", "reconfigure", as_root=True)
+    shown = f"SlurmdTimeout           = {seconds} sec"
+    await_(lambda: shown in cluster.run("scontrol", "show", "config", check=False), shown)
+
+
 def test_a_slurmd_dies_unnoticed_and_then_a_rank(cluster: ManagedCluster) -> None:
     job_id = start(cluster)
     silent = cluster.nodes_of(job_id)[1]
-    cluster.fault("kill-slurmd-only", silent)
-    cluster.fault("kill-step", cluster.nodes_of(job_id)[2])
-    cluster.let_go()
+    # A busy machine may take longer than SlurmdTimeout from the one death to the end of the job.
+    notice_after(cluster, 300)
+    try:
+        cluster.fault("kill-slurmd-only", silent)
+        cluster.fault("kill-step", cluster.nodes_of(job_id)[2])
+        cluster.let_go()
+        await_(lambda: cluster.job(job_id)["Restarts"] == "1", "the job is requeued")
+    finally:
+        notice_after(cluster, 15)
     check(cluster, job_id, attempts=2, excluded={silent}, nodes=3, category="unknown")
 
 
