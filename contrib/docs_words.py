@@ -51,6 +51,8 @@ RULES = {
     "job.fatal": "the supervisor's judgement of exit status and log is for certain a cause that no "
     "restart mends (a run that has finished and fails all the same is none: its next attempt ends "
     "as success at once)",
+    "job.left_node": "the supervisor left a node behind: one that failed the health check and is "
+    "named, or one that Slurm shows drained",
     "slurm.node_down": "a node of the job is down, whatever else happened",
     "job.reported": "the supervisor's judgement of exit status and log is any other known cause, "
     "one that is only likely included, or a stop that it has put off",

@@ -47,9 +47,13 @@ How to restart a batch script; the same options in its `#CSX` lines, beside `#SB
   --progress REGEX             without checkpoints: the step in its output, such as 'step (\\d+)'
   --progress-file FILE         the same: a file that grows while the program gets on
   --progress-after TIME        the same: attempts longer than this have made progress (default 1h)
+  --health-check COMMAND       run on every node before the program is started; or ready-made ones:
+                               cpu,memory,disk,network,gpu
+  --leave-drained true         leave a node that the site drains at the next checkpoint
   --min-nodes N     continue with as few nodes as this if necessary
   --run-dir DIR     where run directories are made (default csx-restart)
-  --stop-on-repeat, --shrink-after, --give-up-after, --exclude-for, --rules    see the reference
+  --stop-on-repeat, --shrink-after, --give-up-after, --exclude-for, --rules,
+  --health-check-timeout, --health-check-when    see the reference
 
 For a trainer config, in which `autorestart` says how to restart:
   --mode MODE       fit (the default), train_and_eval, validate or validate_all

@@ -8,17 +8,18 @@ from slurm_restart.control.journal import RunKey
 from slurm_restart.core.array_task import run_of_task
 from slurm_restart.core.hostlist import expand
 from slurm_restart.core.job import Job, JobEnd, JobState, NodeState
-from slurm_restart.core.job_comment import CommentRecord
+from slurm_restart.core.job_comment import MAX_NAMED, CommentRecord
 from slurm_restart.errors import CsxError, SlurmError, SlurmUnavailableError
 from slurm_restart.slurm.interface import Slurm
-
-MAX_NAMED = 64
-"""Nodes that a comment record may name; a longer list is ignored."""
 
 
 def down_nodes(names: frozenset[str], nodes: tuple[NodeState, ...]) -> tuple[NodeState, ...]:
     """Return those of the named nodes that Slurm shows down, or drained after a failed prolog."""
     return tuple(node for node in nodes if node.name in names and (node.down or node.prolog_failed))
+
+
+def _has_drained(names: frozenset[str], nodes: tuple[NodeState, ...]) -> bool:
+    return any(node.drained and node.name in names for node in nodes)
 
 
 def _was_preempted(job: Job) -> bool:
@@ -49,6 +50,7 @@ def end_from_hook(env: HookEnvironment, job: Job, nodes: tuple[NodeState, ...]) 
         env_restarts=env.restarts,
         nodes=names,
         down_nodes=down_nodes(frozenset(names), nodes),
+        drained=_has_drained(frozenset(names), nodes),
     )
 
 
@@ -88,6 +90,7 @@ def end_from_record(
         time_limit=job.time_limit,
         run_time=job.run_time,
         down_nodes=down_nodes(frozenset(names), nodes),
+        drained=_has_drained(frozenset(names), nodes),
     )
 
 

@@ -1,19 +1,16 @@
 """Attribute an end to a cause: Slurm's facts first, then the job's self-report."""
 
-from collections.abc import Sequence
-
 from slurm_restart.core.attribution import Attribution, Blame
 from slurm_restart.core.category import Category, Nodes
 from slurm_restart.core.end_facts import EndFacts
 from slurm_restart.core.end_rules import SELF_REPORT_RULES, first_match
 
 
-def attribute_end(facts: EndFacts, named: Sequence[str] = ()) -> Attribution:
+def attribute_end(facts: EndFacts) -> Attribution:
     """Attribute one end.
 
     Args:
         facts: Slurm's facts and the job's self-report.
-        named: node names of the comment record's hostlist, expanded.
     """
     rule = first_match(facts)
     category, rule_id, root_hash, put_off = rule.category, rule.id, None, False
@@ -25,8 +22,8 @@ def attribute_end(facts: EndFacts, named: Sequence[str] = ()) -> Attribution:
         category=category,
         rule=rule_id,
         confidence=rule.confidence,
-        blamed=_blame(facts, category, named),
-        reported=tuple(name for name in named if name not in facts.end.nodes),
+        blamed=_blame(facts, category),
+        reported=tuple(name for name in facts.named if name not in facts.end.nodes),
         root_hash=root_hash,
         put_off=put_off,
         requeued=facts.requeued,
@@ -34,7 +31,7 @@ def attribute_end(facts: EndFacts, named: Sequence[str] = ()) -> Attribution:
     )
 
 
-def _blame(facts: EndFacts, category: Category, named: Sequence[str]) -> tuple[Blame, ...]:
+def _blame(facts: EndFacts, category: Category) -> tuple[Blame, ...]:
     """Return the job's nodes that Slurm shows down, then those that the self-report names."""
     if category.nodes is Nodes.NONE:
         return ()
@@ -44,8 +41,16 @@ def _blame(facts: EndFacts, category: Category, named: Sequence[str]) -> tuple[B
         for node in facts.end.down_nodes
         if node.name in own
     }
-    rule = facts.self_report.rule if facts.self_report is not None else None
-    for name in named:
+    for name in facts.named:
         if name in own and name not in blamed:
-            blamed[name] = Blame(node=name, evidence=f"the job's log: {rule or category.value}")
+            blamed[name] = Blame(node=name, evidence=_reported_evidence(facts, category))
     return tuple(blamed.values())
+
+
+def _reported_evidence(facts: EndFacts, category: Category) -> str:
+    report = facts.self_report
+    if category is Category.HEALTH_CHECK:
+        said = None if report is None else report.said
+        return "health check" if said is None else f"health check: {said.replace('_', ' ')}"
+    rule = None if report is None else report.rule
+    return f"the job's log: {rule or category.value}"

@@ -56,6 +56,8 @@ class Category(Enum):
     PREEMPTION = "preemption"
     REQUEUED = "requeued"
     PROLOG_FAILED = "prolog_failed"
+    HEALTH_CHECK = "health_check"
+    NODE_DRAINED = "node_drained"
     UNKNOWN = "unknown"
     UNLISTED = "unlisted"
 
@@ -186,6 +188,15 @@ _TREATMENTS: dict[Category, _Treatment] = {
     Category.REQUEUED: _yes("a person requeued the job", nodes=Nodes.NONE, counts=False),
     Category.PROLOG_FAILED: _yes(
         "a node's prolog failed before the job started", nodes=Nodes.NAMED
+    ),
+    Category.HEALTH_CHECK: _yes(
+        "a node failed the health check before the program was started",
+        nodes=Nodes.NAMED,
+        counts=False,
+    ),
+    # Slurm itself starts nothing on a drained node, and takes it back once it is resumed.
+    Category.NODE_DRAINED: _yes(
+        "the site drains a node of the job", nodes=Nodes.NONE, counts=False
     ),
     Category.UNKNOWN: _yes("no known cause", suspects_checkpoint=True),
     Category.UNLISTED: _no("an end without a rule of its own gets no action"),

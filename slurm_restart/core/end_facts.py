@@ -37,6 +37,8 @@ class EndFacts:
     self_report: CommentRecord | None
     known_restarts: int
     """Slurm's restart count when the attempt began."""
+    named: tuple[str, ...] = ()
+    """Node names of the comment record's hostlist, expanded."""
 
     # --- what Slurm shows ------------------------------------------------------------------------
 
@@ -157,9 +159,23 @@ class EndFacts:
 
     @property
     def cause(self) -> Category | None:
-        """The self-reported cause; UNKNOWN in place of one that only Slurm can establish."""
+        """The self-reported cause; UNKNOWN in place of one that Slurm's facts do not bear out."""
         cause = self.final_report.cause if self.final_report is not None else None
-        return Category.UNKNOWN if cause in SLURM_ONLY else cause
+        return cause if self._is_borne_out(cause) else Category.UNKNOWN
+
+    def _is_borne_out(self, cause: Category | None) -> bool:
+        """Return whether Slurm's facts allow a cause that would not count, or release a job."""
+        if cause in SLURM_ONLY:
+            return False
+        if cause is Category.HEALTH_CHECK:
+            # Each such restart costs the run a node of its own.
+            return any(name in self.end.nodes for name in self.named)
+        return cause is not Category.NODE_DRAINED or self.end.drained
+
+    @property
+    def leaves_node(self) -> bool:
+        """Whether the attempt ended to leave a node of its own behind, which does not count."""
+        return self.cause in (Category.HEALTH_CHECK, Category.NODE_DRAINED)
 
     @property
     def reports_completion(self) -> bool:

@@ -208,6 +208,7 @@ _END_RULES: tuple[EndRule, ...] = (
         _LIKELY,
         lambda f: _reports_fatal_cause(f) and not _is_likely(f),
     ),
+    EndRule("job.left_node", Category.UNKNOWN, _LIKELY, lambda f: f.leaves_node),
     EndRule("slurm.node_down", Category.HARDWARE_NODE, _LIKELY, lambda f: f.node_down),
     EndRule("job.reported", Category.UNKNOWN, _LIKELY, _reports_cause),
     EndRule("slurm.exit_not_recorded", Category.UNKNOWN, _GUESS, lambda f: f.exit_not_recorded),
@@ -220,7 +221,9 @@ _END_RULES: tuple[EndRule, ...] = (
 NOT_STARTED_RULES = frozenset({"slurm.prolog_failed", "slurm.prolog_drained", "state.boot_fail"})
 """Rules of attempts that ended before the job's script had started."""
 
-SELF_REPORT_RULES = frozenset({"job.fatal", "job.reported", "job.reported_before_requeue"})
+SELF_REPORT_RULES = frozenset(
+    {"job.fatal", "job.left_node", "job.reported", "job.reported_before_requeue"}
+)
 """Rules whose category is the self-reported one."""
 
 

@@ -180,6 +180,11 @@ class NodeState:
         return self.state in ("DOWN", "ERROR") or "NOT_RESPONDING" in self.flags
 
     @property
+    def drained(self) -> bool:
+        """Whether no further job is to start here: drained, or failing."""
+        return bool(self.flags & {"DRAIN", "FAIL"})
+
+    @property
     def prolog_failed(self) -> bool:
         """Whether Slurm has drained the node because its prolog failed (its reason then)."""
         return self.reason.startswith(_PROLOG_FAILED)
@@ -267,3 +272,5 @@ class JobEnd:
     """Seconds; None: not known. A requeue resets them."""
     down_nodes: tuple[NodeState, ...] = ()
     """Those of `nodes` that are down, not responding, or drained by a failed prolog now."""
+    drained: bool = False
+    """One of `nodes` is drained, or failing, by a person or the site's own check."""

@@ -26,6 +26,8 @@ MAX_RECORD_BYTES = 512
 MAX_USER_COMMENT_BYTES = 400
 MAX_STEP = 10**12
 MAX_NODES = 100_000
+MAX_NAMED = 64
+"""Nodes that a record may name; a longer list is ignored."""
 MAX_RESTARTS = 10_000
 MAX_SECONDS = 10**8
 MAX_LEAD = 65535
@@ -106,6 +108,8 @@ class CommentRecord:
     """The cause would stop the run if it were sure; it does if it repeats at the same step."""
     nodes: str | None = None
     """Nodes that the evidence names, as a hostlist."""
+    said: str | None = None
+    """What the health check printed on the first of them; `_` stands for blanks and the like."""
 
 
 def _int(low: int, high: int) -> Callable[[str], int]:
@@ -171,6 +175,7 @@ _FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "likely": ("likely", _flag),
     "put_off": ("off", _flag),
     "nodes": ("nodes", _text(r"[A-Za-z0-9\[\],._-]{1,160}")),
+    "said": ("said", _text(r"[A-Za-z0-9_.,:/+%()-]{1,80}")),
 }
 _REQUIRED = ("run", "max_restarts", "num_nodes", "min_nodes")
 _BY_KEY = {key: (field, read) for field, (key, read) in _FIELDS.items()}
@@ -185,7 +190,8 @@ def _format_value(value: Any) -> str:
 def format_record(comment_record: CommentRecord) -> str:
     """Return the record as text without the prefix. A field at its default is omitted.
 
-    `nodes` is omitted if the text would exceed `MAX_RECORD_BYTES`: the hook then blames no node.
+    `said`, then `nodes`, is omitted if the text would exceed `MAX_RECORD_BYTES`: without `nodes`,
+    the hook blames no node.
     """
     pairs = [
         f"{_FIELDS[field.name][0]}={_format_value(value)}"
@@ -193,6 +199,8 @@ def format_record(comment_record: CommentRecord) -> str:
         if (value := getattr(comment_record, field.name)) is not None and value != field.default
     ]
     text = ";".join(pairs)
+    if len(text) > MAX_RECORD_BYTES and comment_record.said is not None:
+        return format_record(replace(comment_record, said=None))
     if len(text) > MAX_RECORD_BYTES and comment_record.nodes is not None:
         return format_record(replace(comment_record, nodes=None))
     return text

@@ -57,8 +57,13 @@ class Judgement:
 def judge_end(case: EndCase) -> Judgement:
     """Judge one end. Every end has a judgement."""
     policy = granted_policy(case.comment_record, case.site, case.history, case.job, case.end.nodes)
-    facts = EndFacts(end=case.end, self_report=case.self_report, known_restarts=case.index)
-    attribution = attribute_end(facts, case.named)
+    facts = EndFacts(
+        end=case.end,
+        self_report=case.self_report,
+        known_restarts=case.index,
+        named=case.named,
+    )
+    attribution = attribute_end(facts)
     progress = attempt_progress(case, policy)
     decision = decide(
         Situation(

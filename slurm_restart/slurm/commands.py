@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from slurm_restart.errors import SlurmError
 from slurm_restart.slurm.error_messages import error_for, ignored_a_value
 from slurm_restart.slurm.interface import JobName
-from slurm_restart.slurm.process import run
+from slurm_restart.slurm.process import Call, Completed, run, run_until
 from slurm_restart.slurm.queries import Queries
 
 NODES_TIMEOUT = 30.0
@@ -69,8 +69,34 @@ class Commands(Queries):
 
         The step shares the job's resources and asks for none of its own.
         """
+        call = self._on_nodes(job_id, nodes, "--gres=none", *command)
+        answer = run(call.args, env=call.env, timeout=NODES_TIMEOUT)
+        if answer.code != 0:
+            raise error_for(answer, f"srun on {','.join(nodes)}")
+        return answer.stdout
+
+    def check_nodes(
+        self, job_id: int, nodes: Sequence[str], command: Sequence[str], *, timeout: float
+    ) -> Completed:
+        """Run a command on these nodes as above; return what was printed until the deadline.
+
+        The step sees the job's generic resources, and no node ends it for the others: neither one
+        that ends (--wait, whose default is the site's) nor one that fails.
+
+        Args:
+            job_id: a running job.
+            nodes: some of its nodes.
+            command: program and arguments.
+            timeout: seconds for all of it.
+        """
+        alone = ("--wait=0", "--kill-on-bad-exit=0")
+        call = self._on_nodes(job_id, nodes, *alone, *command)
+        return run_until(call.args, env=call.env, timeout=timeout)
+
+    def _on_nodes(self, job_id: int, nodes: Sequence[str], *arguments: str) -> Call:
+        """Return srun with a step that shares the job's resources with all others."""
         count = len(nodes)
-        call = self._client.call(
+        return self._client.call(
             "srun",
             f"--jobid={job_id:d}",
             f"--nodelist={','.join(nodes)}",
@@ -79,18 +105,13 @@ class Commands(Queries):
             "--ntasks-per-node=1",
             "--overlap",
             "--mem=0",
-            "--gres=none",
             "--cpu-bind=none",
             "--mpi=none",
             "--input=none",
             "--chdir=/",
             "--quiet",
-            *command,
+            *arguments,
         )
-        answer = run(call.args, env=call.env, timeout=NODES_TIMEOUT)
-        if answer.code != 0:
-            raise error_for(answer, f"srun on {','.join(nodes)}")
-        return answer.stdout
 
     def submit(self, script: str, options: Sequence[str], *, test_only: bool = False) -> str:
         """Submit a script with sbatch, without a retry, in the caller's whole environment.

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from slurm_restart.core.cluster_facts import ClusterFacts
 from slurm_restart.core.job import Job, NodeState, PartitionState
+from slurm_restart.slurm.process import Completed
 
 JobName = int | str
 """What a request is about: a job id, or `Job.name` for what may be a task of an array."""
@@ -35,6 +36,9 @@ class Slurm(Protocol):
     def nodes(self) -> tuple[NodeState, ...]:
         """Return all nodes."""
 
+    def nodes_named(self, names: Sequence[str]) -> tuple[NodeState, ...]:
+        """Return these nodes; an unknown one is an error."""
+
     def partitions(self) -> tuple[PartitionState, ...]:
         """Return all partitions."""
 
@@ -64,6 +68,11 @@ class Slurm(Protocol):
 
     def run_on_nodes(self, job_id: int, nodes: Sequence[str], command: Sequence[str]) -> str:
         """Run a command once on each of these nodes of a running job; return what it printed."""
+
+    def check_nodes(
+        self, job_id: int, nodes: Sequence[str], command: Sequence[str], *, timeout: float
+    ) -> Completed:
+        """Run a command on these nodes as above; return what was printed until the deadline."""
 
     def submit(self, script: str, options: Sequence[str], *, test_only: bool = False) -> str:
         """Submit a script with sbatch; return the job id, or the answer to --test-only."""

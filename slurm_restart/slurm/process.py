@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from slurm_restart.errors import SlurmError, SlurmUnavailableError
 
+_TERM_GRACE = 3.0
+"""Seconds between TERM and KILL for a program that may leave something running elsewhere."""
 _REAP_TIMEOUT = 1.0
 """Seconds to wait for a killed child; a child that hangs in the kernel is abandoned."""
 
@@ -82,6 +84,50 @@ def run_all(calls: Sequence[Call], *, timeout: float) -> tuple[Completed, ...]:
             _end(child)
 
 
+def run_until(
+    args: Sequence[str], *, timeout: float, env: Mapping[str, str] | None = None
+) -> Completed:
+    """Run one program and return what it has printed, also if it does not end in time.
+
+    At the deadline its process group gets TERM, on which srun ends its step, then KILL; the code is
+    that of the last signal, negative.
+
+    Raises:
+        SlurmError: it could not be started.
+    """
+    deadline = time.monotonic() + timeout
+    child = _start(Call(args, env))
+    try:
+        try:
+            return _completed(
+                child, *child.communicate(timeout=max(0.0, deadline - time.monotonic()))
+            )
+        except subprocess.TimeoutExpired:
+            return _end_gently(child)
+    finally:
+        _end(child)
+
+
+def _end_gently(child: subprocess.Popen[bytes]) -> Completed:
+    out = err = b""
+    for number, seconds in ((signal.SIGTERM, _TERM_GRACE), (signal.SIGKILL, _REAP_TIMEOUT)):
+        os.killpg(child.pid, number)
+        try:
+            out, err = child.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired as late:
+            out, err = late.output or b"", late.stderr or b""
+        else:
+            break
+    return _completed(child, out, err, code=-number)
+
+
+def _completed(
+    child: subprocess.Popen[bytes], out: bytes, err: bytes, *, code: int | None = None
+) -> Completed:
+    code = child.returncode if code is None else code
+    return Completed(code, out.decode(errors="replace"), err.decode(errors="replace"))
+
+
 def _start(call: Call) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
@@ -106,7 +152,7 @@ def _collect(
         out, err = child.communicate(data, timeout=max(0.0, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
         raise SlurmUnavailableError(f"{call.name}: no answer within {timeout:g} s") from None
-    return Completed(child.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
+    return _completed(child, out, err)
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

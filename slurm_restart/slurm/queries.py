@@ -1,7 +1,7 @@
 """The questions to Slurm through its own commands: jobs, nodes, partitions, configuration."""
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -123,6 +123,11 @@ class Queries:
         """Return all nodes."""
         return parse_nodes(self._client.request("nodes", self._show_all("node"))[0].stdout)
 
+    def nodes_named(self, names: Sequence[str]) -> tuple[NodeState, ...]:
+        """Return these nodes; an unknown one is an error."""
+        call = self._show_all("node", ",".join(names))
+        return parse_nodes(self._client.request("nodes", call)[0].stdout)
+
     def partitions(self) -> tuple[PartitionState, ...]:
         """Return all partitions."""
         call = self._show_all("partition")
@@ -195,9 +200,9 @@ class Queries:
     def _run(self, what: str, name: str, *arguments: str) -> Completed:
         return self._client.request(what, self._client.call(name, *arguments))[0]
 
-    def _show_all(self, entity: str) -> Call:
+    def _show_all(self, *entity: str) -> Call:
         # Without SCONTROL_ALL, only root sees hidden partitions and their nodes.
-        return self._client.call("scontrol", "show", entity, "-o", SCONTROL_ALL="1")
+        return self._client.call("scontrol", "show", *entity, "-o", SCONTROL_ALL="1")
 
     def _job_if_known(self, job_id: int) -> Job | None:
         with suppress(JobNotFoundError):

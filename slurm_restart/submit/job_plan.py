@@ -8,6 +8,7 @@ from pathlib import Path
 from slurm_restart.core.job_comment import Mode
 from slurm_restart.submit.argv import GivenOption, value_of
 from slurm_restart.submit.context import SubmitContext
+from slurm_restart.submit.health import health_check
 from slurm_restart.submit.progress import progress_measure
 from slurm_restart.submit.size import JobSize, size_of
 from slurm_restart.submit.stop_signal import stop_request, warning_signal
@@ -114,6 +115,8 @@ def _plan(
         stop_signal=stop_signal,
         stop_receiver=stop_receiver,
         progress=progress_measure(settings, request.work_dir, model_dir),
+        health_check=health_check(settings),
+        leave_drained=bool(settings.leave_drained),
         slurm=context.slurm,
     )
 

@@ -135,6 +135,21 @@ RESTART: tuple[Option, ...] = (
         "progress-after",
         "the same: an attempt that lasts longer has made progress; 1h unless given",
     ),
+    _restart(
+        "health-check",
+        "what is run on every node before the program is started: a command, or ready-made checks "
+        "(`cpu,memory,disk,network,gpu`); both if given twice",
+    ),
+    _restart("health-check-timeout", "how long a node may take for its checks; 60s unless given"),
+    _restart(
+        "health-check-when",
+        "`auto` (before the first attempt, and after failures of hardware or network or without a "
+        "known cause), `always` or `never`",
+    ),
+    _restart(
+        "leave-drained",
+        "`true`: a node that the site drains while the run is on it is left at the next checkpoint",
+    ),
     _restart("rules", "a file of rules over log lines; may be repeated"),
     _restart(
         "stop-on-repeat", "give up after the same root cause at the same step this often; 0: never"

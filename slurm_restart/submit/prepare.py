@@ -18,6 +18,7 @@ from slurm_restart.submit.argv import (
 )
 from slurm_restart.submit.context import SubmitContext
 from slurm_restart.submit.directories import directory_problem
+from slurm_restart.submit.health import health_warnings
 from slurm_restart.submit.job_plan import SubmissionRequest, plan_job
 from slurm_restart.submit.merge import sbatch_arguments
 from slurm_restart.submit.notices import notes, pattern_warnings, warnings
@@ -96,6 +97,7 @@ def prepare(
             *warnings(request, phases),
             *pattern_warnings(jobs[0]),
             *progress_warnings(jobs[0].plan, settings),
+            *health_warnings(jobs[0].plan, settings),
         ),
         notes=tuple(notes(jobs)),
     )

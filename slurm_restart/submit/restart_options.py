@@ -7,9 +7,11 @@ from typing import Any
 from slurm_restart.submit.argv import GivenOption
 from slurm_restart.submit.option import OptionHandling
 from slurm_restart.trainer.checkpoint_names import split_path
+from slurm_restart.trainer.settings import short_key
 from slurm_restart.trainer.settings_files import SettingsLayer
 
-# Option: the key of the settings that it sets. `--checkpoint` sets two.
+# Option: the key of the settings that it sets. `--checkpoint` sets two, `--health-check` either
+# of two.
 KEYS: dict[str, tuple[str, ...]] = {
     "max-restarts": ("script", "max_restarts"),
     "min-nodes": ("script", "min_nodes"),
@@ -21,6 +23,9 @@ KEYS: dict[str, tuple[str, ...]] = {
     "progress": ("progress", "pattern"),
     "progress-file": ("progress", "file"),
     "progress-after": ("progress", "after"),
+    "health-check-timeout": ("health_check", "timeout"),
+    "health-check-when": ("health_check", "when"),
+    "leave-drained": ("leave_drained",),
     "rules": ("rules",),
     "stop-on-repeat": ("policy", "stop_on_repeat"),
     "shrink-after": ("policy", "shrink_after"),
@@ -68,6 +73,9 @@ def _settings(name: str, value: str) -> list[tuple[tuple[str, ...], str | None]]
     if name in _PATHS and value.startswith("~/"):
         # A shell leaves the ~ in --option=~/x, and there is none that reads #CSX lines.
         value = str(Path(value).expanduser())
+    if name == "health-check":
+        # A command or ready-made checks: one beside the other if both are given.
+        return [(("health_check", short_key("health_check", value)), value)]
     if name != "checkpoint":
         return [(KEYS[name], value)]
     directory, pattern = split_path(value)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from slurm_restart.submit.health import health_warnings
 from slurm_restart.submit.plural import count
 from slurm_restart.submit.progress import describe_progress, progress_warnings
 from slurm_restart.submit.script_plan import ScriptRequest
@@ -16,6 +17,7 @@ def script_warnings(request: ScriptRequest, plan: RunPlan) -> Iterator[str]:
     if script.foreign is not None and "ignore-pbs" not in request.options:
         yield f"{script.foreign} lines are not read: write their options as #SBATCH"
     yield from progress_warnings(plan, request.settings)
+    yield from health_warnings(plan, request.settings)
 
 
 def script_notes(request: ScriptRequest, job: PhaseJob) -> Iterator[str]:

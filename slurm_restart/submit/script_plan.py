@@ -9,6 +9,7 @@ from slurm_restart.core.job_comment import Mode
 from slurm_restart.submit.argv import GivenOption, value_of
 from slurm_restart.submit.batch_script import BatchScript
 from slurm_restart.submit.context import SubmitContext
+from slurm_restart.submit.health import health_check
 from slurm_restart.submit.progress import progress_measure
 from slurm_restart.submit.script_size import ScriptSize
 from slurm_restart.submit.stop_signal import stop_request, warning_signal
@@ -89,6 +90,8 @@ def plan_script(request: ScriptRequest, context: SubmitContext) -> PhaseJob:
         stop_signal=stop_signal,
         stop_receiver=stop_receiver,
         progress=progress_measure(settings, request.work_dir, request.run_dirs),
+        health_check=health_check(settings),
+        leave_drained=bool(settings.leave_drained),
         slurm=context.slurm,
     )
     return PhaseJob(

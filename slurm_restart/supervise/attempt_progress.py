@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.supervise.absence_warning import AbsenceWarning
 from slurm_restart.supervise.checkpoint_monitor import CheckpointMonitor, CheckpointMonitorThread
+from slurm_restart.supervise.drained_nodes import DrainWatch
 from slurm_restart.supervise.output_steps import OutputSteps
 from slurm_restart.supervise.own_comment import OwnComment
 from slurm_restart.supervise.periodic_thread import PeriodicThread
@@ -32,6 +33,7 @@ class AttemptProgress:
         comment: gets the highest step of the run.
         log: gets a message when files cannot be read.
         stalls: is told of accesses to files.
+        drain_watch: told of each checkpoint but that of the last step; None: not wanted.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class AttemptProgress:
         comment: OwnComment,
         log: SlurmLog,
         stalls: StallMonitor,
+        drain_watch: DrainWatch | None = None,
     ) -> None:
         self._run_dir = run_dir
         self._plan = plan
@@ -52,6 +55,7 @@ class AttemptProgress:
         self._comment = comment
         self._log = log
         self._stalls = stalls
+        self._drain_watch = drain_watch
         start = prepared.start
         known = start.checkpoint is not None or start.measured
         self.step: int | None = start.from_step if known else None
@@ -90,6 +94,8 @@ class AttemptProgress:
             self._recorder.record_checkpoint(attempt, saved)
             self._comment.update(step=self.reached)
             retention.saved(saved)
+            if self._drain_watch is not None and saved.step != self._prepared.start.last_step:
+                self._drain_watch.saved(f"checkpoint {saved.path.rpartition('/')[2]}")
 
         absence = AbsenceWarning(
             plan.checkpoint, lambda text: self._recorder.record_warning(attempt, text)

@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from slurm_restart.core.attribution import Attribution
+from slurm_restart.core.attribution import Attribution, Blame
 from slurm_restart.core.category import Category, Confidence
+from slurm_restart.core.job_comment import MAX_NAMED
 from slurm_restart.errors import CsxError
 from slurm_restart.slurm.format_hostlist import format_hostlist
+from slurm_restart.supervise.node_health import RULE as HEALTH_RULE
+from slurm_restart.supervise.node_health import NodesError
 from slurm_restart.supervise.prepare_attempt import PreparedAttempt
 from slurm_restart.supervise.trainer_end import (
     StopReason,
@@ -28,6 +31,8 @@ EXIT_TERMINATED = 128 + 15
 EXIT_INTERNAL = 70
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _MAX_NODES_TEXT = 160
+_MAX_SAID = 80
+_NOT_IN_COMMENT = re.compile(r"[^A-Za-z0-9_.,:/+%()-]+", re.ASCII)
 _RULE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 
 
@@ -59,7 +64,7 @@ class AttemptResult:
     def self_report(self) -> Mapping[str, Any]:
         """Values for the supervisor's fields of the comment record."""
         end, attribution = self.end, self.attribution
-        nodes = format_hostlist(attribution.names) if attribution.names else ""
+        nodes = _named(attribution)
         return {
             "ended": True,
             "exit": self.exit_code,
@@ -68,9 +73,34 @@ class AttemptResult:
             "root": end.root,
             "likely": attribution.confidence is Confidence.LIKELY,
             "put_off": attribution.put_off,
-            "nodes": nodes if 0 < len(nodes) <= _MAX_NODES_TEXT else None,
+            "nodes": nodes or None,
+            "said": _said(attribution),
             **({} if (step := self._reached) is None else {"step": step}),
         }
+
+
+def _named(attribution: Attribution) -> str:
+    """Return the hostlist for the comment record; empty: no node is named, or too many are.
+
+    Of nodes that failed the health check it is as many as possible: others fail it again.
+    """
+    names = attribution.names
+    if attribution.category is not Category.HEALTH_CHECK:
+        nodes = format_hostlist(names) if names else ""
+        return nodes if len(nodes) <= _MAX_NODES_TEXT else ""
+    for count in range(min(len(names), MAX_NAMED), 0, -1):
+        nodes = format_hostlist(tuple(names[:count]))
+        if len(nodes) <= _MAX_NODES_TEXT:
+            return nodes
+    return ""
+
+
+def _said(attribution: Attribution) -> str | None:
+    """Return what the health check found on the first node, in the comment record's form."""
+    if attribution.category is not Category.HEALTH_CHECK or not attribution.blamed:
+        return None
+    text = _NOT_IN_COMMENT.sub("_", attribution.blamed[0].evidence)
+    return text[:_MAX_SAID] or None
 
 
 def attempt_result(
@@ -142,10 +172,12 @@ def preparation_failure(
     """
     category, exit_code = _attribute_failure(failure)
     certain = category is not Category.UNKNOWN
+    left = failure.left if isinstance(failure, NodesError) else {}
     attribution = Attribution(
         category=category,
-        rule="supervisor.prepare",
+        rule=HEALTH_RULE if left else "supervisor.prepare",
         confidence=Confidence.CERTAIN if certain else Confidence.GUESS,
+        blamed=tuple(Blame(node=node, evidence=text) for node, text in left.items()),
     )
     end = AttemptEnd(
         attempt=-1 if attempt is None else attempt.number,
@@ -155,6 +187,7 @@ def preparation_failure(
         reason=f"the program was not started: {_format_failure(failure)}",
         confidence=attribution.confidence.value,
         exit_code=exit_code,
+        blamed_nodes=attribution.names,
         progress=False,
         recoverable=category.recoverable,
     )
@@ -182,6 +215,8 @@ def _attribute_failure(failure: Exception | StopReason) -> tuple[Category, int]:
             return Category.STORAGE_FULL, EXIT_IO_ERROR
         case OSError():
             return Category.STORAGE_IO, EXIT_IO_ERROR
+        case NodesError():
+            return failure.category, failure.exit_code
         case CsxError():
             # The plan, the config or the checkpoint that it names: the user must correct it.
             return Category.CONFIG, failure.exit_code

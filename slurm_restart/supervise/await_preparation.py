@@ -17,6 +17,7 @@ from slurm_restart.supervise.events import (
     RulesRead,
     SignalReceived,
 )
+from slurm_restart.supervise.node_health import check_time
 from slurm_restart.supervise.prepare_attempt import PreparedAttempt
 from slurm_restart.supervise.recorder import Recorder
 from slurm_restart.supervise.rules_thread import RulesThread
@@ -76,6 +77,7 @@ class PreparationWait:
                 case ReaperExited():
                     return RuntimeError("the reaper process was killed")
                 case PlanLoaded(plan):
+                    self._start_by += check_time(plan)
                     self._plan_loaded(plan)
                 case SignalReceived(number) if stop := STOP_REASONS[number]:
                     return stop

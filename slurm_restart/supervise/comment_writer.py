@@ -27,7 +27,7 @@ loses what was not saved.
 _MAX_REFUSED = 2
 """Refusals after which the final update is given up: Slurm is already ending the job."""
 _OWN_FIELDS = frozenset(
-    "attempt submit restarts earlier from_step step ended exit cause rule root nodes".split()  # noqa: SIM905
+    "attempt submit restarts earlier from_step step ended exit cause rule root nodes said".split()  # noqa: SIM905
 )
 """Fields that the supervisor writes; the others are policy, which people may change."""
 

@@ -79,6 +79,11 @@ class Preempted:
 
 
 @dataclass(frozen=True, slots=True)
+class NodesDrained:
+    """The site drains a node of the job, and a checkpoint has just been completed."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReaperExited:
     """The reaper has ended, usually because no process is left below it."""
 
@@ -93,6 +98,7 @@ Event = (
     | TrainerEnded
     | Superseded
     | Preempted
+    | NodesDrained
     | ReaperExited
 )
 Events = queue.SimpleQueue[Event]

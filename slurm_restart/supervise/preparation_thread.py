@@ -11,6 +11,7 @@ from slurm_restart.safe_files import FileTooLargeError, NotRegularFileError
 from slurm_restart.slurm.interface import Slurm
 from slurm_restart.supervise.events import AttemptPrepared, Events, PlanLoaded, PreparationFailed
 from slurm_restart.supervise.job_environment import JobEnvironment
+from slurm_restart.supervise.node_health import check_nodes, due_check
 from slurm_restart.supervise.prepare_attempt import prepare
 from slurm_restart.supervise.stall_monitor import StallMonitor
 from slurm_restart.supervise.sweep_nodes import sweep_nodes
@@ -46,7 +47,8 @@ class PreparationThread(threading.Thread):
         events: receives `PlanLoaded` and `AttemptPrepared`, or `PreparationFailed`.
         stalls: is told of each access to files.
         slurm: returns the cluster of a plan.
-        warn: called with what was found of earlier attempts.
+        warn: called with what the user should know before the attempt starts.
+        log: called with what the health check has found.
         array_dir: the directory of the job array that this job is a task of; None: it is none.
     """
 
@@ -59,6 +61,7 @@ class PreparationThread(threading.Thread):
         stalls: StallMonitor,
         slurm: Callable[[RunPlan | None], Slurm],
         warn: Callable[[AttemptDir, str], None],
+        log: Callable[[AttemptDir, str], None] = lambda _attempt, _text: None,
         array_dir: RunDir | None = None,
     ) -> None:
         super().__init__(name="preparation", daemon=True)
@@ -69,6 +72,7 @@ class PreparationThread(threading.Thread):
         self._stalls = stalls
         self._slurm = slurm
         self._warn = warn
+        self._log = log
         self.attempt: AttemptDir | None = None
         """The attempt's directory once it has been created."""
 
@@ -94,6 +98,15 @@ class PreparationThread(threading.Thread):
                 self._job,
                 partial(self._slurm, plan),
                 partial(self._warn, attempt),
+            )
+            due = due_check(plan, self._run_dir, attempt, self._job)
+        if due is not None:
+            check_nodes(
+                due,
+                self._job,
+                partial(self._slurm, plan),
+                log=partial(self._log, attempt),
+                warn=partial(self._warn, attempt),
             )
         with self._stalls.access(f"{self._run_dir.path} or {plan.checkpoint.directory}"):
             prepared = prepare(plan, self._run_dir, attempt, self._job, clock=time.time)

@@ -40,7 +40,8 @@ class GracePeriods:
 
     def of(self, stop: StopReason) -> float:
         """Return the seconds between the signal that asks the trainer to end and KILL."""
-        return usable(self.signal_lead if stop is StopReason.TIME_LIMIT else self.kill_wait)
+        by_choice = stop in (StopReason.TIME_LIMIT, StopReason.NODE_DRAINED)
+        return usable(self.signal_lead if by_choice else self.kill_wait)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,6 +8,7 @@ import os
 import queue
 import signal
 import time
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -18,6 +19,7 @@ from slurm_restart.supervise.attempt_progress import AttemptProgress
 from slurm_restart.supervise.attempt_result import AttemptResult, preparation_failure
 from slurm_restart.supervise.attempt_run import AttemptRun
 from slurm_restart.supervise.await_preparation import PreparationWait
+from slurm_restart.supervise.drained_nodes import DrainWatch
 from slurm_restart.supervise.ending import Ending
 from slurm_restart.supervise.events import Events, ReaperListener, queue_signals
 from slurm_restart.supervise.own_comment import OwnComment
@@ -34,6 +36,7 @@ from slurm_restart.supervise.supervisor_context import LazySlurm, SupervisorCont
 from slurm_restart.supervise.trainer_end import StopReason
 from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import RunDir
+from slurm_restart.trainer.runlog import run_name
 
 LOG_TIMEOUT = 3.0
 """Seconds to write the last lines of Slurm's log."""
@@ -93,6 +96,7 @@ class Supervisor:
             stalls=self._stalls,
             slurm=self._context.slurm,
             warn=self._recorder.record_warning,
+            log=lambda attempt, text: self._recorder.log(run_name(attempt.number), text),
             array_dir=self._array_dir,
         )
         preparation.start()
@@ -123,6 +127,7 @@ class Supervisor:
             comment=self._comment,
             log=self._log,
             stalls=self._stalls,
+            drain_watch=self._drain_watch(plan, start.attempt),
         )
         self._comment.update(
             attempt=start.attempt,
@@ -144,6 +149,13 @@ class Supervisor:
             stop_reason=self._stop_reason,
         )
         return run.result(prepared, scanner, progress)
+
+    def _drain_watch(self, plan: RunPlan, attempt: int) -> DrainWatch | None:
+        nodes = self._context.job.nodes
+        if not plan.leave_drained or not nodes:
+            return None
+        report = partial(self._recorder.log, run_name(attempt))
+        return DrainWatch(self._slurm, nodes, self._events, report)
 
     def _slurm(self) -> Slurm:
         return self._context.slurm(self._plan)

@@ -26,6 +26,7 @@ class StopReason(Enum):
     TERMINATED = "the job was told to end"
     CANCELLED = "a person told the batch script to end (scancel --batch)"
     SUPERSEDED = "another attempt of this run has begun elsewhere"
+    NODE_DRAINED = "the site drains a node of the job"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,6 +104,8 @@ def cause_of_stop(stop: StopReason) -> tuple[Category, Confidence]:
             return Category.TIMEOUT, Confidence.CERTAIN
         case StopReason.CANCELLED:
             return Category.CANCELLED, Confidence.LIKELY
+        case StopReason.NODE_DRAINED:
+            return Category.NODE_DRAINED, Confidence.CERTAIN
         case StopReason.TERMINATED | StopReason.SUPERSEDED:
             return Category.UNKNOWN, Confidence.GUESS
         case _:

@@ -13,6 +13,7 @@ from slurm_restart.supervise import processes
 from slurm_restart.supervise.events import (
     Event,
     Events,
+    NodesDrained,
     Preempted,
     ReaperExited,
     SignalReceived,
@@ -137,6 +138,8 @@ class TrainerProcess:
                 self._respond(number)
             case Preempted(grace_time):
                 self._set_grace_time(grace_time)
+            case NodesDrained():
+                self._leave_nodes()
             case Superseded():
                 # Two trainers that write the same checkpoints do more damage than a KILL.
                 self._stop = StopReason.SUPERSEDED
@@ -166,6 +169,15 @@ class TrainerProcess:
             # The first reason counts: Slurm's TERM at the time limit comes after its warning.
             self._stop = self._stop or stop
         self._kill_by(time.monotonic() + self._grace.of(stop))
+
+    def _leave_nodes(self) -> None:
+        """Ask the trainer to save and end, as nodes of the job are drained."""
+        if self._stop is not None or self._status is not None:
+            return
+        self._before_stop(StopReason.NODE_DRAINED)
+        self._stop = StopReason.NODE_DRAINED
+        self._ask_to_end()
+        self._kill_by(time.monotonic() + self._grace.of(StopReason.NODE_DRAINED))
 
     def _is_due_to(self, stop: StopReason) -> bool:
         """Return whether a signal for that reason may have ended the trainer.

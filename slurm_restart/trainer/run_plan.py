@@ -28,6 +28,7 @@ from slurm_restart.core.record_reader import (
 from slurm_restart.errors import RecordError, StateError
 from slurm_restart.safe_files import read_bounded
 from slurm_restart.trainer.atomic_file import write_atomic
+from slurm_restart.trainer.health_check import HealthCheck
 
 SCHEMA = 1
 WARN_AFTER = 1800
@@ -222,6 +223,9 @@ class RunPlan:
     """Name, without SIG, of the signal that asks the trainer to save and end."""
     stop_receiver: StopReceiver = StopReceiver.GROUP
     progress: ProgressMeasure = field(default_factory=ProgressMeasure)
+    health_check: HealthCheck = field(default_factory=HealthCheck)
+    leave_drained: bool = False
+    """A node that the site drains while the run is on it is left at the next checkpoint."""
     validates_at_end: bool = False
     """A training that the trainer validates after the last step, as its config says."""
     fixed_size: bool = False

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slurm_restart.core.job_comment import MAX_NODES, MAX_RESTARTS
+from slurm_restart.core.node_answers import CheckTime
 from slurm_restart.errors import UsageError
 from slurm_restart.trainer.checkpoint_forms import FORMS
 from slurm_restart.trainer.checkpoint_layout import check_directory
 from slurm_restart.trainer.checkpoint_names import to_regex
 from slurm_restart.trainer.config_checker import format_value, nearest
 from slurm_restart.trainer.duration import parse_duration
+from slurm_restart.trainer.health_check import MAX_TIMEOUT, is_list_of_checks, parse_checks
 from slurm_restart.trainer.launch import check_template
 from slurm_restart.trainer.run_plan import STOP_SIGNALS, CheckpointFormat
 from slurm_restart.trainer.settings_files import SettingsLayer
@@ -56,6 +58,12 @@ class Settings:
     """A file that grows; relative to the job's directory, `{model_dir}` stands for the run's."""
     progress_after: int | None = None
     """An attempt that lasted longer has made progress."""
+    health_check_checks: tuple[str, ...] | None = None
+    """Ready-made checks of the nodes, with their shares: `memory=30`."""
+    health_check_command: str | None = None
+    health_check_timeout: int | None = None
+    health_check_when: CheckTime | None = None
+    leave_drained: bool | None = None
     csx_per_node: int = 1
     stop_on_repeat: int | None = None
     shrink_after: int | None = None
@@ -194,6 +202,36 @@ def _positive_duration(value: Any) -> int:
     return seconds
 
 
+def _checks(value: Any) -> tuple[str, ...]:
+    text = ",".join(map(_text, value)) if isinstance(value, list) else _text(value)
+    try:
+        return parse_checks(text)
+    except ValueError as error:
+        raise _InvalidValueError(str(error)) from None
+
+
+def _check_timeout(value: Any) -> int:
+    seconds = _positive_duration(value)
+    if seconds > MAX_TIMEOUT:
+        raise _InvalidValueError(f"a time up to {MAX_TIMEOUT // 3600}h")
+    return seconds
+
+
+def _check_time(value: Any) -> CheckTime:
+    try:
+        return CheckTime(value)
+    except ValueError:
+        raise _InvalidValueError(
+            f"one of {', '.join(entry.value for entry in CheckTime)}"
+        ) from None
+
+
+def _flag(value: Any) -> bool:
+    if value not in (True, False, "true", "false"):
+        raise _InvalidValueError("true or false")
+    return value in (True, "true")
+
+
 _READERS: dict[str, Callable[[Any], Any]] = {
     "setup": _lines,
     "command": _command,
@@ -208,6 +246,11 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "progress.pattern": _step_pattern,
     "progress.file": _text,
     "progress.after": _positive_duration,
+    "health_check.checks": _checks,
+    "health_check.command": _text,
+    "health_check.timeout": _check_timeout,
+    "health_check.when": _check_time,
+    "leave_drained": _flag,
     "nodes.csx_per_node": _whole(1, MAX_NODES),
     "policy.stop_on_repeat": _whole(0, MAX_RESTARTS),
     "policy.shrink_after": _duration,
@@ -217,13 +260,16 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "script.min_nodes": _whole(1, MAX_NODES),
     "script.run_dir": _text,
 }
-_SECTIONS = ("sbatch", "checkpoint", "progress", "nodes", "policy", "script")
+_SECTIONS = ("sbatch", "checkpoint", "progress", "health_check", "nodes", "policy", "script")
 KEYS = ("sbatch", *_READERS)
 # Field names of keys whose last part is not the name of the field.
 _FIELDS = {key: key.replace(".", "_") for key in _READERS
-           if key.startswith(("checkpoint.", "progress.", "script."))}  # fmt: skip
-_SHORT = {"progress": "pattern"}
-"""Sections that may be a text in place of a mapping, and the key that it sets then."""
+           if key.startswith(("checkpoint.", "progress.", "health_check.", "script."))}  # fmt: skip
+_SHORT: dict[str, Callable[[str], str]] = {
+    "progress": lambda _: "pattern",
+    "health_check": lambda text: "checks" if is_list_of_checks(text) else "command",
+}
+"""Sections that may be a text in place of a mapping, and the key that a text sets then."""
 
 
 def combine(layers: Sequence[SettingsLayer]) -> tuple[Settings, list[str]]:
@@ -252,10 +298,15 @@ def _flat(layer: SettingsLayer, problems: list[str]) -> list[tuple[tuple[str, ..
         elif isinstance(value, dict):
             flat += [((key, inner), item) for inner, item in value.items()]
         elif isinstance(value, str) and key in _SHORT:
-            flat.append(((key, _SHORT[key]), value))
+            flat.append(((key, short_key(key, value)), value))
         elif value is not None:
             problems.append(f"{layer.where((key,))}: expected a mapping, got {format_value(value)}")
     return flat
+
+
+def short_key(section: str, text: str) -> str:
+    """Return the key that a text in place of a section's mapping sets."""
+    return _SHORT[section](text)
 
 
 def _set_value(

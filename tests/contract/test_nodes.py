@@ -37,6 +37,8 @@ def test_drained(cluster: DevCluster, slurm: Slurm) -> None:
     assert drained.reason == reason
     assert drained.reason_time is not None
     assert abs(drained.reason_time - time.time()) < 10
+    named = slurm.nodes_named(("csx3", "csx2"))
+    assert sorted((one.name, one.drained) for one in named) == [("csx2", True), ("csx3", False)]
 
 
 def test_down(cluster: DevCluster, slurm: Slurm) -> None:

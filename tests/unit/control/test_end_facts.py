@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from slurm_restart.control.end_facts import (
-    MAX_NAMED,
     end_from_hook,
     end_from_record,
     named_nodes,
@@ -14,6 +13,7 @@ from slurm_restart.control.end_facts import (
 )
 from slurm_restart.control.hook_environment import HookEnvironment
 from slurm_restart.core.job import JobState, NodeState
+from slurm_restart.core.job_comment import MAX_NAMED
 from slurm_restart.errors import CsxError, SlurmUnavailableError
 from tests.unit.control.conftest import FakeSlurm, run_key_of
 from tests.unit.core import facts
@@ -113,6 +113,23 @@ def test_down_nodes_are_those_of_the_job() -> None:
         NodeState(name="csx9", state="IDLE", reason="Prolog error"),
     )
     assert [node.name for node in end_from_hook(ENV, RECORD, nodes).down_nodes] == ["csx1"]
+
+
+@pytest.mark.parametrize(
+    ("states", "drained"),
+    [
+        ({"csx2": "ALLOCATED+DRAIN"}, True),
+        ({"csx2": "MIXED+FAIL"}, True),
+        ({"csx4": "IDLE+DRAIN"}, False),
+        ({"csx2": "DOWN"}, False),
+    ],
+)
+def test_whether_a_node_of_the_job_is_drained(states: dict[str, str], drained: bool) -> None:
+    assert end_from_hook(ENV, RECORD, facts.nodes(**states)).drained is drained
+    waiting = end_from_record(
+        "c", facts.pending(), facts.nodes(**states), submit_time=5, known_nodes=("csx1", "csx2")
+    )
+    assert waiting.drained is drained
 
 
 def test_a_node_whose_prolog_failed_counts_as_down() -> None:

@@ -19,7 +19,9 @@ def judge(
     comment_record = None if self_report is None else facts.comment_record(**self_report)
     known = 0 if comment_record is None else comment_record.restarts or 0
     return attribute_end(
-        EndFacts(end=facts.end(**end), self_report=comment_record, known_restarts=known), named
+        EndFacts(
+            end=facts.end(**end), self_report=comment_record, known_restarts=known, named=named
+        )
     )
 
 
@@ -415,3 +417,40 @@ def test_a_timeout_long_before_the_limit_is_another_limit(
 def test_a_run_that_finished_at_a_usage_limit_gets_its_dependents(reserved: bool) -> None:
     found = judge(FINISHED, **TIMED_OUT | {"run_time": 600, "reserved": reserved})
     assert found.category is Category.TIMEOUT
+
+
+NODE_LEFT = {"cause": Category.HEALTH_CHECK, "rule": "supervisor.health_check", "exit": 75}
+
+
+@pytest.mark.parametrize(
+    ("named", "said", "category", "evidence"),
+    [
+        (("csx2",), "command:_no_/data", Category.HEALTH_CHECK, "health check: command: no /data"),
+        (("csx2",), None, Category.HEALTH_CHECK, "health check"),
+        (("csx2", "other"), None, Category.HEALTH_CHECK, "health check"),
+        ((), None, Category.UNKNOWN, None),
+        (("other",), None, Category.UNKNOWN, None),
+    ],
+)
+def test_a_health_check_is_believed_if_it_costs_the_run_a_node_of_its_own(
+    named: tuple[str, ...], said: str | None, category: Category, evidence: str | None
+) -> None:
+    found = judge(NODE_LEFT | {"said": said}, named, exit_code=75)
+    assert found.category is category
+    assert [(blame.node, blame.evidence) for blame in found.blamed] == (
+        [] if evidence is None else [("csx2", evidence)]
+    )
+
+
+def test_a_node_that_is_down_changes_no_report_of_the_health_check() -> None:
+    down = NodeState(name="csx2", state="DOWN", reason="Not responding")
+    found = judge(NODE_LEFT, ("csx2",), exit_code=75, down_nodes=(down,))
+    assert found.category is Category.HEALTH_CHECK
+    assert [blame.evidence for blame in found.blamed] == ["Slurm: DOWN Not responding"]
+
+
+@pytest.mark.parametrize("drained", [True, False])
+def test_that_a_node_is_drained_is_believed_if_slurm_shows_it(drained: bool) -> None:
+    found = judge({"cause": Category.NODE_DRAINED, "exit": 143}, exit_code=143, drained=drained)
+    assert found.category is (Category.NODE_DRAINED if drained else Category.UNKNOWN)
+    assert found.blamed == ()

@@ -34,7 +34,12 @@ NEVER = {
     Category.STORAGE_FULL,
     Category.DEVICE_OOM,
 }
-UNCOUNTED = {Category.PREEMPTION, Category.REQUEUED}
+UNCOUNTED = {
+    Category.PREEMPTION,
+    Category.REQUEUED,
+    Category.HEALTH_CHECK,
+    Category.NODE_DRAINED,
+}
 
 
 @pytest.mark.parametrize("category", Category)
@@ -126,6 +131,8 @@ def test_preemption_and_the_like_restart_whatever_the_counters(category: Categor
         (Category.PREEMPTION, False, Action.LEAVE),
         (Category.PREEMPTION, True, Action.CANCEL),
         (Category.REQUEUED, True, Action.CANCEL),
+        (Category.HEALTH_CHECK, False, Action.LEAVE),
+        (Category.NODE_DRAINED, False, Action.LEAVE),
     ],
 )
 def test_restarts_that_never_count_have_a_cap_of_their_own(

@@ -38,6 +38,7 @@ DIGESTS = st.builds(
     cause=st.none() | st.sampled_from(Category),
     rule=st.none() | st.from_regex(r"[a-z0-9][a-z0-9._-]{0,63}", fullmatch=True),
     nodes=st.none() | st.from_regex(r"csx\[[0-9]{1,3}-[0-9]{1,3}\]", fullmatch=True),
+    said=st.none() | st.from_regex(r"[A-Za-z0-9_.,:/+%()-]{1,80}", fullmatch=True),
 )
 
 
@@ -132,3 +133,13 @@ def test_a_long_list_of_nodes_is_left_out_rather_than_the_record() -> None:
     huge = facts.comment_record(nodes="n" * 5000)
     assert parse_comment(format_comment(named)).nodes is not None
     assert parse_comment(format_comment(huge)).nodes is None
+
+
+def test_what_a_check_printed_is_left_out_before_the_nodes() -> None:
+    long = facts.comment_record(
+        nodes="csx" + "1" * 150, rule="r" * 64, root="a" * 8, said="x" * 80, lead=60000,
+        shrink_after=10**8, give_up_after=10**8, exclude_for=10**8, stop_on_repeat=10_000,
+        submit=10**12, step=10**12, from_step=10**12,
+    )  # fmt: skip
+    found = parse_comment(format_comment(long))
+    assert (found.said, found.nodes) == (None, long.nodes)

@@ -26,9 +26,7 @@ def row(attribution: Any) -> tuple[str, str, str]:
 
 def hook(**end: Any) -> Attribution:
     """Attribute an end without a self-report, as the hook does."""
-    return attribute_end(
-        EndFacts(end=facts.end(**end), self_report=None, known_restarts=0), named=()
-    )
+    return attribute_end(EndFacts(end=facts.end(**end), self_report=None, known_restarts=0))
 
 
 def test_the_table_has_the_expected_rows_and_no_others() -> None:

@@ -76,7 +76,7 @@ def decide_on(case: dict[str, Any]) -> Attribution:
         nodes=NODES,
     )
     return attribute_end(
-        EndFacts(end=end, self_report=comment_record, known_restarts=0), word.names
+        EndFacts(end=end, self_report=comment_record, known_restarts=0, named=word.names)
     )
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from slurm_restart.errors import SlurmError, SlurmUnavailableError
 from slurm_restart.slurm import process
-from slurm_restart.slurm.process import Call, Completed, run, run_all
+from slurm_restart.slurm.process import Call, Completed, run, run_all, run_until
 
 HANG = 300
 """Seconds after which a test is taken to hang; far more than a busy machine needs."""
@@ -249,3 +249,29 @@ def test_exit_codes_where_the_caller_ignores_its_children() -> None:
         "from slurm_restart.slurm.process import run; print(run(['false'], timeout=99).code)"
     )
     assert run([sys.executable, "-c", code], timeout=HANG).stdout == "1\n"
+
+
+def test_what_a_program_printed_until_the_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expire_after_line(monkeypatch, tmp_path / "up")
+    monkeypatch.setattr(process, "_TERM_GRACE", HANG)
+    script = f"trap 'echo told; exit 3' TERM; echo first; echo >{tmp_path}/up; sleep 600 & wait"
+    done = run_until(["/bin/sh", "-c", script], timeout=1.0)
+    assert done == Completed(-signal.SIGTERM, "first\ntold\n", "")
+
+
+def test_a_program_that_ignores_term_is_killed_and_its_output_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expire_after_line(monkeypatch, tmp_path / "up")
+    monkeypatch.setattr(process, "_TERM_GRACE", 0.1)
+    script = f"trap '' TERM; echo $$; echo >{tmp_path}/up; while :; do sleep 1; done"
+    done = run_until(["/bin/sh", "-c", script], timeout=1.0)
+    assert done.code == -signal.SIGKILL
+    await_end(int(done.stdout))
+
+
+def test_a_program_that_ends_in_time_is_not_told_to_end() -> None:
+    done = run_until(["/bin/sh", "-c", "echo a; echo b >&2; exit 4"], timeout=HANG)
+    assert done == Completed(4, "a\n", "b\n")

@@ -197,6 +197,7 @@ def test_the_self_report_of_an_end(run, prepared):
         "likely": True,
         "put_off": False,
         "nodes": "csx3",
+        "said": None,
         "step": 20,
     }
     assert result.end.progress is True

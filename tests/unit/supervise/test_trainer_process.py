@@ -7,6 +7,7 @@ import pytest
 
 from slurm_restart.supervise import trainer_process
 from slurm_restart.supervise.events import (
+    NodesDrained,
     Preempted,
     ReaperExited,
     SignalReceived,
@@ -218,3 +219,23 @@ def test_the_grace_after_term_is_killwait_without_a_reserve(kill_wait, grace):
 def test_every_stop_signal_has_a_number(run, name):
     run.set(stop_signal=name)
     assert signal.Signals(signal_number(run.plan)).name == f"SIG{name}"
+
+
+def test_a_trainer_on_a_drained_node_is_asked_to_save_and_end(events):
+    request = StopRequest(number=signal.SIGUSR1)
+    result, requests = follow(events, NodesDrained(), request=request)
+    assert result.stop is StopReason.NODE_DRAINED
+    assert requests[:3] == ["true", ("group", signal.SIGUSR1), ("all", signal.SIGKILL, None)]
+
+
+def test_a_drained_node_is_no_reason_for_a_trainer_that_ends_already(events):
+    result, requests = follow(
+        events, SignalReceived(signal.SIGTERM), NodesDrained(), TrainerEnded(0), ReaperExited()
+    )
+    assert result.stop is StopReason.TERMINATED
+    assert requests.count(("group", signal.SIGTERM)) == 1
+
+
+def test_who_is_left_of_its_own_choice_has_the_lead_to_save():
+    grace = GracePeriods(signal_lead=600, kill_wait=30)
+    assert grace.of(StopReason.NODE_DRAINED) == grace.of(StopReason.TIME_LIMIT)

@@ -1,5 +1,6 @@
 import pytest
 
+from slurm_restart.core.node_answers import CheckTime
 from slurm_restart.errors import ConfigError
 from slurm_restart.trainer.run_plan import CheckpointFormat
 from slurm_restart.trainer.settings import Settings, combine
@@ -176,3 +177,45 @@ def test_an_invalid_file_is_refused(tmp_path, site, problem):
         files(tmp_path, site=site)
     assert caught.value.problems[0].startswith(f"{tmp_path}/site.toml: ")
     assert problem in caught.value.problems[0]
+
+
+def test_health_check():
+    settings, problems = combine(
+        [
+            of_yaml("  health_check: {checks: [cpu, memory=30], timeout: 5min, when: always}"),
+            of_yaml("  health_check: /opt/site/check --quick\n  leave_drained: true"),
+        ]
+    )
+    assert problems == []
+    assert settings.health_check_checks == ("cpu", "memory=30")
+    assert settings.health_check_command == "/opt/site/check --quick"
+    assert (settings.health_check_timeout, settings.health_check_when) == (300, CheckTime.ALWAYS)
+    assert settings.leave_drained is True
+    settings, problems = combine([of_yaml("  health_check: disk=7%, gpu, disk=7")])
+    assert (problems, settings.health_check_checks) == ([], ("disk=7", "gpu"))
+    assert settings.health_check_command is None
+    settings, _ = combine([of_yaml("  health_check: cpu"), of_yaml("  health_check: {checks: }")])
+    assert settings.health_check_checks is None
+
+
+@pytest.mark.parametrize(
+    ("block", "problem"),
+    [
+        ("{checks: 'cpu,disks'}", "health_check.checks: expected some of cpu, memory, disk"),
+        ("{checks: cpu=3}", "health_check.checks: expected a share only for memory and disk"),
+        ("'cpu=3'", "health_check.checks: expected a share only for memory and disk"),
+        ("{checks: memory=100}", "health_check.checks: expected some of"),
+        ("{command: ''}", "health_check.command: expected text, got ''"),
+        ("{timeout: 0}", "health_check.timeout: expected a time from 1s, got '0'"),
+        ("{timeout: 2d}", "health_check.timeout: expected a time up to 24h, got '2d'"),
+        ("{when: often}", "health_check.when: expected one of auto, always, never, got 'often'"),
+        ("{comand: a}", "expected health_check.command, got 'health_check.comand'"),
+        ("[cpu]", "health_check: expected a mapping, got a list"),
+        ("x\n  leave_drained: maybe", "leave_drained: expected true or false, got 'maybe'"),
+    ],
+)
+def test_wrong_values_of_the_health_check(block, problem):
+    _, problems = combine([of_yaml(f"  health_check: {block}")])
+    assert len(problems) == 1
+    assert problem in problems[0]
+    assert problems[0].startswith("t.yaml:")
