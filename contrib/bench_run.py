@@ -80,7 +80,7 @@ def node_fail_latency(cluster: ManagedCluster) -> list[float]:
 
 def restart_latency(count: int) -> dict[str, object]:
     """Failure to the first line of the new attempt, with default scheduler parameters."""
-    policy = {"backoff": [0], "short_wait": 0}
+    policy = {"backoff": [0], "outside_backoff": 0, "short_wait": 0}
     with ManagedCluster(nodes=4, policy=policy) as cluster:
         ours = plugin_latency(cluster, count)
         cluster.heal()

@@ -302,7 +302,7 @@ def bench(count: int, nodes: int, limit: float) -> dict[str, Any]:
     """Run the storm under the three hooks."""
     if count > nodes * CPUS:
         raise SystemExit(f"bench: {nodes} nodes of {CPUS} CPUs run no {count} jobs at once")
-    policy = {"backoff": [1, 1, 1], "short_wait": 0}
+    policy = {"backoff": [1, 1, 1], "outside_backoff": 0, "short_wait": 0}
     options = ("--cpus", str(CPUS), "--partition-set", "OverSubscribe=NO")
     with ManagedCluster(nodes=nodes, policy=policy, hook=NO_PATIENCE, options=options) as cluster:
         hooks = ("/bin/true", "plain requeue", "slurm_restart")

@@ -21,7 +21,7 @@ PREFIX = Path(os.environ["CSX_SLURM_PREFIX"]) if "CSX_SLURM_PREFIX" in os.enviro
 """Another Slurm than the system's, to run these tests on."""
 SWEEP_EVERY = 1.0
 """Seconds between two sweeps of the reconciler while a test waits for a job."""
-FAST: dict[str, Any] = {"backoff": [1, 1, 1], "short_wait": 0}
+FAST: dict[str, Any] = {"backoff": [1, 1, 1], "outside_backoff": 0, "short_wait": 0}
 """A policy for tests: the waits of the default policy take minutes."""
 SHORT_BATCH_START = ("--set", "BatchStartTimeout=15")
 """Options for a cluster that finds a lost batch step 25 s after the job's start."""

@@ -82,6 +82,11 @@ class Category(Enum):
         return _TREATMENTS[self].suspects_checkpoint
 
     @property
+    def is_outside(self) -> bool:
+        """Whether a file system or service failed that many jobs use at the same time."""
+        return self in (Category.STORAGE_IO, Category.DEPENDENCY_SERVICE)
+
+    @property
     def nodes(self) -> Nodes:
         """Which nodes the restart excludes."""
         return _TREATMENTS[self].nodes

@@ -225,6 +225,8 @@ def _counted_as(situation: Situation) -> str:
 
 
 def _delay(situation: Situation) -> int:
+    if situation.outside_failures and situation.policy.site.outside_backoff:
+        return situation.policy.outside_delay(situation.outside_failures)
     return situation.policy.delay(
         situation.streak.restarts, progress=situation.made is True, run_time=situation.run_time
     )

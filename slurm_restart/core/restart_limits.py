@@ -25,6 +25,10 @@ class SitePolicy:
     give_up_after: int = 24 * HOUR
     exclude_for: int = 24 * HOUR
     backoff: tuple[int, ...] = (30, 2 * MINUTE, 5 * MINUTE)
+    outside_backoff: int = 30
+    """The first wait after a failure outside the job; it doubles with each further one in a row. 0:
+    as after other failures."""
+    outside_backoff_max: int = 30 * MINUTE
     short_attempt: int = MINUTE
     """An attempt shorter than this waits at least `short_wait`."""
     short_wait: int = 30
@@ -45,6 +49,23 @@ class Policy:
     exclude_for: int
     fixed_size: bool = False
     """Slurm chooses the size from the user's own options; this plugin never writes it."""
+    seed: int = 0
+    """What makes the waits of different runs differ."""
+
+    def outside_delay(self, failures: int) -> int:
+        """Seconds to wait after a failure of a file system or service outside the job.
+
+        Such a failure ends many jobs at the same time, and all of them at once could overload what
+        has just come back. So the wait is a part of the full one, from half of it up, that differs
+        from run to run and from restart to restart.
+
+        Args:
+            failures: such failures in a row without progress between them, with this one.
+        """
+        full = min(
+            self.site.outside_backoff_max, self.site.outside_backoff << min(failures - 1, 31)
+        )
+        return full - full * _spread(self.seed + failures) // (2 * _SPREAD)
 
     def delay(self, restarts: int, *, progress: bool, run_time: int | None) -> int:
         """Seconds to wait before a restart.
@@ -59,6 +80,18 @@ class Policy:
         if not progress and run_time is not None and run_time < self.site.short_attempt:
             wait = max(wait, self.site.short_wait)
         return wait
+
+
+_SPREAD = 1 << 32
+
+
+def _spread(number: int) -> int:
+    """Return a number below `_SPREAD` that looks random and is the same each time (SplitMix64)."""
+    mask = (1 << 64) - 1
+    mixed = number * 0x9E3779B97F4A7C15 & mask
+    mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9 & mask
+    mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB & mask
+    return (mixed ^ mixed >> 31) >> 32
 
 
 def _chosen(asked: int | None, default: int) -> int:
@@ -78,6 +111,7 @@ def policy_for(comment_record: CommentRecord, site: SitePolicy) -> Policy:
         give_up_after=_chosen(comment_record.give_up_after, site.give_up_after),
         exclude_for=_chosen(comment_record.exclude_for, site.exclude_for),
         fixed_size=comment_record.fixed_size,
+        seed=int(comment_record.run, 16),
     )
 
 
@@ -101,6 +135,8 @@ def granted_policy(
         nodes: those of the attempt that has ended.
     """
     policy = policy_for(comment_record, site)
+    # Tasks of an array have the run id in common.
+    policy = replace(policy, seed=policy.seed + (job.array_task_id or 0))
     if policy.fixed_size:
         return policy  # nobody writes a size
     granted = max(len(nodes), job.num_nodes, *(end.num_nodes or 0 for end in history.ends))

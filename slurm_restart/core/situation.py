@@ -75,6 +75,20 @@ class Situation:
         return failed and not self.history.has_fallen_back()
 
     @property
+    def outside_failures(self) -> int:
+        """Failures outside the job in a row without progress between them, with this end."""
+        if not self.attribution.category.is_outside:
+            return 0
+        count = 1
+        for end in () if self.made else reversed(self.history.ends):
+            if not end.category.is_outside:
+                break
+            count += 1
+            if end.progress:
+                break
+        return count
+
+    @property
     def _not_started(self) -> bool:
         found = self.attribution
         return found.category is Category.PROLOG_FAILED or found.rule in NOT_STARTED_RULES

@@ -32,7 +32,9 @@ DELAY = 121
 SWEEP = 60
 """Seconds between two runs of the reconciler: its timer (contrib/systemd)."""
 RUN = "0123456789abcdef"
-SITE = SitePolicy(backoff=(), short_wait=0, short_attempt=0, max_prolog_failed_share=1.0)
+SITE = SitePolicy(
+    backoff=(), outside_backoff=0, short_wait=0, short_attempt=0, max_prolog_failed_share=1.0
+)
 OUTCOMES = {
     # name: exit code, reported cause (None: no report), made progress, names its node
     "success": (0, Category.COMPLETED, True, False),

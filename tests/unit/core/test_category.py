@@ -64,3 +64,8 @@ def test_no_uncounted_category_is_accepted_from_a_self_report_alone() -> None:
     assert escaping - {"health_check", "node_drained"} <= {
         category.value for category in SLURM_ONLY
     }
+
+
+def test_what_ends_many_jobs_at_the_same_time() -> None:
+    outside = {category.value for category in Category if category.is_outside}
+    assert outside == {"storage.io", "dependency.service"}

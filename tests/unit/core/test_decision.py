@@ -615,3 +615,34 @@ def test_a_repeated_cause_ends_the_run_only_after_it_went_back(category: Categor
     stopped = decide(situation(category, ends, attribution=found, progress=here))
     assert stopped.action is Action.LEAVE
     assert suspected(category, ends, attribution=found).fall_back
+
+
+@pytest.mark.parametrize(
+    ("before", "made", "failures"),
+    [
+        ([], False, 1),
+        ([("storage.io", False)], False, 2),
+        ([("storage.io", False), ("dependency.service", False)], False, 3),
+        ([("storage.io", False), ("unknown", False)], False, 1),
+        ([("storage.io", False), ("storage.io", True)], False, 2),
+        ([("storage.io", False)], True, 1),
+    ],
+)
+def test_failures_outside_in_a_row_lengthen_the_wait(
+    before: list[tuple[str, bool]], made: bool, failures: int
+) -> None:
+    ends = [
+        facts.ended(Category(name), restarts=number, submit_time=number, progress=progress)
+        for number, (name, progress) in enumerate(before)
+    ]
+    history = History(ends=tuple(ends))
+    found = situation(Category.STORAGE_IO, history, made=made)
+    assert found.outside_failures == failures
+    assert decide(found).delay == found.policy.outside_delay(failures)
+    assert situation(Category.UNKNOWN, history).outside_failures == 0
+
+
+def test_a_site_may_let_failures_outside_wait_like_others() -> None:
+    policy = facts.policy(SitePolicy(outside_backoff=0, backoff=(7,), short_wait=0))
+    ends = facts.attempts(1, Category.STORAGE_IO)
+    assert decide(situation(Category.STORAGE_IO, ends, policy=policy)).delay == 7

@@ -2,8 +2,9 @@
 
 import pytest
 
+from slurm_restart.core.history import History
 from slurm_restart.core.job_comment import Mode
-from slurm_restart.core.restart_limits import SitePolicy, policy_for
+from slurm_restart.core.restart_limits import SitePolicy, granted_policy, policy_for
 from tests.unit.core import facts
 
 
@@ -60,3 +61,30 @@ def test_the_wait_before_a_restart(
 def test_a_site_may_have_no_backoff_at_all() -> None:
     policy = facts.policy(SitePolicy(backoff=(), short_wait=0))
     assert [policy.delay(n, progress=False, run_time=1) for n in range(4)] == [0, 0, 0, 0]
+
+
+def test_the_wait_after_a_failure_outside_doubles_up_to_a_maximum() -> None:
+    policy = facts.policy(SitePolicy(outside_backoff=30, outside_backoff_max=1800))
+    waits = [policy.outside_delay(failures) for failures in range(1, 40)]
+    full = [min(1800, 30 * 2**n) for n in range(39)]
+    assert all(most / 2 <= wait <= most for wait, most in zip(waits, full, strict=True))
+    assert len(set(waits)) > 30
+
+
+def test_that_wait_is_the_same_each_time_and_differs_between_runs() -> None:
+    ids = [f"{number:016x}" for number in range(100)]
+    policies = [policy_for(facts.comment_record(run=run), SitePolicy()) for run in ids]
+    waits = [policy.outside_delay(6) for policy in policies]
+    assert waits == [policy.outside_delay(6) for policy in policies]
+    assert len(set(waits)) > 80
+    assert 480 <= min(waits) < 550
+    assert 850 < max(waits) <= 960
+
+
+def test_tasks_of_an_array_do_not_wait_equally_long() -> None:
+    jobs = [facts.job(array_job_id=9, array_task_id=task) for task in range(20)]
+    waits = {
+        granted_policy(facts.comment_record(), SitePolicy(), History(), job).outside_delay(6)
+        for job in jobs
+    }
+    assert len(waits) > 15
