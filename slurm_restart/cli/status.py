@@ -10,10 +10,11 @@ import click
 from slurm_restart.cli.backend import backend_option
 from slurm_restart.cli.find_run import MAX_PROBLEMS, Target, resolve
 from slurm_restart.cli.stop_advice import stop_advice
+from slurm_restart.cli.table import dash, format_table, position, state_of
+from slurm_restart.cli.task_table import array_tasks, task_table
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.job_comment import CommentRecord, is_managed, parse_comment
 from slurm_restart.core.printable import escape_controls
-from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.errors import CommentRecordError
 from slurm_restart.slurm.choose_backend import choose_backend
 from slurm_restart.slurm.interface import Slurm
@@ -32,7 +33,8 @@ def command(
 ) -> None:
     """Show where TARGET (a job id or a run directory) stands; without it, all your runs.
 
-    Without TARGET the runs are those that Slurm still knows.
+    Without TARGET the runs are those that Slurm still knows. The job id of a job array, or its run
+    directory, shows a table of its tasks; 120_4 is one of them.
     """
     if target is None:
         choice = choose_backend(backend, long_lived=False)
@@ -41,6 +43,9 @@ def command(
             for job, comment_record in _managed(choice.slurm, everybody=everybody)
         ]
         click.echo(json.dumps(rows, indent=2) if as_json else _table(rows))
+        return
+    if tasks := array_tasks(target):
+        click.echo(json.dumps(tasks, indent=2) if as_json else task_table(tasks))
         return
     data = _detail(resolve(target))
     click.echo(json.dumps(data, indent=2) if as_json else _format_detail(data))
@@ -58,16 +63,11 @@ def _managed(slurm: Slurm, *, everybody: bool) -> list[tuple[Job, CommentRecord]
     return found
 
 
-def _state(job: Job) -> str:
-    state = job.state.value if job.state else "COMPLETING"
-    return f"{state}+COMPLETING" if job.completing and job.state else state
-
-
 def _row(job: Job, comment_record: CommentRecord) -> dict[str, Any]:
     return {
         "job_id": job.job_id,
         "name": job.name,
-        "state": _state(job),
+        "state": state_of(job),
         "reason": job.reason,
         "phase": comment_record.phase,
         "attempt": comment_record.attempt,
@@ -91,28 +91,13 @@ def _table(rows: list[dict[str, Any]]) -> str:
             row["state"],
             row["reason"],
             str(row["phase"]),
-            _dash(row["attempt"]),
-            _position(row["step"], row["unit"]),
+            dash(row["attempt"]),
+            position(row["step"], row["unit"]),
             f"{row['nodes']}/{row['num_nodes']}",
         )
         for row in rows
     ]
-    shown = [tuple(map(escape_controls, line)) for line in cells]
-    widths = [max(map(len, column)) for column in zip(head, *shown, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in (head, *shown)
-    )
-
-
-def _position(step: int | None, unit: str | None) -> str:
-    if step is None or unit is None:
-        return _dash(step)
-    return ProgressUnit(unit).format(step).removeprefix("step ")
-
-
-def _dash(value: object) -> str:
-    return "-" if value is None else str(value)
+    return format_table(head, cells)
 
 
 def _detail(target: Target) -> dict[str, Any]:
@@ -129,7 +114,7 @@ def _detail(target: Target) -> dict[str, Any]:
     job = target.job
     if job is not None:
         data |= {
-            "state": _state(job),
+            "state": state_of(job),
             "reason": job.reason,
             "restarts": job.restarts,
             "nodes": list(job.nodes),
@@ -155,7 +140,7 @@ def _detail(target: Target) -> dict[str, Any]:
 def _format_detail(data: dict[str, Any]) -> str:
     lines = [f"job {data['job_id']}: {data['state'] or 'not known to Slurm any more'}"]
     shown = ("reason", "attempt", "step", "restarts", "run_dir", "admin_comment", "comment_record")
-    values = data | {"step": _position(data.get("step"), data.get("unit"))}
+    values = data | {"step": position(data.get("step"), data.get("unit"))}
     lines += [f"  {name:<14} {values[name]}" for name in shown if data.get(name) not in (None, "")]
     for name in ("nodes", "excluded"):
         if data.get(name):
@@ -166,7 +151,7 @@ def _format_detail(data: dict[str, Any]) -> str:
     if data.get("to_stop"):
         lines.append(f"  {'to stop it':<14} {data['to_stop']}")
     for number, run in enumerate(data["summary"].get("runs", [])):
-        steps = f"steps {_dash(run.get('starting_step'))} to {_dash(run.get('ending_step'))}"
+        steps = f"steps {dash(run.get('starting_step'))} to {dash(run.get('ending_step'))}"
         why = f": {run['failure_reason']}" if run.get("failure_reason") else ""
         lines.append(f"  attempt {number:<6} {run.get('status')}, {steps}{why}")
     lines += [f"  {'warning':<14} {text}" for text in data["warnings"][:MAX_PROBLEMS]]

@@ -145,9 +145,14 @@ class RunDir:
         """run.log."""
         return self.path / "run.log"
 
+    @property
+    def tasks(self) -> Path:
+        """Directory with those of the tasks, if this is that of a job array."""
+        return self.path / TASKS
+
     def task(self, number: int) -> "RunDir":
         """Return the run directory of a task, if this is that of a job array."""
-        return RunDir(self.path / TASKS / str(number))
+        return RunDir(self.tasks / str(number))
 
     def attempts(self) -> tuple[AttemptDir, ...]:
         """Return all attempts in order.

@@ -271,7 +271,15 @@ def test_three_failing_tasks_of_an_array_are_restarted_alone(cluster: ManagedClu
     assert {task: len(cluster.ends(jobs[task][0])) for task in starts} == starts
     status = cluster.run("csx-restart", "status", f"{array}_19")
     assert "FAILED" in status
-    assert f"{cluster.run_dir(cluster.work / 'csx-restart')}/tasks/19" in status
+    run_dir = cluster.run_dir(cluster.work / "csx-restart")
+    assert f"{run_dir}/tasks/19" in status
+    for target in (str(array), str(run_dir)):
+        tasks = json.loads(cluster.run("csx-restart", "status", "--json", target))
+        assert {row["task"]: row["restarts"] + 1 for row in tasks} == starts
+        assert {row["task"]: row["job_id"] for row in tasks} == {t: jobs[t][0] for t in starts}
+        assert tasks[3]["last_end"] == "attempt 1: completed"
+        assert (tasks[19]["state"], tasks[19]["attempt"]) == ("FAILED", 1)
+        assert "(exit code 4)" in tasks[19]["last_end"]
 
 
 def test_the_streams_of_a_script_are_those_of_its_options(cluster: ManagedCluster) -> None:
