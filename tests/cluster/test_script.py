@@ -110,13 +110,19 @@ def starts(cluster: ManagedCluster) -> list[str]:
     return read(cluster.work / "starts").split()
 
 
+def lose(cluster: ManagedCluster, node: str) -> None:
+    """Kill a node's slurmd, and have slurmctld notice it before SlurmdTimeout."""
+    cluster.fault("kill-slurmd", node)
+    cluster.fault("node-down", node)
+
+
 @pytest.mark.core
 def test_a_script_whose_node_is_lost_goes_on_elsewhere(cluster: ManagedCluster) -> None:
     job_id = submit_script(cluster, "50")
     await_state(cluster, 20)
     [gone] = cluster.nodes_of(job_id)
     (cluster.work / "go").touch()
-    cluster.fault("kill-slurmd", gone)
+    lose(cluster, gone)
     assert cluster.await_end(job_id) == "COMPLETED"
     assert read(cluster.work / "state") == "50"
     assert len(starts(cluster)) == 2
@@ -209,7 +215,7 @@ def test_a_script_with_fewer_nodes(cluster: ManagedCluster) -> None:
     text = text.replace('echo "$state" >> starts', 'echo "$SLURM_JOB_NUM_NODES" >> starts')
     job_id = submit_script(cluster, "50", text=text)
     await_state(cluster, 20)
-    cluster.fault("kill-slurmd", cluster.nodes_of(job_id)[2])
+    lose(cluster, cluster.nodes_of(job_id)[2])
     await_(lambda: cluster.ends(job_id), "the first end")
     (cluster.work / "go").touch()
     assert cluster.await_end(job_id) == "COMPLETED"
