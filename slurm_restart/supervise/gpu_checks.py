@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 from slurm_restart.supervise.health_problem import UnhealthyError
+from slurm_restart.supervise.health_request import one_line
 
 RECENT = 3600.0
 """Seconds for which an Xid message counts; a reset may have mended what is older."""
@@ -39,8 +40,7 @@ def _check_nvidia() -> bool:
     done = _run("nvidia-smi", query, "--format=csv,noheader,nounits")
     if done is None:
         return False
-    if done.returncode:
-        raise UnhealthyError(f"nvidia-smi: {_last_line(done)} (exit code {done.returncode})")
+    _require_success(done)
     for line in done.stdout.splitlines():
         index, _, count = (part.strip() for part in line.partition(","))
         if count.isdecimal() and int(count):  # "[N/A]" where there is no ECC
@@ -64,8 +64,7 @@ def _check_rocm() -> bool:
     done = _run("rocm-smi", "--showid")
     if done is None:
         return False
-    if done.returncode:
-        raise UnhealthyError(f"rocm-smi: {_last_line(done)} (exit code {done.returncode})")
+    _require_success(done)
     return True
 
 
@@ -97,6 +96,7 @@ def _run(*command: str) -> "subprocess.CompletedProcess[str] | None":
     )
 
 
-def _last_line(done: "subprocess.CompletedProcess[str]") -> str:
-    lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "no output"
+def _require_success(done: "subprocess.CompletedProcess[str]") -> None:
+    if done.returncode:
+        text = one_line(done.stdout + done.stderr)
+        raise UnhealthyError(f"{done.args[0]}: {text} (exit code {done.returncode})")
