@@ -1,16 +1,23 @@
 """Gather the facts of an end from the hook's environment, the job record and the comment record."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from slurm_restart.control.hook_environment import HookEnvironment
 from slurm_restart.control.journal import RunKey
 from slurm_restart.core.array_task import run_of_task
+from slurm_restart.core.end_rules import PROLOG_REASON
 from slurm_restart.core.hostlist import expand
 from slurm_restart.core.job import Job, JobEnd, JobState, NodeState
 from slurm_restart.core.job_comment import MAX_NAMED, CommentRecord
 from slurm_restart.errors import CsxError, SlurmError, SlurmUnavailableError
 from slurm_restart.slurm.interface import Slurm
+
+PROLOG_NODE_WAIT = 5.0
+"""Seconds within which slurmctld drains a node whose prolog failed, after it has held the job."""
+_PROLOG_NODE_PAUSE = 0.1
+"""Seconds between two looks at the nodes."""
 
 
 def down_nodes(names: frozenset[str], nodes: tuple[NodeState, ...]) -> tuple[NodeState, ...]:
@@ -20,6 +27,38 @@ def down_nodes(names: frozenset[str], nodes: tuple[NodeState, ...]) -> tuple[Nod
 
 def _has_drained(names: frozenset[str], nodes: tuple[NodeState, ...]) -> bool:
     return any(node.drained and node.name in names for node in nodes)
+
+
+def await_failed_prolog(
+    env: HookEnvironment,
+    job: Job,
+    nodes: tuple[NodeState, ...],
+    read_nodes: Callable[[], tuple[NodeState, ...]],
+) -> tuple[NodeState, ...]:
+    """Return the nodes once they show whose prolog failed; at the latest after PROLOG_NODE_WAIT.
+
+    slurmd sends two messages: one that the job cannot be started, on which slurmctld holds the job
+    and runs the hook, and then its registration, on which slurmctld drains the node (_rpc_prolog in
+    src/slurmd/slurmd/req.c). On a busy machine the hook is sooner than the second.
+
+    Args:
+        env: the hook's environment.
+        job: the job; for any other end than a failed prolog the nodes are returned as they are.
+        nodes: all nodes, as they were read last.
+        read_nodes: reads them again.
+    """
+    names = frozenset(expand(env.nodelist))
+    limit = time.monotonic() + PROLOG_NODE_WAIT
+    while job.reason == PROLOG_REASON and not _shows_failed_prolog(names, nodes):
+        if time.monotonic() >= limit:
+            break
+        time.sleep(_PROLOG_NODE_PAUSE)
+        nodes = read_nodes()
+    return nodes
+
+
+def _shows_failed_prolog(names: frozenset[str], nodes: tuple[NodeState, ...]) -> bool:
+    return any(node.prolog_failed and node.name in names for node in nodes)
 
 
 def _was_preempted(job: Job) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from slurm_restart.control.controller import Controller
 from slurm_restart.control.end_facts import (
+    await_failed_prolog,
     end_from_hook,
     end_from_record,
     named_nodes,
@@ -134,6 +135,8 @@ def observe(
     partitions = () if ending else snapshot.partitions()
     hook = context.hook if _is_current(context.hook, job, record, history) else None
     late = context.hook is not None and hook is None
+    if hook is not None and find_stage(job, history, record, ()).unjudged:
+        nodes = await_failed_prolog(hook, job, nodes, lambda: snapshot.nodes(since=time.time()))
     return RunView(
         history=history,
         seen=Observation(

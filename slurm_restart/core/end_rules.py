@@ -26,7 +26,7 @@ class EndRule:
 
 
 _CERTAIN, _LIKELY, _GUESS = Confidence.CERTAIN, Confidence.LIKELY, Confidence.GUESS
-_PROLOG_REASON = "launch_failed_requeued_held"
+PROLOG_REASON = "launch_failed_requeued_held"
 _HELD_REASONS = frozenset(
     {
         "job_requeued_in_held_state",
@@ -140,7 +140,7 @@ _END_RULES: tuple[EndRule, ...] = (
         "slurm.prolog_failed",
         Category.PROLOG_FAILED,
         _CERTAIN,
-        lambda f: f.end.reason == _PROLOG_REASON and not f.final,
+        lambda f: f.end.reason == PROLOG_REASON and not f.final,
     ),
     EndRule(
         "slurm.protective_hold",

@@ -215,9 +215,11 @@ def test_a_drained_node_lets_the_run_go_on(cluster: ManagedCluster) -> None:
 
 
 def test_the_prolog_fails_on_one_node(cluster: ManagedCluster) -> None:
+    # All nodes, so that the broken one is among them: Slurm may prefer any for a smaller job.
+    config = cluster.config(steps=20, every=EVERY, nodes=len(cluster.node_names), min_nodes=2)
     cluster.fault("fail-prolog", "csx1")
     try:
-        [job_id] = cluster.csx_sbatch(cluster.config(steps=20, every=EVERY, nodes=3, min_nodes=2))
+        [job_id] = cluster.csx_sbatch(config)
         assert cluster.await_end(job_id) == "COMPLETED"
     finally:
         cluster.fault("mend-prolog", "csx1")

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from slurm_restart.control import end_facts
 from slurm_restart.control.end_facts import (
+    await_failed_prolog,
     end_from_hook,
     end_from_record,
     named_nodes,
@@ -12,7 +14,7 @@ from slurm_restart.control.end_facts import (
     run_key,
 )
 from slurm_restart.control.hook_environment import HookEnvironment
-from slurm_restart.core.job import JobState, NodeState
+from slurm_restart.core.job import Job, JobState, NodeState
 from slurm_restart.core.job_comment import MAX_NAMED
 from slurm_restart.errors import CsxError, SlurmUnavailableError
 from tests.unit.control.conftest import FakeSlurm, run_key_of
@@ -183,3 +185,47 @@ def test_a_node_stands_in_place_of_its_cs_system() -> None:
     systems = {"cs3-07": "csx2", "cs3-09": "csx3"}
     assert named_nodes(record, systems) == ("csx2", "csx1", "cs3-08")
     assert named_nodes(facts.comment_record(nodes="cs3-07,csx2"), systems) == ("csx2",)
+
+
+# --- a failed prolog -----------------------------------------------------------------------------
+
+HELD = facts.pending(reason="launch_failed_requeued_held")
+
+
+def drained(name: str) -> tuple[NodeState, ...]:
+    reason = "Prolog error [slurm@2026-03-01T10:00:00]"
+    nodes = facts.nodes(**{name: "IDLE+DRAIN"})
+    return tuple(replace(node, reason=reason) if node.name == name else node for node in nodes)
+
+
+def test_the_node_whose_prolog_failed_is_awaited() -> None:
+    """slurmctld holds the job before it drains the node."""
+    reads = iter([facts.nodes(), drained("csx4"), drained("csx2")])
+    assert await_failed_prolog(ENV, HELD, facts.nodes(), lambda: next(reads)) == drained("csx2")
+    assert list(reads) == []
+
+
+def test_no_node_is_awaited_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(end_facts, "PROLOG_NODE_WAIT", 0.3)
+    reads: list[int] = []
+
+    def read() -> tuple[NodeState, ...]:
+        reads.append(1)
+        return facts.nodes()
+
+    assert await_failed_prolog(ENV, HELD, facts.nodes(), read) == facts.nodes()
+    assert reads
+
+
+@pytest.mark.parametrize(
+    ("job", "nodes"),
+    [(HELD, drained("csx1")), (facts.pending(), facts.nodes()), (RECORD, facts.nodes())],
+    ids=["shown already", "another requeue", "another end"],
+)
+def test_nothing_is_awaited_where_the_node_is_shown_or_no_prolog_failed(
+    job: Job, nodes: tuple[NodeState, ...]
+) -> None:
+    def read() -> tuple[NodeState, ...]:
+        raise AssertionError("the nodes were read again")
+
+    assert await_failed_prolog(ENV, job, nodes, read) == nodes

@@ -97,6 +97,29 @@ def test_the_nodes_of_another_attempt_are_not_those_of_the_end(
     assert (end.submit_time, end.nodes) == (SUBMITTED, ())  # that of the comment record
 
 
+def test_the_node_of_a_failed_prolog_is_awaited_until_the_end_is_judged(
+    controller: Controller, slurm: FakeSlurm, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    awaited: list[str | None] = []
+
+    def wait(_env: HookEnvironment, job: Job, _nodes: Any, read_nodes: Any) -> Any:
+        awaited.append(job.reason)
+        clock.now += 1
+        slurm.all_nodes = facts.nodes(csx2="IDLE+DRAIN")
+        return read_nodes()
+
+    monkeypatch.setattr("slurm_restart.control.observe.await_failed_prolog", wait)
+    held = waiting(reason="launch_failed_requeued_held")
+    seen = view(controller, held, hook=hook())
+    assert awaited == [held.reason]
+    assert seen.end.drained
+    assert seen.seen.nodes == slurm.all_nodes
+    judged = replay([facts.ended()])
+    view(controller, held, judged, hook=hook())
+    view(controller, held)
+    assert awaited == [held.reason]
+
+
 def test_a_running_job_keeps_its_own_nodes_and_submit_time(controller: Controller) -> None:
     job = facts.job(state=JobState.RUNNING, nodes=("csx4",), restarts=1)
     end = view(controller, job, replay([STARTED])).end
