@@ -30,6 +30,12 @@ HANGS = child_process._CODE.replace(
     "main()", "import time\nif '{module}'.endswith('checkpoint_probe'): time.sleep(10**6)\nmain()"
 )
 
+
+def is_checking(run):
+    """Whether the process that HANGS is there: the supervisor knows the attempt by then."""
+    return any("checkpoint_probe" in line for line in run.processes().values())
+
+
 # A grandchild in a session of its own, as a data loader or a service of the trainer may have.
 DAEMON = "setsid sh -c 'echo $$ > daemon.pid; trap \"\" TERM; while :; do sleep 1; done' &"
 
@@ -462,7 +468,7 @@ def test_a_cancellation_before_the_trainer_has_started(run, comments, waits):
     run.patched["supervise.child_process._CODE"] = HANGS
     (run.model / "checkpoint_10.mdl").touch()
     process = run.start("echo never", SLURM_JOB_ID="7")
-    waits((run.dir.path / "attempts/0").exists, "the attempt")
+    waits(lambda: is_checking(run), "the check of the checkpoint, which hangs")
     process.send_signal(signal.SIGTERM)
     assert process.wait(DEADLINE) == 128 + signal.SIGTERM
     assert run.end_of(0)["category"] == "cancelled"
@@ -593,7 +599,7 @@ def test_a_term_before_the_trainer_has_started(run, waits):
     run.patched["supervise.child_process._CODE"] = HANGS
     (run.model / "checkpoint_10.mdl").touch()
     process = run.start("echo never")
-    waits((run.dir.path / "attempts/0").exists, "the attempt")
+    waits(lambda: is_checking(run), "the check of the checkpoint, which hangs")
     process.send_signal(signal.SIGTERM)
     assert process.wait(DEADLINE) == 128 + signal.SIGTERM
     assert run.end_of(0)["reason"] == "the program was not started: the job was told to end"
