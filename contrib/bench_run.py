@@ -13,7 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from contrib import bench_files, bench_journal, bench_scan, bench_start, bench_storm
+from contrib import (
+    bench_files,
+    bench_journal,
+    bench_recovery,
+    bench_scan,
+    bench_start,
+    bench_storm,
+)
 from contrib.testing.dev_cluster import missing
 from contrib.testing.managed_cluster import ManagedCluster
 from contrib.testing.waiting import await_
@@ -173,6 +180,7 @@ BENCHMARKS: dict[str, Callable[[int], dict[str, object]]] = {
     "restart-latency": restart_latency,
     "hook-cost": hook_cost,
     "decide": decide,
+    "recovery": bench_recovery.bench,
 }
 
 

@@ -92,5 +92,7 @@ ACTIONS = {
     "released",
     "cancel": "Slurm has requeued the job, but it is not to run again: AdminComment says why, then "
     "`scancel`",
+    "relaunch": "the supervisor starts the next attempt in the same allocation "
+    "([in place](../howto/user-guide.md#restart-in-place)); the hook sees no end",
     "leave": "nothing: the job keeps the final state that Slurm gave it, or stays held",
 }

@@ -12,6 +12,7 @@ from slurm_restart.cli.site import site_option, site_or_defaults
 from slurm_restart.cli.stop_advice import stop_advice
 from slurm_restart.control.find_journal import Found, find_journal
 from slurm_restart.core.end_report import EndReport, NextAttempt, end_reports, next_attempt
+from slurm_restart.core.journal_events import Action
 from slurm_restart.core.printable import escape_controls
 from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.errors import UsageError
@@ -71,12 +72,19 @@ def _lines(target: Target, found: Found | None) -> list[str]:
     if found.damaged:
         lines.append(f"lines that cannot be read: {', '.join(map(str, found.damaged))}")
     ends = end_reports(found.events)
-    if not ends:
-        lines.append("no attempt has ended yet")
     roots = dict(enumerate(target.attempts()))
+    in_place = [number for number, run in roots.items() if _is_relaunched(run)]
+    journaled = {number if end.attempt is None else end.attempt for number, end in enumerate(ends)}
+    in_place = [number for number in in_place if number not in journaled]
+    if not ends and not in_place:
+        lines.append("no attempt has ended yet")
     for number, end in enumerate(ends):
-        attempt = roots.get(number if end.attempt is None else end.attempt, {})
-        lines += ["", *_end_lines(number, end, attempt)]
+        last = number if end.attempt is None else end.attempt
+        while in_place and in_place[0] < last:
+            lines += ["", *_in_place_lines(before := in_place.pop(0), roots[before])]
+        lines += ["", *_end_lines(number, end, roots.get(last, {}))]
+    for before in in_place:
+        lines += ["", *_in_place_lines(before, roots[before])]
     following = next_attempt(found.events)
     return lines if following is None else [*lines, "", *_next_lines(following)]
 
@@ -118,7 +126,10 @@ def _end_lines(number: int, end: EndReport, attempt: dict[str, object]) -> list[
         lines.append(f"  root cause   {root['text']}")
     lines.append(f"  progress     {_progress(end)}")
     lines.append(f"  decision     {end.action}: {end.reason}")
-    lines.append(f"  counters     {end.failures} without progress, {end.total_restarts} in all")
+    in_place = f", {end.in_place} of them in place before" if end.in_place else ""
+    lines.append(
+        f"  counters     {end.failures} without progress, {end.total_restarts} in all{in_place}"
+    )
     if end.observed:
         lines.append("  observe mode nothing was done")
     lines += [f"  excluded     {node}: {why}" for node, why in end.excluded.items()]
@@ -130,6 +141,22 @@ def _end_lines(number: int, end: EndReport, attempt: dict[str, object]) -> list[
     if end.final_state is not None:
         lines.append(f"  final state  {end.final_state}")
     return lines
+
+
+def _is_relaunched(attempt: dict[str, object]) -> bool:
+    return str(attempt.get("expected_decision", "")).startswith(Action.RELAUNCH.value)
+
+
+def _in_place_lines(number: int, attempt: dict[str, object]) -> list[str]:
+    """Format an end after which the supervisor restarted the run in place; no hook has seen it."""
+    lines = [
+        f"attempt {number} ended: {attempt.get('category')}; restarted in place",
+        f"  judged by    {attempt.get('rule')} (found by the supervisor)",
+    ]
+    root = attempt.get("root_cause")
+    if isinstance(root, dict) and root.get("text"):
+        lines.append(f"  root cause   {root['text']}")
+    return [*lines, f"  decision     {attempt.get('expected_decision')}"]
 
 
 def _progress(end: EndReport) -> str:

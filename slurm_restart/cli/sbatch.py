@@ -52,7 +52,8 @@ How to restart a batch script; the same options in its `#CSX` lines, beside `#SB
   --leave-drained true         leave a node that the site drains at the next checkpoint
   --min-nodes N     continue with as few nodes as this if necessary
   --run-dir DIR     where run directories are made (default csx-restart)
-  --stop-on-repeat, --shrink-after, --give-up-after, --exclude-for, --rules,
+  --recovery auto   restart in the same allocation, at once, where that is right
+  --stop-on-repeat, --shrink-after, --give-up-after, --exclude-for, --relaunch-min-time, --rules,
   --health-check-timeout, --health-check-when    see the reference
 
 For a trainer config, in which `autorestart` says how to restart:

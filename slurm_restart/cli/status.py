@@ -153,7 +153,8 @@ def _format_detail(data: dict[str, Any]) -> str:
     for number, run in enumerate(data["summary"].get("runs", [])):
         steps = f"steps {dash(run.get('starting_step'))} to {dash(run.get('ending_step'))}"
         why = f": {run['failure_reason']}" if run.get("failure_reason") else ""
-        lines.append(f"  attempt {number:<6} {run.get('status')}, {steps}{why}")
+        tier = ", restarted in place" if run.get("in_place") else ""
+        lines.append(f"  attempt {number:<6} {run.get('status')}, {steps}{tier}{why}")
     lines += [f"  {'warning':<14} {text}" for text in data["warnings"][:MAX_PROBLEMS]]
     lines += [f"  {'problem':<14} {text}" for text in data["problems"][:MAX_PROBLEMS]]
     if (more := len(data["problems"]) - MAX_PROBLEMS) > 0:

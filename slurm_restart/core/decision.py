@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from slurm_restart.core.allocation import waits_in_place, why_not_in_place
 from slurm_restart.core.category import Category, Restart
+from slurm_restart.core.in_place_ends import NONE_IN_PLACE, InPlaceEnds
 from slurm_restart.core.journal_events import Action, EndEvent
 from slurm_restart.core.situation import Situation
 
@@ -25,6 +27,8 @@ class Decision:
     """Restarted, uncounted, to start from an earlier checkpoint."""
     progress: bool | None = None
     """Whether the attempt made progress, for the journal; None: not known yet."""
+    not_in_place: str | None = None
+    """Why a restart that may be in place is not; None: it is, or was not asked for."""
 
 
 _STAYS_HELD = (
@@ -33,18 +37,26 @@ _STAYS_HELD = (
 """For a job that Slurm holds because a node's prolog failed."""
 
 
-def _repeats(situation: Situation, same: Callable[[EndEvent], bool]) -> int:
+def _repeats(
+    situation: Situation,
+    same: Callable[[EndEvent], bool],
+    in_place: Callable[[InPlaceEnds], int],
+) -> int:
     """Count the ends before this one, back to the last progress, for which `same` holds.
 
     The end that made the last progress counts where its last checkpoint is still the last one: the
-    attempts after it came to the same place from there.
+    attempts after it came to the same place from there. `in_place` returns how many of the ends in
+    place before an end are counted if that end is.
     """
-    count, step = 0, situation.progress.step
+    count, step = in_place(situation.in_place), situation.progress.step
+    if situation.in_place.progress:
+        return count
     for end in reversed(situation.history.ends):
         if (end.progress and step is None) or (step is not None and end.step != step):
             break
-        count += same(end)
-        if end.progress:
+        before = end.in_place or NONE_IN_PLACE
+        count += (1 + in_place(before)) if same(end) else 0
+        if end.progress or before.progress:
             break
     return count
 
@@ -53,7 +65,8 @@ def _oom_again(situation: Situation) -> bool:
     # Without a report on progress it is not known whether this is the same step.
     if situation.attribution.category is not Category.OOM_HOST or situation.made is not False:
         return False
-    return _repeats(situation, lambda end: end.category is Category.OOM_HOST) >= 1
+    # No run is restarted in place after it.
+    return _repeats(situation, lambda end: end.category is Category.OOM_HOST, lambda _: 0) >= 1
 
 
 def _repeated(situation: Situation) -> bool:
@@ -66,9 +79,12 @@ def _repeated(situation: Situation) -> bool:
     ):
         return False
     category = situation.attribution.category
-    return (
-        1 + _repeats(situation, lambda end: (end.category, end.root) == (category, root)) >= limit
+    before = _repeats(
+        situation,
+        lambda end: (end.category, end.root) == (category, root),
+        lambda in_place: in_place.same,
     )
+    return 1 + before >= limit
 
 
 def _budget_used(situation: Situation) -> bool:
@@ -172,10 +188,16 @@ def stop_rules() -> tuple[str, ...]:
     return tuple(stop.id for stop in _STOP_RULES)
 
 
-def _restart_action(situation: Situation) -> Action:
+def _restart_action(situation: Situation) -> tuple[Action, str | None]:
+    """Return the action of a restart, and why it is not in place where it may be."""
     if situation.attribution.category is Category.PROLOG_FAILED:
-        return Action.RELEASE
-    return Action.ADJUST if situation.attribution.requeued else Action.REQUEUE
+        return Action.RELEASE, None
+    if situation.attribution.requeued:
+        return Action.ADJUST, None
+    if situation.allocation is None:
+        return Action.REQUEUE, None
+    reason = why_not_in_place(situation.attribution, situation.allocation)
+    return Action.RELAUNCH if reason is None else Action.REQUEUE, reason
 
 
 _HELD = frozenset(
@@ -224,7 +246,9 @@ def _counted_as(situation: Situation) -> str:
     return f"restart {situation.streak.failures}/{situation.policy.max_restarts} without progress"
 
 
-def _delay(situation: Situation) -> int:
+def _delay(situation: Situation, action: Action) -> int:
+    if action is Action.RELAUNCH and not waits_in_place(situation.attribution.category):
+        return 0
     if situation.outside_failures and situation.policy.site.outside_backoff:
         return situation.policy.outside_delay(situation.outside_failures)
     return situation.policy.delay(
@@ -254,15 +278,17 @@ def decide(situation: Situation) -> Decision:
             progress=situation.made,
         )
     counts = _is_capped(situation)
+    action, not_in_place = _restart_action(situation)
     spent = situation.made is not None and failures >= situation.policy.max_restarts
     return Decision(
-        action=_restart_action(situation),
+        action=action,
         rule="fall-back" if falls_back else "restart",
         reason=f"{situation.attribution.category.value}: {_counted_as(situation)}",
         failures=failures,
         total=total + counts,
-        delay=_delay(situation) if counts else 0,
+        delay=_delay(situation, action) if counts else 0,
         last_chance=counts and (spent or total + 1 >= situation.policy.site.max_total_restarts),
         fall_back=falls_back,
         progress=situation.made,
+        not_in_place=not_in_place,
     )

@@ -39,6 +39,8 @@ class EndReport:
     """What the steps count: the value of a `ProgressUnit`."""
     failures: int
     total_restarts: int
+    in_place: int
+    """Restarts in place before, in the same allocation."""
     nodes: tuple[str, ...]
     run_time: int | None
     restart_at: int | None
@@ -83,6 +85,7 @@ def _report(end: EndEvent) -> EndReport:
         unit=end.unit.value,
         failures=end.failures,
         total_restarts=end.total,
+        in_place=0 if end.in_place is None else end.in_place.restarts,
         nodes=end.nodes,
         run_time=end.run_time,
         observed=end.observed,

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 
+from slurm_restart.core.in_place_ends import InPlaceEnds
 from slurm_restart.core.journal_events import (
     CLEARED,
     AppliedEvent,
@@ -84,11 +85,17 @@ class History:
         for end in reversed(self.ends):
             if end.progress or end.fall_back:
                 return end.fall_back
+            if end.in_place is not None and (end.in_place.progress or end.in_place.fall_back):
+                return end.in_place.fall_back
         return False
 
     def total_restarts(self) -> int:
-        """Restarts on record that count against the cap: preemptions and the like do not."""
+        """Restarts by Slurm on record that count against the cap: preemptions and such do not."""
         return sum(end.action.restarts and end.is_capped for end in self.ends)
+
+    def in_place_restarts(self) -> int:
+        """Restarts in place on record, of which Slurm does not know; all count against the cap."""
+        return sum(end.in_place.restarts for end in self.ends if end.in_place is not None)
 
     def uncounted_restarts(self) -> int:
         """Restarts on record for reasons that never count."""
@@ -205,6 +212,17 @@ class Streak:
     """Restarts that counted, including the restart after the last progress."""
 
 
+def add_in_place(before: Streak, in_place: InPlaceEnds | None) -> Streak:
+    """Return a streak with the ends that follow it in one allocation."""
+    if in_place is None:
+        return before
+    if in_place.progress:
+        return Streak(failures=in_place.failures, restarts=in_place.failures + 1)
+    return Streak(
+        failures=before.failures + in_place.failures, restarts=before.restarts + in_place.restarts
+    )
+
+
 def streak(ends: Iterable[EndEvent], *, next_from_step: int | None) -> Streak:
     """The streak up to the last of `ends`.
 
@@ -217,14 +235,17 @@ def streak(ends: Iterable[EndEvent], *, next_from_step: int | None) -> Streak:
     """
     listed = list(ends)
     starts = [*(end.from_step for end in listed[1:]), next_from_step] if listed else []
-    failures = restarts = 0
+    found = Streak(failures=0, restarts=0)
     for end, next_start in zip(listed, starts, strict=True):
+        found = add_in_place(found, end.in_place)
         progress = end.progress
         if progress is None and next_start is not None and end.from_step is not None:
             progress = next_start > end.from_step
         counts = end.category.counts and not end.fall_back
         if progress:
-            failures, restarts = 0, int(counts)
+            found = Streak(failures=0, restarts=int(counts))
         elif counts:
-            failures, restarts = failures + (progress is False), restarts + 1
-    return Streak(failures=failures, restarts=restarts)
+            found = Streak(
+                failures=found.failures + (progress is False), restarts=found.restarts + 1
+            )
+    return found

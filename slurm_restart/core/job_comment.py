@@ -15,6 +15,7 @@ from enum import Enum
 from typing import Any
 
 from slurm_restart.core.category import Category
+from slurm_restart.core.in_place_ends import InPlaceEnds
 from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.errors import CommentRecordError
 
@@ -86,6 +87,13 @@ class CommentRecord:
     """SubmitTime of the attempt, which names its end."""
     restarts: int | None = None
     """Slurm's restart count when the attempt started."""
+    in_place: int = 0
+    """Restarts in place in this allocation before this attempt; the fields below describe the ends
+    before them, see `InPlaceEnds`."""
+    in_place_failures: int = 0
+    in_place_progress: bool = False
+    in_place_fall_back: bool = False
+    in_place_same: int = 0
     earlier: bool = False
     """There is an earlier checkpoint, from which the next attempt starts if this one fails without
     progress."""
@@ -110,6 +118,28 @@ class CommentRecord:
     """Nodes that the evidence names, as a hostlist."""
     said: str | None = None
     """What the health check printed on the first of them; `_` stands for blanks and the like."""
+
+    @property
+    def in_place_ends(self) -> InPlaceEnds:
+        """The ends before this attempt in the same allocation."""
+        return InPlaceEnds(
+            restarts=self.in_place,
+            failures=self.in_place_failures,
+            progress=self.in_place_progress,
+            fall_back=self.in_place_fall_back,
+            same=self.in_place_same,
+        )
+
+
+def in_place_fields(ends: InPlaceEnds) -> dict[str, Any]:
+    """Return the values of the record's fields for these ends."""
+    return {
+        "in_place": ends.restarts,
+        "in_place_failures": ends.failures,
+        "in_place_progress": ends.progress,
+        "in_place_fall_back": ends.fall_back,
+        "in_place_same": ends.same,
+    }
 
 
 def _int(low: int, high: int) -> Callable[[str], int]:
@@ -164,6 +194,11 @@ _FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "attempt": ("attempt", _int(0, MAX_STEP)),
     "submit": ("submit", _int(0, MAX_STEP)),
     "restarts": ("restarts", _int(0, MAX_STEP)),
+    "in_place": ("in", _int(0, MAX_RESTARTS)),
+    "in_place_failures": ("inf", _int(0, MAX_RESTARTS)),
+    "in_place_progress": ("inp", _flag),
+    "in_place_fall_back": ("inb", _flag),
+    "in_place_same": ("ins", _int(0, MAX_RESTARTS)),
     "earlier": ("earlier", _flag),
     "from_step": ("from", _int(0, MAX_STEP)),
     "step": ("step", _int(0, MAX_STEP)),
@@ -282,4 +317,9 @@ def parse_comment(comment: str) -> CommentRecord:
     comment_record = CommentRecord(**values)
     if comment_record.min_nodes > comment_record.num_nodes:
         raise CommentRecordError("min: larger than num")
+    if (
+        max(comment_record.in_place_failures, comment_record.in_place_same)
+        > comment_record.in_place
+    ):
+        raise CommentRecordError("inf, ins: larger than in")
     return comment_record

@@ -5,6 +5,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from slurm_restart.core.category import Category
+from slurm_restart.core.in_place_ends import InPlaceEnds
 from slurm_restart.core.progress_unit import ProgressUnit
 
 
@@ -19,16 +20,18 @@ class Action(Enum):
     CANCEL = "cancel"
     """Slurm has requeued the job already, but it must not run again."""
     LEAVE = "leave"
+    RELAUNCH = "relaunch"
+    """The supervisor starts the next attempt in the same allocation; the hook sees no end."""
 
     @property
     def acts(self) -> bool:
         """Whether Slurm is asked for anything."""
-        return self is not Action.LEAVE
+        return self not in (Action.LEAVE, Action.RELAUNCH)
 
     @property
     def restarts(self) -> bool:
         """Whether the job runs again."""
-        return self in (Action.REQUEUE, Action.ADJUST, Action.RELEASE)
+        return self not in (Action.CANCEL, Action.LEAVE)
 
 
 class EndKey(NamedTuple):
@@ -79,6 +82,8 @@ class EndEvent:
     """The next end without progress is final."""
     fall_back: bool = False
     """Restarted, uncounted, to start from an earlier checkpoint."""
+    in_place: InPlaceEnds | None = None
+    """Ends before this one in the same allocation, which no hook has seen; None: none."""
 
     @property
     def is_capped(self) -> bool:

@@ -9,6 +9,7 @@ from slurm_restart.core.end_facts import EndFacts
 from slurm_restart.core.exclusions import exclude_events
 from slurm_restart.core.fall_back import speaks_against_checkpoint
 from slurm_restart.core.history import History
+from slurm_restart.core.in_place_ends import NONE_IN_PLACE, InPlaceEnds
 from slurm_restart.core.job import Job, JobEnd, NodeState
 from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.core.journal_events import EndEvent, Event
@@ -77,6 +78,7 @@ def judge_end(case: EndCase) -> Judgement:
             failed=facts.failed,
             suspects_checkpoint=_suspects_checkpoint(facts.final_report, attribution),
             prolog_failures=count_prolog_failures(case.job.partitions, case.nodes),
+            in_place=_in_place(case),
         )
     )
     ended = _end_event(case, attribution, decision, progress)
@@ -119,6 +121,11 @@ def attempt_progress(case: EndCase, policy: Policy) -> Progress:
         step=step,
         unit=self_report.unit,
     )
+
+
+def _in_place(case: EndCase) -> InPlaceEnds:
+    """Return the ends before this one in the same allocation, as the job itself reports them."""
+    return NONE_IN_PLACE if case.self_report is None else case.self_report.in_place_ends
 
 
 def _suspects_checkpoint(report: CommentRecord | None, attribution: Attribution) -> bool:
@@ -164,4 +171,5 @@ def _end_event(
         exit_code=case.end.exit_code,
         last_chance=decision.last_chance,
         fall_back=decision.fall_back,
+        in_place=_in_place(case) if _in_place(case).restarts else None,
     )

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, field, replace
 
+from slurm_restart.core.allocation import Allocation
 from slurm_restart.core.attribution import Attribution
 from slurm_restart.core.category import Category
 from slurm_restart.core.end_rules import NOT_STARTED_RULES
-from slurm_restart.core.history import History, Streak, streak
+from slurm_restart.core.history import History, Streak, add_in_place, streak
+from slurm_restart.core.in_place_ends import NONE_IN_PLACE, InPlaceEnds
 from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.core.prolog_failures import PrologFailures
 from slurm_restart.core.restart_limits import Policy
@@ -44,11 +46,16 @@ class Situation:
     is an earlier one."""
     prolog_failures: PrologFailures = field(default_factory=PrologFailures)
     """Those in the job's partitions."""
+    in_place: InPlaceEnds = NONE_IN_PLACE
+    """Ends before this one in the same allocation that `history` does not hold."""
+    allocation: Allocation | None = None
+    """What is left of the job's allocation; None: it is gone, or a restart in place not wanted."""
 
     @property
     def streak(self) -> Streak:
         """Failures in a row with this end; restarts before situation."""
         before = streak(self.history.ends, next_from_step=self.progress.from_step)
+        before = add_in_place(before, self.in_place)
         if self.made:
             return Streak(failures=0, restarts=0)
         failed = self.attribution.counts and self.made is False and not self.falls_back
@@ -72,7 +79,7 @@ class Situation:
     def falls_back(self) -> bool:
         """Whether the checkpoint before is due, which does not count: once without progress."""
         failed = self.suspects_checkpoint and self.made is False
-        return failed and not self.history.has_fallen_back()
+        return failed and not self._has_fallen_back
 
     @property
     def outside_failures(self) -> int:
@@ -99,8 +106,20 @@ class Situation:
 
     @property
     def total(self) -> int:
-        """Restarts so far that count against the cap: the larger of Slurm's count and our own."""
-        return max(self.history.total_restarts(), self._before - self.history.uncounted_restarts())
+        """Restarts so far that count against the cap.
+
+        The larger of Slurm's count and our own, and restarts in place, which Slurm does not count.
+        """
+        by_slurm = max(
+            self.history.total_restarts(), self._before - self.history.uncounted_restarts()
+        )
+        return by_slurm + self.history.in_place_restarts() + self.in_place.restarts
+
+    @property
+    def _has_fallen_back(self) -> bool:
+        if self.in_place.progress or self.in_place.fall_back:
+            return self.in_place.fall_back
+        return self.history.has_fallen_back()
 
     @property
     def uncounted(self) -> int:

@@ -157,6 +157,15 @@ RESTART: tuple[Option, ...] = (
     _restart("shrink-after", "how long a restart waits for all nodes before it takes fewer"),
     _restart("give-up-after", "how long a restart waits for nodes at all"),
     _restart("exclude-for", "how long a faulty node stays excluded"),
+    _restart(
+        "recovery",
+        "`requeue`: each restart is a start of the job by Slurm (unless given); `in-place` or "
+        "`auto`: in the same allocation where that is right",
+    ),
+    _restart(
+        "relaunch-min-time",
+        "how much of the time limit has to be left for a restart in place; 10min unless given",
+    ),
 )
 
 SBATCH: tuple[Option, ...] = (

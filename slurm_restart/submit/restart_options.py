@@ -31,6 +31,8 @@ KEYS: dict[str, tuple[str, ...]] = {
     "shrink-after": ("policy", "shrink_after"),
     "give-up-after": ("policy", "give_up_after"),
     "exclude-for": ("policy", "exclude_for"),
+    "recovery": ("recovery",),
+    "relaunch-min-time": ("policy", "relaunch_min_time"),
 }
 SCRIPT_ONLY = {
     "max-restarts": "autorestart.max_num_restarts",

@@ -8,11 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from slurm_restart.core.job_comment import Mode
+from slurm_restart.core.recovery import Recovery
 from slurm_restart.submit.argv import GivenOption
 from slurm_restart.submit.interpreter import supervisor_command
 from slurm_restart.submit.merge import JobFacts, sbatch_arguments
 from slurm_restart.submit.render_script import render
-from slurm_restart.trainer.run_plan import RestartPolicy, RunPlan, SlurmAccess
+from slurm_restart.trainer.run_plan import (
+    RELAUNCH_MIN_TIME,
+    RestartPolicy,
+    RunPlan,
+    SlurmAccess,
+)
 from slurm_restart.trainer.rundir import PARAMS, SCRIPT
 from slurm_restart.trainer.settings import Settings
 
@@ -108,6 +114,10 @@ def restart_policy(settings: Settings, max_restarts: int) -> RestartPolicy:
         shrink_after=settings.shrink_after,
         give_up_after=settings.give_up_after,
         exclude_for=settings.exclude_for,
+        recovery=settings.recovery or Recovery.REQUEUE,
+        relaunch_min_time=RELAUNCH_MIN_TIME
+        if settings.relaunch_min_time is None
+        else settings.relaunch_min_time,
     )
 
 

@@ -8,7 +8,10 @@ from typing import Any
 
 from slurm_restart.core.attribution import Attribution, Blame
 from slurm_restart.core.category import Category, Confidence
-from slurm_restart.core.job_comment import MAX_NAMED
+from slurm_restart.core.count_in_place import count_in_place
+from slurm_restart.core.in_place_ends import InPlaceEnds
+from slurm_restart.core.job_comment import MAX_NAMED, in_place_fields
+from slurm_restart.core.journal_events import EndEvent
 from slurm_restart.errors import CsxError
 from slurm_restart.slurm.format_hostlist import format_hostlist
 from slurm_restart.supervise.node_health import RULE as HEALTH_RULE
@@ -47,6 +50,18 @@ class AttemptResult:
     start: AttemptStart | None
     end: AttemptEnd
     attribution: Attribution
+    in_place: tuple[EndEvent, ...] = ()
+    """The ends of earlier attempts in this allocation."""
+
+    @property
+    def in_place_ends(self) -> InPlaceEnds:
+        """Their counters, as the hook needs them to judge this end."""
+        return count_in_place(
+            self.in_place,
+            cause=self.attribution.category,
+            root=self.end.root,
+            step=self._reached,
+        )
 
     @property
     def is_final(self) -> bool:
@@ -76,6 +91,7 @@ class AttemptResult:
             "nodes": nodes or None,
             "said": _said(attribution),
             **({} if (step := self._reached) is None else {"step": step}),
+            **({} if self.start is None else in_place_fields(self.in_place_ends)),
         }
 
 
@@ -151,6 +167,7 @@ def attempt_result(
         start=start,
         end=end,
         attribution=attribution,
+        in_place=prepared.in_place,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from slurm_restart.core.finding import Finding
 from slurm_restart.logs.scanner import LogScanner
 from slurm_restart.slurm.interface import Slurm
+from slurm_restart.supervise.ask_allocation import AllocationQuestion
 from slurm_restart.supervise.attempt_progress import AttemptProgress
 from slurm_restart.supervise.attempt_result import AttemptResult, attempt_result
 from slurm_restart.supervise.ending import Ending
@@ -73,6 +74,10 @@ class AttemptRun:
         self._stalls = stalls
         self._ending = ending
         self._stop_reason = stop_reason
+        self.question: AllocationQuestion | None = None
+        """What Slurm shows of the allocation, where a restart in place may be right."""
+        self.doubt: str | None = None
+        """Why this process cannot start another attempt."""
 
     def result(
         self, prepared: PreparedAttempt, scanner: LogScanner, progress: AttemptProgress
@@ -134,6 +139,11 @@ class AttemptRun:
         trainer = TrainerProcess(self._reaper, self._events, grace, self._stop_request(), note_stop)
         trainer_exit = trainer.run(command)
         supersede_monitor.stop()
+        if before_stop:
+            self.doubt = "the job was told to end"
+        elif self._plan.policy is not None and self._plan.policy.recovery.in_place:
+            self.question = AllocationQuestion(self._slurm, self._plan, self._job)
+            self.question.start()
         if trainer_exit.stop is not None:
             self._ending.hurry(trainer_exit.stop)
             trainer_exit = replace(trainer_exit, stop=self._stop_reason(trainer_exit.stop))
@@ -151,6 +161,7 @@ class AttemptRun:
         self._ending.await_end(output, OUTPUT_TIMEOUT, share=0.5)
         monitor.finish(0)
         if not self._ending.await_end(monitor, FINAL_CHECK_TIMEOUT, share=0.5):
+            self.doubt = "the newest step is not known"
             self._log.write(
                 "the progress cannot be measured: the newest step may not be known"
                 if measured

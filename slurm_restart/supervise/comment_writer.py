@@ -8,7 +8,8 @@ from enum import Enum
 from typing import Any
 
 from slurm_restart.core import job_comment
-from slurm_restart.core.job_comment import CommentRecord
+from slurm_restart.core.in_place_ends import NONE_IN_PLACE
+from slurm_restart.core.job_comment import CommentRecord, in_place_fields
 from slurm_restart.errors import CommentRecordError, SlurmError, SlurmUnavailableError
 from slurm_restart.slurm.interface import Slurm
 
@@ -26,7 +27,9 @@ loses what was not saved.
 """
 _MAX_REFUSED = 2
 """Refusals after which the final update is given up: Slurm is already ending the job."""
-_OWN_FIELDS = frozenset(
+_OF_ALLOCATION = frozenset(in_place_fields(NONE_IN_PLACE))
+"""Fields that stay until the job starts again, if an attempt fails before it can write them."""
+_OWN_FIELDS = _OF_ALLOCATION | frozenset(
     "attempt submit restarts earlier from_step step ended exit cause rule root nodes said".split()  # noqa: SIM905
 )
 """Fields that the supervisor writes; the others are policy, which people may change."""
@@ -58,8 +61,9 @@ class SelfReport:
         base = _parse_or_none(present) or fallback
         if base is None:
             raise SlurmError("it holds no comment record of this plugin")
+        kept = _OF_ALLOCATION if base.submit == self.values.get("submit") else frozenset()
         cleared: dict[str, Any] = {
-            field.name: field.default for field in fields(base) if field.name in _OWN_FIELDS
+            field.name: field.default for field in fields(base) if field.name in _OWN_FIELDS - kept
         }
         comment_record = replace(base, **(cleared | self.values))
         text = job_comment.format_comment(comment_record, job_comment.split_user_comment(present))
@@ -104,6 +108,8 @@ class CommentWriter(threading.Thread):
         self._dirty = False
         self._final = False
         self._durable = False
+        self._urgent = False
+        self._written = threading.Event()
         self._refused = 0
         self._failing = False
         self._submit_time: int | None = None
@@ -114,6 +120,13 @@ class CommentWriter(threading.Thread):
             self._report = SelfReport(values=self._report.values | values)
             self._dirty = True
             self._changed.notify()
+
+    def flush(self, timeout: float, **values: Any) -> bool:
+        """Change fields and write them at once; return whether that was done within `timeout` s."""
+        self._written.clear()
+        self._urgent = True
+        self.update(**values)
+        return self._written.wait(timeout)
 
     def finish(self, timeout: float, *, durable: bool = False, **values: Any) -> bool:
         """Flush the final update; return whether it was written within `timeout` seconds.
@@ -139,11 +152,14 @@ class CommentWriter(threading.Thread):
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._dirty)
-                self._dirty, report, final = False, self._report, self._final
+                self._dirty, self._urgent = False, False
+                report, final = self._report, self._final
             outcome = self._write(report)
-            if outcome is _Outcome.FAILED:
-                with self._changed:
+            with self._changed:
+                if outcome is _Outcome.FAILED:
                     self._dirty = True
+                elif report is self._report:
+                    self._written.set()
             if final and (self._is_complete(outcome) or self._refused >= _MAX_REFUSED):
                 return
             if final and outcome is _Outcome.WRITTEN:
@@ -162,7 +178,7 @@ class CommentWriter(threading.Thread):
             if self._final:
                 self._changed.wait(min(seconds, FINAL_RETRY))
             else:
-                self._changed.wait_for(lambda: self._final, timeout=seconds)
+                self._changed.wait_for(lambda: self._final or self._urgent, timeout=seconds)
 
     def _write(self, report: SelfReport) -> _Outcome:
         try:

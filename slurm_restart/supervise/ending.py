@@ -31,11 +31,17 @@ class Ending:
         self._stalls = stalls
         self._hurried_at: float | None = None
         """Since when Slurm is about to kill this process; monotonic."""
+        self._asked_to_end = False
 
     @property
     def is_hurried(self) -> bool:
         """Whether Slurm kills this process soon."""
         return self._hurried_at is not None
+
+    def is_asked_to_end(self) -> bool:
+        """Return whether a signal to end has arrived since the trainer's end."""
+        self._note_signals()
+        return self._asked_to_end or self.is_hurried
 
     def hurry(self, stop: StopReason) -> None:
         """Shorten all waits from now on if Slurm kills this process soon."""
@@ -80,4 +86,5 @@ class Ending:
             while True:
                 event = self._events.get_nowait()
                 if isinstance(event, SignalReceived) and (stop := STOP_REASONS[event.number]):
+                    self._asked_to_end = True
                     self.hurry(stop)

@@ -116,8 +116,11 @@ def queue_signals(numbers: Iterable[int], events: Events) -> None:
     def enqueue(number: int, _frame: object) -> None:
         events.put(SignalReceived(number))
 
-    for number in numbers:
+    listed = tuple(numbers)
+    for number in listed:
         signal.signal(number, enqueue)
+    # They wait while a supervisor takes the place of the one before.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, listed)
     # If the reader of Slurm's log goes away, the training continues.
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from slurm_restart.core.allocation import Allocation
 from slurm_restart.core.attribution import Attribution
 from slurm_restart.core.category import Category
 from slurm_restart.core.decision import Decision, decide
@@ -12,6 +13,7 @@ from slurm_restart.core.journal_events import Action, EndEvent
 from slurm_restart.core.restart_limits import SitePolicy, policy_for
 from slurm_restart.core.situation import Progress, Situation
 from slurm_restart.trainer.attempt_records import AttemptEnd, AttemptStart
+from slurm_restart.trainer.rundir import AttemptDir
 
 
 def expected_decision(
@@ -24,6 +26,7 @@ def expected_decision(
     root: str | None,
     exit_code: int | None,
     now: float,
+    allocation: Allocation | None = None,
 ) -> Decision:
     """Return the decision that the hook takes if Slurm adds no facts of its own.
 
@@ -36,7 +39,9 @@ def expected_decision(
         root: fingerprint of the root cause line.
         exit_code: of the job.
         now: epoch seconds.
+        allocation: what is left of it; None: no restart in place is wanted.
     """
+    job = None if allocation is None else allocation.job
     history = replay(_end_events(earlier))
     made = start.to_exceed is not None and step is not None and step > start.to_exceed
     return decide(
@@ -58,10 +63,55 @@ def expected_decision(
             policy=policy_for(comment_record, SitePolicy()),
             history=history,
             restarts=start.restarts,
+            requeueable=job is None or job.requeue,
+            allocation=allocation,
             run_time=int(now - start.at),
             suspects_checkpoint=start.earlier
             and speaks_against_checkpoint(attribution.category, attribution.rule, exit_code),
         )
+    )
+
+
+def ended_attempts(
+    attempts: Iterable[AttemptDir], before: int
+) -> tuple[tuple[AttemptStart, AttemptEnd], ...]:
+    """Return the records of the attempts before `before` of which both can be read."""
+    return tuple(
+        (start, end)
+        for attempt in attempts
+        if attempt.number < before
+        and (start := attempt.start()) is not None
+        and (end := attempt.end()) is not None
+    )
+
+
+def in_place_events(
+    earlier: Iterable[tuple[AttemptStart, AttemptEnd]], attempt: int, restarts: int
+) -> tuple[EndEvent, ...]:
+    """Return the ends of the attempts before `attempt` that were in its allocation.
+
+    Args:
+        earlier: records of the earlier attempts, in their order.
+        attempt: number of the attempt.
+        restarts: how many restarts in place there were up to it. One whose records cannot be read
+            counts as a failure without a known cause.
+    """
+    known = {event.attempt: event for event in _end_events(earlier)}
+    numbers = range(attempt - restarts, attempt)
+    return tuple(known.get(number) or _unknown_event(number) for number in numbers)
+
+
+def _unknown_event(attempt: int) -> EndEvent:
+    return EndEvent(
+        at=0,
+        submit_time=attempt,
+        restarts=0,
+        requeued=False,
+        category=Category.UNKNOWN,
+        rule="supervisor.no_exit_record",
+        action=Action.REQUEUE,
+        reason="",
+        attempt=attempt,
     )
 
 
@@ -79,10 +129,10 @@ def _end_events(earlier: Iterable[tuple[AttemptStart, AttemptEnd]]) -> Iterator[
         )
         due = suspected and end.progress is False and not fallen_back
         fallen_back = not end.progress and (fallen_back or due)
-        yield _end_event(start, end, fall_back=due)
+        yield end_event(start, end, fall_back=due)
 
 
-def _end_event(start: AttemptStart, end: AttemptEnd, *, fall_back: bool) -> EndEvent:
+def end_event(start: AttemptStart, end: AttemptEnd, *, fall_back: bool) -> EndEvent:
     """Return the journal's event for an end record; a later attempt shows that it was requeued."""
     return EndEvent(
         at=int(end.at),
@@ -114,4 +164,5 @@ def category_of(end: AttemptEnd) -> Category:
 
 def format_decision(decision: Decision) -> str:
     """Return the decision in one line."""
-    return f"{decision.action.value} ({decision.reason})"
+    why = "" if decision.not_in_place is None else f"; not in place: {decision.not_in_place}"
+    return f"{decision.action.value} ({decision.reason}{why})"

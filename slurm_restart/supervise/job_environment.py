@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from slurm_restart.core.hostlist import expand
 from slurm_restart.core.task_layout import parse_task_counts, task_layout
 from slurm_restart.errors import SlurmError
+from slurm_restart.supervise.reaper import IN_PLACE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,6 +25,8 @@ class JobEnvironment:
     """Slurm's name of this node."""
     layout: tuple[str, ...] = ()
     """The node of each task of a step that has all tasks of the job; empty: not known."""
+    in_place: int = 0
+    """Restarts in place in this allocation up to now."""
 
     @classmethod
     def read(cls, env: Mapping[str, str] = os.environ) -> "JobEnvironment":
@@ -41,6 +44,7 @@ class JobEnvironment:
             array_task=_number(env.get("SLURM_ARRAY_TASK_ID")),
             node_name=env.get("SLURMD_NODENAME") or None,
             layout=_layout(nodes, env),
+            in_place=_number(env.get(IN_PLACE)) or 0,
         )
 
 

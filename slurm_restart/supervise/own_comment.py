@@ -50,6 +50,10 @@ class OwnComment:
         if self._writer is not None:
             self._writer.update(**values)
 
+    def flush(self, timeout: float, **values: Any) -> bool:
+        """Change fields and write them now; return whether that was done within `timeout` s."""
+        return self._writer is not None and self._writer.flush(timeout, **values)
+
     def abandon(self) -> None:
         """Write nothing more: another attempt writes the Comment now."""
         self._writer = None

@@ -7,9 +7,11 @@ from functools import partial
 from typing import Any
 
 from slurm_restart.core.job_comment import Mode
+from slurm_restart.core.journal_events import EndEvent
 from slurm_restart.supervise.checkpoint_check import first_complete
 from slurm_restart.supervise.checkpoint_evidence import read_evidence
 from slurm_restart.supervise.checkpoint_selection import Prober, StartPoint, choose_start, set_aside
+from slurm_restart.supervise.expected_decision import ended_attempts, in_place_events
 from slurm_restart.supervise.job_environment import JobEnvironment
 from slurm_restart.supervise.progress_monitor import highest_measured
 from slurm_restart.supervise.reaper import TrainerCommand
@@ -39,6 +41,8 @@ class PreparedAttempt:
     """Marks of all checkpoints that exist now, complete or not, by name."""
     before: Marks = field(default_factory=lambda: KnownCheckpoints.of(()))
     """Of those that existed before the first attempt; in the first attempt it is empty."""
+    in_place: tuple[EndEvent, ...] = ()
+    """The ends of earlier attempts in this allocation."""
 
     @property
     def done(self) -> bool:
@@ -95,6 +99,7 @@ def prepare(
         at=clock(),
         job_id=job.job_id,
         restarts=job.restarts,
+        in_place=job.in_place,
         nodes=job.nodes,
         num_csx=_num_csx(plan, job),
         checkpoint=start_point.checkpoint,
@@ -128,7 +133,14 @@ def prepare(
         set_aside=renamed,
         present=present,
         before=KnownCheckpoints.of(()) if before is None else before,
+        in_place=_in_place(earlier, attempt.number, job.in_place),
     )
+
+
+def _in_place(earlier: Sequence[AttemptDir], attempt: int, restarts: int) -> tuple[EndEvent, ...]:
+    if not restarts:
+        return ()
+    return in_place_events(ended_attempts(earlier, attempt), attempt, restarts)
 
 
 def _known_before(attempt: AttemptDir, start: AttemptStart) -> Marks:

@@ -28,6 +28,8 @@ from typing import Any, NoReturn
 from slurm_restart.supervise import processes
 
 SHELL = "/bin/sh"
+IN_PLACE = "CSX_RESTART_IN_PLACE"
+"""Set by a supervisor for the one that takes its place; the trainer does not get it."""
 ORPHAN_GRACE = 0.5
 """Seconds between TERM and KILL after the supervisor was lost: the next attempt may start soon."""
 _IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -141,6 +143,8 @@ class _ReaperProcess:
         os.setsid()
         for number in _IGNORED:
             signal.signal(number, signal.SIG_IGN)
+        # They wait while a supervisor takes the place of the one before.
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         processes.set_subreaper()
         wakeup_read, wakeup_write = os.pipe()
         os.set_blocking(wakeup_write, False)
@@ -271,6 +275,7 @@ def _exec_trainer(command: TrainerCommand, outputs: tuple[int, int], reaper: int
         if not command.own_input:
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.chdir(command.directory)
+        os.environ.pop(IN_PLACE, None)
         os.environ.update(command.variables)
         # The user wrote the command for a shell, as in a batch script.
         os.execve(SHELL, [SHELL, "-c", command.text], os.environ)  # noqa: S606

@@ -6,23 +6,31 @@ cannot be written is reported in Slurm's log.
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
 from slurm_restart.core.category import Category
+from slurm_restart.core.decision import Decision
 from slurm_restart.core.job_comment import Mode
+from slurm_restart.core.journal_events import Action
 from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.errors import CsxError
 from slurm_restart.slurm.format_hostlist import format_hostlist
+from slurm_restart.supervise.ask_allocation import AllocationQuestion
 from slurm_restart.supervise.attempt_result import AttemptResult
 from slurm_restart.supervise.backfill import backfill_earlier
-from slurm_restart.supervise.expected_decision import expected_decision, format_decision
+from slurm_restart.supervise.expected_decision import (
+    ended_attempts,
+    expected_decision,
+    format_decision,
+)
 from slurm_restart.supervise.prepare_attempt import PreparedAttempt
 from slurm_restart.trainer import runlog, summary
 from slurm_restart.trainer.atomic_file import write_atomic
 from slurm_restart.trainer.attempt_records import (
+    AttemptEnd,
     AttemptStart,
     Measured,
     Saved,
@@ -70,8 +78,9 @@ class Recorder(threading.Thread):
         start = prepared.start
         name = runlog.run_name(start.attempt)
         job = "" if start.job_id is None else f"job {start.job_id}, "
+        tier = ", restarted in place" if start.in_place else ""
         phase = f"phase {plan.phase + 1} of {plan.phases}, " if plan.mode is not Mode.SCRIPT else ""
-        self.log(runlog.MAIN, f"{job}{phase}attempt {start.attempt}")
+        self.log(runlog.MAIN, f"{job}{phase}attempt {start.attempt}{tier}")
         self._enqueue("attempts", lambda: self._backfill(start.attempt))
         for rejected in prepared.rejected:
             renamed = ", set aside" if rejected in prepared.set_aside else ""
@@ -101,9 +110,44 @@ class Recorder(threading.Thread):
         data = to_json(measured)
         self._enqueue("measured.json", lambda: write_atomic(attempt.measured_file, data))
 
-    def record_end(self, plan: RunPlan | None, result: AttemptResult) -> None:
-        """Record how the attempt ended and the decision that the supervisor expects."""
-        self._enqueue("end.json", lambda: self._write_end(plan, result))
+    def expect(
+        self,
+        plan: RunPlan,
+        result: AttemptResult,
+        question: AllocationQuestion,
+        doubt: str | None,
+        answer: Callable[[Decision | None], None],
+    ) -> None:
+        """Decide, in the thread, whether the next attempt starts in place.
+
+        Args:
+            plan: the phase.
+            result: how the attempt has ended.
+            question: what Slurm shows of the allocation.
+            doubt: why the supervisor itself cannot start another attempt.
+            answer: called with the decision; None: it is not known.
+        """
+
+        def decide() -> None:
+            decision = None
+            try:
+                decision = self._expected(plan, result, question, doubt)
+            finally:
+                answer(decision)
+
+        self._enqueue("attempts", decide)
+
+    def record_end(
+        self, plan: RunPlan | None, result: AttemptResult, decision: Decision | None = None
+    ) -> None:
+        """Record how the attempt ended and the decision.
+
+        Args:
+            plan: the phase; None: not known.
+            result: how the attempt has ended.
+            decision: what is done; None: what the supervisor expects of the hook.
+        """
+        self._enqueue("end.json", lambda: self._write_end(plan, result, decision))
         if plan is not None:
             self.summarize(plan)
 
@@ -114,43 +158,58 @@ class Recorder(threading.Thread):
         for problem in done.problems:
             self._warn(f"[{runlog.MAIN}] {problem}")
 
-    def _write_end(self, plan: RunPlan | None, result: AttemptResult) -> None:
+    def _write_end(
+        self, plan: RunPlan | None, result: AttemptResult, decision: Decision | None
+    ) -> None:
         attempt, end = result.attempt, result.end
-        expected = self._format_expected(plan, result)
+        expected = self._format_expected(plan, result, decision)
         name = runlog.MAIN if attempt is None else runlog.run_name(attempt.number)
         level = "INFO" if end.category == Category.COMPLETED.value else "ERROR"
         reason = f": {end.reason}" if end.reason else ""
         unit = result.start.unit if result.start is not None else ProgressUnit.STEP
         at = "" if end.step is None else f" at {unit.format(end.step)}"
         self.log(name, f"ended as {end.category}{at}{reason}", level=level)
-        self.log(runlog.MAIN, f"expected decision: {expected}")
+        done = decision is not None and decision.action is Action.RELAUNCH
+        self.log(runlog.MAIN, f"{'' if done else 'expected '}decision: {expected}")
         if attempt is not None:
             write_atomic(attempt.end_file, to_json(replace(end, expected_decision=expected)))
 
-    def _format_expected(self, plan: RunPlan | None, result: AttemptResult) -> str:
-        comment_record = plan.comment_record if plan is not None else None
-        if comment_record is None:
-            return "none, as this job does not restart" if plan else "not known"
-        if result.start is None:
-            return "not known, as nothing was started"
-        earlier = [
-            (start, end)
-            for other in self._run_dir.attempts()
-            if other.number < result.start.attempt
-            and (start := other.start()) is not None
-            and (end := other.end()) is not None
-        ]
-        return format_decision(
-            expected_decision(
-                comment_record,
-                earlier,
-                result.start,
-                result.attribution,
-                step=result.end.step,
-                root=result.end.root,
-                exit_code=result.exit_code,
-                now=result.end.at,
-            )
+    def _format_expected(
+        self, plan: RunPlan | None, result: AttemptResult, decision: Decision | None
+    ) -> str:
+        if plan is None or plan.comment_record is None:
+            return "not known" if plan is None else "none, as this job does not restart"
+        known = decision or self._expected(plan, result)
+        return "not known, as nothing was started" if known is None else format_decision(known)
+
+    def _expected(
+        self,
+        plan: RunPlan,
+        result: AttemptResult,
+        question: AllocationQuestion | None = None,
+        doubt: str | None = None,
+    ) -> Decision | None:
+        """Return the decision; without `question`, that of the hook."""
+        comment_record = plan.comment_record
+        if comment_record is None or result.start is None:
+            return None
+        allocation = None
+        attempts = self._run_dir.attempts()
+        earlier = ended_attempts(attempts, result.start.attempt)
+        if question is not None:
+            comment_record = question.comment_record or comment_record
+            doubt = doubt or _doubt(attempts, earlier, result)
+            allocation = question.allocation(doubt=doubt)
+        return expected_decision(
+            comment_record,
+            earlier,
+            result.start,
+            result.attribution,
+            step=result.end.step,
+            root=result.end.root,
+            exit_code=result.exit_code,
+            now=result.end.at,
+            allocation=allocation,
         )
 
     def summarize(self, plan: RunPlan) -> None:
@@ -162,6 +221,11 @@ class Recorder(threading.Thread):
                 self.log(runlog.MAIN, f"summary.json was damaged: kept as {damaged.name}")
 
         self._enqueue("summary.json", write)
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether something could not be written."""
+        return bool(self._failing)
 
     def finish(self, timeout: float) -> bool:
         """Write what is queued; return whether that was done within `timeout` seconds."""
@@ -190,6 +254,23 @@ class Recorder(threading.Thread):
 
     def _enqueue(self, name: str, write: Callable[[], None]) -> None:
         self._queue.put((name, write))
+
+
+def _doubt(
+    attempts: Sequence[AttemptDir],
+    earlier: Sequence[tuple[AttemptStart, AttemptEnd]],
+    result: AttemptResult,
+) -> str | None:
+    """Return why the records do not allow a restart in place; None: they do."""
+    if result.start is None:
+        return "nothing was started"
+    number = result.start.attempt
+    if any(attempt.number > number for attempt in attempts):
+        return "another attempt of this run has begun"
+    needed = set(range(number - result.start.in_place, number))
+    if not needed <= {start.attempt for start, _ in earlier}:
+        return "the records of earlier attempts cannot be read"
+    return None
 
 
 def _format_start(plan: RunPlan, prepared: PreparedAttempt) -> str:

@@ -13,11 +13,17 @@ class SlurmLog(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(name="slurm-log", daemon=True)
-        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._lines: queue.SimpleQueue[str | threading.Event | None] = queue.SimpleQueue()
 
     def write(self, message: str) -> None:
         """Add a line; returns at once."""
         self._lines.put(message)
+
+    def flush(self, timeout: float) -> None:
+        """Wait until all lines so far are written, at most `timeout` seconds."""
+        written = threading.Event()
+        self._lines.put(written)
+        written.wait(timeout)
 
     def finish(self) -> None:
         """Let the thread end once all lines are written; returns at once."""
@@ -26,5 +32,8 @@ class SlurmLog(threading.Thread):
     def run(self) -> None:
         """Write until `finish` is called."""
         while (message := self._lines.get()) is not None:
+            if isinstance(message, threading.Event):
+                message.set()
+                continue
             with suppress(OSError):
                 os.write(_STDERR, f"csx-restart: {message}\n".encode("utf-8", "replace"))

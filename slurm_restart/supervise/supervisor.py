@@ -12,6 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
+from slurm_restart.core.count_in_place import count_in_place
+from slurm_restart.core.job_comment import in_place_fields
+from slurm_restart.core.journal_events import Action
 from slurm_restart.logs.scanner import LogScanner
 from slurm_restart.slurm.interface import Slurm
 from slurm_restart.supervise import processes
@@ -28,6 +31,7 @@ from slurm_restart.supervise.preparation_thread import PreparationThread
 from slurm_restart.supervise.prepare_attempt import PreparedAttempt
 from slurm_restart.supervise.reaper import Reaper
 from slurm_restart.supervise.recorder import Recorder
+from slurm_restart.supervise.restart_in_place import RestartInPlace
 from slurm_restart.supervise.rules_thread import RulesThread
 from slurm_restart.supervise.slurm_log import SlurmLog
 from slurm_restart.supervise.stall_monitor import StallMonitor
@@ -72,6 +76,7 @@ class Supervisor:
         self._recorder = Recorder(self._run_dir, self._log.write, time.time, self._stalls.access)
         self._comment = OwnComment(self._slurm, context.job.job_id, self._log.write)
         self._plan: RunPlan | None = None
+        self._run: AttemptRun | None = None
 
     def run(self) -> int:
         """Supervise the attempt and return the exit code of the job."""
@@ -135,9 +140,10 @@ class Supervisor:
             earlier=start.earlier,
             from_step=start.to_exceed,
             step=progress.reached,
+            **in_place_fields(count_in_place(prepared.in_place)),
         )
         self._recorder.record_start(plan, prepared)
-        run = AttemptRun(
+        self._run = AttemptRun(
             plan,
             job=self._context.job,
             slurm=self._slurm,
@@ -148,7 +154,7 @@ class Supervisor:
             ending=self._ending,
             stop_reason=self._stop_reason,
         )
-        return run.result(prepared, scanner, progress)
+        return self._run.result(prepared, scanner, progress)
 
     def _drain_watch(self, plan: RunPlan, attempt: int) -> DrainWatch | None:
         nodes = self._context.job.nodes
@@ -170,10 +176,32 @@ class Supervisor:
                 return StopReason.CANCELLED
         return stop
 
+    def _restart_in_place(self, result: AttemptResult) -> RestartInPlace | None:
+        """Return the restart in place that may be right; None: none is wanted or possible."""
+        plan, run = self._plan, self._run
+        if plan is None or run is None or run.question is None:
+            return None
+        return RestartInPlace(
+            plan=plan,
+            result=result,
+            question=run.question,
+            recorder=self._recorder,
+            comment=self._comment,
+            reaper=self._reaper.pid,
+            ending=self._ending,
+            doubt=run.doubt,
+        )
+
     def _record(self, result: AttemptResult) -> None:
         """Write the end into the records and into the job's Comment."""
-        self._recorder.record_end(self._plan, result)
+        restart = self._restart_in_place(result)
+        decision = None if restart is None else restart.decide()
+        self._recorder.record_end(self._plan, result, decision)
         self._recorder.finish(0)
+        if restart is not None and decision is not None and decision.action is Action.RELAUNCH:
+            self._log.flush(LOG_TIMEOUT)
+            why = restart.carry_out(decision.delay)  # it returns only if that is not possible
+            self._log.write(f"no restart in place: {why}")
         if result.stop is StopReason.SUPERSEDED:
             self._comment.abandon()
         else:

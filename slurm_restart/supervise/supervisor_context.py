@@ -9,6 +9,7 @@ from typing import Any
 from slurm_restart.slurm.commands import Commands
 from slurm_restart.slurm.interface import Slurm
 from slurm_restart.supervise.job_environment import JobEnvironment
+from slurm_restart.supervise.reaper import IN_PLACE
 from slurm_restart.trainer.run_plan import RunPlan
 
 
@@ -42,7 +43,9 @@ class LazySlurm:
 
 def job_context() -> SupervisorContext:
     """Return the context of the job that this process runs in."""
-    return SupervisorContext(job=JobEnvironment.read(), slurm=_slurm)
+    job = JobEnvironment.read()
+    os.environ.pop(IN_PLACE, None)
+    return SupervisorContext(job=job, slurm=_slurm)
 
 
 def _slurm(plan: RunPlan | None) -> Slurm:

@@ -29,7 +29,7 @@ def sweep_nodes(
     """End processes of earlier attempts on all nodes of this one where they can be.
 
     This node is always looked at; others only where an attempt ran whose supervisor did not record
-    its end: otherwise it has ended all its processes.
+    its end: otherwise Slurm has ended all its steps. After a restart in place it has not.
 
     Args:
         run_dir: the phase's directory.
@@ -40,19 +40,26 @@ def sweep_nodes(
 
     Raises:
         OSError: the records of earlier attempts cannot be listed.
+        RuntimeError: after a restart in place, a node could not be looked at.
     """
     earlier = [other for other in run_dir.attempts() if other.number < attempt.number]
     if not earlier:
         return
     lost = _nodes_of_lost(earlier)
-    others = [node for node in job.nodes if node in lost and node != job.node_name]
+    # After a restart in place no job step has been ended by Slurm.
+    others = [
+        node for node in job.nodes if (job.in_place or node in lost) and node != job.node_name
+    ]
     if others and job.job_id is not None:
         arguments = [ROOT, str(run_dir.path), str(attempt.number), str(job.job_id)]
         command = [sys.executable, "-I", "-c", _CODE, *arguments]
         try:
             answer = slurm().run_on_nodes(job.job_id, others, command)
         except SlurmError as error:
-            warn(f"processes of earlier attempts on {format_hostlist(others)}: not known: {error}")
+            text = f"processes of earlier attempts on {format_hostlist(others)}: not known: {error}"
+            if job.in_place:
+                raise RuntimeError(text) from error
+            warn(text)
         else:
             for line in answer.splitlines():
                 node, _, count = line.partition(" ")

@@ -50,6 +50,8 @@ class AttemptStart:
     job_id: int | None
     restarts: int
     """SLURM_RESTART_COUNT."""
+    in_place: int = 0
+    """Restarts in place in this allocation up to this attempt; 0: Slurm has started it."""
     nodes: tuple[str, ...]
     num_csx: int
     checkpoint: Argument | None

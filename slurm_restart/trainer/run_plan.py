@@ -25,6 +25,7 @@ from slurm_restart.core.record_reader import (
     to_data,
     unknown_keys,
 )
+from slurm_restart.core.recovery import Recovery
 from slurm_restart.errors import RecordError, StateError
 from slurm_restart.safe_files import read_bounded
 from slurm_restart.trainer.atomic_file import write_atomic
@@ -34,6 +35,7 @@ SCHEMA = 1
 WARN_AFTER = 1800
 FILE_NAME = "plan.json"
 MAX_BYTES = 4 << 20
+RELAUNCH_MIN_TIME = 600
 LONG_ATTEMPT = 3600
 """Seconds: a program that fails at its start or soon after it does not last so long."""
 
@@ -165,6 +167,10 @@ class RestartPolicy:
     shrink_after: _Seconds | None = None
     give_up_after: _Seconds | None = None
     exclude_for: _Seconds | None = None
+    recovery: Recovery = Recovery.REQUEUE
+    """Whether attempts may start in the allocation of the one before."""
+    relaunch_min_time: _Seconds = RELAUNCH_MIN_TIME
+    """Seconds before the warning of the time limit that have to be left for that."""
     unknown: dict[str, Any] = unknown_keys()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from slurm_restart.core.job_comment import MAX_NODES, MAX_RESTARTS
 from slurm_restart.core.node_answers import CheckTime
+from slurm_restart.core.recovery import Recovery
 from slurm_restart.errors import UsageError
 from slurm_restart.trainer.checkpoint_forms import FORMS
 from slurm_restart.trainer.checkpoint_layout import check_directory
@@ -64,11 +65,13 @@ class Settings:
     health_check_timeout: int | None = None
     health_check_when: CheckTime | None = None
     leave_drained: bool | None = None
+    recovery: Recovery | None = None
     csx_per_node: int = 1
     stop_on_repeat: int | None = None
     shrink_after: int | None = None
     give_up_after: int | None = None
     exclude_for: int | None = None
+    relaunch_min_time: int | None = None
     script_max_restarts: int | None = None
     """For a batch script: restarts in a row without progress."""
     script_min_nodes: int | None = None
@@ -176,6 +179,13 @@ def _stop_signal(value: Any) -> str:
     return name
 
 
+def _recovery(value: Any) -> Recovery:
+    for recovery in Recovery:
+        if value == recovery.value:
+            return recovery
+    raise _InvalidValueError(f"one of {', '.join(recovery.value for recovery in Recovery)}")
+
+
 def _complete(value: Any) -> str:
     text = _text(value)
     if "{path}" not in text:
@@ -238,6 +248,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "rules": _paths,
     "site_options": _names,
     "stop_signal": _stop_signal,
+    "recovery": _recovery,
     "checkpoint.directory": _directory,
     "checkpoint.pattern": _pattern,
     "checkpoint.format": _format,
@@ -256,6 +267,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "policy.shrink_after": _duration,
     "policy.give_up_after": _duration,
     "policy.exclude_for": _duration,
+    "policy.relaunch_min_time": _duration,
     "script.max_restarts": _whole(0, MAX_RESTARTS),
     "script.min_nodes": _whole(1, MAX_NODES),
     "script.run_dir": _text,

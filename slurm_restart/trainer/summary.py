@@ -43,6 +43,7 @@ class _Run:
     category: str | None = None
     rule: str | None = None
     expected_decision: str | None = None
+    in_place: int | None = None
     root_cause: _RootCause | None = None
 
 
@@ -131,6 +132,7 @@ def _started(plan: RunPlan, attempt: AttemptDir, start: AttemptStart | None) -> 
         "attempt": attempt.number,
         "job_id": start.job_id if start else None,
         "restart_count": start.restarts if start else None,
+        "in_place": start.in_place if start else None,
         "nodes": list(start.nodes) if start else [],
         "resumed": start.resumed if start else None,
         "checkpoint": start.checkpoint if start else None,

@@ -173,3 +173,27 @@ def test_without_a_comment_record_nothing_is_written(writer, warnings, monkeypat
     assert not writer(slurm, fallback=None).finish(DEADLINE, ended=True)
     assert slurm.written == []
     assert "it holds no comment record" in warnings[0]
+
+
+def test_a_flush_is_written_without_the_pause(writer):
+    slurm = FakeSlurm()
+    thread = writer(slurm)
+    thread.update(attempt=1)
+    assert thread.flush(DEADLINE, in_place=1, in_place_failures=1)
+    assert parse_comment(slurm.written[-1]).in_place_ends.failures == 1
+    assert not parse_comment(slurm.written[-1]).ended
+    assert thread.finish(DEADLINE, ended=True, in_place=0, in_place_failures=0)
+    assert parse_comment(slurm.written[-1]).in_place == 0
+
+
+def test_a_flush_that_slurm_refuses_is_not_written(writer):
+    slurm = FakeSlurm(failures=[SlurmError("no")])
+    assert not writer(slurm).flush(0.2, in_place=1)
+
+
+@pytest.mark.parametrize(("submit", "kept"), [(1000, 2), (999, 0)])
+def test_restarts_in_place_stay_on_record_until_the_job_starts_again(submit, kept):
+    present = format_comment(replace(BASE, submit=submit, attempt=3, in_place=2))
+    report = SelfReport(values={"submit": 1000, "ended": True})
+    found = parse_comment(report.merge_into(present, BASE))
+    assert (found.in_place, found.attempt, found.ended) == (kept, None, True)

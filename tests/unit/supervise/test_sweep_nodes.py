@@ -22,9 +22,14 @@ class FakeSlurm:
         return self.answer
 
 
-def job(*nodes):
+def job(*nodes, in_place=0):
     return JobEnvironment(
-        job_id=7, restarts=1, nodes=nodes, num_nodes=len(nodes), node_name=nodes[0]
+        job_id=7,
+        restarts=1,
+        nodes=nodes,
+        num_nodes=len(nodes),
+        node_name=nodes[0],
+        in_place=in_place,
     )
 
 
@@ -32,7 +37,7 @@ def job(*nodes):
 def sweep(tmp_path, monkeypatch):
     """Sweep before the attempt that follows these; return what was asked and said."""
 
-    def sweep(attempts, nodes, slurm, *, here=0):
+    def sweep(attempts, nodes, slurm, *, here=0, in_place=0):
         monkeypatch.setattr(module, "end_orphans", lambda _: here)
         monkeypatch.setattr(RunDir, "attempts", lambda _: known)
         starts = dict(enumerate(attempts))
@@ -41,7 +46,8 @@ def sweep(tmp_path, monkeypatch):
         known = tuple(AttemptDir(tmp_path / str(number), number) for number in starts)
         said = []
         attempt = AttemptDir(tmp_path / "new", len(attempts))
-        module.sweep_nodes(RunDir(tmp_path), attempt, job(*nodes), lambda: slurm, said.append)
+        allocation = job(*nodes, in_place=in_place)
+        module.sweep_nodes(RunDir(tmp_path), attempt, allocation, lambda: slurm, said.append)
         return slurm.asked, said
 
     return sweep
@@ -72,6 +78,14 @@ def test_other_nodes_are_looked_at_after_an_end_that_nobody_recorded(
     asked, _ = sweep(attempts, ("a", "b", "d"), FakeSlurm())
     arguments = (str(tmp_path), str(len(attempts)), "7")
     assert asked == ([] if others is None else [(7, others, arguments)])
+
+
+def test_all_nodes_are_looked_at_after_a_restart_in_place(sweep, tmp_path):
+    attempts = [(started("a", "b", "c"), RECORDED)]
+    asked, _ = sweep(attempts, ("a", "b", "c"), FakeSlurm(), in_place=1)
+    assert asked == [(7, ("b", "c"), (str(tmp_path), "1", "7"))]
+    with pytest.raises(RuntimeError, match="on b: not known"):
+        sweep(attempts, ("a", "b"), FakeSlurm(SlurmUnavailableError("silent")), in_place=1)
 
 
 def test_what_was_found_is_said(sweep):

@@ -5,6 +5,8 @@ import pytest
 from slurm_restart.core.attribution import Attribution
 from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.finding import Finding, Role
+from slurm_restart.core.in_place_ends import NONE_IN_PLACE
+from slurm_restart.core.job_comment import in_place_fields
 from slurm_restart.core.journal_events import Action
 from slurm_restart.errors import ConfigError, StateError
 from slurm_restart.supervise.attempt_result import attempt_result, preparation_failure
@@ -199,6 +201,7 @@ def test_the_self_report_of_an_end(run, prepared):
         "nodes": "csx3",
         "said": None,
         "step": 20,
+        **in_place_fields(NONE_IN_PLACE),
     }
     assert result.end.progress is True
     assert result.end.blamed_nodes == ("csx3",)

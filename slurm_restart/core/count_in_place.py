@@ -1,0 +1,50 @@
+"""Count the ends of one allocation for the comment record, which has no room for each of them."""
+
+from collections.abc import Sequence
+
+from slurm_restart.core.category import Category
+from slurm_restart.core.in_place_ends import InPlaceEnds
+from slurm_restart.core.journal_events import EndEvent
+
+
+def count_in_place(
+    ends: Sequence[EndEvent],
+    *,
+    cause: Category | None = None,
+    root: str | None = None,
+    step: int | None = None,
+) -> InPlaceEnds:
+    """Return the counters of ends that were followed by a restart in place.
+
+    Args:
+        ends: those of earlier attempts in the allocation, in order; progress that is not known
+            counts as none.
+        cause: category of the end after them; None: it has not come yet.
+        root: fingerprint of that end's root cause.
+        step: where that end left the run.
+    """
+    failures, progress, fall_back = 0, False, False
+    for end in ends:
+        if end.progress:
+            failures, progress, fall_back = 0, True, end.fall_back
+        else:
+            failures += end.category.counts and not end.fall_back
+            fall_back = fall_back or end.fall_back
+    return InPlaceEnds(
+        restarts=len(ends),
+        failures=failures,
+        progress=progress,
+        fall_back=fall_back,
+        same=0 if cause is None or root is None else _count_same(ends, (cause, root), step),
+    )
+
+
+def _count_same(ends: Sequence[EndEvent], cause: tuple[Category, str], step: int | None) -> int:
+    count = 0
+    for end in reversed(ends):
+        if (end.progress and step is None) or (step is not None and end.step != step):
+            break
+        count += (end.category, end.root) == cause
+        if end.progress:
+            break
+    return count

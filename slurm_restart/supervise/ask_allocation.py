@@ -1,0 +1,76 @@
+"""Ask Slurm, in a thread, whether the job and its nodes are as they were at its start."""
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from slurm_restart.core.allocation import Allocation
+from slurm_restart.core.job_comment import CommentRecord, parse_comment
+from slurm_restart.errors import CommentRecordError, SlurmError
+from slurm_restart.slurm.interface import Slurm
+from slurm_restart.supervise.job_environment import JobEnvironment
+from slurm_restart.trainer.run_plan import RunPlan
+
+if TYPE_CHECKING:
+    from slurm_restart.core.job import Job, NodeState
+
+TIMEOUT = 4.0
+"""Seconds to wait for Slurm's answer."""
+
+
+class AllocationQuestion(threading.Thread):
+    """Asks about a job and its nodes once.
+
+    Args:
+        slurm: returns the cluster.
+        plan: the phase, which has a policy.
+        job: the allocation at the start of the job.
+    """
+
+    def __init__(self, slurm: Callable[[], Slurm], plan: RunPlan, job: JobEnvironment) -> None:
+        super().__init__(name="allocation", daemon=True)
+        self._slurm = slurm
+        self._plan = plan
+        self._environment = job
+        self._job: Job | None = None
+        self._nodes: tuple[NodeState, ...] = ()
+
+    def run(self) -> None:
+        """Ask for the job and the nodes."""
+        if self._environment.job_id is None:
+            return
+        try:
+            slurm = self._slurm()
+            self._nodes = slurm.nodes()
+            self._job = slurm.job(self._environment.job_id)
+        except SlurmError:
+            return  # no answer: no restart in place
+
+    @property
+    def comment_record(self) -> CommentRecord | None:
+        """The record of this run in the job's Comment, whose policy people may have changed."""
+        if self._job is None:
+            return None
+        try:
+            record = parse_comment(self._job.comment)
+        except CommentRecordError:
+            return None
+        return record if record.run == self._plan.run else None
+
+    def allocation(self, *, doubt: str | None) -> Allocation:
+        """Return what is known now.
+
+        Args:
+            doubt: why the supervisor itself cannot start another attempt.
+        """
+        policy = self._plan.policy
+        return Allocation(
+            restarts=self._environment.restarts,
+            names=self._environment.nodes,
+            job=self._job,
+            nodes=self._nodes,
+            is_own_run=self.comment_record is not None,
+            reserve=self._plan.signal_lead,
+            min_time=0 if policy is None else policy.relaunch_min_time,
+            doubt=doubt,
+        )

@@ -1,0 +1,75 @@
+"""Restarts in place: the supervisor starts the next attempt in the same allocation."""
+
+import os
+import re
+import signal
+
+import pytest
+
+from contrib.testing.managed_cluster import ManagedCluster
+from contrib.testing.waiting import await_
+
+IN_PLACE = ("--recovery", "in-place")
+
+
+@pytest.fixture(scope="module")
+def cluster_options() -> dict[str, object]:
+    return {"nodes": 3}
+
+
+def submit(cluster: ManagedCluster, command: str, *, restarts: int = 3, nodes: int = 2) -> int:
+    """Submit a run that restarts in place."""
+    config = cluster.config(command=command, nodes=nodes, min_nodes=1, restarts=restarts)
+    [job_id] = cluster.csx_sbatch(config, *IN_PLACE)
+    return job_id
+
+
+@pytest.mark.parametrize("restarts", [0, 1, pytest.param(3, marks=pytest.mark.core)])
+def test_without_progress_exactly_so_many_restarts_in_place(
+    cluster: ManagedCluster, restarts: int
+) -> None:
+    job_id = submit(cluster, "sh -c 'kill -9 $$'", restarts=restarts)
+    assert cluster.await_end(job_id) == "FAILED"
+    assert cluster.job(job_id)["Restarts"] == "0"
+    [end] = cluster.ends(job_id)
+    assert (end["action"], end["failures"], end["attempt"]) == ("leave", restarts + 1, restarts)
+    assert end["total"] == restarts
+    in_place = end.get("in_place", {"restarts": 0, "failures": 0})
+    assert (in_place["restarts"], in_place["failures"]) == (restarts, restarts)
+    runs = cluster.summary()["runs"]
+    assert [run["in_place"] for run in runs] == list(range(restarts + 1))
+    assert [run["restart_count"] for run in runs] == [0] * (restarts + 1)
+    log = (cluster.run_dir() / "run.log").read_text()
+    decisions = re.findall(r"decision: (\w+)", log)
+    assert decisions == ["relaunch"] * restarts + ["leave"]
+    explained = cluster.run("csx-restart", "explain", str(job_id))
+    assert explained.count("; restarted in place") == restarts
+    assert "max_num_restarts" in explained
+
+
+def test_a_node_that_is_drained_meanwhile_leads_to_a_requeue(cluster: ManagedCluster) -> None:
+    cluster.trainer_does("wait@15")
+    job_id = submit(cluster, "sh -c 'cszoo fit \"$1\"; exit 3' run {config}")
+    nodes = cluster.await_running(job_id)
+    cluster.await_step(10)
+    drain = ("scontrol", "update", f"NodeName={nodes[1]}", "State=DRAIN", "Reason=test")
+    cluster.run(*drain, as_root=True)
+    cluster.let_go()
+    await_(lambda: cluster.ends(job_id), "the first end")
+    assert cluster.ends(job_id)[0]["action"] == "requeue"
+    log = (cluster.run_dir() / "run.log").read_text()
+    assert f"not in place: {nodes[1]} is " in log
+
+
+def test_a_supervisor_killed_on_the_way_leaves_a_requeue(cluster: ManagedCluster) -> None:
+    once = cluster.work / "once"
+    job_id = submit(cluster, f"sh -c 'test -e {once} && exec sleep 300; touch {once}; exit 3'")
+    cluster.await_running(job_id)
+    supervisor = cluster.batch_pid(job_id)
+    relaunched = cluster.run_dir() / "attempts/0/end.json"
+    await_(relaunched.exists, "the end of the first attempt", interval=0.001)
+    os.kill(supervisor, signal.SIGKILL)
+    await_(lambda: cluster.ends(job_id), "the end of the job")
+    assert cluster.ends(job_id)[0]["action"] == "requeue"
+    cluster.await_running(job_id)
+    assert cluster.job(job_id)["Restarts"] == "1"

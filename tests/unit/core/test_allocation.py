@@ -1,0 +1,125 @@
+"""When the next attempt can start in the same allocation, and why it cannot."""
+
+from typing import Any
+
+import pytest
+
+from slurm_restart.core.allocation import Allocation, waits_in_place, why_not_in_place
+from slurm_restart.core.attribution import Blame
+from slurm_restart.core.category import Category
+from slurm_restart.core.decision import decide
+from slurm_restart.core.job import JobFlag, JobState
+from slurm_restart.core.journal_events import Action
+from tests.unit.core import facts
+from tests.unit.core.facts import NODES, SUBMITTED, attribution, situation
+
+IN_PLACE = {
+    Category.NETWORK_RENDEZVOUS,
+    Category.STORAGE_IO,
+    Category.DEPENDENCY_SERVICE,
+    Category.SOFTWARE_CRASH,
+    Category.DATA_CORRUPT,
+    Category.NUMERIC_NAN,
+    Category.HANG,
+    Category.CHECKPOINT_CORRUPT,
+    Category.UNKNOWN,
+}
+
+
+def job(**changes: Any) -> Any:
+    """The job in the middle of its time."""
+    values = {"state": JobState.RUNNING, "nodes": NODES[:3], "time_limit": 3600, "run_time": 600}
+    return facts.job(**values | changes)
+
+
+def allocation(**changes: Any) -> Allocation:
+    """A whole allocation, in which 3000 s less 120 s are left."""
+    values: dict[str, Any] = {
+        "restarts": 0,
+        "names": NODES[:3],
+        "job": job(),
+        "nodes": facts.nodes(csx1="ALLOCATED", csx2="MIXED"),
+        "reserve": 120,
+        "min_time": 600,
+    }
+    return Allocation(**values | changes)
+
+
+@pytest.mark.parametrize("category", Category)
+def test_causes_that_are_not_tied_to_a_node(category: Category) -> None:
+    reason = why_not_in_place(attribution(category), allocation())
+    assert (reason is None) is (category in IN_PLACE)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, None),
+        ({"doubt": "records are missing"}, "records are missing"),
+        ({"job": None}, "Slurm did not answer in time"),
+        ({"job": job(state=JobState.COMPLETED)}, "Slurm shows the job COMPLETED"),
+        ({"job": job(state=None, flags={JobFlag.COMPLETING})}, "Slurm shows the job COMPLETING"),
+        ({"job": job(flags={JobFlag.COMPLETING})}, "Slurm shows the job RUNNING"),
+        ({"job": job(restarts=1)}, "Slurm requeued it"),
+        ({"job": job(restarts=1), "restarts": 1}, None),
+        (
+            {"job": job(preempt_time=SUBMITTED + 9, start_time=SUBMITTED + 5)},
+            "a job of higher priority takes the nodes",
+        ),
+        # Of an earlier start of the job.
+        ({"job": job(preempt_time=SUBMITTED, start_time=SUBMITTED + 5)}, None),
+        ({"job": job(priority=0)}, "the job is held"),
+        ({"is_own_run": False}, "the job's Comment holds no record of this run"),
+        ({"job": job(nodes=NODES[:2])}, "the job has other nodes than at its start"),
+        ({"job": job(nodes=()), "names": ()}, "the job's nodes are not known"),
+        ({"nodes": facts.nodes(csx3="MIXED+DRAIN")}, "csx3 is MIXED+DRAIN"),
+        ({"nodes": facts.nodes(csx3="DOWN")}, "csx3 is DOWN"),
+        ({"nodes": facts.nodes(csx4="DOWN")}, None),
+        ({"nodes": facts.nodes()[:2]}, "csx3 is not known"),
+        ({"job": job(time_limit=None)}, None),
+        ({"job": job(run_time=2880)}, None),
+        ({"job": job(run_time=2881)}, "599 s are left of the time limit, less than 600 s"),
+        ({"job": job(run_time=4000)}, "0 s are left of the time limit, less than 600 s"),
+        ({"job": job(run_time=3480), "min_time": 0}, None),
+    ],
+)
+def test_an_allocation(changes: dict[str, Any], reason: str | None) -> None:
+    assert why_not_in_place(attribution(Category.UNKNOWN), allocation(**changes)) == reason
+
+
+def test_a_node_that_the_log_names() -> None:
+    blamed = attribution(Category.UNKNOWN, blamed=(Blame(node="csx2", evidence="Xid 79"),))
+    assert why_not_in_place(blamed, allocation()) == "the log names csx2"
+
+
+def test_the_decision_names_the_tier() -> None:
+    here = decide(situation(Category.UNKNOWN, allocation=allocation()))
+    assert (here.action, here.not_in_place, here.failures) == (Action.RELAUNCH, None, 1)
+    away = decide(situation(Category.UNKNOWN, allocation=allocation(job=None)))
+    assert away.action is Action.REQUEUE
+    assert away.not_in_place == "Slurm did not answer in time"
+    asked = decide(situation(Category.UNKNOWN))
+    assert (asked.action, asked.not_in_place) == (Action.REQUEUE, None)
+
+
+@pytest.mark.parametrize("category", sorted(IN_PLACE, key=lambda category: category.value))
+def test_a_restart_in_place_is_at_once_unless_the_cause_is_outside(category: Category) -> None:
+    decision = decide(situation(category, run_time=5, allocation=allocation()))
+    outside = category in {Category.STORAGE_IO, Category.DEPENDENCY_SERVICE}
+    assert decision.action is Action.RELAUNCH
+    assert waits_in_place(category) is outside
+    assert (decision.delay > 0) is outside
+
+
+@pytest.mark.parametrize("limit", [0, 1, 3])
+def test_exactly_so_many_restarts_in_place(limit: int) -> None:
+    policy, count = facts.policy(max_restarts=limit), 0
+    while True:
+        before = facts.attempts(count, action=Action.RELAUNCH)
+        decision = decide(
+            situation(Category.UNKNOWN, before, policy=policy, allocation=allocation())
+        )
+        if decision.action is not Action.RELAUNCH:
+            break
+        count += 1
+    assert (count, decision.action, decision.rule) == (limit, Action.LEAVE, "budget")
