@@ -28,6 +28,9 @@ class Allocation:
     """Fewest seconds that have to be left for a restart in place."""
     doubt: str | None = None
     """Why the supervisor itself cannot start another attempt; None: it can."""
+    requeues: bool = True
+    """Whether the run may be requeued too. If not, its job has been submitted with --no-requeue, so
+    that its Requeue flag says nothing about restarts in place."""
 
 
 _IN_PLACE = frozenset(
@@ -47,13 +50,6 @@ _IN_PLACE = frozenset(
 
 After `oom_host` Slurm shows OUT_OF_MEMORY at the job's end whatever the attempts after it did.
 """
-_OUTSIDE = frozenset({Category.STORAGE_IO, Category.DEPENDENCY_SERVICE})
-"""Causes outside the job, which take time to pass: a restart in place waits as any other."""
-
-
-def waits_in_place(category: Category) -> bool:
-    """Return whether a restart in place waits as one after a requeue does; others are at once."""
-    return category in _OUTSIDE
 
 
 def _cause(attribution: Attribution, _: Allocation) -> str | None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from slurm_restart.core.allocation import waits_in_place, why_not_in_place
+from slurm_restart.core.allocation import why_not_in_place
 from slurm_restart.core.category import Category, Restart
 from slurm_restart.core.in_place_ends import NONE_IN_PLACE, InPlaceEnds
 from slurm_restart.core.journal_events import Action, EndEvent
@@ -94,6 +94,15 @@ def _budget_used(situation: Situation) -> bool:
     )
 
 
+def _requeue_disabled(situation: Situation) -> bool:
+    if situation.requeueable or situation.attribution.requeued:
+        return False
+    allocation = situation.allocation
+    if allocation is None or allocation.requeues:
+        return True
+    return why_not_in_place(situation.attribution, allocation) is not None
+
+
 def _is_capped(situation: Situation) -> bool:
     return situation.attribution.counts or situation.falls_back
 
@@ -163,12 +172,13 @@ class _StopRule:
     reason: Callable[[Situation], str]
 
 
+_REQUEUE_DISABLED = "requeue-disabled"
 # First match wins; no match restarts.
 _STOP_RULES: tuple[_StopRule, ...] = (
     _StopRule("not-recoverable", lambda situation: not situation.attribution.recoverable, _why_no),
     _StopRule(
-        "requeue-disabled",
-        lambda situation: not situation.requeueable and not situation.attribution.requeued,
+        _REQUEUE_DISABLED,
+        _requeue_disabled,
         lambda _: "the job's Requeue flag is off",
     ),
     _StopRule("total-cap", _capped, _why_capped),
@@ -200,6 +210,14 @@ def _restart_action(situation: Situation) -> tuple[Action, str | None]:
     return Action.RELAUNCH if reason is None else Action.REQUEUE, reason
 
 
+def _why_not_in_place(situation: Situation, stop: _StopRule) -> str | None:
+    """Return why a run that is restarted in place only is not; None: other rules stop it."""
+    allocation = situation.allocation
+    if stop.id != _REQUEUE_DISABLED or allocation is None or allocation.requeues:
+        return None
+    return why_not_in_place(situation.attribution, allocation)
+
+
 _HELD = frozenset(
     {Category.HELD, Category.HELD_BY_SLURM, Category.PROLOG_FAILED, Category.RESERVATION_ENDED}
 )
@@ -222,7 +240,9 @@ def _stop_action(situation: Situation) -> Action:
         return Action.LEAVE
     if attribution.category is Category.COMPLETED and not _uncounted_capped(situation):
         # The attempt runs once more: it ends as success at once, and its dependents are kept.
-        return Action.REQUEUE if attribution.stale_running else Action.ADJUST
+        if not attribution.stale_running:
+            return Action.ADJUST
+        return Action.REQUEUE if situation.requeueable else Action.CANCEL
     return Action.CANCEL
 
 
@@ -247,7 +267,8 @@ def _counted_as(situation: Situation) -> str:
 
 
 def _delay(situation: Situation, action: Action) -> int:
-    if action is Action.RELAUNCH and not waits_in_place(situation.attribution.category):
+    # What has failed outside the job takes time to pass.
+    if action is Action.RELAUNCH and not situation.attribution.category.is_outside:
         return 0
     if situation.outside_failures and situation.policy.site.outside_backoff:
         return situation.policy.outside_delay(situation.outside_failures)
@@ -276,6 +297,7 @@ def decide(situation: Situation) -> Decision:
             failures=failures,
             total=total,
             progress=situation.made,
+            not_in_place=_why_not_in_place(situation, stop),
         )
     counts = _is_capped(situation)
     action, not_in_place = _restart_action(situation)

@@ -9,7 +9,7 @@ class Recovery(Enum):
     REQUEUE = "requeue"
     """Each attempt is a start of the job by Slurm."""
     IN_PLACE = "in-place"
-    """In the same allocation where that is right."""
+    """In the same allocation only: the job has --no-requeue."""
     AUTO = "auto"
     """In the same allocation where that is right, else after a requeue."""
 
@@ -17,3 +17,19 @@ class Recovery(Enum):
     def in_place(self) -> bool:
         """Whether attempts may start in the allocation of the one before."""
         return self is not Recovery.REQUEUE
+
+    @property
+    def requeues(self) -> bool:
+        """Whether the job may be requeued."""
+        return self is not Recovery.IN_PLACE
+
+    @property
+    def where(self) -> str:
+        """Where the next attempt starts, in words that follow "restarts"; empty: in the queue."""
+        match self:
+            case Recovery.REQUEUE:
+                return ""
+            case Recovery.IN_PLACE:
+                return " in the same allocation"
+            case Recovery.AUTO:
+                return " in the same allocation or after a requeue"

@@ -30,6 +30,8 @@ class JobFacts:
     """Job id of the phase before; None: this is the first, or there is no id yet."""
     script: bool = False
     """Whether the job runs a batch script of the user's."""
+    requeues: bool = True
+    """Whether a job that is restarted may be requeued; if not, it is restarted in place only."""
 
     @property
     def managed(self) -> bool:
@@ -92,7 +94,8 @@ def _own(options: Mapping[str, GivenOption], job: JobFacts) -> list[str]:
         own.append(f"--job-name={job.name}")
     if job.comment_record is not None:
         comment = options["comment"].value if "comment" in options else ""
-        own += ["--requeue", f"--comment={format_comment(job.comment_record, comment or '')}"]
+        requeue = "--requeue" if job.requeues else "--no-requeue"
+        own += [requeue, f"--comment={format_comment(job.comment_record, comment or '')}"]
     if job.after is not None:
         own.append(f"--dependency=afterok:{job.after}")
     return own
@@ -179,13 +182,15 @@ def _open_mode(given: GivenOption, _job: JobFacts) -> list[str]:
 def _requeue(given: GivenOption, job: JobFacts) -> list[str]:
     if given.value is not None:
         raise RefusedOptionError(f"expected no value, got {given.value!r}: {given.option.note}")
+    if job.managed and not job.requeues:
+        raise RefusedOptionError("refused with --recovery=in-place: give --recovery=auto for both")
     return [] if job.managed else [given.argument]
 
 
 def _no_requeue(given: GivenOption, job: JobFacts) -> list[str]:
-    if job.managed:
+    if job.managed and job.requeues:
         raise RefusedOptionError(given.option.note)
-    return [given.argument]
+    return [] if job.managed else [given.argument]
 
 
 def _as_given(given: GivenOption, _job: JobFacts) -> list[str]:

@@ -78,4 +78,5 @@ def _restarting(policy: RestartPolicy | None, job: PhaseJob) -> str:
         return "no autorestart in the config: submitted without restarting"
     progress = "" if job.plan.mode.is_evaluation else " in a row without a new checkpoint"
     least = f", with at least {job.plan.min_nodes}" if job.can_shrink else ""
-    return f"at most {count(policy.max_restarts, 'restart')}{progress}{least}"
+    restarts = count(policy.max_restarts, "restart")
+    return f"at most {restarts}{policy.recovery.where}{progress}{least}"

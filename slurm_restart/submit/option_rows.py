@@ -159,8 +159,9 @@ RESTART: tuple[Option, ...] = (
     _restart("exclude-for", "how long a faulty node stays excluded"),
     _restart(
         "recovery",
-        "`requeue`: each restart is a start of the job by Slurm (unless given); `in-place` or "
-        "`auto`: in the same allocation where that is right",
+        "`requeue`: each restart is a start of the job by Slurm (unless given); `auto`: in the "
+        "same allocation where that is right, else a requeue; `in-place`: in the same allocation "
+        "only, by `--no-requeue`",
     ),
     _restart(
         "relaunch-min-time",
@@ -294,8 +295,8 @@ SBATCH: tuple[Option, ...] = (
         "no-requeue",
         _NO,
         OptionHandling.MERGED,
-        "refused where the config has autorestart, which works by requeuing: take that block out; "
-        "a batch script with it runs once, without restarts",
+        "refused where the config has autorestart, which works by requeuing: take that block out, "
+        "or give `--recovery=in-place`; a batch script with it runs once, without restarts",
         env="SBATCH_NO_REQUEUE",
         excludes="requeue",
     ),
@@ -342,8 +343,8 @@ SBATCH: tuple[Option, ...] = (
         "requeue",
         _OPTIONAL,
         OptionHandling.MERGED,
-        "always set where the run restarts; refused as =expedite, because the owner "
-        "cannot update such a job while it restarts",
+        "always set where the run restarts, except with `--recovery=in-place`; refused as "
+        "=expedite, because the owner cannot update such a job while it restarts",
         env="SBATCH_REQUEUE",
         excludes="no-requeue",
     ),

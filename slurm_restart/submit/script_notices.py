@@ -27,7 +27,8 @@ def script_notes(request: ScriptRequest, job: PhaseJob) -> Iterator[str]:
         yield f"{request.options['no-requeue'].origin}: the job does not restart"
         return
     fewer = f", with at least {count(plan.min_nodes, 'node')}" if job.can_shrink else ""
-    yield f"at most {count(plan.policy.max_restarts, 'restart')} in a row without progress{fewer}"
+    restarts = count(plan.policy.max_restarts, "restart") + plan.policy.recovery.where
+    yield f"at most {restarts} in a row without progress{fewer}"
     yield _progress(plan)
 
 

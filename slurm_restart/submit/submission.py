@@ -81,6 +81,7 @@ class PhaseJob:
             first=self.plan.phase == 0,
             after=after,
             script=self.is_script,
+            requeues=self.plan.policy is None or self.plan.policy.recovery.requeues,
         )
 
     def arguments(self, after: str | None = None) -> tuple[str, ...]:

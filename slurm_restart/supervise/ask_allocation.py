@@ -73,4 +73,5 @@ class AllocationQuestion(threading.Thread):
             reserve=self._plan.signal_lead,
             min_time=0 if policy is None else policy.relaunch_min_time,
             doubt=doubt,
+            requeues=policy is None or policy.recovery.requeues,
         )

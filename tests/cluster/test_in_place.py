@@ -9,18 +9,24 @@ import pytest
 from contrib.testing.managed_cluster import ManagedCluster
 from contrib.testing.waiting import await_
 
-IN_PLACE = ("--recovery", "in-place")
-
 
 @pytest.fixture(scope="module")
 def cluster_options() -> dict[str, object]:
-    return {"nodes": 3}
+    return {"nodes": 4}
 
 
-def submit(cluster: ManagedCluster, command: str, *, restarts: int = 3, nodes: int = 2) -> int:
-    """Submit a run that restarts in place."""
-    config = cluster.config(command=command, nodes=nodes, min_nodes=1, restarts=restarts)
-    [job_id] = cluster.csx_sbatch(config, *IN_PLACE)
+def submit(
+    cluster: ManagedCluster,
+    command: str,
+    *,
+    restarts: int = 3,
+    recovery: str = "auto",
+    **settings: object,
+) -> int:
+    """Submit a run of two nodes that restarts in place."""
+    changes = {f"slurm.{key}": value for key, value in settings.items()}
+    config = cluster.config(command=command, nodes=2, min_nodes=1, restarts=restarts, **changes)
+    [job_id] = cluster.csx_sbatch(config, "--recovery", recovery)
     return job_id
 
 
@@ -45,6 +51,37 @@ def test_without_progress_exactly_so_many_restarts_in_place(
     explained = cluster.run("csx-restart", "explain", str(job_id))
     assert explained.count("; restarted in place") == restarts
     assert "max_num_restarts" in explained
+
+
+def test_a_node_that_fails_the_health_check_is_not_started_on_again(
+    cluster: ManagedCluster,
+) -> None:
+    broken = cluster.work / "broken"
+    check = f'test ! -e {broken}.$SLURMD_NODENAME || {{ echo "fan 3 stands still"; exit 9; }}'
+    command = f"sh -c 'test $CSX_RESTART_ATTEMPT != 0 || {{ touch {broken}.csx2; exit 3; }}'"
+    job_id = submit(cluster, command, restarts=1, health_check=check)
+    assert cluster.await_end(job_id) == "COMPLETED"
+    ends = [(end["category"], end["action"], end["attempt"]) for end in cluster.ends(job_id)]
+    assert ends == [("health_check", "requeue", None), ("completed", "leave", 2)]
+    assert cluster.ends(job_id)[0]["in_place"]["failures"] == 1
+    assert cluster.excluded(job_id) == {"csx2"}
+    first, second, third = cluster.summary()["runs"]
+    assert first["nodes"] == second["nodes"] == ["csx1", "csx2"]
+    assert "csx2" not in third["nodes"]
+
+
+def test_a_run_in_place_only_is_not_requeued(cluster: ManagedCluster) -> None:
+    lost = "srun: error: Node failure on csx2"
+    command = f"sh -c 'test $CSX_RESTART_ATTEMPT = 0 || echo {lost}; exit 3'"
+    job_id = submit(cluster, command, recovery="in-place")
+    assert cluster.await_end(job_id) == "FAILED"
+    assert cluster.job(job_id)["Restarts"] == "0"
+    [end] = cluster.ends(job_id)
+    assert (end["action"], end["attempt"]) == ("leave", 1)
+    assert end["reason"] == "the job's Requeue flag is off"
+    log = (cluster.run_dir() / "run.log").read_text()
+    assert re.findall(r"decision: (\w+)", log) == ["relaunch", "leave"]
+    assert "the job's Requeue flag is off; not in place: " in log
 
 
 def test_a_node_that_is_drained_meanwhile_leads_to_a_requeue(cluster: ManagedCluster) -> None:

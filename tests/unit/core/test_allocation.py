@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from slurm_restart.core.allocation import Allocation, waits_in_place, why_not_in_place
+from slurm_restart.core.allocation import Allocation, why_not_in_place
 from slurm_restart.core.attribution import Blame
 from slurm_restart.core.category import Category
 from slurm_restart.core.decision import decide
@@ -102,12 +102,34 @@ def test_the_decision_names_the_tier() -> None:
     assert (asked.action, asked.not_in_place) == (Action.REQUEUE, None)
 
 
+@pytest.mark.parametrize(
+    ("requeues", "job_changes", "action", "rule", "not_in_place"),
+    [
+        # A person has turned the flag off.
+        (True, {}, Action.LEAVE, "requeue-disabled", None),
+        # The submission has.
+        (False, {}, Action.RELAUNCH, "restart", None),
+        (False, {"priority": 0}, Action.LEAVE, "requeue-disabled", "the job is held"),
+    ],
+)
+def test_a_job_that_is_not_requeued(
+    requeues: bool,
+    job_changes: dict[str, Any],
+    action: Action,
+    rule: str,
+    not_in_place: str | None,
+) -> None:
+    here = allocation(requeues=requeues, job=job(**job_changes))
+    decision = decide(situation(Category.UNKNOWN, requeueable=False, allocation=here))
+    assert (decision.action, decision.rule) == (action, rule)
+    assert decision.not_in_place == not_in_place
+
+
 @pytest.mark.parametrize("category", sorted(IN_PLACE, key=lambda category: category.value))
 def test_a_restart_in_place_is_at_once_unless_the_cause_is_outside(category: Category) -> None:
     decision = decide(situation(category, run_time=5, allocation=allocation()))
     outside = category in {Category.STORAGE_IO, Category.DEPENDENCY_SERVICE}
     assert decision.action is Action.RELAUNCH
-    assert waits_in_place(category) is outside
     assert (decision.delay > 0) is outside
 
 

@@ -467,6 +467,10 @@ def test_the_action_depends_on_what_slurm_has_done_already(
 def test_a_job_whose_requeue_flag_is_off_stays_ended() -> None:
     decision = decide(situation(Category.UNKNOWN, requeueable=False))
     assert (decision.action, decision.rule) == (Action.LEAVE, "requeue-disabled")
+    # Slurm refuses to requeue it for the sake of its dependents.
+    found = attribution(Category.COMPLETED, stale_running=True)
+    lost_end = situation(Category.COMPLETED, attribution=found, requeueable=False)
+    assert decide(lost_end).action is Action.CANCEL
 
 
 @pytest.mark.parametrize(

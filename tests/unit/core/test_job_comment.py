@@ -1,6 +1,7 @@
 """The comment record is read back as it was written, and everything else is refused."""
 
 import json
+from dataclasses import fields, replace
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,12 @@ from hypothesis import strategies as st
 from slurm_restart.core.category import Category
 from slurm_restart.core.job_comment import (
     JSON_PREFIX,
+    MAX_LEAD,
+    MAX_NODES,
     MAX_RECORD_BYTES,
+    MAX_RESTARTS,
+    MAX_SECONDS,
+    MAX_STEP,
     PREFIX,
     CommentRecord,
     Mode,
@@ -53,6 +59,50 @@ def test_what_goes_in_comes_out(comment_record: CommentRecord, comment: str) -> 
     assert parse_comment(whole) == comment_record
     assert split_user_comment(whole) == comment.rstrip()
     assert len(format_record(comment_record)) <= MAX_RECORD_BYTES
+
+
+def test_the_longest_record_has_room_beside_what_may_be_left_out() -> None:
+    longest = CommentRecord(
+        run="f" * 16,
+        max_restarts=MAX_RESTARTS,
+        num_nodes=MAX_NODES,
+        min_nodes=MAX_NODES,
+        mode=max(Mode, key=lambda mode: len(mode.value)),
+        phase=10_000,
+        stop_on_repeat=MAX_RESTARTS,
+        shrink_after=MAX_SECONDS,
+        give_up_after=MAX_SECONDS,
+        exclude_for=MAX_SECONDS,
+        lead=MAX_LEAD,
+        fixed_size=True,
+        unit=ProgressUnit.SECOND,
+        attempt=MAX_STEP,
+        submit=MAX_STEP,
+        restarts=MAX_STEP,
+        in_place=MAX_RESTARTS,
+        in_place_failures=MAX_RESTARTS,
+        in_place_progress=True,
+        in_place_fall_back=True,
+        in_place_same=MAX_RESTARTS,
+        earlier=True,
+        from_step=MAX_STEP,
+        step=MAX_STEP,
+        ended=True,
+        exit=255,
+        cause=max(Category, key=lambda category: len(category.value)),
+        rule="a" * 64,
+        root="f" * 8,
+        likely=True,
+        put_off=True,
+    )
+    assert {field.name for field in fields(longest) if getattr(longest, field.name) is None} == {
+        "nodes",
+        "said",
+    }
+    full = format_record(replace(longest, nodes="n" * 160, said="s" * 80))
+    assert full == format_record(longest)
+    assert len(full) <= MAX_RECORD_BYTES
+    assert parse_comment(PREFIX + full) == longest
 
 
 JSON = st.recursive(

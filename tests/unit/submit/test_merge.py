@@ -163,6 +163,13 @@ def test_an_unmanaged_job_requeues_as_it_likes():
     assert merged("--requeue", comment_record=None)[0][0] == "--requeue"
 
 
+def test_a_run_that_is_restarted_in_place_only_is_not_requeued():
+    expected = (*OWN, NAME, "--no-requeue", MANAGED[1])
+    assert merged(requeues=False) == merged("--no-requeue", requeues=False) == (expected, [])
+    problem = "--requeue: refused with --recovery=in-place: give --recovery=auto for both"
+    assert refusal("--requeue", requeues=False) == problem
+
+
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize("value", ["yes", "no"])
 def test_slurm_cancels_after_an_invalid_dependency_only_where_asked_to(first, value):

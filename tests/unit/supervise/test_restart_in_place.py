@@ -9,6 +9,7 @@ import pytest
 from slurm_restart.core.category import Category
 from slurm_restart.core.job_comment import format_comment, parse_comment
 from slurm_restart.core.recovery import Recovery
+from slurm_restart.trainer.health_check import HealthCheck
 
 # Each supervisor is a new process, so the job's Comment is in a file.
 FAKE_SLURM = """
@@ -16,17 +17,25 @@ import json, os
 from slurm_restart.core.cluster_facts import ClusterFacts
 from slurm_restart.core.job import Job, JobState, NodeState
 from slurm_restart.errors import SlurmUnavailableError
+from slurm_restart.slurm.process import Completed
 from slurm_restart.supervise import supervisor_context
+in_place = "CSX_RESTART_IN_PLACE" in os.environ
 class FakeSlurm:
     def job(self, job_id):
         with open({path!r}) as stream:
             comment = json.loads(stream.readlines()[-1])
         return Job(
             job_id=job_id, uid=1, state=JobState.RUNNING, comment=comment, submit_time=1000,
-            nodes=("csx1",), priority=1
+            nodes=("csx1",), priority=1, requeue=False
         )
     def nodes(self):
         return (NodeState(name="csx1", state="ALLOCATED"),)
+    def nodes_named(self, names):
+        return self.nodes()
+    def check_nodes(self, job_id, nodes, command, *, timeout):
+        failure = "fan 3 stands still" if in_place else None
+        answer = {{"node": "csx1", "failure": failure, "check": "command", "notes": []}}
+        return Completed(0, json.dumps(answer), "")
     def cluster_facts(self):
         return ClusterFacts(kill_wait=600)
     def update(self, job_id, fields):
@@ -79,6 +88,34 @@ def test_progress_gives_the_restarts_back(run, comments, checkpoint):
     # Attempts 0 and 1 (which makes progress), 2 (which falls back, uncounted), 3 and 4.
     assert (last.in_place, last.in_place_failures) == (5, 2)
     assert (last.in_place_progress, last.in_place_fall_back) == (True, True)
+
+
+def test_a_node_that_fails_the_health_check_is_left_to_the_hook(run, comments):
+    run.set(health_check=HealthCheck(command="check"))
+    done = run.run("echo started; exit 3", **JOB)
+    assert done.stdout == "started\n"
+    assert "fan 3 stands still" in run.log()
+    assert [one["category"] for one in run.summary()["runs"]] == ["unknown", "health_check"]
+    last = comments()[-1]
+    assert (last.cause, last.nodes, last.ended) == (Category.HEALTH_CHECK, "csx1", True)
+    assert (last.in_place, last.in_place_failures) == (1, 1)
+    run.assert_nothing_left()
+
+
+def test_a_file_system_that_fails_is_given_time(run, comments):
+    """The next attempt is not started at once, and a signal ends the wait."""
+    run.setup += """
+import signal, time, types
+from slurm_restart.supervise import restart_in_place
+def sleep(seconds):
+    signal.raise_signal(signal.SIGTERM)
+restart_in_place.time = types.SimpleNamespace(monotonic=time.monotonic, sleep=sleep)
+"""
+    done = run.run("echo OSError: [Errno 5] Input/output error: /data/x; exit 3", **JOB)
+    assert done.stdout.count("Errno 5") == 1
+    assert run.end_of(0)["expected_decision"].startswith("relaunch (storage.io")
+    assert comments()[-1].cause is Category.STORAGE_IO
+    assert comments()[-1].in_place == 0
 
 
 def test_a_comment_that_cannot_be_written_leaves_it_to_the_hook(run, comments, tmp_path):
