@@ -203,9 +203,11 @@ def _submit(submission: Submission, own: _OwnOptions, access: SlurmAccess) -> No
         elif not own.parsable:
             click.echo("\n".join(answers), err=True)
         return
-    for wait in submit.check_phases(submission, slurm):
-        if not own.quiet:
-            click.echo(f"{NAME}: warning: {wait}", err=True)
+    waits = submit.check_phases(submission, slurm)
+    if not own.quiet:
+        for warning in (*waits, submit.check_hook(submission, slurm)):
+            if warning is not None:
+                click.echo(f"{NAME}: warning: {warning}", err=True)
     done = submit.submit(submission, slurm, now=datetime.now, report=_job_reporter(own))
     if own.json:
         click.echo(format_plan.result_json(submission, done))

@@ -23,3 +23,5 @@ class ClusterFacts:
     """Seconds between TERM and KILL when Slurm ends a job (KillWait)."""
     slurm_user: str | None = None
     """SlurmUser's name; None: not shown."""
+    has_epilog: bool = True
+    """Whether slurmctld runs a program at the end of a job (EpilogSlurmctld), such as the hook."""

@@ -52,6 +52,7 @@ def cluster_facts(config: dict[str, str]) -> ClusterFacts:
         limits_enforced="limits" in config.get("AccountingStorageEnforce", "").lower().split(","),
         kill_wait=int(kill_wait[1]) if kill_wait else _DEFAULT_KILL_WAIT,
         slurm_user=user[1] if user else None,
+        has_epilog=config.get("EpilogSlurmctld") != "(null)",
     )
 
 

@@ -61,12 +61,15 @@ def test_a_node_that_fails_the_health_check_is_not_started_on_again(
     command = f"sh -c 'test $CSX_RESTART_ATTEMPT != 0 || {{ touch {broken}.csx2; exit 3; }}'"
     job_id = submit(cluster, command, restarts=1, health_check=check)
     assert cluster.await_end(job_id) == "COMPLETED"
-    ends = [(end["category"], end["action"], end["attempt"]) for end in cluster.ends(job_id)]
-    assert ends == [("health_check", "requeue", None), ("completed", "leave", 2)]
-    assert cluster.ends(job_id)[0]["in_place"]["failures"] == 1
+    unhealthy, completed = cluster.ends(job_id)
+    assert (unhealthy["category"], unhealthy["action"]) == ("health_check", "requeue")
+    assert unhealthy["in_place"]["failures"] == 1
+    assert (completed["category"], completed["attempt"]) == ("completed", 2)
     assert cluster.excluded(job_id) == {"csx2"}
     first, second, third = cluster.summary()["runs"]
-    assert first["nodes"] == second["nodes"] == ["csx1", "csx2"]
+    assert first["nodes"] == unhealthy["nodes"] == ["csx1", "csx2"]
+    # Nothing was started.
+    assert second["nodes"] == []
     assert "csx2" not in third["nodes"]
 
 
@@ -110,3 +113,34 @@ def test_a_supervisor_killed_on_the_way_leaves_a_requeue(cluster: ManagedCluster
     assert cluster.ends(job_id)[0]["action"] == "requeue"
     cluster.await_running(job_id)
     assert cluster.job(job_id)["Restarts"] == "1"
+
+
+def test_slurmctld_killed_on_the_way_loses_no_attempt(cluster: ManagedCluster) -> None:
+    go = cluster.work / "go"
+    waiting = f"until test -e {go}; do sleep 0.1; done; exit 3"
+    job_id = submit(cluster, f"sh -c 'test $CSX_RESTART_ATTEMPT != 0 || {{ {waiting}; }}'")
+    # Before it is saved, slurmctld would forget that the job has started.
+    saved = cluster.root / "state" / "job_state"
+    await_(lambda: b";attempt=0" in saved.read_bytes(), "the start is saved")
+    go.touch()
+    relaunched = cluster.run_dir() / "attempts/0/end.json"
+    await_(relaunched.exists, "the end of the first attempt", interval=0.001)
+    cluster.fault("kill-ctld")
+    cluster.fault("start-ctld")
+    assert cluster.await_end(job_id) == "COMPLETED"
+    first, *_, last = cluster.summary()["runs"]
+    assert first["expected_decision"].startswith("relaunch")
+    assert last["category"] == "completed"
+    assert [end["action"] for end in cluster.ends(job_id)].count("leave") == 1
+
+
+def test_no_hook_is_needed(cluster: ManagedCluster) -> None:
+    cluster.hook.write_text("#!/bin/sh\n")
+    try:
+        job_id = submit(cluster, "sh -c 'kill -9 $$'", restarts=2)
+        assert cluster.await_state(job_id, "FAILED") == "FAILED"
+    finally:
+        cluster.install_hook()
+    assert cluster.job(job_id)["Restarts"] == "0"
+    assert cluster.journal(job_id) == []
+    assert len(cluster.summary()["runs"]) == 3

@@ -253,6 +253,7 @@ def test_facts_of_the_cluster(slurm: Commands, cluster: DevCluster) -> None:
         limits_enforced=False,
         kill_wait=1,
         slurm_user=facts.slurm_user,
+        has_epilog=False,
     )
     assert f"SlurmUser={facts.slurm_user}\n" in cluster.conf.read_text()
     job_id = cluster.submit("sleep 300", "-o", "/dev/null")

@@ -36,6 +36,19 @@ def test_a_configuration_without_settings() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("config", "found"),
+    [
+        ({}, True),
+        ({"EpilogSlurmctld": "(null)"}, False),
+        ({"EpilogSlurmctld": "/x"}, True),
+        ({"EpilogSlurmctld[0]": "/x"}, True),
+    ],
+)
+def test_whether_a_program_runs_at_the_end_of_a_job(config: dict[str, str], found: bool) -> None:
+    assert facts(**config).has_epilog is found
+
+
 @pytest.mark.parametrize(("text", "seconds"), [("5 sec", 5), ("600 sec", 600), ("x", 30)])
 def test_kill_wait(text: str, seconds: int) -> None:
     assert facts(KillWait=text).kill_wait == seconds
