@@ -86,9 +86,11 @@ def _attempts(trial: Trial) -> Iterator[str]:
         yield f"{len(attempts)} attempts, expected {wanted}"
     sizes = tuple(len(attempt.nodes) for attempt in attempts)
     expected = scenario.sizes or (scenario.nodes,) * len(attempts)
-    if not trial.forgotten and sizes != expected:
-        yield f"attempts of {sizes} nodes, expected {expected}"
     over = min((event["until"] for event in trial.exclude_events()), default=0)
+    # On a busy machine the exclusion may be over before the second attempt starts.
+    late = bool(over) and len(attempts) > 1 and attempts[1].started >= over
+    if not trial.forgotten and not late and sizes != expected:
+        yield f"attempts of {sizes} nodes, expected {expected}"
     if trial.blamed and len(attempts) > 1 and not trial.cause_lost:
         second = attempts[1]
         if trial.blamed in second.nodes and (not over or second.started < over):
