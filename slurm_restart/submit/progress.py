@@ -41,9 +41,11 @@ def progress_warnings(plan: RunPlan, settings: Settings) -> list[str]:
             f"{_place(settings, key)}: not used beside {_place(settings, given[0])}"
             for key in given[1:]
         ]
+    # With a known checkpoint interval the steps in the output show that a checkpoint is overdue.
+    unused = [key for key in given if not (key == "pattern" and plan.checkpoint_steps)]
     return [
         f"{_place(settings, key)}: not used, as the checkpoints of the run show its progress"
-        for key in given
+        for key in unused
     ]
 
 

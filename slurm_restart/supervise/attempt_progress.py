@@ -21,6 +21,9 @@ from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import RunDir
 from slurm_restart.trainer.runlog import MAIN, run_name
 
+_TRAINING_STEP = r"Train Device=\S{1,64}, Step=(\d+)"
+"""The Model Zoo's line of a step."""
+
 
 class AttemptProgress:
     """Knows the step that an attempt has reached, and reports each further one.
@@ -67,17 +70,30 @@ class AttemptProgress:
         steps = (self.step, self._prepared.start.beyond)
         return max((step for step in steps if step is not None), default=None)
 
+    @property
+    def step_pattern(self) -> str | None:
+        """What `monitor` needs the steps in the output for; None: for nothing.
+
+        Without known checkpoints they are the progress, else they show that one is overdue.
+        """
+        plan = self._plan
+        if self._prepared.start.measured:
+            return plan.progress.pattern
+        if plan.mode.is_evaluation or not plan.checkpoint_steps:
+            return None
+        return plan.progress.pattern or _TRAINING_STEP
+
     def monitor(self, steps: OutputSteps | None) -> PeriodicThread:
         """Return the thread that follows the progress.
 
         Args:
-            steps: searches the output for steps, if the plan has a pattern.
+            steps: searches the output for `step_pattern`, if there is one.
         """
         if self._prepared.start.measured:
             return self._progress_monitor(steps)
-        return self._checkpoint_monitor()
+        return self._checkpoint_monitor(steps)
 
-    def _checkpoint_monitor(self) -> CheckpointMonitorThread:
+    def _checkpoint_monitor(self, steps: OutputSteps | None) -> CheckpointMonitorThread:
         plan, attempt = self._plan, self._prepared.attempt
         retention = Retention(
             plan,
@@ -98,7 +114,10 @@ class AttemptProgress:
                 self._drain_watch.saved(f"checkpoint {saved.path.rpartition('/')[2]}")
 
         absence = AbsenceWarning(
-            plan.checkpoint, lambda text: self._recorder.record_warning(attempt, text)
+            plan.checkpoint,
+            lambda text: self._recorder.record_warning(attempt, text),
+            interval=plan.checkpoint_steps,
+            step=lambda: None if steps is None else steps.highest(),
         )
         if plan.mode.is_evaluation:
             absence.stop()  # it writes none

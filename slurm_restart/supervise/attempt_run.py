@@ -93,7 +93,7 @@ class AttemptRun:
         if prepared.command is None:
             end = NOTHING_TO_DO
             return attempt_result(plan, prepared, end, step=progress.step, now=time.time())
-        pattern = plan.progress.pattern if prepared.start.measured else None
+        pattern = progress.step_pattern
         steps = None if pattern is None else OutputSteps(pattern)
         output = open_output_tee(
             self._reaper.output,

@@ -40,6 +40,15 @@ def test_with_known_checkpoints_it_is_not_used(submission):
     assert describe_progress(result.jobs[0].plan) == "a new complete checkpoint"
 
 
+def test_with_a_checkpoint_interval_the_pattern_is_used_for_what_is_told_early(submission):
+    block = r"slurm: {progress: 'it (\d+)'}"
+    assert submission(config=f"{block}\n{CONFIG}").warnings == ()
+    without = CONFIG.replace("checkpoint: {steps: 10}", "checkpoint: {steps: 0}")
+    assert without != CONFIG
+    warnings = submission(config=f"{block}\n{without}").warnings
+    assert any("not used, as the checkpoints" in text for text in warnings), warnings
+
+
 @pytest.mark.parametrize("pattern", [r"(\d+)/10", r"x(a+)+b"])
 def test_a_pattern_that_may_take_very_long_is_refused(submission, pattern):
     with pytest.raises(ConfigError, match="an unbounded repetition"):

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -731,6 +732,28 @@ def test_a_run_without_checkpoints_is_told_early(run):
     line = json.dumps({"at": 10**10, "step": 1, "path": "/x"})
     run.dir.attempts()[0].progress_file.write_text(f"{line}\n")
     assert run.dir.attempts()[0].warnings() == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "pattern"),
+    [
+        ("2025-07-11 18:04:19,669 INFO:   | Train Device=CPU, Step=$n, Loss=9.4", None),
+        ("it $n/100", r"it (\d+)"),
+    ],
+)
+def test_the_steps_in_the_output_show_that_a_checkpoint_is_overdue(run, line, pattern):
+    run.set(progress=ProgressMeasure(pattern=pattern))
+    run.patched["supervise.checkpoint_monitor.INTERVAL"] = 0.1
+    run.patched["supervise.absence_warning.WRITE_TIME"] = 0.1
+    # The first step that is seen is where the attempt started.
+    done = run.run(
+        f"n=0; until grep -q 'no checkpoint seen' '{run.dir.log}'; do "
+        f'n=$((n + 1)); echo "{line}"; sleep 0.1; done; exit 3'
+    )
+    assert done.returncode == 3
+    (warning,) = run.dir.attempts()[0].warnings()
+    expected = r"no checkpoint seen by step \d+, with one to be written every 10 steps: nothing in"
+    assert re.match(expected, warning)
 
 
 # --- progress without known checkpoints ----------------------------------------------------------
