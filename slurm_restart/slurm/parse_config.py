@@ -52,8 +52,18 @@ def cluster_facts(config: dict[str, str]) -> ClusterFacts:
         limits_enforced="limits" in config.get("AccountingStorageEnforce", "").lower().split(","),
         kill_wait=int(kill_wait[1]) if kill_wait else _DEFAULT_KILL_WAIT,
         slurm_user=user[1] if user else None,
-        has_epilog=config.get("EpilogSlurmctld") != "(null)",
+        has_epilog=_is_set(config, "EpilogSlurmctld"),
     )
+
+
+def _is_set(config: dict[str, str], name: str) -> bool:
+    """Return whether a setting has a value.
+
+    From 24.11, those that slurm.conf may have several times are numbered, `EpilogSlurmctld[0]`, and
+    left out where there is none.
+    """
+    values = (value for key, value in config.items() if key.partition("[")[0] == name)
+    return any(parse_text(value) is not None for value in values)
 
 
 def _requeue_delay(config: dict[str, str], release: tuple[int, int]) -> int:

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +29,24 @@ def submit(
     config = cluster.config(command=command, nodes=2, min_nodes=1, restarts=restarts, **changes)
     [job_id] = cluster.csx_sbatch(config, "--recovery", recovery)
     return job_id
+
+
+def submit_until_told(cluster: ManagedCluster, then: str) -> tuple[int, Path]:
+    """Submit a run that fails once `go` exists, and wait until it runs.
+
+    Args:
+        cluster: where.
+        then: what later attempts do.
+
+    Returns:
+        The job id, and the file that is there once the first attempt's end has been judged.
+    """
+    wait = f"touch {cluster.work}/waits; until test -e {cluster.work}/go; do sleep 0.1; done"
+    job_id = submit(
+        cluster, f"sh -c 'test $CSX_RESTART_ATTEMPT = 0 || exec {then}; {wait}; exit 3'"
+    )
+    await_((cluster.work / "waits").exists, "the first attempt runs")
+    return job_id, cluster.run_dir() / "attempts/0/end.json"
 
 
 @pytest.mark.parametrize("restarts", [0, 1, pytest.param(3, marks=pytest.mark.core)])
@@ -102,11 +121,9 @@ def test_a_node_that_is_drained_meanwhile_leads_to_a_requeue(cluster: ManagedClu
 
 
 def test_a_supervisor_killed_on_the_way_leaves_a_requeue(cluster: ManagedCluster) -> None:
-    once = cluster.work / "once"
-    job_id = submit(cluster, f"sh -c 'test -e {once} && exec sleep 300; touch {once}; exit 3'")
-    cluster.await_running(job_id)
+    job_id, relaunched = submit_until_told(cluster, "sleep 300")
     supervisor = cluster.batch_pid(job_id)
-    relaunched = cluster.run_dir() / "attempts/0/end.json"
+    (cluster.work / "go").touch()
     await_(relaunched.exists, "the end of the first attempt", interval=0.001)
     os.kill(supervisor, signal.SIGKILL)
     await_(lambda: cluster.ends(job_id), "the end of the job")
@@ -116,14 +133,16 @@ def test_a_supervisor_killed_on_the_way_leaves_a_requeue(cluster: ManagedCluster
 
 
 def test_slurmctld_killed_on_the_way_loses_no_attempt(cluster: ManagedCluster) -> None:
-    go = cluster.work / "go"
-    waiting = f"until test -e {go}; do sleep 0.1; done; exit 3"
-    job_id = submit(cluster, f"sh -c 'test $CSX_RESTART_ATTEMPT != 0 || {{ {waiting}; }}'")
-    # Before it is saved, slurmctld would forget that the job has started.
+    job_id, relaunched = submit_until_told(cluster, "true")
     saved = cluster.root / "state" / "job_state"
-    await_(lambda: b";attempt=0" in saved.read_bytes(), "the start is saved")
-    go.touch()
-    relaunched = cluster.run_dir() / "attempts/0/end.json"
+
+    def is_saved() -> bool:
+        record = cluster.job(job_id)["run"]
+        return ";attempt=0" in record and record.encode() in saved.read_bytes()
+
+    # Before that, slurmctld would forget that the job has started.
+    await_(is_saved, "the start is saved")
+    (cluster.work / "go").touch()
     await_(relaunched.exists, "the end of the first attempt", interval=0.001)
     cluster.fault("kill-ctld")
     cluster.fault("start-ctld")

@@ -33,14 +33,16 @@ def test_a_configuration_without_settings() -> None:
         requeue_exit_hold=frozenset(),
         limits_enforced=False,
         slurm_user="slurm",
+        has_epilog=False,
     )
 
 
 @pytest.mark.parametrize(
     ("config", "found"),
     [
-        ({}, True),
+        ({}, False),
         ({"EpilogSlurmctld": "(null)"}, False),
+        ({"EpilogSlurmctldTimeout": "5"}, False),
         ({"EpilogSlurmctld": "/x"}, True),
         ({"EpilogSlurmctld[0]": "/x"}, True),
     ],
