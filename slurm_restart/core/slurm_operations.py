@@ -81,8 +81,8 @@ def update_operations(
 ) -> tuple[Operation, ...]:
     """Return the requests that change the fields of a pending job.
 
-    Exclusions, size and begin time go separately, so that one refused value does not take the
-    others with it.
+    Exclusions, size and begin time can be requested separately, so that one refused value does not
+    take the others with it.
 
     Args:
         job_update: the fields to change.

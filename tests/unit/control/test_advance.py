@@ -1,6 +1,7 @@
 """Advance a job until it is at rest: each end is judged once, and what was wanted is repeated."""
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from slurm_restart.errors import (
     SlurmError,
     StateError,
 )
+from slurm_restart.slurm.interface import JobName
 from tests.unit.control.conftest import (
     ActingSlurm,
     Clock,
@@ -281,24 +283,21 @@ def test_a_crash_after_what_is_wanted_was_written_repeats_the_requeue(
 
 
 def test_a_crash_before_the_outcome_does_not_repeat_what_slurm_shows(
-    controller: Controller, slurm: ActingSlurm, clock: Clock
+    controller: Controller, slurm: ActingSlurm, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request that Slurm carried out is seen in the job, also without its outcome on disk."""
     text = comment(cause=Category.HARDWARE_NODE, nodes="csx2")
     slurm.show(ending(comment=text))
-    lost: list[Request] = []
 
-    def die_after_the_list(request: Request) -> None:
-        if lost:
-            raise KeyboardInterrupt
-        if "ExcNodeList" in request.fields:
-            lost.append(request)
+    def update_and_die(job: JobName, fields: Mapping[str, str]) -> None:
+        ActingSlurm.update(slurm, job, fields)
+        raise KeyboardInterrupt
 
-    slurm.on_request = die_after_the_list
-    with pytest.raises(KeyboardInterrupt):
-        advance(controller, 7, hook=hook(comment=text))
+    with monkeypatch.context() as patched:
+        patched.setattr(slurm, "update", update_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            advance(controller, 7, hook=hook(comment=text))
     assert slurm.real().exc_nodes == ("csx2",)
-    slurm.on_request = lambda _request: None
     slurm.complete()
     clock.now += 10
     advance(controller, 7)

@@ -2,6 +2,7 @@
 
 import fcntl
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -18,7 +19,12 @@ from slurm_restart.core.journal_events import (
     OutcomeEvent,
 )
 from slurm_restart.core.slurm_operations import JobUpdate, Verb
-from slurm_restart.errors import JobNotPendingError, SlurmError, StateError
+from slurm_restart.errors import (
+    JobNotPendingError,
+    SlurmError,
+    SlurmUnavailableError,
+    StateError,
+)
 from tests.unit.control.conftest import (
     Clock,
     FakeSlurm,
@@ -123,11 +129,50 @@ def test_nothing_follows_a_refused_requeue(slurm: FakeSlurm, journal: Journal) -
 def test_any_other_refusal_leaves_the_rest(slurm: FakeSlurm, journal: Journal) -> None:
     slurm.refused["update"] = SlurmError("Invalid node name")
     failed = applied(slurm, journal, WHOLE) or ""
-    assert slurm.names() == ["requeue", "update", "update", "update", "release"]
+    together, alone = (
+        [{"ExcNodeList", "NumNodes", "NumCPUs", "StartTime"}],
+        [
+            {"ExcNodeList"},
+            {"NumNodes", "NumCPUs"},
+            {"StartTime"},
+        ],
+    )
+    assert slurm.names() == ["requeue", *["update"] * 4, "release"]
+    assert [set(request.fields) for request in slurm.requests[1:5]] == [*together, *alone]
     [outcome] = of_kind(journal.events, OutcomeEvent)
     assert outcome.done == ("requeue", "release")
     assert outcome.failed == failed
     assert [failed.count(name) for name in ("ExcNodeList", "NumNodes", "StartTime")] == [1, 1, 1]
+
+
+def test_updates_in_a_row_are_one_request(slurm: FakeSlurm, journal: Journal) -> None:
+    assert applied(slurm, journal, WHOLE) is None
+    fields = {"ExcNodeList": "csx1,csx2", "NumNodes": "2-2", "NumCPUs": "2", "StartTime": "now+30"}
+    assert slurm.requests[1:] == [Request("update", 7, fields), Request("release", 7)]
+    [intent], [outcome] = (of_kind(journal.events, kind) for kind in (IntendEvent, OutcomeEvent))
+    assert outcome.done == intent.operations
+    assert len(outcome.done) == 5
+
+
+def test_a_dependency_is_a_request_of_its_own(slurm: FakeSlurm, journal: Journal) -> None:
+    plan = Plan(job_update=replace(UPDATE, dependency="afterok:6"), start="now+30")
+    applied(slurm, journal, plan)
+    assert [set(request.fields) for request in slurm.requests] == [
+        {"ExcNodeList", "NumNodes", "NumCPUs"},
+        {"Dependency"},
+        {"StartTime"},
+    ]
+
+
+def test_slurm_that_does_not_answer_is_not_asked_for_each_update(
+    slurm: FakeSlurm, journal: Journal
+) -> None:
+    slurm.refused["update"] = SlurmUnavailableError("no answer within 10 s")
+    failed = applied(slurm, journal, WHOLE) or ""
+    assert slurm.names() == ["requeue", "update", "release"]
+    assert failed.count("no answer") == 3
+    [outcome] = of_kind(journal.events, OutcomeEvent)
+    assert outcome.done == ("requeue", "release")
 
 
 def test_a_job_that_has_started_meanwhile_is_no_refusal(slurm: FakeSlurm, journal: Journal) -> None:
