@@ -20,6 +20,8 @@ class Mode(Enum):
     """The hook is frozen for ten seconds, and then goes on."""
     SLURMCTLD = "slurmctld"
     """slurmctld is killed at a call of the hook, and started again at once."""
+    SLURMCTLD_START = "slurmctld-start"
+    """The same, and the first start of the job was not saved: it is lost if it was the last."""
     SLURMCTLD_HELPER = "slurmctld-helper"
     """slurmctld is killed at a call of the helper."""
     SCANCEL = "scancel"
@@ -41,6 +43,7 @@ class Mode(Enum):
         acts = {
             Mode.FREEZE: Act.FREEZE,
             Mode.SLURMCTLD: Act.SLURMCTLD,
+            Mode.SLURMCTLD_START: Act.SLURMCTLD,
             Mode.SLURMCTLD_HELPER: Act.SLURMCTLD,
             Mode.SCANCEL: Act.RUN,
         }

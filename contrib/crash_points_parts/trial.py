@@ -71,6 +71,8 @@ class Trial:
     seen: tuple[object, ...] = ()
     seen_since: float = 0.0
     _save_asked: bool = False
+    _unstarted: bytes | None = None
+    """What slurmctld has saved before the job could start, where it is going to lose the start."""
 
     @property
     def scenario(self) -> Scenario:
@@ -153,14 +155,26 @@ class Trial:
         """Whether slurmctld has saved the jobs, where it is going to be killed."""
         if self.point.mode.act is not Act.SLURMCTLD:
             return True
-        state = Path(self.cluster.root / "state" / "job_state")
+        state = self._state_file
         saved = state.exists() and state.stat().st_mtime > self.submitted_at + 1
         if not saved and not self._save_asked and time.time() > self.submitted_at + 3:
             # slurmctld saves the jobs after a change only, and may have done so before the second.
             change = ("scontrol", "update", f"JobId={self.dependent}", "Nice=1")
             self.cluster.run(*change, as_root=True)
             self._save_asked = True
+        if saved and self.point.mode is Mode.SLURMCTLD_START:
+            self._unstarted = state.read_bytes()
+            set_partition(self.cluster, self.partition, "UP")
         return saved
+
+    @property
+    def _state_file(self) -> Path:
+        return Path(self.cluster.root / "state" / "job_state")
+
+    def lose_start(self) -> None:
+        """Take from a killed slurmctld what it has saved since before the first start."""
+        if self._unstarted is not None and len(self.run.attempts()) == 1:
+            self._state_file.write_bytes(self._unstarted)
 
     def _reported(self, attempt: int, what: str = "") -> bool:
         shown = self.cluster.run(
@@ -204,9 +218,16 @@ class Trial:
         return (final and stable) or now - self.begun > LIMIT
 
 
+def set_partition(cluster: ScriptedCluster, partition: int, state: str) -> None:
+    """Let jobs of a partition start (UP), or not (DOWN)."""
+    cluster.run("scontrol", "update", f"PartitionName=p{partition}", f"State={state}", as_root=True)
+
+
 def start(cluster: ScriptedCluster, partition: int, point: Point) -> Trial:
     """Submit the run of a point and its dependent, with the interruption planned."""
     scenario = SCENARIOS[point.scenario]
+    if point.mode is Mode.SLURMCTLD_START:
+        set_partition(cluster, partition, "DOWN")
     where = (f"--partition=p{partition}",)
     run = cluster.submit_run(
         *scenario.attempts,

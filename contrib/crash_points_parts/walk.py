@@ -133,6 +133,9 @@ class Walk:
         assert points is not None
         while not finished.wait(0.5):
             if points.take_slurmctld_killed():
+                for trial in list(self._live.values()):
+                    if trial is not None:
+                        trial.lose_start()
                 self._cluster.fault("start-ctld")
                 self._restarts += 1
 

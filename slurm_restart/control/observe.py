@@ -205,12 +205,12 @@ def _is_current(
 
 
 def _is_lost(hook: HookEnvironment | None, job: Job, record: CommentRecord) -> bool:
-    """Whether the hook has run for the attempt that Slurm shows RUNNING.
+    """Whether the hook has run for the attempt that Slurm shows RUNNING, or not yet started.
 
-    slurmctld was killed before it had saved the end (measured). An attempt before may have had the
-    same SubmitTime (see `attempt_stage`), but not the same restart count.
+    slurmctld was killed before it had saved the end, or the start (measured). An attempt before may
+    have had the same SubmitTime (see `attempt_stage`), but not the same restart count.
     """
-    if hook is None or job.state is not JobState.RUNNING or job.completing:
+    if hook is None or job.state not in (JobState.RUNNING, JobState.PENDING) or job.completing:
         return False
     reported = record.ended and record.submit == job.submit_time
     return reported and record.restarts == hook.restarts == job.restarts

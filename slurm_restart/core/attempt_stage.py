@@ -1,7 +1,7 @@
 """Determine at which stage of its life a managed job is, and which attempt has ended last."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from slurm_restart.core.history import History
@@ -32,6 +32,8 @@ class AttemptStage:
     """Slurm's restart count of the attempt that has ended last; None: none has."""
     known: EndEvent | None
     """That end's event, if it is in the journal."""
+    start_lost: bool = False
+    """Whether slurmctld has lost the start of that attempt: it shows the job waiting for it."""
 
     @property
     def unjudged(self) -> bool:
@@ -55,13 +57,31 @@ def find_stage(
     if was_cancelled_waiting(job, history, comment_record):
         return _stage(Stage.ENDED, job.restarts - 1, history, comment_record, job)
     if job.state is JobState.PENDING or job.requeued_held:
-        stage = Stage.REQUEUED if job.completing else Stage.PENDING
-        return _stage(stage, job.restarts - 1, history, comment_record, job)
+        return _waiting(job, history, comment_record)
     if job.state is JobState.RUNNING:
         return _stage(Stage.RUNNING, job.restarts - 1, history, comment_record, job)
     if job.state is None or not job.state.is_final:
         return AttemptStage(stage=Stage.OTHER, ended=None, known=None)
     return _stage(Stage.ENDED, job.restarts, history, comment_record, job)
+
+
+def _waiting(job: Job, history: History, comment_record: CommentRecord) -> AttemptStage:
+    if job.completing:
+        return _stage(Stage.REQUEUED, job.restarts - 1, history, comment_record, job)
+    lost = _lost_start(job, history, comment_record)
+    at = _stage(Stage.PENDING, job.restarts - (not lost), history, comment_record, job)
+    return replace(at, start_lost=lost)
+
+
+def _lost_start(job: Job, history: History, comment_record: CommentRecord) -> bool:
+    """Whether the attempt that a pending job waits for has ended already.
+
+    slurmctld, killed before it had saved the start, shows the job as it was before (measured). The
+    attempt after has the same restart count then; every requeue counts.
+    """
+    reported = comment_record.ended and comment_record.submit == job.submit_time
+    reported = reported and comment_record.restarts == job.restarts
+    return reported or history.end_of(job.restarts) is not None
 
 
 def was_cancelled_waiting(job: Job, history: History, comment_record: CommentRecord) -> bool:

@@ -27,7 +27,7 @@ def attribute_end(facts: EndFacts) -> Attribution:
         root_hash=root_hash,
         put_off=put_off,
         requeued=facts.requeued,
-        stale_running=facts.end.stale_running,
+        lost=facts.end.lost,
     )
 
 

@@ -40,8 +40,8 @@ class Attribution:
     secondary: tuple[Finding, ...] = ()
     requeued: bool = False
     """Slurm, or a person, has requeued the job already."""
-    stale_running: bool = False
-    """Slurm shows the job RUNNING although its trainer has ended."""
+    lost: bool = False
+    """slurmctld has lost the end, and shows the job RUNNING, or PENDING before that attempt."""
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -236,11 +236,11 @@ def _stop_action(situation: Situation) -> Action:
     # A job that waits for a person is left to that person; one that Slurm has requeued for another
     # reason has to be cancelled.
     attribution = situation.attribution
-    if attribution.category in _HELD or not (attribution.requeued or attribution.stale_running):
+    if attribution.category in _HELD or not (attribution.requeued or attribution.lost):
         return Action.LEAVE
     if attribution.category is Category.COMPLETED and not _uncounted_capped(situation):
         # The attempt runs once more: it ends as success at once, and its dependents are kept.
-        if not attribution.stale_running:
+        if not attribution.lost:
             return Action.ADJUST
         return Action.REQUEUE if situation.requeueable else Action.CANCEL
     return Action.CANCEL

@@ -258,8 +258,9 @@ class JobEnd:
     env_restarts: int | None = None
     """SLURM_RESTART_COUNT of the hook; None where the end was found by a sweep."""
     flags: frozenset[JobFlag] = frozenset()
-    stale_running: bool = False
-    """Slurm shows the job RUNNING although its trainer has ended: the end itself was lost."""
+    lost: bool = False
+    """slurmctld, killed at once, has lost the end: it shows the job RUNNING, or PENDING if it has
+    lost the start as well."""
     preempted: bool = False
     """Slurm shows a PreemptTime of this very attempt; the base state PREEMPTED is no proof."""
     reserved: bool = False

@@ -89,7 +89,8 @@ class RunView:
     """When the state directory was made: of ends before, the records may be lost."""
     stale_running_after: float = 60.0
     end_lost: bool = False
-    """Whether the hook has run for the attempt that Slurm shows RUNNING: its end was lost."""
+    """Whether the hook has run for the attempt that Slurm shows RUNNING, or not yet started: what
+    slurmctld had not saved of it is lost."""
     earlier: EarlierPhase | None = None
     """The phase before, where Slurm has given up this job's dependency on it."""
 
@@ -109,10 +110,10 @@ def plan(view: RunView) -> RunPlan:
     at = find_stage(view.seen.job, view.history, view.seen.comment_record, view.end.nodes)
     known, judgement, history = at.known, None, view.history
     if at.unjudged and at.ended is not None and _is_to_be_judged(view, at):
-        judgement = _judge(view, at.ended)
+        judgement = _judge_lost(view, at.ended) if at.start_lost else _judge(view, at.ended)
         history = replay(judgement.events, history)
         known = history.end_of(at.ended)
-    step = _converge(replace(view, history=history), at.stage, known, at.ended)
+    step = _converge(replace(view, history=history), replace(at, known=known))
     if judgement is not None:
         step = replace(step, events=(*judgement.events, *step.events))
     key = known.key if known is not None else EndKey(FOR_NO_END, None)
@@ -138,6 +139,17 @@ def _judge(view: RunView, index: int) -> Judgement:
     return observed_only(judgement) if view.observe else judgement
 
 
+def _judge_lost(view: RunView, index: int) -> Judgement:
+    """Judge an end that slurmctld has lost: what it shows of the job belongs to no end."""
+    # Without a hook Slurm has no record of the end: the exit code is the reported one.
+    code = view.end.exit_code if view.end_lost else view.seen.comment_record.exit or 0
+    end = replace(view.end, state=None, lost=True, exit_code=code)
+    if view.seen.job.state is JobState.PENDING:
+        # Why the job waits, or is held, is no cause of an end.
+        end = replace(end, reason="", flags=frozenset(), run_time=None)
+    return _judge(replace(view, end=end), index)
+
+
 def _is_to_be_judged(view: RunView, at: AttemptStage) -> bool:
     job = view.seen.job
     if job.completing and view.source != "hook":
@@ -157,22 +169,23 @@ def _is_to_be_judged(view: RunView, at: AttemptStage) -> bool:
             assert_never(at.stage)
 
 
-def _converge(view: RunView, stage: Stage, known: EndEvent | None, ended: int | None) -> Plan:
+def _converge(view: RunView, at: AttemptStage) -> Plan:
+    known = at.known
     if view.observe or (known is not None and known.observed):
-        return Plan(events=_observed(view, stage, known))
-    match stage:
+        return Plan(events=_observed(view, at.stage, known))
+    match at.stage:
         case Stage.ENDED:
             return _ended(view, known)
         case Stage.REQUEUED:
             return _requeued(view, known) if known is not None else Plan()
         case Stage.PENDING:
-            return _pending(view, known, ended)
+            return _pending(view, at)
         case Stage.RUNNING:
             return _running(view, known)
         case Stage.OTHER:
             return Plan()
         case _:
-            assert_never(stage)
+            assert_never(at.stage)
 
 
 def _observed(view: RunView, stage: Stage, known: EndEvent | None) -> tuple[Event, ...]:
@@ -264,10 +277,10 @@ def _requeued(view: RunView, known: EndEvent) -> Plan:
     return _restart(view, known, before=())
 
 
-def _pending(view: RunView, known: EndEvent | None, ended: int | None) -> Plan:
-    seen = view.seen
+def _pending(view: RunView, at: AttemptStage) -> Plan:
+    seen, known = view.seen, at.known
     if known is None:
-        if ended is not None:
+        if at.ended is not None:
             return Plan()
         if seen.comment_record.phase == 0:
             return Plan()
@@ -275,7 +288,7 @@ def _pending(view: RunView, known: EndEvent | None, ended: int | None) -> Plan:
             return _mend_dependency(view, view.earlier)
         return plan_pending(seen, view.history, None)
     if not known.action.restarts:
-        return _stop(view, known)
+        return _stop(view, known, by_slurm=at.start_lost)
     return plan_pending(seen, view.history, known)
 
 
@@ -306,11 +319,18 @@ def _sets_dependency(event: IntendEvent) -> bool:
     return any(name == "Dependency" for each in operations for name, _ in each.fields)
 
 
-def _stop(view: RunView, known: EndEvent) -> Plan:
-    """Plan a job that is requeued or runs although its last end was final."""
+def _stop(view: RunView, known: EndEvent, *, by_slurm: bool = False) -> Plan:
+    """Plan a job that is requeued or runs although its last end was final.
+
+    Args:
+        view: the job.
+        known: its last end.
+        by_slurm: whether certainly no person has requeued it.
+    """
     if known.action is Action.CANCEL:
         return _cancel(view, f"ends here: {known.reason}")
-    if waits_for_person(known.category, known.action) or not _requeued_by_slurm(view, known):
+    unasked = by_slurm or _requeued_by_slurm(view, known)
+    if waits_for_person(known.category, known.action) or not unasked:
         return Plan()  # a person's decision
     if known.category is Category.COMPLETED:
         # Its next attempt ends as success at once, and its dependents are kept.
@@ -419,10 +439,7 @@ def _judge_stale_running(view: RunView, present: EndEvent | None) -> Plan:
     """Plan a RUNNING job whose attempt has certainly ended; its end is judged if it is not yet."""
     if present is not None:
         return _end_stale_running(view, present)
-    # Without a hook Slurm has no record of the end: the exit code is the reported one.
-    code = view.end.exit_code if view.end_lost else view.seen.comment_record.exit or 0
-    end = replace(view.end, state=None, stale_running=True, exit_code=code)
-    judgement = _judge(replace(view, end=end), view.seen.job.restarts)
+    judgement = _judge_lost(view, view.seen.job.restarts)
     history = replay(judgement.events, view.history)
     present = history.end_of(view.seen.job.restarts)
     if present is None or present.observed:

@@ -109,6 +109,9 @@ def test_slurmctld_is_killed() -> None:
         Point(scenario="shrink", mode=Mode.SLURMCTLD, call="1", when=When.BEFORE),
         # The begin time is asked for seconds after it was written down.
         Point(scenario="wait", mode=Mode.SLURMCTLD, call=REQUEUE, when=When.BEFORE),
+        # The job waits again for the attempt that has ended, judged or not.
+        Point(scenario="shrink", mode=Mode.SLURMCTLD_START, call=UPDATE, when=When.AFTER),
+        Point(scenario="wait", mode=Mode.SLURMCTLD_START, call="1", when=When.BEFORE),
     ]
     results = tried(chosen, jobs=len(chosen))
     assert wrong(results) == []

@@ -412,6 +412,21 @@ def test_an_attempt_whose_start_slurmctld_has_lost_is_judged_by_its_report(
     assert [end.category for end in ends(controller)] == [Category.UNKNOWN, Category.COMPLETED]
 
 
+def test_an_attempt_whose_start_slurmctld_has_lost_excludes_the_node_that_it_blames(
+    controller: Controller, slurm: ActingSlurm
+) -> None:
+    """Slurm has no record of it: what the hook was given is all that is known."""
+    slurm.show(waiting(restarts=0, submit_time=SUBMITTED, comment=comment(**NOT_BEGUN)))
+    report = {"cause": Category.HARDWARE_ACCELERATOR, "rule": "a.b", "nodes": "csx2", "exit": 9}
+    advance(controller, 7, hook=hook(exit_code=2, comment=comment(**report)))
+    [end] = ends(controller)
+    assert (end.category, end.index, end.exit_code) == (Category.HARDWARE_ACCELERATOR, 0, 2)
+    assert end.nodes == facts.NODES[:3]
+    assert slurm.fields("ExcNodeList") == ["csx2"]
+    assert slurm.names()[-1] == "update"
+    assert "requeue" not in slurm.names()
+
+
 @pytest.mark.parametrize(
     "given",
     [

@@ -44,7 +44,7 @@ def test_the_stage_by_the_base_state(
     state: JobState | None, flags: frozenset[Any], restarts: int, stage: Stage, ended: int | None
 ) -> None:
     job = facts.job(state=state, flags=flags, restarts=restarts, nodes=NODES[:3])
-    at = find_stage(job, History(), facts.comment_record(), NODES[:3])
+    at = find_stage(job, History(), facts.comment_record(ended=False), NODES[:3])
     assert (at.stage, at.ended, at.known) == (stage, ended, None)
     assert at.unjudged is (ended is not None)
 
@@ -95,6 +95,30 @@ def test_an_attempt_with_the_restart_count_of_the_one_before(
     record = facts.comment_record(attempt=reported, ended=ended)
     at = find_stage(job, judged(0, attempt=recorded), record, ())
     assert (at.known is not None) is known
+
+
+@pytest.mark.parametrize(
+    ("record", "history", "flags", "lost", "known"),
+    [
+        ({}, History(), frozenset(), True, False),
+        ({}, judged(1), frozenset(), True, True),
+        ({"ended": False}, judged(1), frozenset(), True, True),
+        ({"submit": 1}, judged(1, submit_time=2), frozenset(), True, True),
+        ({"attempt": 2}, judged(1), frozenset(), True, False),  # lost twice
+        ({"ended": False}, History(), frozenset(), False, False),
+        ({"submit": 1}, History(), frozenset(), False, False),
+        ({"attempt": 0, "restarts": 0}, judged(0), frozenset(), False, True),
+        ({}, judged(1), ENDING, False, False),
+    ],
+)
+def test_a_job_that_waits_for_an_attempt_which_has_ended(
+    record: dict[str, Any], history: History, flags: frozenset[Any], lost: bool, known: bool
+) -> None:
+    """slurmctld was killed before it had saved the start."""
+    job = facts.pending(restarts=1, flags=flags)
+    report = facts.comment_record(**{"attempt": 1, "restarts": 1} | record)
+    at = find_stage(job, history, report, ())
+    assert (at.start_lost, at.ended, at.known is not None) == (lost, int(lost), known)
 
 
 # --- before 24.11: a COMPLETING job has no base state --------------------------------------------

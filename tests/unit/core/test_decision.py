@@ -438,7 +438,7 @@ def test_a_job_that_slurm_has_requeued_is_cancelled_or_only_adjusted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("category", "requeued", "stale_running", "action"),
+    ("category", "requeued", "lost", "action"),
     [
         # What waits for a person stays where it is; what is not to run again is taken back.
         (Category.HELD, True, False, Action.LEAVE),
@@ -458,9 +458,9 @@ def test_a_job_that_slurm_has_requeued_is_cancelled_or_only_adjusted() -> None:
     ],
 )
 def test_the_action_depends_on_what_slurm_has_done_already(
-    category: Category, requeued: bool, stale_running: bool, action: Action
+    category: Category, requeued: bool, lost: bool, action: Action
 ) -> None:
-    found = attribution(category, requeued=requeued, stale_running=stale_running)
+    found = attribution(category, requeued=requeued, lost=lost)
     assert decide(situation(category, attribution=found)).action is action
 
 
@@ -468,7 +468,7 @@ def test_a_job_whose_requeue_flag_is_off_stays_ended() -> None:
     decision = decide(situation(Category.UNKNOWN, requeueable=False))
     assert (decision.action, decision.rule) == (Action.LEAVE, "requeue-disabled")
     # Slurm refuses to requeue it for the sake of its dependents.
-    found = attribution(Category.COMPLETED, stale_running=True)
+    found = attribution(Category.COMPLETED, lost=True)
     lost_end = situation(Category.COMPLETED, attribution=found, requeueable=False)
     assert decide(lost_end).action is Action.CANCEL
 
@@ -482,8 +482,8 @@ def test_a_job_whose_requeue_flag_is_off_stays_ended() -> None:
     ],
 )
 def test_a_job_that_lost_its_end(category: Category, action: Action) -> None:
-    stale_running = attribution(category, stale_running=True)
-    assert decide(situation(category, attribution=stale_running)).action is action
+    found = attribution(category, lost=True)
+    assert decide(situation(category, attribution=found)).action is action
 
 
 @pytest.mark.parametrize(("restarts", "delay"), [(0, 0), (1, 30), (2, 120), (3, 300), (9, 300)])
@@ -506,7 +506,7 @@ def test_a_short_attempt_waits() -> None:
     restarts=st.integers(0, 10**9),
     limit=st.integers(0, 5),
     requeued=st.booleans(),
-    stale_running=st.booleans(),
+    lost=st.booleans(),
     failed=st.booleans(),
     run_time=st.none() | st.integers(0, 120),
     drained=st.integers(0, 4),
@@ -519,7 +519,7 @@ def test_there_is_a_decision_for_every_end(
     restarts: int,
     limit: int,
     requeued: bool,
-    stale_running: bool,
+    lost: bool,
     failed: bool,
     run_time: int | None,
     drained: int,
@@ -530,7 +530,7 @@ def test_there_is_a_decision_for_every_end(
     given = situation(
         category,
         history,
-        attribution=attribution(category, requeued=requeued, stale_running=stale_running),
+        attribution=attribution(category, requeued=requeued, lost=lost),
         progress=Progress(made=made, from_step=step, step=step),
         policy=facts.policy(max_restarts=limit),
         restarts=restarts,
@@ -544,7 +544,7 @@ def test_there_is_a_decision_for_every_end(
     assert decision.rule
     if restarts - requeued >= SitePolicy().max_uncounted_restarts + len(before):
         assert not decision.action.restarts
-    if not category.counts and category in NEVER and not (requeued or stale_running):
+    if not category.counts and category in NEVER and not (requeued or lost):
         assert decision.action is Action.LEAVE
 
 

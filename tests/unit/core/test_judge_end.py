@@ -264,7 +264,7 @@ ENDS = st.builds(
     restarts=st.integers(0, 200),
     env_restarts=st.none() | st.integers(0, 200),
     flags=st.frozensets(st.sampled_from(JobFlag), max_size=2),
-    stale_running=st.booleans(),
+    lost=st.booleans(),
     preempted=st.booleans(),
     nodes=st.sets(st.sampled_from(NODES), max_size=4).map(lambda names: tuple(sorted(names))),
     run_time=st.none() | st.integers(0, 4000),

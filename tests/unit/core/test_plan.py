@@ -187,6 +187,51 @@ def test_a_requeue_after_a_final_end_is_a_persons_unless_slurm_did_it() -> None:
     assert requests(plan(facts.view(job=waiting(), history=seen, cluster=site))) == []
 
 
+# --- slurmctld, killed before it had saved a start, shows the job as it was before ---------------
+
+
+def start_lost(**changes: Any) -> Job:
+    return facts.pending(**{"reason": "QOSMaxWallDurationPerJobLimit", "run_time": 0} | changes)
+
+
+def test_an_attempt_whose_start_was_lost_is_judged_by_its_report_and_excludes_its_node() -> None:
+    record = facts.comment_record(
+        cause=Category.HARDWARE_ACCELERATOR, rule="a.b", nodes="csx2", exit=3
+    )
+    lost = facts.end(state=JobState.PENDING, reason="QOSMaxWallDurationPerJobLimit", run_time=0)
+    seen = {"job": start_lost(), "comment_record": record, "end_": lost, "named": ("csx2",)}
+    step = plan(facts.view(**seen))
+    [end] = ended_events(step)
+    assert (end.category, end.action) == (Category.HARDWARE_ACCELERATOR, Action.REQUEUE)
+    assert (end.index, end.attempt, end.exit_code, end.run_time) == (0, 0, 3, None)
+    assert requests(step) == ["update ExcNodeList=csx2", "update StartTime=now"]
+    # The report itself may be lost, once the end is in the journal.
+    unreported = facts.comment_record(attempt=None, submit=None, restarts=None, ended=False)
+    history = replay(step.plan.events)
+    again = plan(facts.view(job=start_lost(), comment_record=unreported, history=history))
+    assert (ended_events(again), requests(again)) == ([], requests(step))
+
+
+@pytest.mark.parametrize("seen_final", [False, True])
+@pytest.mark.parametrize(
+    ("category", "expected"),
+    [(Category.CONFIG, "cancel"), (Category.COMPLETED, "update StartTime=now")],
+)
+def test_a_final_end_whose_start_was_lost(
+    category: Category, expected: str, seen_final: bool
+) -> None:
+    record = facts.comment_record(cause=category, exit=0)
+    late = facts.end(state=JobState.PENDING)
+    judged = plan(facts.view(job=start_lost(), comment_record=record, end_=late))
+    assert requests(judged)[-1] == expected
+    # It may have been judged, and seen in its final state, before slurmctld was killed.
+    end = facts.ended(category, action=Action.LEAVE)
+    final = FinalEvent(at=NOW, restarts=0, submit_time=SUBMITTED, state="FAILED")
+    history = replay([end, final] if seen_final else [end])
+    known = plan(facts.view(job=start_lost(), comment_record=record, history=history))
+    assert (ended_events(known), requests(known)[-1]) == ([], expected)
+
+
 def test_a_cancellation_that_was_lost_is_repeated() -> None:
     history = after(action=Action.CANCEL, requeued=True, restarts=1)
     assert requests(plan(facts.view(job=waiting(), history=history)))[-1] == "cancel"
