@@ -13,6 +13,7 @@ from slurm_restart.submit.progress import progress_measure
 from slurm_restart.submit.size import JobSize, size_of
 from slurm_restart.submit.stop_signal import stop_request, warning_signal
 from slurm_restart.submit.submission import PhaseJob, restart_policy
+from slurm_restart.submit.watchdog import watchdog_settings
 from slurm_restart.trainer.checkpoint_layout import (
     DefaultNames,
     GivenCheckpoint,
@@ -117,6 +118,7 @@ def _plan(
         progress=progress_measure(settings, request.work_dir, model_dir),
         health_check=health_check(settings),
         leave_drained=bool(settings.leave_drained),
+        watchdog=watchdog_settings(settings),
         slurm=context.slurm,
     )
 

@@ -150,6 +150,11 @@ RESTART: tuple[Option, ...] = (
         "leave-drained",
         "`true`: a node that the site drains while the run is on it is left at the next checkpoint",
     ),
+    _restart(
+        "watchdog",
+        "`off`, `report` or `on` (unless given): end a run that hangs, so that it restarts; or "
+        "thresholds, such as `floor=1h,busy_factor=6,steps=step (\\d+)`",
+    ),
     _restart("rules", "a file of rules over log lines; may be repeated"),
     _restart(
         "stop-on-repeat", "give up after the same root cause at the same step this often; 0: never"

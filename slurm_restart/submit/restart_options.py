@@ -26,6 +26,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "health-check-timeout": ("health_check", "timeout"),
     "health-check-when": ("health_check", "when"),
     "leave-drained": ("leave_drained",),
+    "watchdog": ("watchdog", "mode"),
     "rules": ("rules",),
     "stop-on-repeat": ("policy", "stop_on_repeat"),
     "shrink-after": ("policy", "shrink_after"),
@@ -78,6 +79,13 @@ def _settings(name: str, value: str) -> list[tuple[tuple[str, ...], str | None]]
     if name == "health-check":
         # A command or ready-made checks: one beside the other if both are given.
         return [(("health_check", short_key("health_check", value)), value)]
+    if name == "watchdog" and "=" in value:
+        # The pattern comes last, as it may have commas in it.
+        others, steps, expression = value.partition("steps=")
+        pairs = [part.partition("=") for part in others.split(",") if part.strip()]
+        given: list[tuple[tuple[str, ...], str | None]]
+        given = [(("watchdog", key.strip()), text.strip()) for key, _, text in pairs]
+        return [*given, (("watchdog", "steps"), expression)] if steps else given
     if name != "checkpoint":
         return [(KEYS[name], value)]
     directory, pattern = split_path(value)

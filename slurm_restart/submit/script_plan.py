@@ -14,6 +14,7 @@ from slurm_restart.submit.progress import progress_measure
 from slurm_restart.submit.script_size import ScriptSize
 from slurm_restart.submit.stop_signal import stop_request, warning_signal
 from slurm_restart.submit.submission import PhaseJob, restart_policy
+from slurm_restart.submit.watchdog import watchdog_settings
 from slurm_restart.trainer.checkpoint_layout import GivenCheckpoint, checkpoint_layout
 from slurm_restart.trainer.run_plan import CheckpointFormat, CheckpointLayout, LoopFacts, RunPlan
 from slurm_restart.trainer.rundir import SCRIPT
@@ -92,6 +93,7 @@ def plan_script(request: ScriptRequest, context: SubmitContext) -> PhaseJob:
         progress=progress_measure(settings, request.work_dir, request.run_dirs),
         health_check=health_check(settings),
         leave_drained=bool(settings.leave_drained),
+        watchdog=watchdog_settings(settings),
         slurm=context.slurm,
     )
     return PhaseJob(

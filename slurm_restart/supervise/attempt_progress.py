@@ -83,6 +83,26 @@ class AttemptProgress:
             return None
         return plan.progress.pattern or _TRAINING_STEP
 
+    @property
+    def shown(self) -> int:
+        """A number that grows with the progress, as far as that is a sign of life of the trainer.
+
+        The time for which an attempt has lasted is none.
+        """
+        if self._prepared.start.unit is ProgressUnit.SECOND:
+            return 0
+        return self.step or 0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the last step was reached."""
+        last = self._prepared.start.last_step
+        return last is not None and (self.step or 0) >= last
+
+    def warn(self, text: str) -> None:
+        """Tell people what is wrong with the attempt."""
+        self._recorder.record_warning(self._prepared.attempt, text)
+
     def monitor(self, steps: OutputSteps | None) -> PeriodicThread:
         """Return the thread that follows the progress.
 

@@ -157,6 +157,7 @@ def attempt_result(
         step=step,
         progress=_made_progress(plan, start, step),
         recoverable=attribution.recoverable,
+        stuck=() if trainer_end.hang is None else trainer_end.hang.lines,
         compile_job_ids=tuple(ids.get("compile", ())),
         execute_job_ids=tuple(ids.get("execute", ())),
     )

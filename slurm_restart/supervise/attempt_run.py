@@ -1,5 +1,6 @@
 """Run the trainer of a prepared attempt: monitor it, ask it to end in time, find why it ended."""
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,11 +13,14 @@ from slurm_restart.supervise.attempt_progress import AttemptProgress
 from slurm_restart.supervise.attempt_result import AttemptResult, attempt_result
 from slurm_restart.supervise.ending import Ending
 from slurm_restart.supervise.events import Events
+from slurm_restart.supervise.hang_watch import HangWatch
 from slurm_restart.supervise.job_environment import JobEnvironment
+from slurm_restart.supervise.life_signs import LifeSigns
 from slurm_restart.supervise.output_steps import OutputSteps
 from slurm_restart.supervise.output_tee import OutputTee, open_output_tee
 from slurm_restart.supervise.periodic_thread import PeriodicThread
 from slurm_restart.supervise.prepare_attempt import PreparedAttempt
+from slurm_restart.supervise.processes import release_memory
 from slurm_restart.supervise.reaper import Reaper, TrainerCommand
 from slurm_restart.supervise.slurm_log import SlurmLog
 from slurm_restart.supervise.slurm_questions import (
@@ -29,6 +33,7 @@ from slurm_restart.supervise.stop_request import GracePeriods, StopRequest, sign
 from slurm_restart.supervise.supersede_monitor import SupersedeMonitor
 from slurm_restart.supervise.trainer_end import NOTHING_TO_DO, StopReason, TrainerEnd
 from slurm_restart.supervise.trainer_process import TrainerExit, TrainerProcess
+from slurm_restart.supervise.watchdog import AttemptFacts, make_hang_watch, make_life_signs
 from slurm_restart.trainer.run_plan import RunPlan, StopReceiver
 
 OUTPUT_TIMEOUT = 5.0
@@ -95,6 +100,7 @@ class AttemptRun:
             return attempt_result(plan, prepared, end, step=progress.step, now=time.time())
         pattern = progress.step_pattern
         steps = None if pattern is None else OutputSteps(pattern)
+        signs = make_life_signs(plan)
         output = open_output_tee(
             self._reaper.output,
             prepared.attempt.output,
@@ -103,8 +109,13 @@ class AttemptRun:
             self._stalls.access,
             steps=steps,
             errors=self._reaper.errors if prepared.command.own_errors else None,
+            signs=signs,
         )
-        trainer_end = self._run_trainer(prepared, prepared.command, output, progress, steps)
+        watch = None if signs is None else self._hang_watch(signs, prepared, progress)
+        monitor = progress.monitor(steps)
+        trainer_end = self._run_trainer(
+            prepared, prepared.command, output, progress=progress, monitor=monitor, watch=watch
+        )
         return attempt_result(
             plan,
             prepared,
@@ -119,10 +130,13 @@ class AttemptRun:
         prepared: PreparedAttempt,
         command: TrainerCommand,
         output: OutputTee,
+        *,
         progress: AttemptProgress,
-        steps: OutputSteps | None,
+        monitor: PeriodicThread,
+        watch: HangWatch | None,
     ) -> TrainerEnd:
-        monitor = progress.monitor(steps)
+        # What was read and compiled before the start took more than the monitoring needs: 0.3 MB.
+        release_memory()
         supersede_monitor = SupersedeMonitor(prepared.attempt, self._events, self._stalls)
         for thread in (output, monitor, supersede_monitor):
             thread.start()
@@ -137,7 +151,11 @@ class AttemptRun:
         if job_id is not None:
             read_kill_wait(self._slurm, grace)
         trainer = TrainerProcess(self._reaper, self._events, grace, self._stop_request(), note_stop)
+        if watch is not None:
+            watch.start()
         trainer_exit = trainer.run(command)
+        if watch is not None:
+            watch.finish(0)
         supersede_monitor.stop()
         if before_stop:
             self.doubt = "the job was told to end"
@@ -151,6 +169,24 @@ class AttemptRun:
         # What the trainer prints after it was asked to end is no evidence of a cause.
         findings, quiet_time = before_stop[0] if before_stop else (output.findings(), 0.0)
         return self._trainer_end(trainer_exit, prepared, progress.step, findings, quiet_time)
+
+    def _hang_watch(
+        self, signs: LifeSigns, prepared: PreparedAttempt, progress: AttemptProgress
+    ) -> HangWatch:
+        facts = AttemptFacts(
+            directory=prepared.attempt.path,
+            job=self._job,
+            supervisor=os.getpid(),
+            reaper=self._reaper.pid,
+            slurm=self._slurm,
+            events=self._events,
+            saved=lambda: progress.shown,
+            is_blind=lambda: self._stalls.any_stalled,
+            is_done=lambda: progress.is_done,
+            tell=progress.warn,
+            warn=self._log.write,
+        )
+        return make_hang_watch(self._plan, signs, facts)
 
     def _finish_threads(
         self, output: OutputTee, monitor: PeriodicThread, *, measured: bool
@@ -202,4 +238,5 @@ class AttemptRun:
             and (step or 0) >= last
             and not self._plan.validates_at_end,
             checkpoint=prepared.start.checkpoint if prepared.start.resumed else None,
+            hang=trainer_exit.hang,
         )

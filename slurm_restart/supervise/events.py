@@ -8,8 +8,10 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from slurm_restart.core.hang import HangReport
 from slurm_restart.logs.scanner import LogScanner
 from slurm_restart.supervise.prepare_attempt import PreparedAttempt
+from slurm_restart.supervise.trainer_end import StopReason
 from slurm_restart.trainer.run_plan import RunPlan
 
 
@@ -84,6 +86,14 @@ class NodesDrained:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainerHung:
+    """The watchdog has found that the trainer hangs, or is slow, and is to be ended."""
+
+    stop: StopReason
+    report: HangReport
+
+
+@dataclass(frozen=True, slots=True)
 class ReaperExited:
     """The reaper has ended, usually because no process is left below it."""
 
@@ -99,6 +109,7 @@ Event = (
     | Superseded
     | Preempted
     | NodesDrained
+    | TrainerHung
     | ReaperExited
 )
 Events = queue.SimpleQueue[Event]

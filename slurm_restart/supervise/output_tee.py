@@ -17,6 +17,7 @@ from typing import Protocol
 
 from slurm_restart.core.finding import Finding
 from slurm_restart.supervise.file_sink import FileSink
+from slurm_restart.supervise.life_signs import LifeSigns
 from slurm_restart.supervise.output_sink import Sink
 from slurm_restart.supervise.output_steps import OutputSteps
 
@@ -70,6 +71,7 @@ class OutputTee(threading.Thread):
         warn: called with a message if the scanner fails.
         steps: searches the output for steps; None: nothing does.
         errors: the standard error; None: it is in the output.
+        signs: reads signs of life from the output; None: nothing does.
     """
 
     def __init__(
@@ -81,9 +83,11 @@ class OutputTee(threading.Thread):
         steps: OutputSteps | None = None,
         *,
         errors: ErrorOutput | None = None,
+        signs: LifeSigns | None = None,
     ) -> None:
         super().__init__(name="output-tee", daemon=True)
         self._steps = steps
+        self._signs = signs
         self._errors = errors
         self._shared = threading.Lock()
         """Held while a chunk goes to the sinks that output and standard error have in common."""
@@ -139,6 +143,8 @@ class OutputTee(threading.Thread):
             self._scan(chunk)
             if self._steps is not None:
                 self._steps.feed(chunk)
+            if self._signs is not None:
+                self._signs.feed(chunk)
 
     def _scan(self, chunk: bytes) -> None:
         text, self._tail = self._tail + chunk, chunk[-_OVERLAP:]
@@ -181,6 +187,7 @@ def open_output_tee(
     *,
     steps: OutputSteps | None = None,
     errors: int | None = None,
+    signs: LifeSigns | None = None,
 ) -> OutputTee:
     """Return the thread that copies the trainer's output to Slurm's log and to a file.
 
@@ -190,9 +197,10 @@ def open_output_tee(
         scanner: scans the output.
         warn: called with a message about a sink that cannot be written.
         watch: entered with the path around each access to the file.
-        steps: as in `OutputTee`.
+        steps: as in `OutputTee`, and so `signs`.
         errors: the file descriptor to read standard error from, which Slurm has another log for;
             None: it is in the output.
+        signs: as in `OutputTee`.
     """
     apart = None
     if errors is not None:
@@ -200,4 +208,4 @@ def open_output_tee(
     file = FileSink(str(path), warn, watch)
     file.start()
     sinks = (Sink("Slurm's log", sys.stdout.fileno(), warn), file)
-    return OutputTee(source, sinks, scanner, warn, steps, errors=apart)
+    return OutputTee(source, sinks, scanner, warn, steps, errors=apart, signs=signs)

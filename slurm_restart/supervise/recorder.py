@@ -20,7 +20,6 @@ from slurm_restart.errors import CsxError
 from slurm_restart.slurm.format_hostlist import format_hostlist
 from slurm_restart.supervise.ask_allocation import AllocationQuestion
 from slurm_restart.supervise.attempt_result import AttemptResult
-from slurm_restart.supervise.backfill import backfill_earlier
 from slurm_restart.supervise.expected_decision import (
     ended_attempts,
     expected_decision,
@@ -152,6 +151,11 @@ class Recorder(threading.Thread):
             self.summarize(plan)
 
     def _backfill(self, attempt: int) -> None:
+        if attempt == 0:
+            return
+        # Most attempts need it never: imported early, it would take memory in all of them.
+        from slurm_restart.supervise.backfill import backfill_earlier  # noqa: PLC0415
+
         done = backfill_earlier(self._run_dir, before=attempt, now=self._clock())
         for end in done.ends:
             self._warn(f"[{runlog.run_name(end.attempt)}] {end.reason}")

@@ -62,6 +62,12 @@ class StallMonitor(threading.Thread):
                 access.reported and access.thread == thread.ident for access in self._accesses
             )
 
+    @property
+    def any_stalled(self) -> bool:
+        """Whether an access of any thread has been reported and has not ended."""
+        with self._lock:
+            return any(access.reported for access in self._accesses)
+
     def run(self) -> None:
         """Check until the process ends."""
         while True:

@@ -10,6 +10,7 @@ from slurm_restart.core.attribute_log import ExitFacts, attribute_log
 from slurm_restart.core.attribution import Attribution
 from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.finding import Finding
+from slurm_restart.core.hang import HangReport
 from slurm_restart.core.job import JobState
 from slurm_restart.logs.lines import split_label
 
@@ -27,6 +28,8 @@ class StopReason(Enum):
     CANCELLED = "a person told the batch script to end (scancel --batch)"
     SUPERSEDED = "another attempt of this run has begun elsewhere"
     NODE_DRAINED = "the site drains a node of the job"
+    HUNG = "the run hung"
+    SLOW = "the run was much slower than before"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +52,8 @@ class TrainerEnd:
     """The node of each task of the job; empty: not known."""
     checkpoint: str | None = None
     """What the trainer started from, if an earlier attempt wrote it."""
+    hang: HangReport | None = None
+    """What the watchdog found, if it ended the trainer."""
 
     @property
     def job_exit_code(self) -> int:
@@ -79,12 +84,12 @@ def attribute_trainer_end(end: TrainerEnd) -> Attribution:
             layout=end.layout,
         )
         return attribute_log(facts, end.findings)
-    if end.stop is StopReason.TIME_LIMIT:
-        # If an error was printed and the trainer then hung until the time limit, the error is the
-        # cause.
+    hung = end.stop is StopReason.HUNG
+    if hung or end.stop is StopReason.TIME_LIMIT:
+        # If an error was printed and the trainer then hung, the error is the cause.
         facts = ExitFacts(
             state=JobState.TIMEOUT,
-            seconds_without_output=end.quiet_time,
+            seconds_without_output=0.0 if hung else end.quiet_time,
             nodes=end.nodes,
             layout=end.layout,
         )
@@ -93,7 +98,10 @@ def attribute_trainer_end(end: TrainerEnd) -> Attribution:
             return cause
     category, confidence = cause_of_stop(end.stop)
     return Attribution(
-        category=category, rule=f"supervisor.{end.stop.name.lower()}", confidence=confidence
+        category=category,
+        rule=f"supervisor.{end.stop.name.lower()}",
+        confidence=confidence,
+        blamed=() if end.hang is None else end.hang.blamed,
     )
 
 
@@ -102,6 +110,8 @@ def cause_of_stop(stop: StopReason) -> tuple[Category, Confidence]:
     match stop:
         case StopReason.TIME_LIMIT:
             return Category.TIMEOUT, Confidence.CERTAIN
+        case StopReason.HUNG | StopReason.SLOW:
+            return Category.HANG, Confidence.LIKELY
         case StopReason.CANCELLED:
             return Category.CANCELLED, Confidence.LIKELY
         case StopReason.NODE_DRAINED:
@@ -118,6 +128,11 @@ def explain(end: TrainerEnd, attribution: Attribution) -> str:
     if category is Category.COMPLETED:
         return ""
     status = f"exit code {end.exit_code}" if end.signal is None else f"signal {end.signal}"
+    if end.stop is not None and end.hang is not None and end.job_exit_code != 0:
+        cause = attribution.root_cause
+        first = "" if cause is None else f"; before that: {cause.text}"
+        what = f"{end.stop.value}: {end.hang.reason} ({status}){first}"
+        return "; ".join([what, *end.hang.lines[:1]])
     if end.stop is not None and end.job_exit_code != 0:
         return f"{end.stop.value} ({status})"
     meaning = f"{category.value}: {category.meaning} ({status})"

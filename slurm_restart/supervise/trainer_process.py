@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, assert_never
 
+from slurm_restart.core.hang import HangReport
 from slurm_restart.supervise import processes
 from slurm_restart.supervise.events import (
     Event,
@@ -19,6 +20,7 @@ from slurm_restart.supervise.events import (
     SignalReceived,
     Superseded,
     TrainerEnded,
+    TrainerHung,
     TrainerStarted,
 )
 from slurm_restart.supervise.reaper import TrainerCommand
@@ -64,6 +66,8 @@ class TrainerExit:
     exit_code: int | None
     signal: int | None
     stop: StopReason | None
+    hang: HangReport | None = None
+    """What the watchdog found, if that is why the trainer was ended."""
 
 
 class TrainerProcess:
@@ -97,6 +101,7 @@ class TrainerProcess:
         """The process group that was asked to end, and the last signal that it was sent."""
         self._warned_at: float | None = None
         self._stop: StopReason | None = None
+        self._hang: HangReport | None = None
         self._kill_at: float | None = None
         self._give_up_at: float | None = None
 
@@ -144,6 +149,8 @@ class TrainerProcess:
                 # Two trainers that write the same checkpoints do more damage than a KILL.
                 self._stop = StopReason.SUPERSEDED
                 self._kill()
+            case TrainerHung():
+                self._end_hung(event)
 
     def _end_leftovers(self) -> None:
         """End processes that are left after the trainer: data loaders, services, srun clients."""
@@ -178,6 +185,17 @@ class TrainerProcess:
         self._stop = StopReason.NODE_DRAINED
         self._ask_to_end()
         self._kill_by(time.monotonic() + self._grace.of(StopReason.NODE_DRAINED))
+
+    def _end_hung(self, hung: TrainerHung) -> None:
+        """Ask a trainer that hangs to end; it may be ending already, for another reason."""
+        if self._stop is not None or self._status is not None:
+            return
+        self._before_stop(hung.stop)
+        self._stop, self._hang = hung.stop, hung.report
+        self._forward(signal.SIGTERM, ends=True)
+        # A stopped process handles no signal but KILL.
+        self._forward(signal.SIGCONT)
+        self._kill_by(time.monotonic() + self._grace.of(hung.stop))
 
     def _is_due_to(self, stop: StopReason) -> bool:
         """Return whether a signal for that reason may have ended the trainer.
@@ -246,12 +264,15 @@ class TrainerProcess:
         return True
 
     def _result(self) -> TrainerExit:
-        if self._status is None:
-            return TrainerExit(exit_code=None, signal=signal.SIGKILL, stop=self._stop)
-        code = os.waitstatus_to_exitcode(self._status)
-        if code < 0:
-            return TrainerExit(exit_code=None, signal=-code, stop=self._stop)
-        return TrainerExit(exit_code=code, signal=None, stop=self._stop)
+        code: int = -signal.SIGKILL
+        if self._status is not None:
+            code = os.waitstatus_to_exitcode(self._status)
+        return TrainerExit(
+            exit_code=code if code >= 0 else None,
+            signal=-code if code < 0 else None,
+            stop=self._stop,
+            hang=self._hang,
+        )
 
 
 def _kill_adopted(pid: int) -> int | None:

@@ -159,6 +159,8 @@ class AttemptEnd:
     recoverable: bool = True
     expected_decision: str = ""
     """The decision that the supervisor expects of the hook."""
+    stuck: tuple[str, ...] = ()
+    """What the processes of a run did that hung, for people; the stacks are in `hang/`."""
     compile_job_ids: tuple[str, ...] = ()
     execute_job_ids: tuple[str, ...] = ()
     backfilled: bool = False

@@ -26,6 +26,7 @@ from slurm_restart.core.record_reader import (
     unknown_keys,
 )
 from slurm_restart.core.recovery import Recovery
+from slurm_restart.core.watchdog_settings import WatchdogSettings
 from slurm_restart.errors import RecordError, StateError
 from slurm_restart.safe_files import read_bounded
 from slurm_restart.trainer.atomic_file import write_atomic
@@ -232,6 +233,7 @@ class RunPlan:
     health_check: HealthCheck = field(default_factory=HealthCheck)
     leave_drained: bool = False
     """A node that the site drains while the run is on it is left at the next checkpoint."""
+    watchdog: WatchdogSettings = field(default_factory=WatchdogSettings)
     validates_at_end: bool = False
     """A training that the trainer validates after the last step, as its config says."""
     fixed_size: bool = False

@@ -8,6 +8,7 @@ from typing import Any
 from slurm_restart.core.job_comment import MAX_NODES, MAX_RESTARTS
 from slurm_restart.core.node_answers import CheckTime
 from slurm_restart.core.recovery import Recovery
+from slurm_restart.core.watchdog_settings import MAX_FACTOR, WatchdogMode
 from slurm_restart.errors import UsageError
 from slurm_restart.trainer.checkpoint_forms import FORMS
 from slurm_restart.trainer.checkpoint_layout import check_directory
@@ -66,6 +67,18 @@ class Settings:
     health_check_when: CheckTime | None = None
     leave_drained: bool | None = None
     recovery: Recovery | None = None
+    watchdog_mode: WatchdogMode | None = None
+    watchdog_floor: int | None = None
+    watchdog_start_floor: int | None = None
+    watchdog_compile_floor: int | None = None
+    watchdog_typical_factor: int | None = None
+    watchdog_longest_factor: int | None = None
+    watchdog_busy_factor: int | None = None
+    watchdog_slow_factor: int | None = None
+    watchdog_slow_after: int | None = None
+    watchdog_restart_when_slow: bool | None = None
+    watchdog_steps: str | None = None
+    """A regular expression over lines of output; its first group is the step."""
     csx_per_node: int = 1
     stop_on_repeat: int | None = None
     shrink_after: int | None = None
@@ -205,6 +218,15 @@ def _step_pattern(value: Any) -> str:
     return text
 
 
+def _watchdog_mode(value: Any) -> WatchdogMode:
+    if isinstance(value, bool):  # `on` and `off` are flags in YAML
+        return WatchdogMode.ON if value else WatchdogMode.OFF
+    for mode in WatchdogMode:
+        if value == mode.value:
+            return mode
+    raise _InvalidValueError(f"one of {', '.join(mode.value for mode in WatchdogMode)}")
+
+
 def _positive_duration(value: Any) -> int:
     seconds = _duration(value)
     if not seconds:
@@ -262,6 +284,17 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "health_check.timeout": _check_timeout,
     "health_check.when": _check_time,
     "leave_drained": _flag,
+    "watchdog.mode": _watchdog_mode,
+    "watchdog.floor": _positive_duration,
+    "watchdog.start_floor": _positive_duration,
+    "watchdog.compile_floor": _positive_duration,
+    "watchdog.typical_factor": _whole(2, MAX_FACTOR),
+    "watchdog.longest_factor": _whole(2, MAX_FACTOR),
+    "watchdog.busy_factor": _whole(2, MAX_FACTOR),
+    "watchdog.slow_factor": _whole(2, MAX_FACTOR),
+    "watchdog.slow_after": _positive_duration,
+    "watchdog.restart_when_slow": _flag,
+    "watchdog.steps": _step_pattern,
     "nodes.csx_per_node": _whole(1, MAX_NODES),
     "policy.stop_on_repeat": _whole(0, MAX_RESTARTS),
     "policy.shrink_after": _duration,
@@ -272,14 +305,16 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "script.min_nodes": _whole(1, MAX_NODES),
     "script.run_dir": _text,
 }
-_SECTIONS = ("sbatch", "checkpoint", "progress", "health_check", "nodes", "policy", "script")
+_SECTIONS = ("sbatch", "checkpoint", "progress", "health_check", "watchdog", "nodes", "policy",
+             "script")  # fmt: skip
+_RENAMED = ("checkpoint.", "progress.", "health_check.", "watchdog.", "script.")
 KEYS = ("sbatch", *_READERS)
 # Field names of keys whose last part is not the name of the field.
-_FIELDS = {key: key.replace(".", "_") for key in _READERS
-           if key.startswith(("checkpoint.", "progress.", "health_check.", "script."))}  # fmt: skip
+_FIELDS = {key: key.replace(".", "_") for key in _READERS if key.startswith(_RENAMED)}
 _SHORT: dict[str, Callable[[str], str]] = {
     "progress": lambda _: "pattern",
     "health_check": lambda text: "checks" if is_list_of_checks(text) else "command",
+    "watchdog": lambda _: "mode",
 }
 """Sections that may be a text in place of a mapping, and the key that a text sets then."""
 
@@ -311,6 +346,9 @@ def _flat(layer: SettingsLayer, problems: list[str]) -> list[tuple[tuple[str, ..
             flat += [((key, inner), item) for inner, item in value.items()]
         elif isinstance(value, str) and key in _SHORT:
             flat.append(((key, short_key(key, value)), value))
+        elif isinstance(value, bool) and key == "watchdog":
+            # `on` and `off` are flags in YAML.
+            flat.append(((key, "mode"), value))
         elif value is not None:
             problems.append(f"{layer.where((key,))}: expected a mapping, got {format_value(value)}")
     return flat

@@ -2,9 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-from slurm_restart.core.attribution import Attribution
+from slurm_restart.core.attribution import Attribution, Blame
 from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.finding import Finding, Role
+from slurm_restart.core.hang import HangReport
 from slurm_restart.core.in_place_ends import NONE_IN_PLACE
 from slurm_restart.core.job_comment import in_place_fields
 from slurm_restart.core.journal_events import Action
@@ -85,6 +86,11 @@ def ending(code=1, *, number=None, stop=None, findings=(), reached=False, quiet_
             "cancelled",
             "supervisor.cancelled",
         ),
+        (ending(number=15, stop=StopReason.HUNG), 143, "hang", "supervisor.hung"),
+        (ending(0, stop=StopReason.HUNG), 143, "hang", "supervisor.hung"),
+        (ending(0, stop=StopReason.SLOW), 143, "hang", "supervisor.slow"),
+        (ending(number=9, stop=StopReason.HUNG, findings=[NAN]), 137, "numeric.nan", "cs.nan"),
+        (ending(number=9, stop=StopReason.HUNG, findings=[CAUGHT]), 137, "hang", "supervisor.hung"),
         (ending(0, stop=StopReason.CANCELLED), 143, "cancelled", "supervisor.cancelled"),
         (ending(0, stop=StopReason.CANCELLED, reached=True), 0, "completed", "exit.zero"),
     ],
@@ -104,6 +110,14 @@ def test_only_the_jobs_nodes_are_blamed_and_other_names_are_reported():
         found = attribute_trainer_end(replace(ending(1, findings=[NODE]), nodes=nodes))
         assert ([blame.node for blame in found.blamed], found.reported) == (blamed, reported)
         assert found.names == ("csx3",)
+
+
+def test_the_node_that_the_watchdog_names_is_blamed():
+    report = HangReport(reason="no output for 900 s", blamed=(Blame(node="csx2", evidence="T"),))
+    end = replace(ending(number=15, stop=StopReason.HUNG), hang=report)
+    attribution = attribute_trainer_end(end)
+    assert attribution.names == ("csx2",)
+    assert explain(end, attribution) == "the run hung: no output for 900 s (signal 15)"
 
 
 def test_two_printings_of_one_error_are_alike():

@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from slurm_restart.core.hang import HangReport
 from slurm_restart.supervise import trainer_process
 from slurm_restart.supervise.events import (
     NodesDrained,
@@ -13,6 +14,7 @@ from slurm_restart.supervise.events import (
     SignalReceived,
     Superseded,
     TrainerEnded,
+    TrainerHung,
     TrainerStarted,
 )
 from slurm_restart.supervise.reaper import TrainerCommand
@@ -128,6 +130,23 @@ def test_a_superseded_trainer_is_killed_at_once(events):
     result, requests = follow(events, Superseded(), grace=600)
     assert result.stop is StopReason.SUPERSEDED
     assert requests == ["true", ("all", signal.SIGKILL, None), ("all", signal.SIGTERM, None)]
+
+
+HANG = HangReport(reason="no output")
+
+
+def test_a_hung_trainer_is_told_to_end_and_a_stopped_one_continued_for_it(events):
+    result, requests = follow(events, TrainerHung(StopReason.HUNG, HANG))
+    assert result == TrainerExit(exit_code=None, signal=9, stop=StopReason.HUNG, hang=HANG)
+    group = [("group", signal.SIGTERM), ("group", signal.SIGCONT)]
+    assert requests[1:4] == [*group, ("all", signal.SIGKILL, None)]
+
+
+@pytest.mark.parametrize("before", [SignalReceived(signal.SIGTERM), TrainerEnded(0)])
+def test_a_hang_of_a_trainer_that_is_ending_changes_nothing(events, before):
+    result, _ = follow(events, before, TrainerHung(StopReason.HUNG, HANG))
+    assert result.stop is not StopReason.HUNG
+    assert result.hang is None
 
 
 def test_a_signal_after_the_end_stops_nothing(events):

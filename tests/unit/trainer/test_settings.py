@@ -1,6 +1,7 @@
 import pytest
 
 from slurm_restart.core.node_answers import CheckTime
+from slurm_restart.core.watchdog_settings import WatchdogMode
 from slurm_restart.errors import ConfigError
 from slurm_restart.trainer.run_plan import CheckpointFormat
 from slurm_restart.trainer.settings import Settings, combine
@@ -134,6 +135,13 @@ shrink_after = "1h"
         ("  progress: [a]", "slurm.progress: expected a mapping, got a list"),
         ("  progress: {after: 0}", "slurm.progress.after: expected a time from 1s, got '0'"),
         ("  progress: {file: ''}", "slurm.progress.file: expected text, got ''"),
+        ("  watchdog: maybe", "slurm.watchdog.mode: expected one of on, report, off, got 'maybe'"),
+        ("  watchdog: {floor: 0}", "slurm.watchdog.floor: expected a time from 1s, got '0'"),
+        ("  watchdog: {floor: 10}", "slurm.watchdog.floor: expected a time such as 10min"),
+        ("  watchdog: {busy_factor: 1}", "expected a whole number from 2 to 10000, got '1'"),
+        ("  watchdog: {restart_when_slow: 3}", "expected true or false, got '3'"),
+        ("  watchdog: {steps: 'a'}", "expected a regular expression with a group"),
+        ("  watchdog: {flor: 1min}", "expected watchdog.floor, got 'watchdog.flor'"),
         ("  sbatch: {mem: {a: 1}}", "slurm.sbatch.mem: expected text or a flag, got a mapping"),
         ("  sbatch: [a]", "slurm.sbatch: expected a mapping, got a list"),
     ],
@@ -153,6 +161,30 @@ def test_progress():
     settings, problems = combine([of_yaml(r"  progress: 'step (\d+)'")])
     assert not problems
     assert settings.progress_pattern == r"step (\d+)"
+
+
+@pytest.mark.parametrize(
+    ("text", "mode"),
+    [
+        ("off", WatchdogMode.OFF),
+        ("on", WatchdogMode.ON),
+        ("'off'", WatchdogMode.OFF),
+        ("report", WatchdogMode.REPORT),
+        ("{mode: off}", WatchdogMode.OFF),
+    ],
+)
+def test_the_watchdog_is_switched(text, mode):
+    settings, problems = combine([of_yaml(f"  watchdog: {text}")])
+    assert not problems
+    assert settings.watchdog_mode is mode
+
+
+def test_thresholds_of_the_watchdog():
+    block = "  watchdog: {floor: 5min, slow_factor: 4, restart_when_slow: true}"
+    settings, problems = combine([of_yaml(block)])
+    assert not problems
+    assert (settings.watchdog_floor, settings.watchdog_slow_factor) == (300, 4)
+    assert settings.watchdog_restart_when_slow is True
 
 
 def test_a_block_that_is_no_mapping_is_refused():

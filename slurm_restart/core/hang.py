@@ -1,0 +1,18 @@
+"""What is known of a hang, or of a slowdown, when the run is ended for it."""
+
+from dataclasses import dataclass
+
+from slurm_restart.core.attribution import Blame
+
+
+@dataclass(frozen=True, kw_only=True)
+class HangReport:
+    """What was found, in words, and what follows from it."""
+
+    reason: str
+    """Text for people."""
+    lines: tuple[str, ...] = ()
+    """What the processes do, for people."""
+    blamed: tuple[Blame, ...] = ()
+    busy_elsewhere: bool = False
+    """Whether a process on another node than the batch host computes."""

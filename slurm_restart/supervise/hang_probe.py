@@ -1,0 +1,134 @@
+"""Look at the trainer's processes of one node once, and print what each does, as JSON lines.
+
+It runs in a process of its own on each node: a process that hangs in the kernel may hang a process
+that reads about it.
+"""
+
+import json
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+
+from slurm_restart.core.hang_evidence import StuckProcess
+from slurm_restart.core.record_reader import to_data
+from slurm_restart.supervise.job_processes import (
+    Belonging,
+    JobProcesses,
+    ProcessStat,
+    environment,
+    read,
+    thread_states,
+)
+from slurm_restart.supervise.stack_dump import dump
+from slurm_restart.trainer.atomic_file import write_atomic
+
+SAMPLE = 1.0
+"""Seconds between two looks at the state: many processes are in state D for a moment."""
+DUMP_TIMEOUT = 15.0
+"""Seconds for all stacks of a node."""
+MOST = 128
+"""Processes of a node that are reported."""
+_MAX_DIGITS = 7
+_RANKS = (b"SLURM_PROCID", b"RANK", b"OMPI_COMM_WORLD_RANK", b"PMI_RANK")
+# Of x86_64 and aarch64, from the kernel's tables; others are shown by their number.
+_CALLS = {
+    "x86_64": {
+        0: "read", 1: "write", 7: "poll", 16: "ioctl", 23: "select", 34: "pause", 35: "nanosleep",
+        43: "accept", 45: "recvfrom", 47: "recvmsg", 61: "wait4", 74: "fsync", 202: "futex",
+        230: "clock_nanosleep", 232: "epoll_wait", 247: "waitid", 257: "openat", 262: "newfstatat",
+        270: "pselect6", 271: "ppoll", 281: "epoll_pwait",
+    },
+    "aarch64": {
+        22: "epoll_pwait", 29: "ioctl", 56: "openat", 63: "read", 64: "write", 72: "pselect6",
+        73: "ppoll", 82: "fsync", 95: "waitid", 98: "futex", 101: "nanosleep",
+        115: "clock_nanosleep", 202: "accept", 207: "recvfrom", 212: "recvmsg", 260: "wait4",
+    },
+}  # fmt: skip
+
+
+def look(belonging: Belonging, node: str, *, stacks: bool = True) -> tuple[StuckProcess, ...]:
+    """Return what the trainer's processes on this node do.
+
+    Args:
+        belonging: which they are.
+        node: its name.
+        stacks: whether the Python stacks are dumped.
+    """
+    processes = JobProcesses(belonging)
+    before = {stat.pid: stat for stat in processes.find()}
+    began = time.monotonic()
+    time.sleep(SAMPLE)
+    now = [stat for stat in processes.find() if stat.pid in before][:MOST]
+    used = time.monotonic() - began
+    texts = dump(now, timeout=DUMP_TIMEOUT) if stacks else {}
+    return tuple(_describe(stat, before[stat.pid], used, node, texts.get(stat.pid)) for stat in now)
+
+
+def _describe(
+    stat: ProcessStat, before: ProcessStat, seconds: float, node: str, stack: str | None
+) -> StuckProcess:
+    pid = stat.pid
+    # A state that is not the same in both looks is not what the process is stuck in.
+    settled = stat.state if stat.state == before.state or stat.state not in "DTt" else "S"
+    return StuckProcess(
+        node=node,
+        pid=pid,
+        rank=_rank(pid),
+        name=stat.name,
+        command=read(pid, "cmdline").replace(b"\0", b" ").decode(errors="replace").strip()[:200],
+        state=settled,
+        threads=thread_states(pid)[:4096],
+        cpu_share=round(max(0.0, stat.cpu - before.cpu) / seconds, 2),
+        wait_channel=read(pid, "wchan").decode(errors="replace").strip("0\n")[:64],
+        system_call=_system_call(pid),
+        stack=stack,
+    )
+
+
+def _rank(pid: int) -> int | None:
+    variables = environment(pid)
+    if b"SLURM_STEP_ID" not in variables and b"RANK" not in variables:
+        return None  # the batch script has a SLURM_PROCID of its own
+    for name in _RANKS:
+        value = variables.get(name, b"")
+        # A launcher such as torchrun runs in a task and sets RANK for its workers.
+        if name == b"SLURM_PROCID" and b"RANK" in variables:
+            continue
+        if value.isdigit() and len(value) <= _MAX_DIGITS:
+            return int(value)
+    return None
+
+
+def _system_call(pid: int) -> str:
+    words = read(pid, "syscall").split()
+    if not words:
+        return ""
+    if not words[0].isdigit():
+        return words[0].decode(errors="replace")[:16]
+    number = int(words[0])
+    return _CALLS.get(os.uname().machine, {}).get(number, f"system call {number}")
+
+
+def main() -> None:
+    """Look once.
+
+    Arguments: job id or 0, this node or nothing, the reaper's process id or 0, the supervisor's or
+    0, a directory for a file with the same lines or nothing.
+    """
+    job_id, given, reaper, supervisor, directory = sys.argv[1:]
+    known = given or os.environ.get("SLURMD_NODENAME")
+    belonging = Belonging(
+        job_id=int(job_id) or None,
+        node=known,
+        roots=(int(reaper),) if int(reaper) else (),
+        outside=(int(supervisor) or os.getpid(),),
+    )
+    node = known or socket.gethostname()
+    found = look(belonging, node)
+    text = "".join(f"{json.dumps(to_data(process))}\n" for process in found)
+    sys.stdout.write(text)
+    sys.stdout.flush()
+    if directory:
+        write_atomic(Path(directory, f"{node}.jsonl"), text.encode(), mode=0o600)

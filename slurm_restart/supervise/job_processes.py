@@ -1,0 +1,174 @@
+"""The processes of the trainer on this node: which there are, their CPU time, what they wait for.
+
+They are those below the reaper, and the tasks of the job's steps, which slurmstepd has started:
+these are known by their environment.
+"""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+BUSY_SHARE = 0.1
+"""CPUs in use from which processes count as busy; what waits wakes up now and then."""
+_NEVER = "ZX"
+"""States of processes that have ended."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProcessStat:
+    """What /proc/PID/stat says of a process."""
+
+    pid: int
+    parent: int
+    name: str
+    state: str
+    """R, S, D, T, t and others, as in proc(5)."""
+    cpu: float
+    """CPU seconds of the process and of its children that have ended."""
+    started: int
+    """Clock ticks after the boot; with the pid it names a process."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Belonging:
+    """Which processes are the trainer's.
+
+    Args:
+        job_id: of the job; None: only those below `roots` are.
+        node: Slurm's name of this node; None: not known.
+        roots: processes below which all are.
+        outside: processes that are not, with all that are below them and not below `roots`.
+    """
+
+    job_id: int | None
+    node: str | None
+    roots: tuple[int, ...] = ()
+    outside: tuple[int, ...] = ()
+
+    def names(self, environment: Mapping[bytes, bytes]) -> bool:
+        """Return whether an environment is that of a task of the job on this node."""
+        if self.job_id is None or environment.get(b"SLURM_JOB_ID") != b"%d" % self.job_id:
+            return False
+        node = environment.get(b"SLURMD_NODENAME")
+        return self.node is None or node in (None, os.fsencode(self.node))
+
+
+class JobProcesses:
+    """Finds the trainer's processes again and again; environments are read once.
+
+    Args:
+        belonging: which they are.
+    """
+
+    def __init__(self, belonging: Belonging) -> None:
+        self._belonging = belonging
+        # A new task has the name and the environment of slurmstepd until it executes its program.
+        self._named: dict[tuple[int, int, str], bool] = {}
+
+    def find(self) -> tuple[ProcessStat, ...]:
+        """Return the processes, without those that have ended."""
+        stats = {stat.pid: stat for stat in _stats()}
+        children: dict[int, list[int]] = defaultdict(list)
+        for stat in stats.values():
+            children[stat.parent].append(stat.pid)
+        belonging = self._belonging
+        inside = _below(belonging.roots, children)
+        outside = _below(belonging.outside, children).union(belonging.outside) - inside
+        for pid in belonging.outside:
+            outside |= _above(pid, stats)
+        known, self._named = self._named, {}
+        for stat in stats.values():
+            key = stat.pid, stat.started, stat.name
+            if stat.pid in inside or stat.pid in outside:
+                continue
+            self._named[key] = known[key] if key in known else self._is_named(stat.pid)
+            if self._named[key]:
+                inside.add(stat.pid)
+        inside -= set(belonging.roots)
+        return tuple(stats[pid] for pid in sorted(inside) if stats[pid].state not in _NEVER)
+
+    def transferred(self, stats: Iterable[ProcessStat]) -> int:
+        """Return the bytes that these processes have read and written, as far as that is known.
+
+        They count when a call of read(2) or write(2) returns, to a file or a pipe.
+        """
+        return sum(_transferred(stat.pid) for stat in stats)
+
+    def _is_named(self, pid: int) -> bool:
+        return self._belonging.job_id is not None and self._belonging.names(environment(pid))
+
+
+def environment(pid: int) -> dict[bytes, bytes]:
+    """Return the environment that a process was started with; empty if it cannot be read."""
+    pairs = read(pid, "environ").split(b"\0")
+    return {name: value for name, _, value in (pair.partition(b"=") for pair in pairs if pair)}
+
+
+def read(pid: int, name: str) -> bytes:
+    """Return the content of a file of /proc/PID; empty if it cannot be read."""
+    try:
+        with open(f"/proc/{pid}/{name}", "rb") as stream:  # noqa: PTH123 - cheaper than Path
+            return stream.read()
+    except OSError:
+        return b""
+
+
+def _transferred(pid: int) -> int:
+    fields = dict(line.partition(b": ")[::2] for line in read(pid, "io").splitlines())
+    counts = [fields.get(name, b"0") for name in (b"rchar", b"wchar")]
+    return sum(int(count) for count in counts if count.isdigit())
+
+
+def thread_states(pid: int) -> str:
+    """Return the states of a process's threads, one letter each; empty if it has ended."""
+    states = ""
+    with suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - as above
+            states += read(pid, f"task/{thread}/stat").rpartition(b") ")[2][:1].decode()
+    return states
+
+
+def _stats() -> Iterator[ProcessStat]:
+    """Yield this user's processes."""
+    own = os.geteuid()
+    for name in os.listdir("/proc"):  # noqa: PTH208 - a Path object each costs too much
+        if not name.isdecimal():
+            continue
+        with suppress(OSError, ValueError, IndexError):
+            if os.stat(f"/proc/{name}").st_uid == own:  # noqa: PTH116 - as above
+                yield _parse(read(int(name), "stat"))
+
+
+def _parse(text: bytes) -> ProcessStat:
+    head, _, rest = text.rpartition(b") ")
+    pid, _, name = head.partition(b" (")
+    # Fields 3, 4, 14 to 17 and 22 of proc(5); `rest` begins with the third.
+    fields = rest.split()
+    return ProcessStat(
+        pid=int(pid),
+        parent=int(fields[1]),
+        name=name.decode(errors="replace"),
+        state=fields[0].decode(),
+        cpu=sum(map(int, fields[11:15])) / _TICKS,
+        started=int(fields[19]),
+    )
+
+
+def _below(roots: Iterable[int], children: Mapping[int, list[int]]) -> set[int]:
+    found: set[int] = set()
+    level = list(roots)
+    while level:
+        found.update(level)
+        level = [pid for parent in level for pid in children.get(parent, ()) if pid not in found]
+    return found
+
+
+def _above(pid: int, stats: Mapping[int, ProcessStat]) -> set[int]:
+    found: set[int] = set()
+    while pid in stats and pid not in found:
+        found.add(pid)
+        pid = stats[pid].parent
+    return found
