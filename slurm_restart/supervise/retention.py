@@ -6,7 +6,7 @@ files would stay.
 
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
@@ -91,7 +91,10 @@ class Retention:
         if attempts[-1].number != self._attempt.number:
             return  # a later attempt has begun elsewhere, and may have started from any of them
         if self._earlier is None:
-            self._earlier = [saved for attempt in attempts[:-1] for saved in attempt.saved()]
+            self._earlier = [
+                *(saved for attempt in attempts for saved in _loaded(attempt)),
+                *(saved for attempt in attempts[:-1] for saved in attempt.saved()),
+            ]
         for old in superfluous(keep, self._earlier, self._own, self._kept):
             self._earlier = [saved for saved in self._earlier if saved.path != old.path]
             if self._may_be_removed(old):
@@ -108,6 +111,17 @@ class Retention:
             and step_of(layout, old.path) is not None
             and _is_unchanged(old)
         )
+
+
+def _loaded(attempt: AttemptDir) -> Iterator[Saved]:
+    """Yield the checkpoint that an attempt started from, if an earlier attempt wrote it.
+
+    Of a supervisor that was killed before it saw it, there is no other record of it.
+    """
+    start = attempt.start()
+    if start is None or not start.resumed or start.checkpoint is None or start.from_step is None:
+        return
+    yield Saved(at=start.at, step=start.from_step, path=start.checkpoint, mark=start.mark)
 
 
 def _is_unchanged(saved: Saved) -> bool:

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from slurm_restart.supervise.retention import Retention, superfluous
-from slurm_restart.trainer.attempt_records import Saved, to_line
+from slurm_restart.trainer.attempt_records import AttemptStart, Saved, to_line
 from slurm_restart.trainer.checkpoints import iterate
 from slurm_restart.trainer.known_checkpoints import KnownCheckpoints
 
@@ -85,6 +85,29 @@ def test_older_ones_go_once_there_are_enough(run):
     assert (
         place.lines[0] == f"removed {run.model}/checkpoint_10.mdl: the config keeps 2 checkpoints"
     )
+
+
+@pytest.mark.parametrize("resumed", [True, False])
+def test_what_a_killed_supervisor_has_not_recorded_goes_if_an_attempt_has_resumed_it(run, resumed):
+    place = Place(run)
+    loaded = place.write(35)
+    start = AttemptStart(
+        attempt=1,
+        at=1.0,
+        job_id=7,
+        restarts=1,
+        nodes=("n1",),
+        num_csx=1,
+        first_step=0,
+        last_step=100,
+        checkpoint=loaded.path,
+        from_step=35,
+        resumed=resumed,
+        mark=loaded.mark,
+    )
+    place.attempts[1].start_file.write_text(to_line(start))
+    place.go(40, 50)
+    assert place.left == ([40, 50] if resumed else [35, 40, 50])
 
 
 def test_without_the_callback_all_stay(run):
