@@ -13,6 +13,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ CONFIG = Path(
     os.environ.get("CSX_CSZOO_CONFIG") or Path(__file__).parents[1] / "data" / "model_zoo.yaml"
 )
 STEPS, EVERY = 200, 10
+KEPT, KILLS, STEPS_KEPT = 2, 10, 300
 LOSS = re.compile(r"\| Train Device=\S+, Step=(\d+), Loss=([\d.]+)")
+REMOVED = re.compile(rf"removed \S+/(\S+): the config keeps {KEPT} checkpoints")
 SAME = """
 import sys, h5py, hdf5plugin
 one, other = (h5py.File(path) for path in sys.argv[1:])
@@ -50,17 +53,22 @@ def cluster_options() -> dict[str, object]:
     return {"nodes": 4, "hook": {"stale_running_after": 10}, "options": DEAD_NODE_NOTICED}
 
 
-def config(cluster: ManagedCluster, *, plain: bool) -> Path:
-    """The config; with the shapes that a resume has to see through, and `plain` without Slurm."""
+def config(cluster: ManagedCluster, *, plain: bool, keep: int | None = None) -> Path:
+    """The config; with the shapes that a resume has to see through, and `plain` without Slurm.
+
+    It keeps all checkpoints, or the newest `keep`.
+    """
     data = yaml.safe_load(CONFIG.read_text())
     init = data["trainer"]["init"]
-    init["loop"] = {"max_steps": STEPS}
+    init["loop"] = {"max_steps": STEPS if keep is None else STEPS_KEPT}
     init["checkpoint"] = {"steps": EVERY}
     init["logging"] = {"log_steps": 1}
     init["model_dir"] = "./undisturbed" if plain else "./model_dir"
     # Meant for a start from other weights, and there are none here.
     init["callbacks"] = [{"LoadCheckpointStates": {"load_checkpoint_states": "model"}}]
     data["trainer"]["fit"]["ckpt_path"] = None
+    if keep is not None:
+        init["callbacks"].append({"KeepNCheckpoints": {"n": keep}})
     if not plain:
         init["autorestart"] = {"max_num_restarts": 5}
         setup = "export OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore"
@@ -205,3 +213,40 @@ def test_killed_five_times_it_trains_as_if_it_never_was(cluster: ManagedCluster)
     folders = ("undisturbed", "model_dir")
     paths = [str(cluster.work / folder / final) for folder in folders]
     subprocess.run([python, "-c", SAME, *paths], check=True, timeout=120)
+
+
+def highest(model_dir: Path) -> int:
+    """The highest step of the checkpoints there."""
+    return max((int(path.stem.split("_")[1]) for path in model_dir.glob("*.mdl")), default=0)
+
+
+def has_beyond(model_dir: Path, step: int) -> bool:
+    return highest(model_dir) > step
+
+
+def test_of_all_attempts_so_many_checkpoints_are_left_as_the_config_keeps(
+    cluster: ManagedCluster,
+) -> None:
+    model_dir = cluster.work / "model_dir"
+    cluster.run("mkdir", str(model_dir))  # as the jobs' user
+    foreign = model_dir / "checkpoint_7.mdl"
+    foreign.write_bytes(b"of another run")
+    [job_id] = cluster.csx_sbatch(config(cluster, plain=False, keep=KEPT))
+    run_dir = cluster.run_dir()
+    reached = highest(model_dir)
+    for number in range(KILLS):
+        await_attempts(cluster, job_id, run_dir, number + 1)
+        # Each attempt writes one checkpoint, or a few: most have fewer than the config keeps.
+        await_(partial(has_beyond, model_dir, reached), f"a step beyond {reached}", timeout=120)
+        [kill_trainer, kill_supervisor][number % 2](cluster, job_id)
+        reached = highest(model_dir)
+    assert cluster.await_end(job_id, timeout=300) == "COMPLETED"
+    assert len(attempts(run_dir)) == KILLS + 1
+    left = {path.name for path in model_dir.glob("*.mdl")}
+    newest = {f"checkpoint_{step}.mdl" for step in (STEPS_KEPT - EVERY, STEPS_KEPT)}
+    assert left == {foreign.name, *newest}
+    assert foreign.read_bytes() == b"of another run"
+    # The trainer removes what its own process wrote, the plugin the rest.
+    removed = REMOVED.findall((run_dir / "run.log").read_text())
+    assert len(removed) >= KILLS
+    assert not {foreign.name, *newest} & set(removed)
