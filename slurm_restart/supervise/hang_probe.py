@@ -17,10 +17,9 @@ from slurm_restart.supervise.job_processes import (
     Belonging,
     JobProcesses,
     ProcessStat,
-    environment,
-    read,
     thread_states,
 )
+from slurm_restart.supervise.processes import environment, read_file
 from slurm_restart.supervise.stack_dump import dump
 from slurm_restart.trainer.atomic_file import write_atomic
 
@@ -77,11 +76,14 @@ def _describe(
         pid=pid,
         rank=_rank(pid),
         name=stat.name,
-        command=read(pid, "cmdline").replace(b"\0", b" ").decode(errors="replace").strip()[:200],
+        command=read_file(pid, "cmdline")
+        .replace(b"\0", b" ")
+        .decode(errors="replace")
+        .strip()[:200],
         state=settled,
         threads=thread_states(pid)[:4096],
         cpu_share=round(max(0.0, stat.cpu - before.cpu) / seconds, 2),
-        wait_channel=read(pid, "wchan").decode(errors="replace").strip("0\n")[:64],
+        wait_channel=read_file(pid, "wchan").decode(errors="replace").strip("0\n")[:64],
         system_call=_system_call(pid),
         stack=stack,
     )
@@ -102,7 +104,7 @@ def _rank(pid: int) -> int | None:
 
 
 def _system_call(pid: int) -> str:
-    words = read(pid, "syscall").split()
+    words = read_file(pid, "syscall").split()
     if not words:
         return ""
     if not words[0].isdigit():

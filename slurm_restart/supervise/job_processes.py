@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from slurm_restart.supervise.processes import below, environment, own_processes, read_file
+
 _TICKS = os.sysconf("SC_CLK_TCK")
 BUSY_SHARE = 0.1
 """CPUs in use from which processes count as busy; what waits wakes up now and then."""
@@ -75,8 +77,8 @@ class JobProcesses:
         for stat in stats.values():
             children[stat.parent].append(stat.pid)
         belonging = self._belonging
-        inside = _below(belonging.roots, children)
-        outside = _below(belonging.outside, children).union(belonging.outside) - inside
+        inside = set(below(belonging.roots, children)).union(belonging.roots)
+        outside = set(below(belonging.outside, children)).union(belonging.outside) - inside
         for pid in belonging.outside:
             outside |= _above(pid, stats)
         known, self._named = self._named, {}
@@ -101,23 +103,8 @@ class JobProcesses:
         return self._belonging.job_id is not None and self._belonging.names(environment(pid))
 
 
-def environment(pid: int) -> dict[bytes, bytes]:
-    """Return the environment that a process was started with; empty if it cannot be read."""
-    pairs = read(pid, "environ").split(b"\0")
-    return {name: value for name, _, value in (pair.partition(b"=") for pair in pairs if pair)}
-
-
-def read(pid: int, name: str) -> bytes:
-    """Return the content of a file of /proc/PID; empty if it cannot be read."""
-    try:
-        with open(f"/proc/{pid}/{name}", "rb") as stream:  # noqa: PTH123 - cheaper than Path
-            return stream.read()
-    except OSError:
-        return b""
-
-
 def _transferred(pid: int) -> int:
-    fields = dict(line.partition(b": ")[::2] for line in read(pid, "io").splitlines())
+    fields = dict(line.partition(b": ")[::2] for line in read_file(pid, "io").splitlines())
     counts = [fields.get(name, b"0") for name in (b"rchar", b"wchar")]
     return sum(int(count) for count in counts if count.isdigit())
 
@@ -126,20 +113,16 @@ def thread_states(pid: int) -> str:
     """Return the states of a process's threads, one letter each; empty if it has ended."""
     states = ""
     with suppress(OSError):
-        for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - as above
-            states += read(pid, f"task/{thread}/stat").rpartition(b") ")[2][:1].decode()
+        for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - cheaper than Path
+            states += read_file(pid, f"task/{thread}/stat").rpartition(b") ")[2][:1].decode()
     return states
 
 
 def _stats() -> Iterator[ProcessStat]:
     """Yield this user's processes."""
-    own = os.geteuid()
-    for name in os.listdir("/proc"):  # noqa: PTH208 - a Path object each costs too much
-        if not name.isdecimal():
-            continue
-        with suppress(OSError, ValueError, IndexError):
-            if os.stat(f"/proc/{name}").st_uid == own:  # noqa: PTH116 - as above
-                yield _parse(read(int(name), "stat"))
+    for pid in own_processes():
+        with suppress(ValueError, IndexError):  # it has ended meanwhile
+            yield _parse(read_file(pid, "stat"))
 
 
 def _parse(text: bytes) -> ProcessStat:
@@ -155,15 +138,6 @@ def _parse(text: bytes) -> ProcessStat:
         cpu=sum(map(int, fields[11:15])) / _TICKS,
         started=int(fields[19]),
     )
-
-
-def _below(roots: Iterable[int], children: Mapping[int, list[int]]) -> set[int]:
-    found: set[int] = set()
-    level = list(roots)
-    while level:
-        found.update(level)
-        level = [pid for parent in level for pid in children.get(parent, ()) if pid not in found]
-    return found
 
 
 def _above(pid: int, stats: Mapping[int, ProcessStat]) -> set[int]:

@@ -12,7 +12,6 @@ import socket
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 
 from slurm_restart.supervise import processes
@@ -67,7 +66,7 @@ def end_orphans(mark: AttemptMark) -> int:
 
 
 def _find(mark: AttemptMark) -> set[int]:
-    environments = _environments(_own_processes())
+    environments = _environments(set(processes.own_processes()) - {os.getpid()})
     marked = [pid for pid, environment in environments.items() if mark.precedes(environment)]
     below = {pid for root in marked for pid in processes.descendants(root)}
     alive = {pid for pid in marked if not _is_zombie(pid)}
@@ -76,20 +75,9 @@ def _find(mark: AttemptMark) -> set[int]:
     }
 
 
-def _own_processes() -> set[int]:
-    own = os.geteuid()
-    found = set()
-    for name in os.listdir("/proc"):  # noqa: PTH208 - a Path object each costs too much
-        if name.isdecimal() and int(name) != os.getpid():
-            with suppress(OSError):
-                if os.stat(f"/proc/{name}").st_uid == own:  # noqa: PTH116 - as above
-                    found.add(int(name))
-    return found
-
-
 def _environments(pids: Iterable[int]) -> dict[int, dict[bytes, bytes]]:
     """Return the environments that processes were started with; empty if it cannot be read."""
-    found = {pid: _environment(pid) for pid in pids}
+    found = {pid: processes.environment(pid) for pid in pids}
     for _ in range(_EXEC_TRIES):
         unknown = [pid for pid, environment in found.items() if not environment]
         # A thread of the kernel and a zombie have none for good.
@@ -97,17 +85,8 @@ def _environments(pids: Iterable[int]) -> dict[int, dict[bytes, bytes]]:
         if not unknown:
             break
         time.sleep(_EXEC_PAUSE)
-        found |= {pid: _environment(pid) for pid in unknown}
+        found |= {pid: processes.environment(pid) for pid in unknown}
     return found
-
-
-def _environment(pid: int) -> dict[bytes, bytes]:
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as stream:  # noqa: PTH123 - cheaper than Path
-            pairs = stream.read().split(b"\0")
-    except OSError:
-        return {}
-    return {name: value for name, _, value in (pair.partition(b"=") for pair in pairs if pair)}
 
 
 def _has_program(pid: int) -> bool:
@@ -118,11 +97,8 @@ def _has_program(pid: int) -> bool:
 
 
 def _is_zombie(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stream:  # noqa: PTH123 - cheaper than Path
-            return stream.read().rpartition(b") ")[2][:1] in b"ZX"
-    except OSError:
-        return True
+    # One that cannot be read has ended, too.
+    return processes.read_file(pid, "stat").rpartition(b") ")[2][:1] in b"ZX"
 
 
 def _kill(pid: int, mark: AttemptMark) -> bool:

@@ -1,11 +1,11 @@
 """Processes of this node, from /proc and prctl(2): descendants, signals, subreapers."""
 
-import contextlib
 import ctypes
 import os
 import signal
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 # Numbers from linux/prctl.h.
 _PR_SET_PDEATHSIG = 1
@@ -21,7 +21,7 @@ def _prctl(option: int, value: int) -> None:
 
 def release_memory() -> None:
     """Give free memory back to the kernel, where the C library can: malloc_trim(3) of glibc."""
-    with contextlib.suppress(AttributeError):
+    with suppress(AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
@@ -43,7 +43,7 @@ def die_with_parent(parent: int) -> None:
 
 def signal_group(group: int, number: int) -> None:
     """Send a signal to a process group; a group that is gone or not ours is ignored."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
 
 
@@ -69,7 +69,7 @@ def signal_descendants(
     for pid in descendants(root, excluded_group=excluded_group):
         if pid in signalled and _handles(pid, sent):
             continue
-        with contextlib.suppress(ProcessLookupError, PermissionError):
+        with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
 
 
@@ -81,34 +81,67 @@ def descendants(root: int, *, excluded_group: int | None = None) -> tuple[int, .
         children[parent].append(pid)
         if state in "ZX" or group == excluded_group:
             excluded.add(pid)
+    return tuple(pid for pid in below((root,), children) if pid not in excluded)
+
+
+def below(roots: Iterable[int], children: Mapping[int, Sequence[int]]) -> list[int]:
+    """Return all processes below `roots`, without these, level by level.
+
+    Args:
+        roots: process ids.
+        children: the ids of each process's children.
+    """
     found: list[int] = []
-    level = children[root]
+    level = list(roots)
+    known = set(level)
     while level:
+        level = [pid for parent in level for pid in children.get(parent, ()) if pid not in known]
+        # /proc is not read at one moment: parents may form a circle.
+        known.update(level)
         found += level
-        level = [pid for parent in level for pid in children[parent]]
-    return tuple(pid for pid in found if pid not in excluded)
+    return found
+
+
+def own_processes() -> Iterator[int]:
+    """Yield the ids of this user's processes, as far as /proc shows them."""
+    own = os.geteuid()
+    for pid in _list_ids():
+        with suppress(OSError):
+            if os.stat(f"/proc/{pid}").st_uid == own:  # noqa: PTH116 - cheaper than Path
+                yield pid
+
+
+def read_file(pid: int, name: str) -> bytes:
+    """Return the content of a file of /proc/PID; empty if it cannot be read."""
+    try:
+        with open(f"/proc/{pid}/{name}", "rb") as stream:  # noqa: PTH123 - cheaper than Path
+            return stream.read()
+    except OSError:
+        return b""
+
+
+def environment(pid: int) -> dict[bytes, bytes]:
+    """Return the environment that a process was started with; empty if it cannot be read."""
+    pairs = read_file(pid, "environ").split(b"\0")
+    return {name: value for name, _, value in (pair.partition(b"=") for pair in pairs if pair)}
 
 
 def _handles(pid: int, number: int) -> bool:
     """Return whether a process has a handler for a signal."""
-    try:
-        with open(f"/proc/{pid}/status", "rb") as stream:  # noqa: PTH123 - cheaper than Path
-            caught = stream.read().partition(b"SigCgt:")[2].split(maxsplit=1)[0]
-    except (OSError, IndexError):
-        return False
-    return bool(int(caught, 16) >> (number - 1) & 1)
+    caught = read_file(pid, "status").partition(b"SigCgt:")[2].split(maxsplit=1)
+    return bool(caught) and bool(int(caught[0], 16) >> (number - 1) & 1)
+
+
+def _list_ids() -> Iterator[int]:
+    for name in os.listdir("/proc"):  # noqa: PTH208 - a Path object each costs too much
+        if name.isdecimal():
+            yield int(name)
 
 
 def _list_processes() -> Iterator[tuple[int, int, str, int]]:
     """Yield (pid, parent, state, process group) of all visible processes."""
-    for name in os.listdir("/proc"):  # noqa: PTH208 - a Path object each costs too much
-        if not name.isdecimal():
-            continue
-        try:
-            with open(f"/proc/{name}/stat", "rb") as stream:  # noqa: PTH123 - cheaper than Path
-                text = stream.read()
-        except OSError:
-            continue
-        # The name in parentheses may contain anything, also `a) R 1`.
-        state, parent, group = text.rpartition(b") ")[2].split(b" ", 3)[:3]
-        yield int(name), int(parent), state.decode(), int(group)
+    for pid in _list_ids():
+        if text := read_file(pid, "stat"):
+            # The name in parentheses may contain anything, also `a) R 1`.
+            state, parent, group = text.rpartition(b") ")[2].split(b" ", 3)[:3]
+            yield pid, int(parent), state.decode(), int(group)

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from slurm_restart.errors import SlurmError
 from slurm_restart.slurm.process import run
-from slurm_restart.supervise.job_processes import ProcessStat, read
+from slurm_restart.supervise.job_processes import ProcessStat
+from slurm_restart.supervise.processes import read_file
 
 MOST = 16
 """Processes of a node that are dumped."""
@@ -34,7 +35,7 @@ def is_python(pid: int) -> bool:
 
 def find_program(pid: int) -> str | None:
     """Return the path of py-spy: beside the process's own interpreter, this one, or in PATH."""
-    own = read(pid, "cmdline").split(b"\0")[0].decode(errors="replace")
+    own = read_file(pid, "cmdline").split(b"\0")[0].decode(errors="replace")
     places = [os.path.dirname(own)] if own.startswith("/") else []  # noqa: PTH120 - text
     places += [os.path.dirname(sys.executable), *os.get_exec_path()]  # noqa: PTH120 - text
     for place in places:

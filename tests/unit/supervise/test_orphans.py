@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 
-from slurm_restart.supervise import orphans
+from slurm_restart.supervise import orphans, processes
 from slurm_restart.supervise.orphans import AttemptMark, end_orphans
 
 from .conftest import DEADLINE
@@ -104,13 +104,13 @@ def test_a_process_that_just_executes_another_program_is_found(start, monkeypatc
     assert process.stdout.readline() == "up\n"
     seen = []
 
-    def environment(pid, read=orphans._environment):
+    def environment(pid, read=processes.environment):
         if pid != process.pid:
             return read(pid)
         seen.append(pid)
         return {} if len(seen) == 1 else read(pid)
 
-    monkeypatch.setattr(orphans, "_environment", environment)
+    monkeypatch.setattr(processes, "environment", environment)
     assert end_orphans(OURS) == 1
     assert process.wait(DEADLINE) == -signal.SIGKILL
 
