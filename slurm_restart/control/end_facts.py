@@ -47,11 +47,11 @@ def await_failed_prolog(
         nodes: all nodes, as they were read last.
         read_nodes: reads them again.
     """
+    if job.reason != PROLOG_REASON:
+        return nodes
     names = frozenset(expand(env.nodelist))
     limit = time.monotonic() + PROLOG_NODE_WAIT
-    while job.reason == PROLOG_REASON and not _shows_failed_prolog(names, nodes):
-        if time.monotonic() >= limit:
-            break
+    while not _shows_failed_prolog(names, nodes) and time.monotonic() < limit:
         time.sleep(_PROLOG_NODE_PAUSE)
         nodes = read_nodes()
     return nodes

@@ -13,7 +13,7 @@ from slurm_restart.control.end_facts import (
 )
 from slurm_restart.control.hook_environment import HookEnvironment
 from slurm_restart.control.kept_answers import KEEP, KeptAnswers
-from slurm_restart.core.attempt_stage import find_stage
+from slurm_restart.core.attempt_stage import find_stage, reports_end
 from slurm_restart.core.cluster_facts import ClusterFacts
 from slurm_restart.core.fit_pending import Observation
 from slurm_restart.core.history import Exclusion, History
@@ -187,7 +187,7 @@ def _end(controller: Controller, view: _Ended, nodes: tuple[NodeState, ...]) -> 
         )
     if job.completing or job.state is not JobState.PENDING:
         return end
-    if view.record.ended and view.record.submit == job.submit_time:
+    if reports_end(view.record, job):
         return end  # slurmctld, killed at once, has lost the start of the attempt that has ended
     # A pending job has another SubmitTime than the attempt before.
     submit = before.submit_time if before is not None else view.record.submit
@@ -207,13 +207,11 @@ def _is_current(
 def _is_lost(hook: HookEnvironment | None, job: Job, record: CommentRecord) -> bool:
     """Whether the hook has run for the attempt that Slurm shows RUNNING, or not yet started.
 
-    slurmctld was killed before it had saved the end, or the start (measured). An attempt before may
-    have had the same SubmitTime (see `attempt_stage`), but not the same restart count.
+    slurmctld was killed before it had saved the end, or the start (measured).
     """
     if hook is None or job.state not in (JobState.RUNNING, JobState.PENDING) or job.completing:
         return False
-    reported = record.ended and record.submit == job.submit_time
-    return reported and record.restarts == hook.restarts == job.restarts
+    return reports_end(record, job) and record.restarts == hook.restarts == job.restarts
 
 
 def _started_before(job: Job, history: History) -> StartedEvent | None:

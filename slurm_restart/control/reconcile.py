@@ -12,6 +12,7 @@ from slurm_restart.control.journal import open_journal
 from slurm_restart.control.observe import Snapshot
 from slurm_restart.control.prune import prune
 from slurm_restart.control.state_dir import birth
+from slurm_restart.core.attempt_stage import reports_end
 from slurm_restart.core.history import History
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.job_comment import CommentRecord, is_managed, parse_comment
@@ -116,7 +117,7 @@ def _at_rest(job: Job, record: CommentRecord, history: History) -> bool:
     """Whether the journal shows, without a further query, that nothing is left to do for a job."""
     submit, started, final = job.submit_time, history.started, history.final
     if job.state is JobState.RUNNING:
-        reported = record.ended and record.submit == submit
+        reported = reports_end(record, job)
         ended = any(
             end.submit_time == submit and end.at >= (job.start_time or 0) for end in history.ends
         )

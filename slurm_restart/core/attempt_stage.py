@@ -79,9 +79,16 @@ def _lost_start(job: Job, history: History, comment_record: CommentRecord) -> bo
     slurmctld, killed before it had saved the start, shows the job as it was before (measured). The
     attempt after has the same restart count then; every requeue counts.
     """
-    reported = comment_record.ended and comment_record.submit == job.submit_time
-    reported = reported and comment_record.restarts == job.restarts
+    reported = reports_end(comment_record, job) and comment_record.restarts == job.restarts
     return reported or history.end_of(job.restarts) is not None
+
+
+def reports_end(comment_record: CommentRecord, job: Job) -> bool:
+    """Return whether the record reports the end of an attempt with the SubmitTime that Slurm shows.
+
+    An attempt before may have had the same one, but not the same restart count.
+    """
+    return comment_record.ended and comment_record.submit == job.submit_time
 
 
 def was_cancelled_waiting(job: Job, history: History, comment_record: CommentRecord) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from slurm_restart.core.category import Category
+from slurm_restart.core.history import ends_at_step
 from slurm_restart.core.in_place_ends import InPlaceEnds
 from slurm_restart.core.journal_events import EndEvent
 
@@ -40,11 +41,4 @@ def count_in_place(
 
 
 def _count_same(ends: Sequence[EndEvent], cause: tuple[Category, str], step: int | None) -> int:
-    count = 0
-    for end in reversed(ends):
-        if (end.progress and step is None) or (step is not None and end.step != step):
-            break
-        count += (end.category, end.root) == cause
-        if end.progress:
-            break
-    return count
+    return sum((end.category, end.root) == cause for end in ends_at_step(ends, step))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from slurm_restart.core.allocation import why_not_in_place
 from slurm_restart.core.category import Category, Restart
+from slurm_restart.core.history import ends_at_step
 from slurm_restart.core.in_place_ends import NONE_IN_PLACE, InPlaceEnds
 from slurm_restart.core.journal_events import Action, EndEvent
 from slurm_restart.core.situation import Situation
@@ -44,19 +45,15 @@ def _repeats(
 ) -> int:
     """Count the ends before this one, back to the last progress, for which `same` holds.
 
-    The end that made the last progress counts where its last checkpoint is still the last one: the
-    attempts after it came to the same place from there. `in_place` returns how many of the ends in
-    place before an end are counted if that end is.
+    `in_place` returns how many of the ends in place before an end are counted if that end is.
     """
-    count, step = in_place(situation.in_place), situation.progress.step
+    count = in_place(situation.in_place)
     if situation.in_place.progress:
         return count
-    for end in reversed(situation.history.ends):
-        if (end.progress and step is None) or (step is not None and end.step != step):
-            break
+    for end in ends_at_step(situation.history.ends, situation.progress.step):
         before = end.in_place or NONE_IN_PLACE
         count += (1 + in_place(before)) if same(end) else 0
-        if end.progress or before.progress:
+        if before.progress:
             break
     return count
 

@@ -1,6 +1,6 @@
 """The state of a run as a replay of its journal gives it, and the restarts since progress."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 
 from slurm_restart.core.in_place_ends import InPlaceEnds
@@ -200,6 +200,24 @@ class _Replay:
             value = getattr(event, name)
             if value is not None:
                 self._applied[name] = value
+
+
+def ends_at_step(ends: Sequence[EndEvent], step: int | None) -> Iterator[EndEvent]:
+    """Yield the last ends that left the run where the present one does, the latest first.
+
+    The end that made the last progress is among them where its last checkpoint is still the last
+    one: the attempts after it came to the same place from there.
+
+    Args:
+        ends: those before, in order.
+        step: where the present end leaves the run; None: not known, nor is its progress.
+    """
+    for end in reversed(ends):
+        if (end.progress and step is None) or (step is not None and end.step != step):
+            return
+        yield end
+        if end.progress:
+            return
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,13 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import assert_never
 
-from slurm_restart.core.attempt_stage import AttemptStage, Stage, find_stage, was_cancelled_waiting
+from slurm_restart.core.attempt_stage import (
+    AttemptStage,
+    Stage,
+    find_stage,
+    reports_end,
+    was_cancelled_waiting,
+)
 from slurm_restart.core.category import Category
 from slurm_restart.core.decision import waits_for_person
 from slurm_restart.core.exclusions import exclusion_list
@@ -385,7 +391,7 @@ def _running(view: RunView, known: EndEvent | None) -> Plan:
     present = history.end_of(job.restarts)
     if present is not None and present.at < (job.start_time or 0):
         present = None  # an attempt of the same number, after one that slurmctld lost
-    if present is not None or _reports_end(view):
+    if present is not None or reports_end(view.seen.comment_record, job):
         return _stale_running(view, present)
     if known is not None and not known.action.restarts:
         stopped = _stop(view, known)
@@ -411,11 +417,6 @@ def _record_started(view: RunView) -> tuple[StartedEvent, ...]:
             nodes=job.nodes,
         ),
     )
-
-
-def _reports_end(view: RunView) -> bool:
-    report = view.seen.comment_record
-    return report.ended and report.submit == view.seen.job.submit_time
 
 
 def _stale_running(view: RunView, present: EndEvent | None) -> Plan:

@@ -104,8 +104,7 @@ class HangWatch(PeriodicThread):
     def _look(self, *, last: bool) -> None:
         if last or self._over:
             return
-        now = self._clock()
-        passed, self._looked_at = now - self._looked_at, now
+        passed = self._since_last_look()
         if passed > 2 * self._pausing + 1:
             self._watched.output.skip_measurement()
             passed = self._pausing
@@ -118,6 +117,11 @@ class HangWatch(PeriodicThread):
         except Exception as error:  # noqa: BLE001 - a fault of the watchdog must not end a run
             self._over = True
             self._warn(f"the run is not watched any more: {type(error).__name__}: {error}")
+
+    def _since_last_look(self) -> float:
+        now = self._clock()
+        passed, self._looked_at = now - self._looked_at, now
+        return passed
 
     def _signs(self, passed: float) -> Signs:
         before, seen = self._seen, self._watched.output.look()
@@ -182,9 +186,7 @@ class HangWatch(PeriodicThread):
         """Report a hang and end the run; return whether it is one after all that was gathered."""
         report = self._reactions.gather(judgement.reason)
         # Gathering took its time, which does not count: the run may have got on meanwhile.
-        now = self._clock()
-        passed, self._looked_at = now - self._looked_at, now
-        signs = self._signs(passed)
+        signs = self._signs(self._since_last_look())
         self._rule = self._rule.after(replace(signs, busy=signs.busy or report.busy_elsewhere))
         judgement = self._rule.judge(self._now)
         if judgement.health is not Health.HUNG:

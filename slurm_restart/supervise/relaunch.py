@@ -16,6 +16,7 @@ from slurm_restart.supervise.reaper import IN_PLACE
 REAPER_TIMEOUT = 1.0
 """Seconds for the reaper to end once none of the trainer's processes is left."""
 _POLL = 0.01
+"""Seconds between two looks: waitpid(2) has no time limit, and the restart waits for this."""
 
 
 def has_ended_cleanly(reaper: int) -> bool:
