@@ -43,7 +43,7 @@ class SlurmUnavailableError(SlurmError):
 
 
 class JobNotFoundError(SlurmError):
-    """Slurm does not know the job (any more). Exit code 5."""
+    """The job is unknown: Slurm does not know it (any more), nor does any record. Exit code 5."""
 
     exit_code = 5
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from slurm_restart.cli.find_run import MAX_PROBLEMS, Target, resolve
+from slurm_restart.cli.find_run import MAX_PROBLEMS, Target, resolve_known
 from slurm_restart.cli.site import site_option, site_or_defaults
 from slurm_restart.cli.stop_advice import stop_advice
-from slurm_restart.control.find_journal import Found, find_journal
+from slurm_restart.control.find_journal import Found
 from slurm_restart.core.end_report import EndReport, NextAttempt, end_reports, next_attempt
 from slurm_restart.core.journal_events import Action
 from slurm_restart.core.printable import escape_controls
@@ -30,10 +30,7 @@ def command(target: str, site_path: Path, as_json: bool) -> None:  # noqa: FBT00
     run directory; the output names it. For your own runs, missing end records are written; root
     only reads.
     """
-    phase = resolve(target)
-    found = find_journal(
-        site_or_defaults(site_path), job_id=phase.job_id, run=phase.run, uid=phase.uid
-    )
+    phase, found = resolve_known(target, site_or_defaults(site_path))
     if found is None and phase.run_dir is None:
         raise UsageError(
             f"{target}: no journal of this job can be read here (settings: {site_path}), and its "

@@ -1,4 +1,4 @@
-"""Resolve the argument of `status` and `explain`, a job id or a run directory, to a phase."""
+"""Resolve the argument of commands about a run, a job id or a run directory, to a phase."""
 
 import os
 import re
@@ -6,10 +6,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from slurm_restart.control.find_journal import Found, find_journal
+from slurm_restart.control.site import Site
 from slurm_restart.core.array_task import run_of_task
 from slurm_restart.core.job import Job
 from slurm_restart.core.job_comment import parse_comment
-from slurm_restart.errors import CommentRecordError, SlurmError, StateError, UsageError
+from slurm_restart.errors import (
+    CommentRecordError,
+    JobNotFoundError,
+    SlurmError,
+    StateError,
+    UsageError,
+)
 from slurm_restart.slurm.commands import Commands
 from slurm_restart.supervise.backfill import backfill
 from slurm_restart.trainer.run_plan import RunPlan
@@ -37,6 +45,8 @@ class Target:
     """Records in the run directory that cannot be read or written."""
     warnings: tuple[str, ...] = ()
     """What the newest attempt warned of."""
+    unanswered: SlurmError | None = None
+    """Why it is not known whether Slurm knows the job; None: Slurm has answered."""
 
     def attempts(self) -> list[dict[str, Any]]:
         """Return the attempts of summary.json, which have ended."""
@@ -49,13 +59,32 @@ def slurm_here(slurm_bin: Path | None = None) -> Commands:
     return Commands(bin_dir=slurm_bin if slurm_bin and slurm_bin.is_dir() else None)
 
 
+def resolve_known(text: str, site: Site) -> tuple[Target, Found | None]:
+    """Return the phase of a job id, a task or a run directory, and its journal if it can be read.
+
+    Raises:
+        JobNotFoundError: neither Slurm nor a journal knows the job.
+        SlurmUnavailableError: Slurm does not answer, and no journal knows the job.
+        UsageError: neither a job id nor a run directory.
+    """
+    target = resolve(text)
+    found = find_journal(site, job_id=target.job_id, run=target.run, uid=target.uid)
+    if target.job is None and target.run_dir is None and found is None:
+        raise target.unanswered or JobNotFoundError(
+            f"{text}: Slurm does not know this job, and no journal of it can be read here; of a "
+            "run that Slurm has forgotten, give the run directory"
+        )
+    return target, found
+
+
 def resolve(text: str) -> Target:
     """Return the phase of a job id, a task (`120_4`) or a run directory.
 
     Missing end records of the caller's own runs are written.
 
     Raises:
-        UsageError: neither a job id nor a run directory, or a task that Slurm does not show.
+        JobNotFoundError: a task that Slurm does not show.
+        UsageError: neither a job id nor a run directory.
     """
     if re.fullmatch(r"[0-9]{1,10}", text):
         target = _from_job(int(text))
@@ -98,24 +127,27 @@ def task_job_id(name: str) -> int:
     """Return the job id of a task of an array.
 
     Raises:
-        UsageError: Slurm does not show it.
+        JobNotFoundError: Slurm does not show it.
     """
     for job in slurm_here().jobs():
         if job.name == name:
             return job.job_id
-    raise UsageError(f"{name}: Slurm shows no such task of an array that has started")
+    raise JobNotFoundError(f"{name}: Slurm shows no such task of an array that has started")
 
 
-def _look_up(job_id: int) -> tuple[Job | None, Path | None]:
+def _look_up(job_id: int) -> tuple[Job | None, Path | None, SlurmError | None]:
+    """Return a job and its script as Slurm shows them, or why Slurm has not answered."""
     slurm = slurm_here()
     try:
-        return slurm.job(job_id), slurm.script(job_id)
-    except SlurmError:
-        return None, None
+        return slurm.job(job_id), slurm.script(job_id), None
+    except JobNotFoundError:
+        return None, None, None
+    except SlurmError as error:
+        return None, None, error
 
 
 def _from_job(job_id: int) -> Target:
-    job, script = _look_up(job_id)
+    job, script, unanswered = _look_up(job_id)
     run = None
     if job is not None:
         try:
@@ -128,7 +160,12 @@ def _from_job(job_id: int) -> Target:
     if run_dir is not None and not RunDir(run_dir).plan.is_file():
         run_dir = None
     return Target(
-        job_id=job_id, run=run, uid=job.uid if job is not None else None, run_dir=run_dir, job=job
+        job_id=job_id,
+        run=run,
+        uid=job.uid if job is not None else None,
+        run_dir=run_dir,
+        job=job,
+        unanswered=unanswered,
     )
 
 

@@ -3,12 +3,14 @@
 import json
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 import click
 
 from slurm_restart.cli.backend import backend_option
-from slurm_restart.cli.find_run import MAX_PROBLEMS, Target, resolve
+from slurm_restart.cli.find_run import MAX_PROBLEMS, Target, resolve_known
+from slurm_restart.cli.site import site_option, site_or_defaults
 from slurm_restart.cli.stop_advice import stop_advice
 from slurm_restart.cli.table import dash, format_table, position, state_of
 from slurm_restart.cli.task_table import array_tasks, task_table
@@ -24,11 +26,13 @@ from slurm_restart.slurm.interface import Slurm
 @click.argument("target", required=False)
 @click.option("--all", "everybody", is_flag=True, help="The runs of all users.")
 @backend_option
+@site_option
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def command(
     target: str | None,
     everybody: bool,  # noqa: FBT001 - a flag
     backend: str,
+    site_path: Path,
     as_json: bool,  # noqa: FBT001 - a flag
 ) -> None:
     """Show where TARGET (a job id or a run directory) stands; without it, all your runs.
@@ -47,7 +51,7 @@ def command(
     if tasks := array_tasks(target):
         click.echo(json.dumps(tasks, indent=2) if as_json else task_table(tasks))
         return
-    data = _detail(resolve(target))
+    data = _detail(resolve_known(target, site_or_defaults(site_path))[0])
     click.echo(json.dumps(data, indent=2) if as_json else _format_detail(data))
 
 

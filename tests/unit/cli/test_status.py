@@ -12,6 +12,7 @@ from slurm_restart.cli.stop_advice import stop_advice
 from slurm_restart.core.job import Job, JobFlag, JobState
 from slurm_restart.core.job_comment import CommentRecord, format_comment
 from slurm_restart.core.progress_unit import ProgressUnit
+from slurm_restart.errors import CsxError, JobNotFoundError, SlurmUnavailableError
 from slurm_restart.slurm.commands import Commands
 from slurm_restart.trainer.rundir import RunDir
 from tests.unit.cli.test_any_input import OWNER, RUN, make_run_dir
@@ -157,3 +158,20 @@ def test_the_step_is_shown_with_its_unit(run_dir, monkeypatch, unit, shown):
     shown_job = replace(job(JobState.RUNNING), comment=format_comment(record))
     monkeypatch.setattr(Commands, "job", lambda *_: shown_job)
     assert f"  step           {shown}" in invoke(status.command, run_dir, "job id")
+
+
+@COMMANDS
+@pytest.mark.parametrize("target", ["999", "99_1"])
+@pytest.mark.parametrize(
+    ("error", "code"), [(JobNotFoundError("999"), 5), (SlurmUnavailableError("no answer"), 75)]
+)
+def test_an_unknown_id_ends_alike_everywhere(monkeypatch, command, target, error, code):
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    for name in ("job", "script"):
+        monkeypatch.setattr(Commands, name, refuse)
+    monkeypatch.setattr(Commands, "jobs", refuse if code == 75 else lambda *_, **__: ())
+    done = CliRunner().invoke(command, [target, "--site", "/nonexistent"])
+    assert isinstance(done.exception, CsxError)
+    assert done.exception.exit_code == code
