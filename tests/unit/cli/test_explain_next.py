@@ -32,8 +32,7 @@ WAITS: list[Event] = [
 def explained(monkeypatch: pytest.MonkeyPatch, events: list[Event], *options: str) -> str:
     target = Target(job_id=7, run="0" * 16, uid=1, run_dir=None, job=None)
     found = Found(path=Path("/j"), events=tuple(events), damaged=())
-    monkeypatch.setattr(explain, "resolve", lambda _: target)
-    monkeypatch.setattr(explain, "find_journal", lambda *_, **__: found)
+    monkeypatch.setattr(explain, "resolve_known", lambda *_: (target, found))
     done = CliRunner().invoke(explain.command, ["7", *options])
     assert done.exit_code == 0, done.output
     return done.output
