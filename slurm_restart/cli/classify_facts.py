@@ -1,7 +1,7 @@
 """What `csx-restart classify` knows of an end besides the log: options, Slurm, accounting."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from slurm_restart.errors import (
     SlurmUnavailableError,
     UsageError,
 )
+from slurm_restart.frozen import frozen
 
 if TYPE_CHECKING:
     from slurm_restart.core.job import Job
@@ -51,7 +52,7 @@ _SECONDS = 20.0
 """How long the accounting database may take to answer."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class KnownFacts:
     """The facts of an end.
 

@@ -2,7 +2,7 @@
 
 import os
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from slurm_restart.errors import (
     StateError,
     UsageError,
 )
+from slurm_restart.frozen import frozen
 from slurm_restart.slurm.commands import Commands
 from slurm_restart.supervise.backfill import backfill
 from slurm_restart.trainer.run_plan import RunPlan
@@ -30,7 +31,7 @@ MAX_PROBLEMS = 20
 """Problems with records that a command shows one by one."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Target:
     """A phase of a run. None: not known on this host."""
 

@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import click
 from slurm_restart import __version__
 from slurm_restart.cli import common
 from slurm_restart.errors import SlurmError
+from slurm_restart.frozen import frozen
 from slurm_restart.submit import format_plan, submit
 from slurm_restart.submit.argv import CommandLine, OptionTable, parse
 from slurm_restart.submit.batch_script import find_script, is_script
@@ -87,7 +87,7 @@ Exit codes: 0 submitted, 2 wrong usage, 3 a wrong config or settings file, 4 ref
 """
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _OwnOptions:
     """The options that csx-sbatch handles itself."""
 

@@ -1,13 +1,12 @@
 """Slurm, the site's settings and the cluster's name: the context of everything in `control`."""
 
-from dataclasses import dataclass
-
 from slurm_restart.control.hook_log import HookLog
 from slurm_restart.control.site import Site
+from slurm_restart.frozen import frozen
 from slurm_restart.slurm.commands import Commands
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Controller:
     """Access to one cluster's controller as SlurmUser."""
 

@@ -6,12 +6,12 @@ process has died is free again, and a file that nobody could serve stays for the
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from slurm_restart.control.hook_environment import HookEnvironment, parse_end
 from slurm_restart.control.locked_file import try_lock
 from slurm_restart.errors import CsxError
+from slurm_restart.frozen import frozen
 from slurm_restart.safe_files import read_bounded
 
 _MAX_BYTES = 1 << 20
@@ -22,7 +22,7 @@ def queue_dir(state_dir: Path) -> Path:
     return state_dir / "queue"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class ClaimedEnd:
     """A file that this process has locked, so that no other one serves it."""
 

@@ -3,18 +3,18 @@
 import os
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from slurm_restart.control.journal import read_journal
 from slurm_restart.control.site import Site
 from slurm_restart.core.journal_events import Event
 from slurm_restart.errors import StateError
+from slurm_restart.frozen import frozen
 
 _NAME = re.compile(r"[0-9]+-[0-9]+-[0-9a-f]{16}\.jsonl", re.ASCII)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Found:
     """The events of a journal and the file that they were read from."""
 

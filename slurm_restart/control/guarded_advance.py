@@ -3,20 +3,20 @@
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
 
 from slurm_restart.control.controller import Controller
 from slurm_restart.control.hook_environment import HookEnvironment
 from slurm_restart.errors import CommentRecordError, CsxError, JobNotFoundError
+from slurm_restart.frozen import frozen
 
 
 class HookTimeoutError(CsxError):
     """A time limit of the hook or of its helper was reached."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Advanced:
     """The result for one job."""
 

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from slurm_restart.errors import CsxError
+from slurm_restart.frozen import frozen
 
 _COMMENT = "SLURM_JOB_COMMENT"
 _NAMES = (
@@ -20,7 +20,7 @@ _FORMS = ((*_NAMES, _TASK, _COMMENT), (*_NAMES, _COMMENT))
 """The lines of the file that csx-epilog writes, in their order; then those of 0.3 and before."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class HookEnvironment:
     """Values of the hook's environment. `comment` is text that a user wrote."""
 

@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +44,7 @@ from slurm_restart.core.record_reader import (
 )
 from slurm_restart.core.slurm_operations import Operation
 from slurm_restart.errors import RecordError
+from slurm_restart.frozen import frozen
 from slurm_restart.safe_files import open_regular
 
 _KINDS: dict[str, type[Event]] = {
@@ -65,7 +65,7 @@ COMPACT_BYTES = 1024 * 1024
 MAX_LINE = 4 * 1024 * 1024
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class RunKey:
     """What names a run. Job ids are used again after a controller crash, so one is not enough."""
 

@@ -22,6 +22,7 @@ from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.core.journal_events import StartedEvent
 from slurm_restart.core.plan import EarlierPhase, RunView
 from slurm_restart.errors import CsxError
+from slurm_restart.frozen import frozen
 
 
 @dataclass(kw_only=True)
@@ -95,7 +96,7 @@ class Snapshot:
             kept.drop(name, before=since)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class RunContext:
     """What is known of a run beside its job and its journal."""
 

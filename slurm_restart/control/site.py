@@ -4,12 +4,13 @@ import re
 import stat
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from pathlib import Path
 from typing import Any
 
 from slurm_restart.core.restart_limits import SitePolicy
 from slurm_restart.errors import ConfigError
+from slurm_restart.frozen import frozen
 from slurm_restart.safe_files import read_bounded
 
 _MAX_NUMBER = 10**8
@@ -19,7 +20,7 @@ MAX_BYTES = 1 << 20
 DEFAULT_PATH = Path("/etc/slurm_restart/site.toml")
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class HookLimits:
     """Limits of the hook and its helper process, in seconds except `concurrency`."""
 
@@ -40,7 +41,7 @@ class HookLimits:
     """A job is requeued when Slurm shows it RUNNING this long after its trainer has ended."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Site:
     """Settings of one controller."""
 

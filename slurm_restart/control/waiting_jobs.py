@@ -8,17 +8,17 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from slurm_restart.control.cluster_folder import folder_name
 from slurm_restart.control.controller import Controller
 from slurm_restart.control.locked_file import try_lock
+from slurm_restart.frozen import frozen
 
 HELPER = "from slurm_restart.control.requeue_helper import main; main()"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class WaitingJobs:
     """The waiting jobs of one cluster."""
 

@@ -1,14 +1,14 @@
 """Whether the next attempt can start in the allocation of the one that has ended."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from slurm_restart.core.attribution import Attribution
 from slurm_restart.core.category import Category
 from slurm_restart.core.job import Job, JobState, NodeState
+from slurm_restart.frozen import frozen
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Allocation:
     """What the supervisor knows of its job's allocation when its trainer has ended."""
 

@@ -1,13 +1,14 @@
 """Determine at which stage of its life a managed job is, and which attempt has ended last."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 
 from slurm_restart.core.history import History
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.core.journal_events import EndEvent
+from slurm_restart.frozen import frozen
 
 
 class Stage(Enum):
@@ -23,7 +24,7 @@ class Stage(Enum):
     """Suspended, or a state that only a flag shows."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class AttemptStage:
     """The stage of a job, with the attempt that has ended last."""
 

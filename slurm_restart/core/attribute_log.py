@@ -1,7 +1,6 @@
 """Attribute the end of a program to a cause, from its log and what is known of its exit."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from slurm_restart.core.attribution import Attribution, Blame, RootCause
 from slurm_restart.core.category import Category, Confidence
@@ -13,6 +12,7 @@ from slurm_restart.core.node_faults import assign_node_faults
 from slurm_restart.core.root_cause import find_root_cause, is_sure, sort_findings
 from slurm_restart.core.slurm_state import NONZERO, STATE_CAUSES, Cause, exit_cause
 from slurm_restart.core.task_layout import place_tasks
+from slurm_restart.frozen import frozen
 
 HANG_SECONDS = 3600.0
 """Seconds without output before the time limit that count as a hang.
@@ -43,7 +43,7 @@ _IN_LOG: dict[Category, frozenset[Category]] = {
 """Categories of the lines that confirm, and may refine, Slurm's state; others: the same one."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class ExitFacts:
     """What is known of an end besides the log.
 

@@ -1,12 +1,11 @@
 """The attribution of an end: its cause, the blamed nodes, and the log line that gives the cause."""
 
-from dataclasses import dataclass
-
 from slurm_restart.core.category import Category, Confidence, Restart
 from slurm_restart.core.finding import Finding
+from slurm_restart.frozen import frozen
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Blame:
     """A node that evidence names, with that evidence."""
 
@@ -14,7 +13,7 @@ class Blame:
     evidence: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class RootCause:
     """The log line that gives the cause; `line` counts from 1."""
 
@@ -23,7 +22,7 @@ class RootCause:
     file: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Attribution:
     """The cause of one end, with the evidence for it."""
 

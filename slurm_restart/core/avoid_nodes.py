@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from slurm_restart.core.category import Category
 from slurm_restart.core.journal_events import EndEvent
 from slurm_restart.core.restart_limits import SitePolicy
+from slurm_restart.frozen import frozen
 
 _UNEXPLAINED = frozenset({Category.UNKNOWN, Category.SOFTWARE_CRASH})
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Avoidance:
     """Nodes that the next attempt is not to use, as a guess."""
 

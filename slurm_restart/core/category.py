@@ -1,7 +1,8 @@
 """The closed set of causes of an end, and what each means for a restart."""
 
-from dataclasses import dataclass
 from enum import Enum
+
+from slurm_restart.frozen import frozen
 
 
 class Restart(Enum):
@@ -97,7 +98,7 @@ class Category(Enum):
         return _TREATMENTS[self].meaning
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Treatment:
     """One row of the restart policy; see the properties of `Category`."""
 

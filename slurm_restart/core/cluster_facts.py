@@ -1,9 +1,9 @@
 """Facts of the cluster's configuration that decide how Slurm treats a requeued job."""
 
-from dataclasses import dataclass
+from slurm_restart.frozen import frozen
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class ClusterFacts:
     """What `scontrol show config` shows. The defaults are those of Slurm 22.05 without settings."""
 

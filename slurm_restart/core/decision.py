@@ -9,9 +9,10 @@ from slurm_restart.core.history import ends_at_step
 from slurm_restart.core.in_place_ends import NONE_IN_PLACE, InPlaceEnds
 from slurm_restart.core.journal_events import Action, EndEvent
 from slurm_restart.core.situation import Situation
+from slurm_restart.frozen import frozen
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Decision:
     """What is done about an end, and why. The counters include this end."""
 

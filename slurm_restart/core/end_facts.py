@@ -1,11 +1,10 @@
 """The facts of one end, and what follows from them before a rule gives the end its category."""
 
-from dataclasses import dataclass
-
 from slurm_restart.core.category import SLURM_ONLY, Category
 from slurm_restart.core.job import JobEnd, JobState
 from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.core.slurm_state import COMMAND_NOT_RUN, NONZERO, Cause, exit_cause
+from slurm_restart.frozen import frozen
 
 TIME_LIMIT_MARGIN = 300
 """Seconds before the time limit within which a self-reported `timeout` is accepted.
@@ -29,7 +28,7 @@ _TERMINATED = 128 + 15
 _TOLD_TO_END = frozenset({"supervisor.terminated", "supervisor.superseded"})
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class EndFacts:
     """All that is known of one end. `self_report`: None where this attempt's job reported none."""
 

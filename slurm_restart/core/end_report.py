@@ -19,6 +19,7 @@ from slurm_restart.core.journal_events import (
     StartedEvent,
 )
 from slurm_restart.core.slurm_operations import ADMIN_PREFIX, Operation
+from slurm_restart.frozen import frozen
 
 
 @dataclass(kw_only=True)
@@ -57,7 +58,7 @@ class EndReport:
     """Slurm's state of the job, if no attempt followed."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class NextAttempt:
     """What this plugin wants of a job that waits. None: unchanged. Times are epoch seconds."""
 

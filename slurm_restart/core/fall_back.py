@@ -6,9 +6,9 @@ failed by itself, and got no further than the run had been before.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from slurm_restart.core.category import Category
+from slurm_restart.frozen import frozen
 
 MAX_BACK = 2
 """How many checkpoints in a row are left out without progress in between."""
@@ -33,7 +33,7 @@ Mark = tuple[int, int]
 """Modification time in nanoseconds, and size, of a checkpoint."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class CheckpointVersion:
     """A checkpoint as it was when an attempt started from it; one that is written anew differs."""
 
@@ -41,7 +41,7 @@ class CheckpointVersion:
     mark: Mark
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class AttemptOutcome:
     """What the records of an attempt show."""
 
@@ -66,7 +66,7 @@ class AttemptOutcome:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class LeftOut:
     """A checkpoint that is not used, and the attempt that failed from it."""
 
@@ -84,7 +84,7 @@ class LeftOut:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class FallBack:
     """The checkpoints to leave out now."""
 

@@ -1,9 +1,9 @@
 """Findings: log lines that a rule matched, with their category and role."""
 
-from dataclasses import dataclass
 from enum import Enum
 
 from slurm_restart.core.category import Category, Confidence
+from slurm_restart.frozen import frozen
 
 MAX_TEXT = 1000
 """Characters kept of a line."""
@@ -74,7 +74,7 @@ class Speaker(Enum):
     KERNEL = "kernel"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Finding:
     """One line that a rule matched.
 

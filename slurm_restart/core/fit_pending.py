@@ -1,7 +1,7 @@
 """Fit a job that waits for an attempt to the nodes of now: exclusions, size and begin time."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from slurm_restart.core.attribution import Blame
 from slurm_restart.core.avoid_nodes import Avoidance, avoided_nodes
@@ -42,6 +42,7 @@ from slurm_restart.core.slurm_operations import (
     start_is_ours,
     update_operations,
 )
+from slurm_restart.frozen import frozen
 
 BAD_CONSTRAINTS = "BadConstraints"
 PROLOG_HELD = "launch_failed_requeued_held"
@@ -54,7 +55,7 @@ RENEW = WAIT // 2
 """Seconds left of a wait at which it is renewed."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Observation:
     """Everything about a job and its cluster that a plan depends on. Times are epoch seconds."""
 
@@ -84,7 +85,7 @@ class Observation:
         return frozenset(node.name for node in self.nodes)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Plan:
     """What to write to the journal, what to ask of Slurm then, and when to look again."""
 
@@ -108,7 +109,7 @@ class Plan:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Fit:
     """Exclusions and size for the next attempt."""
 

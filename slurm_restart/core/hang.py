@@ -1,11 +1,10 @@
 """What is known of a hang, or of a slowdown, when the run is ended for it."""
 
-from dataclasses import dataclass
-
 from slurm_restart.core.attribution import Blame
+from slurm_restart.frozen import frozen
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class HangReport:
     """What was found, in words, and what follows from it."""
 

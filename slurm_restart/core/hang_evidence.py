@@ -1,12 +1,12 @@
 """What the processes of a hung run do, and the node that this blames."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated
 
 from slurm_restart.core.attribution import Blame
 from slurm_restart.core.printable import escape_controls
 from slurm_restart.core.record_reader import Range, Text
+from slurm_restart.frozen import frozen
 
 _STATES = {
     "R": "running",
@@ -21,7 +21,7 @@ SHOWN = 6
 """Processes that are named in a text for people."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class StuckProcess:
     """One process of a run that hangs."""
 

@@ -7,12 +7,13 @@ output announces them.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import Enum
 
 from slurm_restart.core.rhythm import Rhythm
 from slurm_restart.core.step_pace import StepPace
 from slurm_restart.core.watchdog_settings import WatchdogSettings
+from slurm_restart.frozen import frozen
 
 LEARNED_STEPS = 10
 LEARNED_STEPS_IF_SPEAKS = 3
@@ -40,7 +41,7 @@ class Health(Enum):
     HUNG = "hung"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Signs:
     """What was seen since the look before. Times in seconds in which the watchdog itself ran."""
 
@@ -68,7 +69,7 @@ class Signs:
         return self.progress or self.output or self.busy
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Judgement:
     """The judgement with its reason in words, and the time since when it holds, as in `Signs`."""
 
@@ -82,7 +83,7 @@ class Judgement:
 HEALTHY = Judgement(health=Health.HEALTHY)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Watch:
     """What has been learned of one attempt. Its start is time 0.
 

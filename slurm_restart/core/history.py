@@ -1,7 +1,7 @@
 """The state of a run as a replay of its journal gives it, and the restarts since progress."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 
 from slurm_restart.core.in_place_ends import InPlaceEnds
 from slurm_restart.core.journal_events import (
@@ -18,12 +18,13 @@ from slurm_restart.core.journal_events import (
     StaleRunningEvent,
     StartedEvent,
 )
+from slurm_restart.frozen import frozen
 
 FOR_NO_END = 0
 """SubmitTime in events of a job of which no attempt has ended."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Exclusion:
     """A node excluded from this run."""
 
@@ -33,7 +34,7 @@ class Exclusion:
     evidence: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Intended:
     """Every value that this plugin has ever wanted for the job, so that it knows its own."""
 
@@ -44,7 +45,7 @@ class Intended:
     """Begin times, epoch seconds."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class History:
     """The state of a run, replayed from its journal."""
 
@@ -220,7 +221,7 @@ def ends_at_step(ends: Sequence[EndEvent], step: int | None) -> Iterator[EndEven
             return
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Streak:
     """What has happened since the last progress, or since the run began."""
 

@@ -4,10 +4,10 @@ The hook sees one end for each start of a job. What came before it in the same a
 reported by the supervisor as these counters, so that each limit counts restarts in place too.
 """
 
-from dataclasses import dataclass
+from slurm_restart.frozen import frozen
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class InPlaceEnds:
     """The ends of earlier attempts in the allocation of the last one."""
 

@@ -1,7 +1,7 @@
 """Infer the state of a job from its log, where Slurm's own facts are not at hand."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from slurm_restart.core.attribute_log import ExitFacts, attribute_log
 from slurm_restart.core.attribution import Attribution
@@ -10,6 +10,7 @@ from slurm_restart.core.finding import Finding, Role
 from slurm_restart.core.job import JobFlag, JobState
 from slurm_restart.core.root_cause import DEATHS, is_sure
 from slurm_restart.core.slurm_state import STATE_CAUSES
+from slurm_restart.frozen import frozen
 
 NEAR = 50
 """Lines within which output of other ranks, or of buffers, can follow the end of a process."""
@@ -26,7 +27,7 @@ STATE_RULES: dict[str, JobState] = {
 _REQUEUE = "JOB REQUEUE"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class InferredState:
     """The likely state of a job, and the line that shows it."""
 

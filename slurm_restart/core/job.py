@@ -1,7 +1,8 @@
 """Facts of jobs, ends and nodes as Slurm shows them, in Slurm's terms. Times are epoch seconds."""
 
-from dataclasses import dataclass
 from enum import Enum
+
+from slurm_restart.frozen import frozen
 
 CRASH_SIGNALS = frozenset({4, 6, 7, 8, 11})
 """Those that a program brings upon itself: ILL, ABRT, BUS, FPE, SEGV."""
@@ -54,7 +55,7 @@ class JobFlag(Enum):
 _REQUEUED_HELD = frozenset({JobFlag.REQUEUE_HOLD, JobFlag.SPECIAL_EXIT})
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Job:
     """What Slurm shows of one job now.
 
@@ -150,7 +151,7 @@ class Job:
         return self.state is None and bool(self.flags & _REQUEUED_HELD) and not self.completing
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class NodeState:
     """What Slurm shows of one node; partitions it is in, as names."""
 
@@ -216,7 +217,7 @@ _UNUSABLE_FLAGS = frozenset(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class PartitionState:
     """What Slurm shows of one partition."""
 
@@ -236,7 +237,7 @@ class PartitionState:
         return self.state not in ("DOWN", "INACTIVE")
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class JobEnd:
     """The end of one attempt, from Slurm's hook environment and job record.
 

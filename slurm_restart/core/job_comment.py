@@ -10,7 +10,7 @@ comment is a JSON object, the record becomes its first value:
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from enum import Enum
 from typing import Any
 
@@ -18,6 +18,7 @@ from slurm_restart.core.category import Category
 from slurm_restart.core.in_place_ends import InPlaceEnds
 from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.errors import CommentRecordError
+from slurm_restart.frozen import frozen
 
 _KEY = "csx-restart/1"
 PREFIX = f"{_KEY} "
@@ -51,7 +52,7 @@ class Mode(Enum):
         return self in (Mode.VALIDATE, Mode.VALIDATE_ALL)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class CommentRecord:
     """What the hook needs from a job.
 

@@ -1,12 +1,12 @@
 """The events of a run's journal."""
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
 from slurm_restart.core.category import Category
 from slurm_restart.core.in_place_ends import InPlaceEnds
 from slurm_restart.core.progress_unit import ProgressUnit
+from slurm_restart.frozen import frozen
 
 
 class Action(Enum):
@@ -45,7 +45,7 @@ class EndKey(NamedTuple):
     attempt: int | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class EndEvent:
     """An end with its attribution and decision, which are final. Times are epoch seconds."""
 
@@ -101,7 +101,7 @@ class EndEvent:
         return self.restarts - self.requeued
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class ExcludeEvent:
     """A node was blamed; it is excluded until `until`."""
 
@@ -116,7 +116,7 @@ CLEARED = "a person took it off the job's list"
 """`why` of a ReadmitEvent: the node is no longer this plugin's to exclude."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class ReadmitEvent:
     """An exclusion has ended: it expired, a person cleared it, or Slurm had no other node."""
 
@@ -125,7 +125,7 @@ class ReadmitEvent:
     why: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class IntendEvent:
     """What this plugin wants of a job, on disk before Slurm is asked. None: unchanged.
 
@@ -147,7 +147,7 @@ class IntendEvent:
         return EndKey(self.submit_time, self.attempt)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class OutcomeEvent:
     """The outcome of operations; `failed` is None where all succeeded."""
 
@@ -163,7 +163,7 @@ class OutcomeEvent:
         return EndKey(self.submit_time, self.attempt)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class AppliedEvent:
     """Values of this plugin that Slurm has accepted or that the job shows. None: not by this event.
 
@@ -179,7 +179,7 @@ class AppliedEvent:
     """Written by releases up to 0.2, which held a job that waits for nodes."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class NoteEvent:
     """A note for people that changes nothing, such as a person's hold that was respected."""
 
@@ -187,7 +187,7 @@ class NoteEvent:
     text: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class StaleRunningEvent:
     """An attempt was seen RUNNING although its trainer had ended."""
 
@@ -201,7 +201,7 @@ class StaleRunningEvent:
         return EndKey(self.submit_time, self.attempt)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class StartedEvent:
     """An attempt was seen RUNNING, with the nodes that it holds."""
 
@@ -212,7 +212,7 @@ class StartedEvent:
     nodes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class FinalEvent:
     """The job was seen in a final state after its last end: a later requeue is a person's."""
 

@@ -1,6 +1,6 @@
 """Judge one end, once: its cause, the decision, and the journal events that record both."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from slurm_restart.core.attribute_end import attribute_end
 from slurm_restart.core.attribution import Attribution
@@ -16,9 +16,10 @@ from slurm_restart.core.journal_events import EndEvent, Event
 from slurm_restart.core.prolog_failures import count_prolog_failures
 from slurm_restart.core.restart_limits import Policy, SitePolicy, granted_policy
 from slurm_restart.core.situation import Progress, Situation
+from slurm_restart.frozen import frozen
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class EndCase:
     """All that is known when an end is judged. Times are epoch seconds."""
 
@@ -46,7 +47,7 @@ class EndCase:
         return None if known and last is not None and report.attempt == last.attempt else report
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Judgement:
     """The cause of an end and what is done about it."""
 

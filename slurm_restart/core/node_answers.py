@@ -1,11 +1,11 @@
 """Decide when the nodes of a job are checked, and what follows from their answers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 
 from slurm_restart.core.category import Category
 from slurm_restart.core.slurm_state import NOT_RUN
+from slurm_restart.frozen import frozen
 
 
 class CheckTime(Enum):
@@ -52,7 +52,7 @@ def is_due(when: CheckTime, *, first: bool, last: Category | None) -> bool:
             return first or last is None or last in _SUSPECTS_NODES
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class NodeAnswer:
     """What the check of one node has found."""
 
@@ -82,7 +82,7 @@ class HealthState(Enum):
     """No other node reaches the batch host: not known which of them is at fault."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class HealthResult:
     """The state of the nodes, with what was found on each node that failed or did not answer."""
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from slurm_restart.core.job import Job, NodeState, PartitionState
 from slurm_restart.core.node_fit import is_large_enough
 from slurm_restart.core.restart_limits import Policy
+from slurm_restart.frozen import frozen
 
 _SCHEDULING_TIME = 60
 """Seconds after which Slurm has tried every job that could start (sched_interval's default)."""
 _SIMPLE_CONSTRAINT = re.compile(r"[\w.:+-]+(?:[&,|][\w.:+-]+)*", re.ASCII)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class NodePool:
     """The nodes that Slurm can grant the job together, by name: nodes of one partition.
 
@@ -29,7 +30,7 @@ class NodePool:
     ascending; None: not known."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class SizeChoice:
     """The size of the next attempt, with the reason; `num_nodes` None: the job has to wait."""
 

@@ -4,7 +4,7 @@ The one function that hook, helper and reconciler act by. It compares what the j
 what Slurm shows, so that it does not matter who was interrupted where.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from typing import assert_never
 
@@ -51,6 +51,7 @@ from slurm_restart.core.slurm_operations import (
     size_is_ours,
     start_is_ours,
 )
+from slurm_restart.frozen import frozen
 
 DEPENDENCY_LOST = "DependencyNeverSatisfied"
 EVALUATED = 60
@@ -68,7 +69,7 @@ class PhaseState(Enum):
     """It has ended for good."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class EarlierPhase:
     """The phase before a later phase of a run, which is a job of its own."""
 
@@ -78,7 +79,7 @@ class EarlierPhase:
     """Why it ended for good."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class RunView:
     """One job of a run as its journal and Slurm show it, with the facts of its last end."""
 
@@ -101,7 +102,7 @@ class RunView:
     """The phase before, where Slurm has given up this job's dependency on it."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class RunPlan:
     """A plan with the judgement that it contains, for the log."""
 

@@ -6,15 +6,15 @@ node, whose prolog may fail for the same reason (6 of 6 nodes were drained in 24
 
 import math
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 
 from slurm_restart.core.job import NodeState
+from slurm_restart.frozen import frozen
 
 _ROUNDING = 1e-9
 """A share of 0.29 of 100 nodes is 28.999999999999996 in floating point."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class PrologFailures:
     """Nodes of a job's partitions."""
 

@@ -1,16 +1,17 @@
 """The limits of restarting: the run's own within the site's."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from slurm_restart.core.history import History
 from slurm_restart.core.job import Job
 from slurm_restart.core.job_comment import CommentRecord
+from slurm_restart.frozen import frozen
 
 MINUTE, HOUR = 60, 3600
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class SitePolicy:
     """The site's limits and defaults; times are seconds."""
 
@@ -34,7 +35,7 @@ class SitePolicy:
     short_wait: int = 30
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Policy:
     """The limits of one run."""
 

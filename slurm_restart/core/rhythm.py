@@ -1,9 +1,9 @@
 """The rhythm of a run: how long its pauses between signs of life are."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from slurm_restart.core.watchdog_settings import WatchdogSettings
+from slurm_restart.frozen import frozen
 
 KEPT = 101
 """Pauses of which the median is taken: the last ones."""
@@ -18,7 +18,7 @@ def median(values: Sequence[float]) -> float:
     return ordered[middle] if len(values) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Rhythm:
     """The pauses of one kind, in seconds."""
 

@@ -1,6 +1,6 @@
 """Everything that a decision about an end depends on, with the run's counters."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from slurm_restart.core.allocation import Allocation
 from slurm_restart.core.attribution import Attribution
@@ -11,9 +11,10 @@ from slurm_restart.core.in_place_ends import NONE_IN_PLACE, InPlaceEnds
 from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.core.prolog_failures import PrologFailures
 from slurm_restart.core.restart_limits import Policy
+from slurm_restart.frozen import frozen
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Progress:
     """How far the attempt got, counted in `unit`; None: not known."""
 
@@ -24,7 +25,7 @@ class Progress:
     unit: ProgressUnit = ProgressUnit.STEP
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Situation:
     """Everything that a decision depends on."""
 

@@ -1,13 +1,13 @@
 """Translate decisions and job updates into requests to Slurm."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 
 from slurm_restart.core.history import History
 from slurm_restart.core.job import Job
 from slurm_restart.core.journal_events import EndEvent
 from slurm_restart.core.node_pool import SizeChoice
+from slurm_restart.frozen import frozen
 
 START = "StartTime"
 """The field of a job's begin time in `scontrol update`."""
@@ -34,7 +34,7 @@ class Verb(Enum):
     CANCEL = "cancel"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Operation:
     """A request with its fields, in Slurm's spelling. Absolute times are epoch seconds."""
 
@@ -61,7 +61,7 @@ class Operation:
         return cls(verb=Verb(verb), fields=fields)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class JobUpdate:
     """Fields of a job to change; None leaves a field as it is. Times: epoch seconds."""
 

@@ -1,9 +1,10 @@
 """The pace of a run: the time that a step takes, and since when it takes much longer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from slurm_restart.core.rhythm import median
+from slurm_restart.frozen import frozen
 
 KEPT = 301
 """Measurements of which the median is taken: the last ones that were not slow."""
@@ -13,7 +14,7 @@ MIN_SLOW = 3
 """Slow measurements in a row before which a run is not slow: one may be an evaluation."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class StepPace:
     """Times in seconds; a measurement is the mean time of the steps since the one before."""
 

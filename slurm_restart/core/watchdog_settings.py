@@ -1,10 +1,10 @@
 """The settings of the watchdog: when a run counts as slow or as hung, and what is done then."""
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any
 
 from slurm_restart.core.record_reader import Argument, Range, unknown_keys
+from slurm_restart.frozen import frozen
 
 MAX_SECONDS = 10**8
 MAX_FACTOR = 10_000
@@ -22,7 +22,7 @@ class WatchdogMode(Enum):
     OFF = "off"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class WatchdogSettings:
     """Times in whole seconds.
 

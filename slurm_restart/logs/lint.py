@@ -1,10 +1,11 @@
 """Checks over several rules: duplicate ids, and rules that an earlier rule shadows."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from slurm_restart.core.finding import Role
+from slurm_restart.frozen import frozen
 from slurm_restart.logs.rule import LogRule
 from slurm_restart.logs.rule_matcher import SEPARATE, RuleMatcher
 from slurm_restart.logs.rule_sources import read_rule_sources
@@ -12,7 +13,7 @@ from slurm_restart.logs.rule_test import match_line
 from slurm_restart.logs.rules import RuleSet, files_of, read_file
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Linted:
     """Result of a check: the number of valid rules, the problems, and notes."""
 

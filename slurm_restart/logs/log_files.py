@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from slurm_restart.core.finding import Finding
 from slurm_restart.errors import UsageError
+from slurm_restart.frozen import frozen
 from slurm_restart.logs.compressed import (
     CHUNK,
     START,
@@ -43,7 +44,7 @@ _MANY_BYTES = 16 << 20
 """Bytes from which several files are scanned by several processes."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class FileScan:
     """The findings of one file. `size` is in bytes; `error`: why the file could not be read.
 

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import Enum
 from typing import Any, TypeVar
 
 from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.finding import Naming, Reason, Role, Speaker
+from slurm_restart.frozen import frozen
 from slurm_restart.logs.lines import split_label
 from slurm_restart.logs.patterns import MIN_LETTERS, danger, literals
 
@@ -47,7 +48,7 @@ _BELIEVED = {
 """Who is believed to know the cause, by the category of a root rule; others: everybody."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class LogRule:
     """One pattern over a line and what it means.
 

@@ -1,9 +1,9 @@
 """Tests a single line: which rule matches it first, and which others match."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from slurm_restart.core.finding import Speaker
+from slurm_restart.frozen import frozen
 from slurm_restart.logs.lines import readable, split_label
 from slurm_restart.logs.rule import LogRule, matches
 from slurm_restart.logs.rule_matcher import SEPARATE, RuleMatch, RuleMatcher
@@ -11,7 +11,7 @@ from slurm_restart.logs.speakers import identify_speaker
 from slurm_restart.logs.timestamps import logged_at
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class RuleTest:
     """The result for a line. `text` is the message that patterns see, without label and stamps."""
 

@@ -1,8 +1,8 @@
 """The rules over log lines: the package's own, the site's, and those of a user or a run."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from slurm_restart.frozen import frozen
 from slurm_restart.logs.compiled_rules import FileRules, PackageRules
 from slurm_restart.logs.rule import LogRule
 from slurm_restart.logs.rule_cache import RuleCache
@@ -17,7 +17,7 @@ MAX_BYTES = 1_000_000
 """Size of one file of rules."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class RuleSet:
     """Rules in the order in which they are tried, and why others were refused.
 

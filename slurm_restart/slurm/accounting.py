@@ -1,13 +1,13 @@
 """The end of a job from the accounting database, for jobs that slurmctld has forgotten."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from slurm_restart.core.hostlist import expand
 from slurm_restart.core.job import JobFlag, JobState
 from slurm_restart.core.slurm_state import STATE_BY_NAME, is_end
 from slurm_restart.errors import JobNotFoundError, SlurmError
+from slurm_restart.frozen import frozen
 from slurm_restart.slurm.client import CommandClient
 from slurm_restart.slurm.output_path import output_path
 from slurm_restart.slurm.parse_values import parse_exit
@@ -18,7 +18,7 @@ _OUTPUT = "StdOut"
 _NO_NODES = frozenset({"", "None assigned", "Unknown", "(null)"})
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class AccountedEnd:
     """How the last attempt of a job ended. `std_out` is where its output should be."""
 

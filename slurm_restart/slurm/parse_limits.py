@@ -6,9 +6,9 @@ used part. A QOS's own limit takes the place of the associations' (acct_policy.c
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from slurm_restart.errors import SlurmError
+from slurm_restart.frozen import frozen
 
 _FIELDS = ("associd:20", "account:256", "userid:20", "qos:256")
 _ASSOCIATION = re.compile(
@@ -23,7 +23,7 @@ _ACCOUNTS = re.compile(r" Account Limits=(.*?) User Limits=")
 _NODES = re.compile(r"(?:^|,)node=([0-9]+)(?:\(([0-9]+)\))?")
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class LimitedBy:
     """What determines the limits of a job, as squeue shows it."""
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from slurm_restart.errors import UsageError
+from slurm_restart.frozen import frozen
 from slurm_restart.submit.option import Argument, Option, OptionHandling
 from slurm_restart.submit.option_rows import OWN, RESTART, SBATCH
 from slurm_restart.trainer.config_checker import nearest
@@ -50,7 +51,7 @@ def _site_option(text: str) -> Option:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class GivenOption:
     """An option that the user gave. `value` is None for an option without a value."""
 

@@ -3,10 +3,10 @@
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from slurm_restart.errors import ConfigError, UsageError
+from slurm_restart.frozen import frozen
 from slurm_restart.safe_files import FileTooLargeError, open_binary, read_bounded
 
 SHEBANG = b"#!"
@@ -19,7 +19,7 @@ _BLANK = " \t\n\v\f\r"
 """What isspace(3) accepts, which is not what Python calls a space."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Directive:
     """The words of one `#SBATCH` or `#CSX` line."""
 
@@ -28,7 +28,7 @@ class Directive:
     words: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class BatchScript:
     """A batch script, as it was when it was read."""
 

@@ -1,13 +1,13 @@
 """What a submission reads from its process."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from slurm_restart.frozen import frozen
 from slurm_restart.trainer.run_plan import SlurmAccess
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class SubmitContext:
     """The process that submits; an argument, so that tests can choose it."""
 

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from slurm_restart.core.job_comment import Mode
+from slurm_restart.frozen import frozen
 from slurm_restart.submit.argv import GivenOption, value_of
 from slurm_restart.submit.context import SubmitContext
 from slurm_restart.submit.health import health_check
@@ -32,7 +32,7 @@ from slurm_restart.trainer.yaml_lines import Document
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class SubmissionRequest:
     """What the user requested, for all phases."""
 

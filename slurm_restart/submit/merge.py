@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from slurm_restart.core.job_comment import CommentRecord, format_comment, is_managed
+from slurm_restart.frozen import frozen
 from slurm_restart.submit.argv import GivenOption
 from slurm_restart.submit.option import COMMENT_LIMIT, OptionHandling
 from slurm_restart.submit.stop_signal import parse_signal, warning_signal
@@ -14,7 +14,7 @@ _COUNTED_NODES = re.compile(r"\*\d")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class JobFacts:
     """The facts about a job that merging options needs."""
 

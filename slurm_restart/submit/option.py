@@ -1,7 +1,8 @@
 """One option of sbatch, and how csx-sbatch handles it."""
 
-from dataclasses import dataclass
 from enum import Enum
+
+from slurm_restart.frozen import frozen
 
 COMMENT_LIMIT = 400
 
@@ -30,7 +31,7 @@ class OptionHandling(Enum):
     """Not passed to sbatch; accepted in `#CSX` lines of a batch script too."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Option:
     """One row. `note`: why it is refused and what to do instead, or how it is merged."""
 

@@ -2,10 +2,10 @@
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from slurm_restart.core.job_comment import Mode
+from slurm_restart.frozen import frozen
 from slurm_restart.submit.argv import GivenOption, value_of
 from slurm_restart.submit.batch_script import BatchScript
 from slurm_restart.submit.context import SubmitContext
@@ -27,7 +27,7 @@ RUN_DIR = "csx-restart"
 _ANY_STEP = r"(?P<step>\d+)"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class ScriptRequest:
     """What the user requested for a batch script."""
 

@@ -2,16 +2,16 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from slurm_restart.core.job_comment import MAX_NODES
+from slurm_restart.frozen import frozen
 from slurm_restart.submit.argv import GivenOption, value_of
 from slurm_restart.trainer.settings import Settings
 
 _NODES = re.compile(r"(?P<least>[1-9][0-9]{0,5})(-(?P<most>[1-9][0-9]{0,5}))?", re.ASCII)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class ScriptSize:
     """Nodes of a full-size attempt and of the smallest one."""
 

@@ -1,12 +1,11 @@
 """The number of CSX systems and nodes of a phase."""
 
-from dataclasses import dataclass
-
 from slurm_restart.core.job_comment import MAX_NODES
+from slurm_restart.frozen import frozen
 from slurm_restart.trainer.phases import Phase
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class JobSize:
     """The size of a full-size attempt and of the smallest one."""
 

@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from slurm_restart.frozen import frozen
 from slurm_restart.submit.argv import GivenOption
 from slurm_restart.trainer.run_plan import DEFAULT_SIGNAL_LEAD, STOP_SIGNALS, StopReceiver
 
@@ -16,7 +16,7 @@ MAX_LEAD = 65535
 _NUMBERS = {"1": "HUP", "2": "INT", "10": "USR1", "12": "USR2", "15": "TERM"}
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class WarningSignal:
     """What --signal of sbatch asks for."""
 

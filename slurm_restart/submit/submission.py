@@ -3,12 +3,13 @@
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from slurm_restart.core.job_comment import Mode
 from slurm_restart.core.recovery import Recovery
+from slurm_restart.frozen import frozen
 from slurm_restart.submit.argv import GivenOption
 from slurm_restart.submit.interpreter import supervisor_command
 from slurm_restart.submit.merge import JobFacts, sbatch_arguments
@@ -26,7 +27,7 @@ CONFIG_JOB, SCRIPT_JOB = "job.sh", "supervisor.sh"
 """Names of the batch script that sbatch gets, in the run directory of a config and of a script."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class PhaseJob:
     """One phase: the job and the content of its run directory."""
 
@@ -98,7 +99,7 @@ class PhaseJob:
         return render(supervisor=command, setup=self.setup)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Submission:
     """All phases in order. Warnings and notes are whole lines for the user."""
 

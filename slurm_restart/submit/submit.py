@@ -4,7 +4,6 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from slurm_restart.errors import (
     SlurmUnavailableError,
     StateError,
 )
+from slurm_restart.frozen import frozen
 from slurm_restart.logs.rules import MAX_BYTES
 from slurm_restart.safe_files import read_bounded
 from slurm_restart.slurm.interface import Slurm
@@ -51,7 +51,7 @@ class _UnknownSubmissionError(SlurmUnavailableError):
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class SubmittedPhase:
     """A submitted phase."""
 

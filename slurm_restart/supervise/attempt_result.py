@@ -3,7 +3,6 @@
 import errno
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from slurm_restart.core.attribution import Attribution, Blame
@@ -13,6 +12,7 @@ from slurm_restart.core.in_place_ends import InPlaceEnds
 from slurm_restart.core.job_comment import MAX_NAMED, in_place_fields
 from slurm_restart.core.journal_events import EndEvent
 from slurm_restart.errors import CsxError
+from slurm_restart.frozen import frozen
 from slurm_restart.slurm.format_hostlist import format_hostlist
 from slurm_restart.supervise.node_health import RULE as HEALTH_RULE
 from slurm_restart.supervise.node_health import NodesError
@@ -39,7 +39,7 @@ _NOT_IN_COMMENT = re.compile(r"[^A-Za-z0-9_.,:/+%()-]+", re.ASCII)
 _RULE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class AttemptResult:
     """How an attempt ended, for the records, the job's Comment and Slurm."""
 

@@ -17,6 +17,7 @@ from slurm_restart.core.printable import escape_controls
 from slurm_restart.core.slurm_operations import ADMIN_PREFIX
 from slurm_restart.core.slurm_state import STATE_CAUSES, Cause, exit_cause
 from slurm_restart.errors import CommentRecordError, RecordError
+from slurm_restart.frozen import frozen
 from slurm_restart.safe_files import (
     FileTooLargeError,
     open_below,
@@ -36,7 +37,7 @@ _LOG_TAIL = 4 << 20
 """Bytes of the end of run.log in which the final line is searched."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Backfill:
     """What was written: end records, and the line about the end of the job in run.log."""
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from slurm_restart.core.fall_back import FallBack, LeftOut
 from slurm_restart.errors import CheckpointError
+from slurm_restart.frozen import frozen
 from slurm_restart.trainer.checkpoint_probe import Probe, Soundness
 from slurm_restart.trainer.checkpoints import (
     Checkpoint,
@@ -26,7 +27,7 @@ Prober = Callable[[Sequence[str]], Sequence[Probe]]
 """Checks checkpoints in order and stops at the first complete checkpoint."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class StartPoint:
     """What the attempt starts from. `step` is None if it cannot be read from the checkpoint."""
 
@@ -44,21 +45,24 @@ class StartPoint:
     """Checkpoints that are well-formed and not used, as attempts fail from them."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Evidence:
     """What the records of earlier attempts say about checkpoints."""
 
-    fall_back: FallBack = FallBack()  # noqa: RUF009 - frozen
+    fall_back: FallBack = FallBack()
     only_one: bool = False
     """Whether the phase has written one checkpoint in all, after its first step: before it there is
     where the first attempt started. Of several, the trainer may have removed the others."""
+
+
+NO_EVIDENCE = Evidence()
 
 
 def choose_start(
     plan: RunPlan,
     before: Marks | None,
     probe: Prober,
-    evidence: Evidence = Evidence(),
+    evidence: Evidence = NO_EVIDENCE,
 ) -> StartPoint:
     """Return the checkpoint to start from.
 

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from enum import Enum
 from typing import Any
 
@@ -11,6 +11,7 @@ from slurm_restart.core import job_comment
 from slurm_restart.core.in_place_ends import NONE_IN_PLACE
 from slurm_restart.core.job_comment import CommentRecord, in_place_fields
 from slurm_restart.errors import CommentRecordError, SlurmError, SlurmUnavailableError
+from slurm_restart.frozen import frozen
 from slurm_restart.slurm.interface import Slurm
 
 MAX_COMMENT = 1024
@@ -42,7 +43,7 @@ class _Outcome(Enum):
     """The Comment already has the wanted content."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class SelfReport:
     """What this attempt reports: values for the supervisor's own fields of the comment record."""
 

@@ -4,7 +4,6 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from slurm_restart.core.hang import HangReport
@@ -12,6 +11,7 @@ from slurm_restart.core.hang_evidence import StuckProcess, blamed_nodes, describ
 from slurm_restart.core.printable import escape_controls
 from slurm_restart.core.record_reader import parse_json, read_object
 from slurm_restart.errors import RecordError, SlurmError
+from slurm_restart.frozen import frozen
 from slurm_restart.safe_files import read_bounded
 from slurm_restart.slurm.interface import Slurm
 from slurm_restart.supervise.child_process import ROOT, run_module
@@ -34,7 +34,7 @@ main()
 """
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class HangReporter:
     """Gathers the report of a hang.
 

@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import assert_never
 
 from slurm_restart.core.hang import HangReport
 from slurm_restart.core.hang_rule import HEALTHY, Health, Judgement, Phase, Signs, Watch
 from slurm_restart.core.watchdog_settings import WatchdogSettings
+from slurm_restart.frozen import frozen
 from slurm_restart.supervise.job_processes import BUSY_SHARE, JobProcesses
 from slurm_restart.supervise.life_signs import LifeSigns, Seen
 from slurm_restart.supervise.periodic_thread import PeriodicThread
@@ -27,7 +28,7 @@ NOT_ENDED = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Watched:
     """What the watchdog looks at. The functions return at once."""
 
@@ -41,7 +42,7 @@ class Watched:
     """Returns whether the last step was reached."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Reactions:
     """What is done. The functions may take their time, but `tell`."""
 

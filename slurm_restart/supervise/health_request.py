@@ -1,14 +1,13 @@
 """What each node of a job is asked by the health check, and the form of the texts in its answer."""
 
-from dataclasses import dataclass
-
 from slurm_restart.core.printable import escape_controls
+from slurm_restart.frozen import frozen
 
 MAX_TEXT = 160
 """Characters of the line that says what was found."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class ProbeRequest:
     """What one node is asked. The fields are those of `HealthCheck` and `CheckContext`."""
 

@@ -3,15 +3,15 @@
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from slurm_restart.core.hostlist import expand
 from slurm_restart.core.task_layout import parse_task_counts, task_layout
 from slurm_restart.errors import SlurmError
+from slurm_restart.frozen import frozen
 from slurm_restart.supervise.reaper import IN_PLACE
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class JobEnvironment:
     """The allocation. Outside a job, `job_id` and `num_nodes` are None."""
 

@@ -8,8 +8,8 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 
+from slurm_restart.frozen import frozen
 from slurm_restart.supervise.processes import below, environment, own_processes, read_file
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -19,7 +19,7 @@ _NEVER = "ZX"
 """States of processes that have ended."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class ProcessStat:
     """What /proc/PID/stat says of a process."""
 
@@ -34,7 +34,7 @@ class ProcessStat:
     """Clock ticks after the boot; with the pid it names a process."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Belonging:
     """Which processes are the trainer's.
 

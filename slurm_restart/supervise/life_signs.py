@@ -7,9 +7,9 @@ out may have had a step in it, and is reported as such.
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from slurm_restart.core.hang_rule import Phase
+from slurm_restart.frozen import frozen
 
 RATE = 1 << 17
 """Bytes a second that are searched."""
@@ -52,7 +52,7 @@ def _place(match: re.Match[bytes]) -> tuple[int, bool, int]:
     return line, match.re is _WORDS, begin
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Seen:
     """What the output has shown so far. Times of the monotonic clock, in seconds."""
 

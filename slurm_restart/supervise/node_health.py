@@ -7,7 +7,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from slurm_restart.core.category import Category
 from slurm_restart.core.node_answers import (
@@ -19,6 +19,7 @@ from slurm_restart.core.node_answers import (
 )
 from slurm_restart.core.printable import escape_controls
 from slurm_restart.errors import ConfigError, CsxError, SlurmError
+from slurm_restart.frozen import frozen
 from slurm_restart.slurm.format_hostlist import format_hostlist
 from slurm_restart.slurm.interface import Slurm
 from slurm_restart.supervise.child_process import ROOT
@@ -65,7 +66,7 @@ def check_time(plan: RunPlan) -> float:
     return plan.health_check.timeout + 2 * LAUNCH_TIME if plan.health_check.is_given else 0.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class DueCheck:
     """A check that is due."""
 

@@ -12,8 +12,8 @@ import socket
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
+from slurm_restart.frozen import frozen
 from slurm_restart.supervise import processes
 
 TIMEOUT = 5.0
@@ -26,7 +26,7 @@ _EXEC_PAUSE = 0.01
 _RUN_DIR, _ATTEMPT, _JOB = b"CSX_RESTART_RUN_DIR", b"CSX_RESTART_ATTEMPT", b"SLURM_JOB_ID"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class AttemptMark:
     """What the environment of an attempt's processes says. `job_id` None: outside of a job."""
 

@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Any
 
 from slurm_restart.core.job_comment import Mode
 from slurm_restart.core.journal_events import EndEvent
+from slurm_restart.frozen import frozen
 from slurm_restart.supervise.checkpoint_check import first_complete
 from slurm_restart.supervise.checkpoint_evidence import read_evidence
 from slurm_restart.supervise.checkpoint_selection import Prober, StartPoint, choose_start, set_aside
@@ -26,7 +27,7 @@ from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import AttemptDir, RunDir
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class PreparedAttempt:
     """An attempt that is ready to start. `command` is None if nothing is left to do."""
 

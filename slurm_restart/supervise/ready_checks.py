@@ -4,9 +4,9 @@ import os
 import re
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+from slurm_restart.frozen import frozen
 from slurm_restart.supervise.gpu_checks import check_gpu
 from slurm_restart.supervise.health_problem import UnhealthyError
 
@@ -17,7 +17,7 @@ CONNECT_TIMEOUT = 10.0
 _MEMORY = re.compile(r"^(MemTotal|MemAvailable):\s+(\d+) kB", re.MULTILINE | re.ASCII)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class CheckContext:
     """What the checks look at."""
 

@@ -25,6 +25,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NoReturn
 
+from slurm_restart.frozen import frozen
 from slurm_restart.supervise import processes
 
 SHELL = "/bin/sh"
@@ -42,7 +43,7 @@ _FAST_POLL_TIME = 2.0
 """Seconds of fast polling; a process that is left after it hangs in the kernel."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class TrainerCommand:
     """How to start the trainer: shell command, working directory, additional variables."""
 

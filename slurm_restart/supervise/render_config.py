@@ -2,18 +2,19 @@
 
 import json
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from slurm_restart.errors import ConfigError, CsxError
+from slurm_restart.frozen import frozen
 from slurm_restart.supervise.child_process import run_module
 from slurm_restart.trainer.atomic_file import write_atomic
 
 TIMEOUT = 120.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class RenderRequest:
     """Arguments of the child; `phase` is used if the source has several phases.
 

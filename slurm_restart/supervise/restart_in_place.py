@@ -8,13 +8,13 @@ import os
 import queue
 import signal
 import time
-from dataclasses import dataclass
 from typing import Any
 
 from slurm_restart.core.count_in_place import count_in_place
 from slurm_restart.core.decision import Decision
 from slurm_restart.core.job_comment import in_place_fields
 from slurm_restart.core.journal_events import Action
+from slurm_restart.frozen import frozen
 from slurm_restart.supervise import ask_allocation, processes
 from slurm_restart.supervise.ask_allocation import AllocationQuestion
 from slurm_restart.supervise.attempt_result import AttemptResult
@@ -36,7 +36,7 @@ _POLL = 0.1
 """Seconds between two looks for a signal."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class RestartInPlace:
     """One possible restart in place.
 

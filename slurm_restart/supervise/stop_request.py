@@ -4,6 +4,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from slurm_restart.frozen import frozen
 from slurm_restart.supervise.trainer_end import StopReason
 from slurm_restart.trainer.run_plan import RunPlan, StopReceiver
 
@@ -44,7 +45,7 @@ class GracePeriods:
         return usable(self.signal_lead if by_choice else self.kill_wait)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class StopRequest:
     """How the trainer is asked to save and end. The default: TERM to its process group."""
 

@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slurm_restart.frozen import frozen
 from slurm_restart.slurm.commands import Commands
 from slurm_restart.slurm.interface import Slurm
 from slurm_restart.supervise.job_environment import JobEnvironment
@@ -13,7 +13,7 @@ from slurm_restart.supervise.reaper import IN_PLACE
 from slurm_restart.trainer.run_plan import RunPlan
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class SupervisorContext:
     """The job and the cluster that the supervisor works with."""
 

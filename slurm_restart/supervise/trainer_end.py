@@ -2,7 +2,6 @@
 
 import re
 import zlib
-from dataclasses import dataclass
 from enum import Enum
 from typing import assert_never
 
@@ -12,6 +11,7 @@ from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.finding import Finding
 from slurm_restart.core.hang import HangReport
 from slurm_restart.core.job import JobState
+from slurm_restart.frozen import frozen
 from slurm_restart.logs.lines import split_label
 
 SIGTERM = 15
@@ -32,7 +32,7 @@ class StopReason(Enum):
     SLOW = "the run was much slower than before"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class TrainerEnd:
     """The facts about the trainer's end. `exit_code` is None if a signal ended it."""
 

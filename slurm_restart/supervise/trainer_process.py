@@ -6,10 +6,10 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Protocol, assert_never
 
 from slurm_restart.core.hang import HangReport
+from slurm_restart.frozen import frozen
 from slurm_restart.supervise import processes
 from slurm_restart.supervise.events import (
     Event,
@@ -56,7 +56,7 @@ class ProcessControl(Protocol):
         """Send a signal to all processes below the reaper."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class TrainerExit:
     """How the trainer process ended.
 

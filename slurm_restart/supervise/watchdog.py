@@ -2,13 +2,13 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from slurm_restart.core.hang import HangReport
 from slurm_restart.core.hang_rule import Health, Watch
 from slurm_restart.core.job_comment import Mode
 from slurm_restart.core.watchdog_settings import WatchdogMode
+from slurm_restart.frozen import frozen
 from slurm_restart.slurm.interface import Slurm
 from slurm_restart.supervise.events import Events, TrainerHung
 from slurm_restart.supervise.hang_watch import HangWatch, Reactions, Watched
@@ -49,7 +49,7 @@ def _speaks(plan: RunPlan) -> bool:
     return given is not None or _is_model_zoo(plan)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class AttemptFacts:
     """What the watchdog of an attempt asks and tells the supervisor.
 

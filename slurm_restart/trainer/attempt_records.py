@@ -1,7 +1,7 @@
 """The records of an attempt, as JSON files beside its output."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -18,6 +18,7 @@ from slurm_restart.core.record_reader import (
     unknown_keys,
 )
 from slurm_restart.errors import RecordError, StateError
+from slurm_restart.frozen import frozen
 from slurm_restart.safe_files import read_bounded
 
 MAX_BYTES = 16 << 20
@@ -32,7 +33,7 @@ _CategoryName = Annotated[str, Text(values=frozenset(member.value for member in 
 _ConfidenceName = Annotated[str, Text(values=frozenset(member.value for member in Confidence))]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class LeftOutCheckpoint:
     """A checkpoint from which attempts fail."""
 
@@ -41,7 +42,7 @@ class LeftOutCheckpoint:
     unknown: dict[str, Any] = unknown_keys()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class AttemptStart:
     """How an attempt started. Times are epoch seconds."""
 
@@ -93,7 +94,7 @@ class AttemptStart:
         return self.from_step if self.beyond is None else self.beyond
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Saved:
     """A new complete checkpoint."""
 
@@ -105,7 +106,7 @@ class Saved:
     unknown: dict[str, Any] = unknown_keys()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Warned:
     """What the user was told while the attempt ran."""
 
@@ -114,7 +115,7 @@ class Warned:
     unknown: dict[str, Any] = unknown_keys()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Measured:
     """How far an attempt without known checkpoints has got."""
 
@@ -123,7 +124,7 @@ class Measured:
     unknown: dict[str, Any] = unknown_keys()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class RootCauseLine:
     """The line of the output with the cause; `line` counts from 1."""
 
@@ -133,7 +134,7 @@ class RootCauseLine:
     unknown: dict[str, Any] = unknown_keys()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class AttemptEnd:
     """How an attempt ended. Times are epoch seconds."""
 

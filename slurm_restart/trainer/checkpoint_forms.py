@@ -1,10 +1,10 @@
 """The known forms of checkpoints: default names, and what shows that one is complete."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
 
+from slurm_restart.frozen import frozen
 from slurm_restart.trainer.run_plan import CheckpointFormat
 
 
@@ -16,7 +16,7 @@ class Kind(Enum):
     EITHER = "file or directory"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class CheckpointForm:
     """What is known of the checkpoints of one format."""
 

@@ -1,14 +1,14 @@
 """The layout of checkpoints from the directory, pattern, format and marker that the user gave."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from slurm_restart.frozen import frozen
 from slurm_restart.trainer.checkpoint_forms import FORMS
 from slurm_restart.trainer.checkpoint_names import split_directory, to_regex
 from slurm_restart.trainer.run_plan import WARN_AFTER, CheckpointFormat, CheckpointLayout
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class GivenCheckpoint:
     """What the user gave. None: nothing."""
 
@@ -22,7 +22,7 @@ class GivenCheckpoint:
     """Seconds."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class DefaultNames:
     """The names of checkpoints where no pattern is given and the format has none of its own."""
 

@@ -9,9 +9,10 @@ import json
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from enum import Enum
 
+from slurm_restart.frozen import frozen
 from slurm_restart.trainer.run_plan import CheckpointFormat
 
 SECONDS = 120
@@ -28,7 +29,7 @@ class Soundness(Enum):
     """The file could not be read now; whether it is complete is not known."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Probe:
     """The check of one checkpoint. `step` is None if the file does not hold it."""
 

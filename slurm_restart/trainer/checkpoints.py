@@ -3,12 +3,12 @@
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from heapq import heappush, heappushpop
 from pathlib import Path
 from typing import Any, Protocol
 
 from slurm_restart.core.job_comment import MAX_STEP
+from slurm_restart.frozen import frozen
 from slurm_restart.trainer.checkpoint_forms import FORMS, Kind
 from slurm_restart.trainer.checkpoint_names import is_unfinished
 from slurm_restart.trainer.run_plan import CheckpointFormat, CheckpointLayout
@@ -19,7 +19,7 @@ Mark = tuple[int, int]
 """Time of the last change in nanoseconds, and size in bytes: differs once a file is rewritten."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Checkpoint:
     """A file or directory with the name of a checkpoint; complete or not."""
 

@@ -1,11 +1,11 @@
 """How the nodes of a job are checked before an attempt, as the user or the site has set it."""
 
 import re
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from slurm_restart.core.node_answers import CheckTime
 from slurm_restart.core.record_reader import Argument, Range, unknown_keys
+from slurm_restart.frozen import frozen
 
 CHECKS = {
     "cpu": "CPUs online, and the load",
@@ -22,7 +22,7 @@ MAX_TIMEOUT = 24 * 3600
 _CHECK = re.compile(r"([a-z]+)(?:=([0-9]{1,2})%?)?", re.ASCII)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class HealthCheck:
     """The check of each node. Without `checks` and `command` there is none."""
 

@@ -3,10 +3,10 @@
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from slurm_restart.core.job_comment import Mode
 from slurm_restart.errors import UsageError
+from slurm_restart.frozen import frozen
 
 # `${config}` belongs to the shell; `{{` and `}}` are braces that stay.
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|(?<!\$)\{(\w+)\}")
@@ -58,7 +58,7 @@ def validation_command(template: str) -> str | None:
     return changed if count == 1 else None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Launch:
     """The values of one attempt that a template can use. Paths are absolute."""
 

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from slurm_restart.core.job_comment import MAX_NODES, MAX_RESTARTS, Mode
+from slurm_restart.frozen import frozen
 from slurm_restart.trainer import config
 from slurm_restart.trainer.config_checker import Checker, nearest
 from slurm_restart.trainer.run_plan import LoopFacts
@@ -40,7 +40,7 @@ class Backend(Enum):
     GPU = "GPU"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Autorestart:
     """The `autorestart` block."""
 
@@ -48,7 +48,7 @@ class Autorestart:
     min_num_csx: int = 1
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Phase:
     """The facts of one phase; paths are as in the file. None: not given."""
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,6 +28,7 @@ from slurm_restart.core.record_reader import (
 from slurm_restart.core.recovery import Recovery
 from slurm_restart.core.watchdog_settings import WatchdogSettings
 from slurm_restart.errors import RecordError, StateError
+from slurm_restart.frozen import frozen
 from slurm_restart.safe_files import read_bounded
 from slurm_restart.trainer.atomic_file import write_atomic
 from slurm_restart.trainer.health_check import HealthCheck
@@ -97,7 +98,7 @@ class StopReceiver(Enum):
     """The tasks of the job's steps, as with `--signal=…` of sbatch."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class CheckpointLayout:
     """Where checkpoints are written and how they are recognised."""
 
@@ -118,7 +119,7 @@ class CheckpointLayout:
     unknown: dict[str, Any] = unknown_keys()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class ProgressMeasure:
     """What shows the progress of a run without known checkpoints: the first that is given.
 
@@ -134,7 +135,7 @@ class ProgressMeasure:
     unknown: dict[str, Any] = unknown_keys()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class LoopFacts:
     """Length of a run as in the config. None: not given."""
 
@@ -159,7 +160,7 @@ class LoopFacts:
         return min(ends, default=None)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class RestartPolicy:
     """Restart policy as requested at submission. None: the site's default. Times in seconds."""
 
@@ -175,7 +176,7 @@ class RestartPolicy:
     unknown: dict[str, Any] = unknown_keys()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class SlurmAccess:
     """How Slurm was reached at submission; used if the job's environment does not define it.
 
@@ -187,7 +188,7 @@ class SlurmAccess:
     unknown: dict[str, Any] = unknown_keys()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class RunPlan:
     """One phase, one job, one run directory."""
 

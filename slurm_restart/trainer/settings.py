@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from slurm_restart.core.job_comment import MAX_NODES, MAX_RESTARTS
@@ -10,6 +10,7 @@ from slurm_restart.core.node_answers import CheckTime
 from slurm_restart.core.recovery import Recovery
 from slurm_restart.core.watchdog_settings import MAX_FACTOR, WatchdogMode
 from slurm_restart.errors import UsageError
+from slurm_restart.frozen import frozen
 from slurm_restart.trainer.checkpoint_forms import FORMS
 from slurm_restart.trainer.checkpoint_layout import check_directory
 from slurm_restart.trainer.checkpoint_names import to_regex
@@ -23,7 +24,7 @@ from slurm_restart.trainer.settings_files import SettingsLayer
 OptionValue = str | bool
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class OptionSetting:
     """The value of an sbatch option in a settings file; `origin` is `FILE:LINE: key`."""
 
@@ -31,7 +32,7 @@ class OptionSetting:
     origin: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Settings:
     """The combined layers. None: given in no layer. Times in seconds."""
 

@@ -4,11 +4,11 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slurm_restart.errors import ConfigError
+from slurm_restart.frozen import frozen
 from slurm_restart.safe_files import read_bounded
 from slurm_restart.trainer.config_checker import format_value
 
@@ -24,7 +24,7 @@ USER_PATH = "slurm_restart/user.toml"
 MAX_BYTES = 1 << 20
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class SettingsLayer:
     """The settings of one file: numbers and times as text, flags and null converted."""
 

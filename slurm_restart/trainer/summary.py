@@ -6,7 +6,6 @@ complete again after the next write.
 
 import json
 import os
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from slurm_restart.core.category import Category
 from slurm_restart.core.job_comment import Mode
 from slurm_restart.core.record_reader import parse_json, read_object
 from slurm_restart.errors import RecordError
+from slurm_restart.frozen import frozen
 from slurm_restart.safe_files import FileTooLargeError, open_directory, read_bounded
 from slurm_restart.trainer.atomic_file import set_aside_in, write_atomic_in
 from slurm_restart.trainer.attempt_records import AttemptEnd, AttemptStart
@@ -24,7 +24,7 @@ from slurm_restart.trainer.rundir import AttemptDir, RunDir
 MAX_BYTES = 64 << 20
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class _RootCause:
     """The keys of a root cause that commands show."""
 
@@ -32,7 +32,7 @@ class _RootCause:
     text: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class _Run:
     """The keys of an attempt that commands show."""
 
@@ -47,7 +47,7 @@ class _Run:
     root_cause: _RootCause | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class _Summary:
     """The keys of a summary that commands read."""
 

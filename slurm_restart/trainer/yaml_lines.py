@@ -2,7 +2,6 @@
 
 import errno
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import yaml
 from yaml.constructor import SafeConstructor
 
 from slurm_restart.errors import ConfigError
+from slurm_restart.frozen import frozen
 from slurm_restart.safe_files import FileTooLargeError, NotRegularFileError, read_bounded
 from slurm_restart.trainer.yaml_limits import exceeded_limit
 
@@ -23,7 +23,7 @@ _STRING = f"{_TAG_PREFIX}str"
 _KNOWN_TAGS = frozenset(SafeConstructor.yaml_constructors) - {None} | {_MERGE}
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Document:
     """A YAML file whose root is a mapping. `path` is its name in messages."""
 

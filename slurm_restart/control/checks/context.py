@@ -3,7 +3,6 @@
 import pwd
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from slurm_restart.control.checks.run_as import Account
 from slurm_restart.control.site import Site
 from slurm_restart.core.cluster_facts import ClusterFacts
 from slurm_restart.errors import CsxError
+from slurm_restart.frozen import frozen
 from slurm_restart.slurm.parse_config import cluster_facts
 
 _ROOT = 0
@@ -26,7 +26,7 @@ class NotKnownError(CsxError):
         super().__init__(message)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Context:
     """The installation that is checked.
 

@@ -2,10 +2,10 @@
 
 import re
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
 
 from slurm_restart.control.checks.context import Context, NotKnownError
+from slurm_restart.frozen import frozen
 from slurm_restart.safe_files import read_bounded
 
 _MARK = "slurm_restart.control"
@@ -17,7 +17,7 @@ _MAX_BYTES = 1 << 20
 """Of a program that may be the hook; a larger one is not."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class HookFile:
     """The hook and the values that `csx-restart hook` has filled in; empty where there is none."""
 

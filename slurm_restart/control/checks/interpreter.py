@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from slurm_restart import __version__
@@ -11,6 +10,7 @@ from slurm_restart.control.checks.hook_file import HookFile, the_hook
 from slurm_restart.control.checks.path_owners import weak_files, weak_places
 from slurm_restart.control.checks.result import Check, Finding, ok, problem
 from slurm_restart.control.checks.run_as import last_line, run_as
+from slurm_restart.frozen import frozen
 
 _PROBE = """
 import importlib, json, sys
@@ -23,7 +23,7 @@ _SHOWN = 3
 """How many places a message names."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Package:
     """The package as the hook's interpreter finds it."""
 

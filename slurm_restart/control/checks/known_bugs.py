@@ -4,10 +4,10 @@ docs/reference/slurm-bugs.md cites the changelog and the commits for each row.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from slurm_restart.control.checks.context import Context
 from slurm_restart.control.checks.result import Check, Finding, ok, problem, warning
+from slurm_restart.frozen import frozen
 
 Release = tuple[int, int, int]
 
@@ -15,7 +15,7 @@ OLDEST: Release = (22, 5, 0)
 """The oldest release that the plugin supports."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class KnownBug:
     """One bug of Slurm.
 

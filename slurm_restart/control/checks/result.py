@@ -1,10 +1,10 @@
 """A check of the installation, and what it can find."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from enum import Enum
 
 from slurm_restart.control.checks.context import Context
+from slurm_restart.frozen import frozen
 
 
 class Level(Enum):
@@ -19,7 +19,7 @@ class Level(Enum):
     """It could not be found out, for example for lack of rights."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Finding:
     """What a check finds: one sentence, and for everything but OK one that says what to do."""
 
@@ -28,7 +28,7 @@ class Finding:
     remedy: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Check:
     """One check.
 
@@ -44,7 +44,7 @@ class Check:
     run: Callable[[Context], Iterable[Finding]]
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class CheckResult:
     """One finding of a check, named by the check's id."""
 

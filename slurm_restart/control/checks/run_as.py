@@ -3,10 +3,10 @@
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from slurm_restart.errors import CsxError
+from slurm_restart.frozen import frozen
 from slurm_restart.slurm.process import Completed
 
 _TIMEOUT = 20
@@ -23,7 +23,7 @@ class CannotTryError(CsxError):
     remedy = "run csx-restart doctor as root"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Account:
     """A user of this host."""
 
