@@ -16,6 +16,7 @@ from typing import Any
 from contrib import (
     bench_files,
     bench_journal,
+    bench_lists,
     bench_recovery,
     bench_scan,
     bench_start,
@@ -184,7 +185,7 @@ BENCHMARKS: dict[str, Callable[[int], dict[str, object]]] = {
 }
 
 
-WITHOUT_CLUSTER = ("scan", "start", "journal", "files")
+WITHOUT_CLUSTER = ("scan", "start", "journal", "files", "lists")
 
 
 def print_storm(jobs: int, args: argparse.Namespace) -> None:
@@ -228,6 +229,8 @@ def main() -> int:
         print(bench_start.bench(args.n), flush=True)
     if args.name in ("journal", "all"):
         print(json.dumps({"journal": bench_journal.bench(min(args.n, 5))}, indent=2), flush=True)
+    if args.name in ("lists", "all"):
+        print(json.dumps({"lists": bench_lists.bench(min(args.n, 10))}, indent=2), flush=True)
     if args.name in ("files", "all"):
         print(bench_files.bench(60.0), flush=True)
     if args.name in WITHOUT_CLUSTER:

@@ -5,11 +5,12 @@ import ast
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import click
 
+from contrib import json_schemas
 from contrib.docs_words import ACTIONS, RULES, STOPS
 from contrib.failure_bench_parts import figures
 from slurm_restart import errors
@@ -149,6 +150,12 @@ def restart_commands() -> str:
     return "\n".join(command_parts(restart.group, ""))
 
 
+def examples(command: click.Command) -> str:
+    """The examples of a command, as lines of a shell."""
+    lines = (command.epilog or "").removeprefix("\b\nExamples:\n").splitlines()
+    return "```sh\n" + "".join(f"{line.strip()}\n" for line in lines) + "```\n"
+
+
 def command_parts(group: click.Group, before: str) -> list[str]:
     """The commands of a group, and those of the groups inside it."""
     context = click.Context(group)
@@ -161,7 +168,8 @@ def command_parts(group: click.Group, before: str) -> list[str]:
         rows = [*map(option_row, options), ("`-h`, `--help`", "Show the help and exit.")]
         parts.append(
             f"### csx-restart {whole}\n\n```\n{usage(whole, command)}\n```\n\n"
-            f"{paragraphs(command.help or '')}\n\n{table(('option', 'meaning'), rows)}"
+            f"{paragraphs(command.help or '')}\n\n{table(('option', 'meaning'), rows)}\n"
+            f"{examples(command)}"
         )
         if isinstance(command, click.Group):
             parts += command_parts(command, f"{whole} ")
@@ -320,7 +328,13 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "failure-bench": failure_bench,
     "checkpoint-forms": checkpoint_forms,
 }
-WHOLE: dict[str, Callable[[], str]] = {"reference/sbatch-options.md": reference}
+WHOLE: dict[str, Callable[[], str]] = {
+    "reference/sbatch-options.md": reference,
+    **{
+        f"reference/schemas/{name}.json": partial(json_schemas.text_of, name)
+        for name in json_schemas.names()
+    },
+}
 
 
 def drawn(text: str) -> str:
@@ -347,7 +361,7 @@ def main(args: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="contrib/docs", description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing; 1 if a page is old")
     asked = parser.parse_args(args)
-    old = [path for path, text in pages().items() if path.read_text() != text]
+    old = [path for path, text in pages().items() if not path.exists() or path.read_text() != text]
     for path in old:
         if asked.check:
             print(f"{path.relative_to(DOCS.parent)}: not current: run contrib/docs")

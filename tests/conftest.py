@@ -34,6 +34,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
     This early, because modules of tests read rules while they are imported.
     """
+    # pytest-xdist sets it, and commands would fit their lines to it.
+    os.environ.pop("COLUMNS", None)
     if hasattr(config, "workerinput"):
         return  # A worker of pytest-xdist inherits the directory.
     cache = tempfile.TemporaryDirectory(prefix="csx-test-cache-", ignore_cleanup_errors=True)

@@ -3,6 +3,7 @@
 import json
 import time
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 
 import click
@@ -10,6 +11,7 @@ import click
 from slurm_restart.cli.find_run import MAX_PROBLEMS, Target, resolve_known
 from slurm_restart.cli.site import site_option, site_or_defaults
 from slurm_restart.cli.stop_advice import stop_advice
+from slurm_restart.cli.terminal import output_width, wrap_lines
 from slurm_restart.control.find_journal import Found
 from slurm_restart.core.end_report import EndReport, NextAttempt, end_reports, next_attempt
 from slurm_restart.core.journal_events import Action
@@ -17,6 +19,9 @@ from slurm_restart.core.printable import escape_controls
 from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.errors import UsageError
 from slurm_restart.slurm.format_hostlist import format_hostlist
+from slurm_restart.trainer.rundir import RunDir
+
+_INDENT = 15
 
 
 @click.command()
@@ -39,7 +44,8 @@ def command(target: str, site_path: Path, as_json: bool) -> None:  # noqa: FBT00
     if as_json:
         click.echo(json.dumps(_data(phase, found), indent=2))
         return
-    click.echo("\n".join(map(escape_controls, _lines(phase, found))))
+    lines = map(escape_controls, _lines(phase, found))
+    click.echo("\n".join(wrap_lines(lines, output_width(), _INDENT)))
 
 
 def _data(target: Target, found: Found | None) -> dict[str, object]:
@@ -48,7 +54,7 @@ def _data(target: Target, found: Found | None) -> dict[str, object]:
         "run_dir": str(target.run_dir) if target.run_dir else None,
         "source": str(found.path) if found else str(target.run_dir),
         "damaged_lines": list(found.damaged) if found else [],
-        "ends": [asdict(end) for end in end_reports(found.events)] if found else [],
+        "ends": [asdict(end) | {"timing": _timing(target, end)} for end in _ends(found)],
         "next": _next_data(found),
         "attempts": target.attempts(),
         "problems": list(target.problems),
@@ -68,7 +74,7 @@ def _lines(target: Target, found: Found | None) -> list[str]:
     lines.append(f"source: {found.path}")
     if found.damaged:
         lines.append(f"lines that cannot be read: {', '.join(map(str, found.damaged))}")
-    ends = end_reports(found.events)
+    ends = _ends(found)
     roots = dict(enumerate(target.attempts()))
     in_place = [number for number, run in roots.items() if _is_relaunched(run)]
     journaled = {number if end.attempt is None else end.attempt for number, end in enumerate(ends)}
@@ -79,7 +85,7 @@ def _lines(target: Target, found: Found | None) -> list[str]:
         last = number if end.attempt is None else end.attempt
         while in_place and in_place[0] < last:
             lines += ["", *_in_place_lines(before := in_place.pop(0), roots[before])]
-        lines += ["", *_end_lines(number, end, roots.get(last, {}))]
+        lines += ["", *_end_lines(number, end, roots.get(last, {}), _timing(target, end))]
     for before in in_place:
         lines += ["", *_in_place_lines(before, roots[before])]
     following = next_attempt(found.events)
@@ -110,7 +116,59 @@ def _clock(seconds: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
-def _end_lines(number: int, end: EndReport, attempt: dict[str, object]) -> list[str]:
+def _ends(found: Found | None) -> list[EndReport]:
+    return end_reports(found.events) if found is not None else []
+
+
+def _timing(target: Target, end: EndReport) -> dict[str, float]:
+    """Return the stages from the end of the attempt to the next one, in epoch seconds and order.
+
+    The journal has whole seconds; the times of the trainer are those of its host's clock.
+    """
+    stages: dict[str, float | None] = {}
+    if target.run_dir is not None and end.attempt is not None:
+        stages = attempt_times(RunDir(target.run_dir), end.attempt)
+    following = stages.pop("next trainer started", None)
+    stages |= {
+        "judged": end.at,
+        "Slurm asked": end.asked_at,
+        "next attempt seen": end.next_started,
+        "next trainer started": following,
+    }
+    return {name: at for name, at in stages.items() if at is not None}
+
+
+def attempt_times(run_dir: RunDir, number: int) -> dict[str, float | None]:
+    """Return when the trainer of an attempt started and ended, and when the next one started."""
+    try:
+        attempts = {attempt.number: attempt for attempt in run_dir.attempts()}
+    except OSError:
+        return {}
+    here, following = attempts.get(number), attempts.get(number + 1)
+    start = here.start() if here is not None else None
+    end = here.end() if here is not None else None
+    after = following.start() if following is not None else None
+    return {
+        "trainer started": None if start is None else start.at,
+        "trainer ended": None if end is None or end.backfilled else end.at,
+        "next trainer started": None if after is None else after.at,
+    }
+
+
+def _timing_line(timing: dict[str, float]) -> str | None:
+    """Format the stages with the seconds since the one before; None: there is only one."""
+    items = list(timing.items())
+    if len(items) < 2:  # noqa: PLR2004 - one stage alone
+        return None
+    parts = [f"{items[0][0]} {_clock(int(items[0][1]))}"]
+    for (_, before), (name, at) in pairwise(items):
+        parts.append(f"{name} {at - before:+.1f} s")
+    return f"  timing       {', '.join(parts)}"
+
+
+def _end_lines(
+    number: int, end: EndReport, attempt: dict[str, object], timing: dict[str, float]
+) -> list[str]:
     name = number if end.attempt is None else end.attempt
     count = len(end.nodes)
     nodes = f" on {count} {'node' if count == 1 else 'nodes'}" if end.nodes else ""
@@ -118,9 +176,7 @@ def _end_lines(number: int, end: EndReport, attempt: dict[str, object]) -> list[
     ran = f" after {end.run_time} s" if end.run_time else ""
     lines = [f"attempt {name}{nodes} ended {_clock(end.at)}{ran}: {end.category}"]
     lines.append(f"  judged by    {end.rule} (found by the {end.found_by})")
-    root = attempt.get("root_cause")
-    if isinstance(root, dict) and root.get("text"):
-        lines.append(f"  root cause   {root['text']}")
+    lines += _evidence(attempt)
     lines.append(f"  progress     {_progress(end)}")
     lines.append(f"  decision     {end.action}: {end.reason}")
     in_place = f", {end.in_place} of them in place before" if end.in_place else ""
@@ -135,6 +191,8 @@ def _end_lines(number: int, end: EndReport, attempt: dict[str, object]) -> list[
     lines += [f"  note         {text}" for text in end.notes]
     if end.next_started is not None:
         lines.append(f"  next attempt seen running {_clock(end.next_started)}")
+    if (stages := _timing_line(timing)) is not None:
+        lines.append(stages)
     if end.final_state is not None:
         lines.append(f"  final state  {end.final_state}")
     return lines
@@ -150,10 +208,17 @@ def _in_place_lines(number: int, attempt: dict[str, object]) -> list[str]:
         f"attempt {number} ended: {attempt.get('category')}; restarted in place",
         f"  judged by    {attempt.get('rule')} (found by the supervisor)",
     ]
+    return [*lines, *_evidence(attempt), f"  decision     {attempt.get('expected_decision')}"]
+
+
+def _evidence(attempt: dict[str, object]) -> list[str]:
+    """Return the root cause in the log, with its place, and how sure it is."""
     root = attempt.get("root_cause")
-    if isinstance(root, dict) and root.get("text"):
-        lines.append(f"  root cause   {root['text']}")
-    return [*lines, f"  decision     {attempt.get('expected_decision')}"]
+    if not isinstance(root, dict) or not root.get("text"):
+        return []
+    place = f"{root.get('file') or 'output.log'}:{root.get('line')}"
+    sure = f", {attempt['confidence']}" if attempt.get("confidence") else ""
+    return [f"  root cause   {root['text']}", f"  found in     {place}{sure}"]
 
 
 def _progress(end: EndReport) -> str:

@@ -5,13 +5,17 @@ import importlib
 import click
 
 from slurm_restart.cli import common
+from slurm_restart.cli.examples import add_examples
 
 # Name: help text in the list of commands. Importing one must not import the others: `run` stays in
 # memory beside a training for days.
 COMMANDS: dict[str, str] = {
     "run": "Supervise one attempt of a run (started by the batch script).",
+    "list": "List runs, finished ones too.",
     "status": "Show where runs stand.",
+    "log": "Show the log of all attempts as one, and follow it.",
     "explain": "Explain why attempts ended and what was decided.",
+    "nodes": "Show what runs tell of each node; clear or exclude one.",
     "cancel": "Cancel a run, and wait until Slurm shows that it has ended.",
     "classify": "Find out why a job ended, from any log.",
     "rules": "List, show, test and check the rules over log lines.",
@@ -30,6 +34,7 @@ class _LazyGroup(click.Group):
             return None
         module = importlib.import_module(f"slurm_restart.cli.{cmd_name}")
         command: click.Command = module.command
+        add_examples(command, cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

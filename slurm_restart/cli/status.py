@@ -2,24 +2,32 @@
 
 import json
 import os
+import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
 from slurm_restart.cli.backend import backend_option
-from slurm_restart.cli.find_run import MAX_PROBLEMS, Target, resolve_known
+from slurm_restart.cli.find_run import resolve_known
+from slurm_restart.cli.format_status import format_status
+from slurm_restart.cli.run_status import run_status
 from slurm_restart.cli.site import site_option, site_or_defaults
-from slurm_restart.cli.stop_advice import stop_advice
 from slurm_restart.cli.table import dash, format_table, position, state_of
 from slurm_restart.cli.task_table import array_tasks, task_table
+from slurm_restart.control.site import Site
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.job_comment import CommentRecord, is_managed, parse_comment
 from slurm_restart.core.printable import escape_controls
-from slurm_restart.errors import CommentRecordError
+from slurm_restart.errors import CommentRecordError, SlurmUnavailableError, UsageError
 from slurm_restart.slurm.choose_backend import choose_backend
 from slurm_restart.slurm.interface import Slurm
+
+_CLEAR = "\x1b[H\x1b[2J"
+"""Clears a terminal."""
+_FINAL = frozenset(state.value for state in JobState if state.is_final)
 
 
 @click.command()
@@ -27,19 +35,32 @@ from slurm_restart.slurm.interface import Slurm
 @click.option("--all", "everybody", is_flag=True, help="The runs of all users.")
 @backend_option
 @site_option
+@click.option("--watch", is_flag=True, help="Show TARGET again and again, until it has ended.")
+@click.option(
+    "--interval",
+    metavar="SECONDS",
+    type=click.FloatRange(min=1),
+    default=5,
+    show_default=True,
+    help="Seconds between two looks of --watch.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def command(
+def command(  # noqa: PLR0917 - the options of click
     target: str | None,
     everybody: bool,  # noqa: FBT001 - a flag
     backend: str,
     site_path: Path,
+    watch: bool,  # noqa: FBT001 - a flag
+    interval: float,
     as_json: bool,  # noqa: FBT001 - a flag
 ) -> None:
     """Show where TARGET (a job id or a run directory) stands; without it, all your runs.
 
-    Without TARGET the runs are those that Slurm still knows. The job id of a job array, or its run
-    directory, shows a table of its tasks; 120_4 is one of them.
+    Without TARGET the runs are those that Slurm still knows (`list` shows the others too). The job
+    id of a job array, or its run directory, shows a table of its tasks; 120_4 is one of them.
     """
+    if watch and (target is None or as_json):
+        raise UsageError("--watch shows one run: give TARGET, without --json")
     if target is None:
         choice = choose_backend(backend, long_lived=False)
         rows = [
@@ -51,8 +72,12 @@ def command(
     if tasks := array_tasks(target):
         click.echo(json.dumps(tasks, indent=2) if as_json else task_table(tasks))
         return
-    data = _detail(resolve_known(target, site_or_defaults(site_path))[0])
-    click.echo(json.dumps(data, indent=2) if as_json else _format_detail(data))
+    site = site_or_defaults(site_path)
+    if watch:
+        _watch(target, site, interval)
+        return
+    status = run_status(*resolve_known(target, site))
+    click.echo(json.dumps(asdict(status), indent=2) if as_json else format_status(status))
 
 
 def _managed(slurm: Slurm, *, everybody: bool) -> list[tuple[Job, CommentRecord]]:
@@ -104,63 +129,20 @@ def _table(rows: list[dict[str, Any]]) -> str:
     return format_table(head, cells)
 
 
-def _detail(target: Target) -> dict[str, Any]:
-    data: dict[str, Any] = {
-        "backend": "commands (one job is always read by Slurm's commands)",
-        "job_id": target.job_id,
-        "run": target.run,
-        "run_dir": str(target.run_dir) if target.run_dir else None,
-        "state": None,
-        "summary": target.summary,
-        "warnings": list(target.warnings),
-        "problems": list(target.problems),
-    }
-    job = target.job
-    if job is not None:
-        data |= {
-            "state": state_of(job),
-            "reason": job.reason,
-            "restarts": job.restarts,
-            "nodes": list(job.nodes),
-            "excluded": list(job.exc_nodes),
-            "admin_comment": job.admin_comment,
-        }
-        if job.state is JobState.PENDING:
-            data["begins"] = job.eligible_time
-        if (advice := stop_advice(job)) is not None:
-            data["to_stop"] = advice
+def _watch(target: str, site: Site, every: float) -> None:
+    """Show a run again and again until it has ended."""
+    terminal = sys.stdout.isatty()
+    while True:
         try:
-            comment_record = parse_comment(job.comment)
-            data |= {
-                "attempt": comment_record.attempt,
-                "step": comment_record.step,
-                "unit": comment_record.unit.value,
-            }
-        except CommentRecordError:
-            data["comment_record"] = "the job's Comment holds no record of this plugin"
-    return data
-
-
-def _format_detail(data: dict[str, Any]) -> str:
-    lines = [f"job {data['job_id']}: {data['state'] or 'not known to Slurm any more'}"]
-    shown = ("reason", "attempt", "step", "restarts", "run_dir", "admin_comment", "comment_record")
-    values = data | {"step": position(data.get("step"), data.get("unit"))}
-    lines += [f"  {name:<14} {values[name]}" for name in shown if data.get(name) not in (None, "")]
-    for name in ("nodes", "excluded"):
-        if data.get(name):
-            lines.append(f"  {name:<14} {','.join(data[name])}")
-    if data.get("begins"):
-        begins = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(data["begins"]))
-        lines.append(f"  {'begins':<14} not before {begins}")
-    if data.get("to_stop"):
-        lines.append(f"  {'to stop it':<14} {data['to_stop']}")
-    for number, run in enumerate(data["summary"].get("runs", [])):
-        steps = f"steps {dash(run.get('starting_step'))} to {dash(run.get('ending_step'))}"
-        why = f": {run['failure_reason']}" if run.get("failure_reason") else ""
-        tier = ", restarted in place" if run.get("in_place") else ""
-        lines.append(f"  attempt {number:<6} {run.get('status')}, {steps}{tier}{why}")
-    lines += [f"  {'warning':<14} {text}" for text in data["warnings"][:MAX_PROBLEMS]]
-    lines += [f"  {'problem':<14} {text}" for text in data["problems"][:MAX_PROBLEMS]]
-    if (more := len(data["problems"]) - MAX_PROBLEMS) > 0:
-        lines.append(f"  {'problem':<14} {more} more: csx-restart status --json")
-    return "\n".join(map(escape_controls, lines))
+            status = run_status(*resolve_known(target, site))
+        except SlurmUnavailableError as error:
+            click.echo(f"csx-restart: {escape_controls(error)}", err=True)
+        else:
+            stamp = time.strftime("%H:%M:%S")
+            click.echo(f"{_CLEAR if terminal else ''}{format_status(status)}\n{stamp}")
+            if status.state is None or status.state in _FINAL:
+                return
+            if not terminal:
+                click.echo()
+        sys.stdout.flush()
+        time.sleep(every)

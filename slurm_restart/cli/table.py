@@ -1,20 +1,104 @@
-"""The tables that `csx-restart status` prints, and their cells."""
+"""The tables that commands print: columns that fit the width, no break inside a word."""
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 from slurm_restart.core.job import Job
 from slurm_restart.core.printable import escape_controls
 from slurm_restart.core.progress_unit import ProgressUnit
+from slurm_restart.frozen import frozen
+
+GAP = "  "
+ELLIPSIS = "…"
+_LEAST_TEXT = 16
+"""Columns of the terminal that a text column gets at least, or it is left out."""
+
+
+@frozen
+class Column:
+    """A column of a table.
+
+    Attributes:
+        head: its heading.
+        rank: of columns that do not fit, those of the highest rank are left out; 0 never is.
+        is_text: sentences, which are shortened to what is left of the line; the last column only.
+    """
+
+    head: str
+    rank: int = 0
+    is_text: bool = False
 
 
 def format_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return lines with columns of equal width; control characters of the cells are escaped."""
+    return fit_table([Column(head=name) for name in head], list(rows), width=None)
+
+
+def fit_table(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], *, width: int | None
+) -> str:
+    """Return a table with the columns that fit; control characters of the cells are escaped.
+
+    Args:
+        columns: in order; those that are empty in all rows and have a rank are left out.
+        rows: a cell for each column.
+        width: of a line; None: no limit, as for a pipe.
+    """
     shown = [tuple(map(escape_controls, row)) for row in rows]
-    widths = [max(map(len, column)) for column in zip(head, *shown, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in (head, *shown)
+    cells = list(zip(*((column.head for column in columns), *shown), strict=True))
+    kept = [
+        index
+        for index, column in enumerate(columns)
+        if not shown or not column.rank or any(cell not in ("", "-") for cell in cells[index][1:])
+    ]
+    widths = [max(map(cell_width, column)) for column in cells]
+    while width is not None and _needed(columns, widths, kept) > width:
+        dropped = max(kept, key=lambda index: (columns[index].rank, index))
+        if columns[dropped].rank == 0:
+            break
+        kept.remove(dropped)
+    lines = zip(*(_column(cells[index], widths[index]) for index in kept), strict=True)
+    return "\n".join(_line(line, width, is_text=columns[kept[-1]].is_text) for line in lines)
+
+
+def _needed(columns: Sequence[Column], widths: Sequence[int], kept: Sequence[int]) -> int:
+    each = (
+        min(widths[index], _LEAST_TEXT) if columns[index].is_text else widths[index]
+        for index in kept
     )
+    return sum(each) + len(GAP) * (len(kept) - 1)
+
+
+def _column(cells: Sequence[str], width: int) -> list[str]:
+    return [cell + " " * (width - cell_width(cell)) for cell in cells]
+
+
+def _line(cells: Sequence[str], width: int | None, *, is_text: bool) -> str:
+    line = GAP.join(cells).rstrip()
+    if width is None or not is_text or cell_width(line) <= width:
+        return line
+    before = GAP.join((*cells[:-1], ""))
+    return (before + shorten(cells[-1].rstrip(), width - cell_width(before))).rstrip()
+
+
+def shorten(text: str, width: int) -> str:
+    """Return the words of a text that fit, followed by `…`; only `…` if the first does not."""
+    if cell_width(text) <= width:
+        return text
+    kept: list[str] = []
+    for word in text.split(" "):
+        if cell_width(" ".join((*kept, word))) + 1 + len(ELLIPSIS) > width:
+            break
+        kept.append(word)
+    return " ".join((*kept, ELLIPSIS))
+
+
+def cell_width(text: str) -> int:
+    """Return how many columns of a terminal a printable text takes."""
+    if text.isascii():
+        return len(text)
+    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
+    return len(text) + wide - sum(map(bool, map(unicodedata.combining, text)))
 
 
 def state_of(job: Job) -> str:

@@ -1,17 +1,15 @@
 """Find the journal of a job: the controller's own, or its exported copy."""
 
 import os
-import re
 from contextlib import suppress
 from pathlib import Path
 
 from slurm_restart.control.journal import read_journal
+from slurm_restart.control.journal_name import parse_name
 from slurm_restart.control.site import Site
 from slurm_restart.core.journal_events import Event
 from slurm_restart.errors import StateError
 from slurm_restart.frozen import frozen
-
-_NAME = re.compile(r"[0-9]+-[0-9]+-[0-9a-f]{16}\.jsonl", re.ASCII)
 
 
 @frozen
@@ -66,7 +64,7 @@ def _newest_first(root: Path, pattern: str) -> list[Path]:
     found = []
     try:
         for path in root.glob(f"*/{pattern}"):
-            if _NAME.fullmatch(path.name):
+            if parse_name(path.name) is not None:
                 with suppress(FileNotFoundError):
                     found.append((path.lstat().st_mtime, path))
     except (PermissionError, FileNotFoundError):

@@ -5,6 +5,7 @@ import os
 import pwd
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from slurm_restart.errors import StateError
@@ -79,6 +80,7 @@ def _foreign_below(folder: Path, uid: int) -> Iterator[tuple[Path, int]]:
                 yield from _foreign_below(path, uid)
 
 
+@cache
 def user_name(uid: int) -> str:
     """Return the name of a user, or the uid as text if it has no account."""
     try:

@@ -52,6 +52,8 @@ class EndReport:
     """Decided in observe mode: nothing was done."""
     refused: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    asked_at: int | None = None
+    """When Slurm had done what it was asked for first."""
     next_started: int | None = None
     """When the next attempt was seen running."""
     final_state: str | None = None
@@ -113,6 +115,7 @@ def _add(last: EndReport, event: Event) -> None:
         case ReadmitEvent():
             last.notes.append(f"{event.node} may be used again: {event.why}")
         case OutcomeEvent():
+            last.asked_at = last.asked_at or event.at
             last.operations += [_format_operation(text) for text in event.done]
             last.refused += [event.failed] if event.failed else []
         case NoteEvent():

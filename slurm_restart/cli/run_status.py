@@ -1,0 +1,213 @@
+"""What `csx-restart status` knows of one run: from Slurm, the journal and the run directory."""
+
+import time
+from typing import Any
+
+from slurm_restart.cli.find_run import Target, slurm_here
+from slurm_restart.cli.stop_advice import stop_advice
+from slurm_restart.cli.table import state_of
+from slurm_restart.control.find_journal import Found
+from slurm_restart.core.history import History, replay, streak
+from slurm_restart.core.job import Job, JobState
+from slurm_restart.core.job_comment import CommentRecord, parse_comment
+from slurm_restart.core.next_action import next_action
+from slurm_restart.errors import CommentRecordError, SlurmError, StateError
+from slurm_restart.frozen import frozen
+from slurm_restart.trainer.attempt_records import AttemptStart
+from slurm_restart.trainer.run_plan import RunPlan
+from slurm_restart.trainer.rundir import RunDir
+
+COMMENT_MISSING = "the job's Comment holds no record of this plugin"
+
+
+@frozen
+class RunPhase:
+    """A phase of a run, which is a job of its own."""
+
+    phase: int
+    """From 0."""
+    job_id: int
+    state: str
+    reason: str
+
+
+@frozen
+class StatusExclusion:
+    """A node that the run avoids. Times are epoch seconds."""
+
+    node: str
+    since: int
+    until: int
+    evidence: str
+
+
+@frozen
+class RunStatus:
+    """Where a run stands. Times are epoch seconds, durations seconds; None: not known."""
+
+    job_id: int | None
+    run: str | None
+    run_dir: str | None
+    source: str | None
+    """The journal that was read; None: none can be."""
+    state: str | None
+    """Slurm's state; None: Slurm does not know the job any more."""
+    reason: str | None
+    phase: int | None
+    phases: int | None
+    other_phases: tuple[RunPhase, ...]
+    attempt: int | None
+    step: int | None
+    """The last step that is on record."""
+    first_step: int | None
+    last_step: int | None
+    """Where the run is done."""
+    unit: str | None
+    restarts: int | None
+    """Slurm's restart count."""
+    failures: int | None
+    """Ends in a row without progress that counted."""
+    max_num_restarts: int | None
+    nodes: tuple[str, ...]
+    excluded: tuple[str, ...]
+    """The job's ExcNodeList."""
+    exclusions: tuple[StatusExclusion, ...]
+    begins: int | None
+    next: str
+    """What happens next."""
+    next_at: int | None
+    time_limit: int | None
+    time_left: int | None
+    admin_comment: str | None
+    comment_record: str | None
+    """What is wrong with the job's comment record; None: nothing."""
+    to_stop: str | None
+    observed: bool
+    """The site is in observe mode: nothing is done about ends."""
+    backend: str
+    summary: dict[str, Any]
+    warnings: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+def run_status(target: Target, found: Found | None) -> RunStatus:
+    """Return where a run stands now."""
+    job, record = target.job, _record(target.job)
+    history = None if found is None else replay(found.events)
+    plan, start = _of_directory(target)
+    now = time.time()
+    coming = next_action(job, record, history, now=now)
+    step, unit = _position(record, history)
+    return RunStatus(
+        job_id=target.job_id,
+        run=target.run,
+        run_dir=None if target.run_dir is None else str(target.run_dir),
+        source=None if found is None else str(found.path),
+        state=None if job is None else state_of(job),
+        reason=None if job is None else job.reason,
+        phase=record.phase if record else plan.phase if plan else None,
+        phases=plan.phases if plan else None,
+        other_phases=_other_phases(job, record),
+        attempt=record.attempt if record else _last_attempt(target),
+        step=step,
+        first_step=None if start is None else start.first_step,
+        last_step=None if start is None else start.last_step,
+        unit=unit,
+        restarts=None if job is None else job.restarts,
+        failures=_failures(history, record),
+        max_num_restarts=_max_restarts(record, plan),
+        nodes=() if job is None else job.nodes,
+        excluded=() if job is None else job.exc_nodes,
+        exclusions=_exclusions(history, now),
+        begins=job.eligible_time if job and job.state is JobState.PENDING else None,
+        next=coming.text,
+        next_at=coming.at,
+        time_limit=None if job is None else job.time_limit,
+        time_left=_time_left(job, now),
+        admin_comment=None if job is None else job.admin_comment,
+        comment_record=COMMENT_MISSING if job is not None and record is None else None,
+        to_stop=None if job is None else stop_advice(job),
+        observed=bool(history and history.ends and history.ends[-1].observed),
+        backend="commands (one job is always read by Slurm's commands)",
+        summary=target.summary,
+        warnings=target.warnings,
+        problems=target.problems,
+    )
+
+
+def _record(job: Job | None) -> CommentRecord | None:
+    try:
+        return None if job is None else parse_comment(job.comment)
+    except CommentRecordError:
+        return None
+
+
+def _of_directory(target: Target) -> tuple[RunPlan | None, AttemptStart | None]:
+    """Return the plan, and the start of the newest attempt, as far as they can be read."""
+    if target.run_dir is None:
+        return None, None
+    run_dir = RunDir(target.run_dir)
+    try:
+        starts = [attempt.start() for attempt in run_dir.attempts()[-1:]]
+        return RunPlan.load(run_dir.plan), starts[0] if starts else None
+    except (OSError, StateError):
+        return None, None
+
+
+def _position(
+    record: CommentRecord | None, history: History | None
+) -> tuple[int | None, str | None]:
+    if record is not None and record.step is not None:
+        return record.step, record.unit.value
+    if history is not None and history.ends:
+        return history.ends[-1].step, history.ends[-1].unit.value
+    return None, None if record is None else record.unit.value
+
+
+def _last_attempt(target: Target) -> int | None:
+    ended = target.attempts()
+    return len(ended) - 1 if ended else None
+
+
+def _failures(history: History | None, record: CommentRecord | None) -> int | None:
+    if history is None:
+        return None
+    return streak(history.ends, next_from_step=record.from_step if record else None).failures
+
+
+def _max_restarts(record: CommentRecord | None, plan: RunPlan | None) -> int | None:
+    if record is not None:
+        return record.max_restarts
+    return plan.policy.max_restarts if plan and plan.policy else None
+
+
+def _exclusions(history: History | None, now: float) -> tuple[StatusExclusion, ...]:
+    return tuple(
+        StatusExclusion(node=each.node, since=each.since, until=each.until, evidence=each.evidence)
+        for each in (history.excluded(now) if history is not None else ())
+    )
+
+
+def _time_left(job: Job | None, now: float) -> int | None:
+    """Return the seconds that a running job has left; None: it does not run, or has no limit."""
+    if job is None or job.state is not JobState.RUNNING or job.time_limit is None:
+        return None
+    if job.start_time is None:
+        return None
+    return max(0, job.start_time + job.time_limit - int(now))
+
+
+def _other_phases(job: Job | None, record: CommentRecord | None) -> tuple[RunPhase, ...]:
+    """Return the other phases of the run that Slurm knows, in order."""
+    if job is None or record is None or job.array_task_id is not None:
+        return ()
+    try:
+        jobs = slurm_here().jobs(uid=job.uid)
+    except SlurmError:
+        return ()
+    found = [
+        RunPhase(phase=other.phase, job_id=each.job_id, state=state_of(each), reason=each.reason)
+        for each in jobs
+        if (other := _record(each)) and other.run == record.run and each.job_id != job.job_id
+    ]
+    return tuple(sorted(found, key=lambda phase: phase.phase))
