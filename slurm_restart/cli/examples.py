@@ -54,6 +54,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "sudo -u slurm csx-restart reconcile --every 30",
     ),
     "doctor": ("csx-restart doctor", "csx-restart doctor --json"),
+    "completion": (
+        "csx-restart completion bash > /etc/bash_completion.d/csx-restart",
+        "source <(csx-restart completion zsh)",
+        "csx-restart completion fish > ~/.config/fish/completions/csx-restart.fish",
+    ),
     "hook": (
         "csx-restart hook > /etc/slurm_restart/csx-epilog",
         "csx-restart hook --former /etc/slurm/epilogslurmctld.sh",

@@ -3,6 +3,7 @@
 import importlib
 
 import click
+from click.shell_completion import CompletionItem
 
 from slurm_restart.cli import common
 from slurm_restart.cli.examples import add_examples
@@ -21,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "rules": "List, show, test and check the rules over log lines.",
     "reconcile": "Verify decisions and find ends that no hook handled.",
     "doctor": "Check a site's installation.",
+    "completion": "Print the completion for bash, zsh or fish.",
     "hook": "Print the EpilogSlurmctld hook for this installation.",
 }
 
@@ -36,6 +38,11 @@ class _LazyGroup(click.Group):
         command: click.Command = module.command
         add_examples(command, cmd_name)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        names = (name for name in COMMANDS if name.startswith(incomplete))
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        return [*(CompletionItem(name, help=COMMANDS[name]) for name in names), *options]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
