@@ -128,12 +128,12 @@ def _timing(target: Target, end: EndReport) -> dict[str, float]:
     stages: dict[str, float | None] = {}
     if target.run_dir is not None and end.attempt is not None:
         stages = attempt_times(RunDir(target.run_dir), end.attempt)
-    following = stages.pop("next trainer started", None)
+    following = stages.pop("next started", None)
     stages |= {
         "judged": end.at,
         "Slurm asked": end.asked_at,
         "next attempt seen": end.next_started,
-        "next trainer started": following,
+        "next started": following,
     }
     return {name: at for name, at in stages.items() if at is not None}
 
@@ -149,9 +149,9 @@ def attempt_times(run_dir: RunDir, number: int) -> dict[str, float | None]:
     end = here.end() if here is not None else None
     after = following.start() if following is not None else None
     return {
-        "trainer started": None if start is None else start.at,
-        "trainer ended": None if end is None or end.backfilled else end.at,
-        "next trainer started": None if after is None else after.at,
+        "started": None if start is None else start.at,
+        "ended": None if end is None or end.backfilled else end.at,
+        "next started": None if after is None else after.at,
     }
 
 

@@ -186,7 +186,7 @@ def check_one(cluster: ManagedCluster, mine: dict[str, int]) -> None:
     assert 0 < running["time_left"] <= 600
     assert "restarted" in running["next"]
     timing = as_json(cluster, me, "explain", str(mine["restarted"]))["ends"][0]["timing"]
-    stages = ["trainer started", "trainer ended", "judged", "Slurm asked", "next trainer started"]
+    stages = ["started", "ended", "judged", "Slurm asked", "next started"]
     assert [name for name in timing if name in stages] == stages
     log = run_as(cluster, me, "csx-restart", "log", str(mine["restarted"]))
     assert log.index("[run_1]") < log.index("[run_2]")
