@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from slurm_restart.cli.classify_facts import KnownFacts
+from slurm_restart.cli.terminal import output_width, wrap_lines
 from slurm_restart.core.attribution import Attribution, RootCause
 from slurm_restart.core.category import Confidence, Nodes, Restart
 from slurm_restart.core.finding import Finding, Role
@@ -158,7 +159,7 @@ def format_classified(result: Classified) -> str:
 def _row(label: str, text: str) -> list[str]:
     return textwrap.wrap(
         escape_controls(text),
-        WIDTH,
+        min(WIDTH, output_width() or WIDTH),
         initial_indent=f"{label:<{_LABEL}}",
         subsequent_indent=" " * _LABEL,
         break_long_words=False,
@@ -201,12 +202,13 @@ def _root(result: Classified) -> list[str]:
     rows = [f"{'root cause':<{_LABEL}}{escape_controls(place)}"]
     context = context_of(root)
     if not context:
-        return [*rows, " " * _LABEL + cut(root.text)]
+        return rows + wrap_lines([" " * _LABEL + cut(root.text)], output_width(), _LABEL)
     width = len(str(context[-1][0]))
-    return rows + [
+    lines = [
         f"  {'>' if number == root.line else ' '} {number:>{width}} | {cut(text)}"
         for number, text in context
     ]
+    return rows + wrap_lines(lines, output_width(), len(f"  > {'':>{width}} | "))
 
 
 def place_of(root: RootCause) -> str:

@@ -15,8 +15,9 @@ from slurm_restart.cli.find_run import resolve_known
 from slurm_restart.cli.format_status import format_status
 from slurm_restart.cli.run_status import run_status
 from slurm_restart.cli.site import site_option, site_or_defaults
-from slurm_restart.cli.table import dash, format_table, position, state_of
+from slurm_restart.cli.table import Column, dash, fit_table, position, state_of
 from slurm_restart.cli.task_table import array_tasks, task_table
+from slurm_restart.cli.terminal import output_width
 from slurm_restart.control.site import Site
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.job_comment import CommentRecord, is_managed, parse_comment
@@ -113,7 +114,15 @@ def _row(job: Job, comment_record: CommentRecord) -> dict[str, Any]:
 def _table(rows: list[dict[str, Any]]) -> str:
     if not rows:
         return "no runs"
-    head = ("JOBID", "STATE", "REASON", "PHASE", "ATTEMPT", "STEP", "NODES")
+    columns = (
+        Column(head="JOBID"),
+        Column(head="STATE"),
+        Column(head="REASON", rank=2),
+        Column(head="PHASE", rank=4),
+        Column(head="ATTEMPT", rank=1),
+        Column(head="STEP", rank=1),
+        Column(head="NODES", rank=3),
+    )
     cells = [
         (
             row["name"],
@@ -126,7 +135,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
         )
         for row in rows
     ]
-    return format_table(head, cells)
+    return fit_table(columns, cells, width=output_width())
 
 
 def _watch(target: str, site: Site, every: float) -> None:

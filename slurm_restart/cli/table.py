@@ -1,7 +1,7 @@
 """The tables that commands print: columns that fit the width, no break inside a word."""
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from slurm_restart.core.job import Job
 from slurm_restart.core.printable import escape_controls
@@ -27,11 +27,6 @@ class Column:
     head: str
     rank: int = 0
     is_text: bool = False
-
-
-def format_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return lines with columns of equal width; control characters of the cells are escaped."""
-    return fit_table([Column(head=name) for name in head], list(rows), width=None)
 
 
 def fit_table(

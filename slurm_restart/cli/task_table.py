@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from slurm_restart.cli.find_run import slurm_here
-from slurm_restart.cli.table import dash, format_table, position, state_of
+from slurm_restart.cli.table import Column, dash, fit_table, position, state_of
+from slurm_restart.cli.terminal import output_width
 from slurm_restart.core.job import Job
 from slurm_restart.core.job_comment import CommentRecord, parse_comment
 from slurm_restart.core.progress_unit import ProgressUnit
@@ -15,7 +16,15 @@ from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import AttemptDir, RunDir
 
 _ID = re.compile(r"[0-9]{1,10}", re.ASCII)
-_HEAD = ("TASK", "JOBID", "STATE", "ATTEMPT", "STEP", "RESTARTS", "LAST END")
+_COLUMNS = (
+    Column(head="TASK"),
+    Column(head="JOBID", rank=3),
+    Column(head="STATE"),
+    Column(head="ATTEMPT", rank=1),
+    Column(head="STEP", rank=1),
+    Column(head="RESTARTS", rank=2),
+    Column(head="LAST END", rank=1, is_text=True),
+)
 
 
 def array_tasks(text: str) -> list[dict[str, Any]]:
@@ -34,9 +43,9 @@ def array_tasks(text: str) -> list[dict[str, Any]]:
 
 
 def task_table(rows: list[dict[str, Any]]) -> str:
-    """Return the rows as a table."""
-    return format_table(
-        _HEAD,
+    """Return the rows as a table for the width of the terminal."""
+    return fit_table(
+        _COLUMNS,
         [
             (
                 "others" if row["task"] is None else str(row["task"]),
@@ -49,6 +58,7 @@ def task_table(rows: list[dict[str, Any]]) -> str:
             )
             for row in rows
         ],
+        width=output_width(),
     )
 
 

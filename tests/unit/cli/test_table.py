@@ -1,7 +1,9 @@
 """Tables and lines fit the width of the terminal, and no word is broken."""
 
 import pytest
+from click.testing import CliRunner
 
+from slurm_restart.cli import classify
 from slurm_restart.cli.table import Column, cell_width, fit_table, shorten
 from slurm_restart.cli.terminal import has_colours, output_width, wrap_lines
 
@@ -89,3 +91,21 @@ def test_a_pipe_has_no_colours(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("NO_COLOR", "1")
     assert not has_colours()
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_classify_breaks_no_word(tmp_path, monkeypatch, width):
+    log = tmp_path / "job.log"
+    log.write_text(
+        "step 1\n"
+        "HW Exception by GPU node-4 (Agent handle: 0x2d1f90) reason :GPU Hang, and some words more "
+        "that make the line longer than most terminals are wide\n"
+        "srun: error: csx3: tasks 8-15: Aborted\n"
+    )
+    monkeypatch.delenv("COLUMNS", raising=False)
+    whole = CliRunner().invoke(classify.command, [str(log)]).output
+    monkeypatch.setenv("COLUMNS", str(width))
+    shown = CliRunner().invoke(classify.command, [str(log)]).output
+    assert shown.split() == whole.split()
+    path = str(log)
+    assert all(len(line) <= width or path in line for line in shown.splitlines())
