@@ -180,11 +180,12 @@ def _from_run_dir(path: Path) -> Target:
         raise UsageError(f"{path}: not a run directory: {error}") from error
     starts = [start for attempt in run_dir.attempts() if (start := attempt.start()) is not None]
     job_id = starts[-1].job_id if starts else None
-    job = _look_up(job_id)[0] if job_id is not None else None
+    job, _, unanswered = (None, None, None) if job_id is None else _look_up(job_id)
     return Target(
         job_id=job_id,
         run=run_of_task(plan.run, plan.array_task),
         uid=run_dir.path.stat().st_uid,
         run_dir=run_dir.path,
         job=job,
+        unanswered=unanswered,
     )

@@ -15,7 +15,8 @@ _INDENT = 17
 
 def format_status(status: RunStatus) -> str:
     """Return where a run stands, as lines for the width of the terminal."""
-    lines = [f"job {status.job_id}: {status.state or 'not known to Slurm any more'}"]
+    unknown = "not known to Slurm any more" if status.slurm_answers else "Slurm does not answer"
+    lines = [f"job {status.job_id}: {status.state or unknown}"]
     values = [
         ("reason", status.reason),
         ("phase", _phase(status)),

@@ -69,7 +69,7 @@ def _require_attempt(run_dir: RunDir, attempt: int | None, *, follow: bool) -> N
 def _follow(follower: Follower, target: Target, site: Site, *, as_json: bool) -> None:
     """Print what is added until Slurm shows that the run has ended, or does not know it."""
     asked = time.monotonic()
-    ended = target.job is None or target.job.over
+    ended = _is_over(target)
     while True:
         lines = follower.read()
         _print(lines, as_json=as_json)
@@ -84,10 +84,16 @@ def _follow(follower: Follower, target: Target, site: Site, *, as_json: bool) ->
 
 def _has_ended(target: Target, site: Site) -> bool:
     try:
-        job = resolve_known(str(target.run_dir), site)[0].job
+        return _is_over(resolve_known(str(target.run_dir), site)[0])
     except CsxError:
-        return False  # Slurm does not answer
-    return job is None or job.over
+        return False  # the directory cannot be read at this moment
+
+
+def _is_over(target: Target) -> bool:
+    """Return whether Slurm shows that the run has ended, or does not know it."""
+    if target.unanswered is not None:
+        return False
+    return target.job is None or target.job.over
 
 
 def _print(lines: Iterable[LogLine], *, as_json: bool) -> None:

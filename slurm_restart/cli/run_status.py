@@ -10,7 +10,7 @@ from slurm_restart.control.find_journal import Found
 from slurm_restart.core.history import History, replay, streak
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.job_comment import CommentRecord, parse_comment
-from slurm_restart.core.next_action import next_action
+from slurm_restart.core.next_action import NextAction, next_action
 from slurm_restart.errors import CommentRecordError, SlurmError, StateError
 from slurm_restart.frozen import frozen
 from slurm_restart.trainer.attempt_records import AttemptStart
@@ -51,7 +51,8 @@ class RunStatus:
     source: str | None
     """The journal that was read; None: none can be."""
     state: str | None
-    """Slurm's state; None: Slurm does not know the job any more."""
+    """Slurm's state; None: Slurm does not know the job any more, or does not answer."""
+    slurm_answers: bool
     reason: str | None
     phase: int | None
     phases: int | None
@@ -96,7 +97,7 @@ def run_status(target: Target, found: Found | None) -> RunStatus:
     history = None if found is None else replay(found.events)
     plan, start = _of_directory(target)
     now = time.time()
-    coming = next_action(job, record, history, now=now)
+    coming = _next(target, record, history, now)
     step, unit = _position(record, history)
     return RunStatus(
         job_id=target.job_id,
@@ -104,6 +105,7 @@ def run_status(target: Target, found: Found | None) -> RunStatus:
         run_dir=None if target.run_dir is None else str(target.run_dir),
         source=None if found is None else str(found.path),
         state=None if job is None else state_of(job),
+        slurm_answers=target.unanswered is None,
         reason=None if job is None else job.reason,
         phase=record.phase if record else plan.phase if plan else None,
         phases=plan.phases if plan else None,
@@ -131,8 +133,19 @@ def run_status(target: Target, found: Found | None) -> RunStatus:
         backend="commands (one job is always read by Slurm's commands)",
         summary=target.summary,
         warnings=target.warnings,
-        problems=target.problems,
+        problems=(
+            *target.problems,
+            *(() if target.unanswered is None else (str(target.unanswered),)),
+        ),
     )
+
+
+def _next(
+    target: Target, record: CommentRecord | None, history: History | None, now: float
+) -> NextAction:
+    if target.unanswered is not None:
+        return NextAction(text="not known: Slurm does not answer")
+    return next_action(target.job, record, history, now=now)
 
 
 def _record(job: Job | None) -> CommentRecord | None:

@@ -149,7 +149,7 @@ def _watch(target: str, site: Site, every: float) -> None:
         else:
             stamp = time.strftime("%H:%M:%S")
             click.echo(f"{_CLEAR if terminal else ''}{format_status(status)}\n{stamp}")
-            if status.state is None or status.state in _FINAL:
+            if status.slurm_answers and (status.state is None or status.state in _FINAL):
                 return
             if not terminal:
                 click.echo()

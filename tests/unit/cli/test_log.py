@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from slurm_restart.cli import log
 from slurm_restart.cli.run_log import MAX_LINE, Follower, lines_of
-from slurm_restart.errors import SlurmUnavailableError, UsageError
+from slurm_restart.errors import JobNotFoundError, SlurmUnavailableError, UsageError
 from slurm_restart.slurm.commands import Commands
 from slurm_restart.trainer.rundir import RunDir
 from slurm_restart.trainer.runlog import append, line
@@ -129,5 +129,13 @@ def test_an_attempt_that_is_not_there(run_dir):
         invoke(run_dir, "--attempt", "9")
 
 
-def test_following_a_run_of_which_slurm_knows_nothing_ends(run_dir):
+def test_following_a_run_of_which_slurm_knows_nothing_ends(run_dir, monkeypatch):
+    answers = iter([SlurmUnavailableError("no answer"), JobNotFoundError("7")])
+
+    def answer(*_: object) -> None:
+        raise next(answers, JobNotFoundError("7"))
+
+    monkeypatch.setattr(Commands, "job", answer)
+    monkeypatch.setattr(log, "_INTERVAL", 0)
+    monkeypatch.setattr(log, "_ASK_EVERY", 0)
     assert invoke(run_dir, "-f") == invoke(run_dir)
