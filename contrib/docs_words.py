@@ -67,6 +67,8 @@ RULES = {
 }
 
 STOPS = {
+    "stopped": "a person wanted the run to end with this attempt (`csx-restart stop`); one "
+    "that has completed counts as completed",
     "not-recoverable": "the category's row says that no restart helps",
     "requeue-disabled": "the job's Requeue flag is off (`scontrol update Requeue=0`)",
     "total-cap": "restarts in all, those that never count apart, have reached the site's "

@@ -35,6 +35,20 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         'csx-restart nodes exclude csx3 --for 2d --reason "ECC errors, ticket 4711"',
     ),
     "cancel": ("csx-restart cancel 4711", "csx-restart cancel 120_4 --timeout 60"),
+    "stop": (
+        "csx-restart stop 4711",
+        "csx-restart stop --after-checkpoint 4711",
+        "csx-restart stop --json model_dir/20261125_042047_restartable",
+    ),
+    "set": (
+        "csx-restart set 4711 max_num_restarts=5",
+        "csx-restart set 4711 min_num_csx=2 shrink_after=1h",
+        "csx-restart set 4711 exclude_for=default",
+    ),
+    "release": (
+        "csx-restart release 4711",
+        "csx-restart release 120_4",
+    ),
     "classify": (
         "csx-restart classify slurm-4712.out",
         "csx-restart classify --state FAILED --exit-code 134:0 --nodes 'csx[1-4]' slurm-4712.out",

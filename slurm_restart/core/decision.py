@@ -33,6 +33,8 @@ class Decision:
     """Why a restart that may be in place is not; None: it is, or was not asked for."""
 
 
+STOPPED = "a person wanted the run to end here (csx-restart stop)"
+"""Reason of a decision that follows a person's request."""
 _STAYS_HELD = (
     "the job stays held, so that it drains no further node; release it once the prolog is repaired"
 )
@@ -126,6 +128,11 @@ def _prolog_share(situation: Situation) -> bool:
     return failed and situation.prolog_failures.exceed(share)
 
 
+def _stopped(situation: Situation) -> bool:
+    # A run that has finished is no run that was stopped.
+    return situation.stopped and situation.attribution.category is not Category.COMPLETED
+
+
 def _why_no(situation: Situation) -> str:
     return situation.attribution.category.meaning
 
@@ -171,8 +178,10 @@ class _StopRule:
 
 
 _REQUEUE_DISABLED = "requeue-disabled"
+_STOPPED = "stopped"
 # First match wins; no match restarts.
 _STOP_RULES: tuple[_StopRule, ...] = (
+    _StopRule(_STOPPED, _stopped, lambda _: STOPPED),
     _StopRule("not-recoverable", lambda situation: not situation.attribution.recoverable, _why_no),
     _StopRule(
         _REQUEUE_DISABLED,
@@ -230,11 +239,14 @@ def waits_for_person(category: Category, action: Action) -> bool:
     return action is Action.LEAVE and category in _HELD
 
 
-def _stop_action(situation: Situation) -> Action:
+def _stop_action(situation: Situation, stop: _StopRule) -> Action:
     # A job that waits for a person is left to that person; one that Slurm has requeued for another
     # reason has to be cancelled.
     attribution = situation.attribution
-    if attribution.category in _HELD or not (attribution.requeued or attribution.lost):
+    by_person = stop.id == _STOPPED and attribution.category is not Category.HELD
+    if attribution.category in _HELD and not by_person:
+        return Action.LEAVE
+    if not (attribution.requeued or attribution.lost):
         return Action.LEAVE
     if attribution.category is Category.COMPLETED and not _uncounted_capped(situation):
         # The attempt runs once more: it ends as success at once, and its dependents are kept.
@@ -246,8 +258,8 @@ def _stop_action(situation: Situation) -> Action:
 
 def _stop_reason(situation: Situation, stop: _StopRule) -> str:
     reason = stop.reason(situation)
-    failed = situation.attribution.category is Category.PROLOG_FAILED
-    return f"{reason}: {_STAYS_HELD}" if failed else reason
+    held = stop.id != _STOPPED and situation.attribution.category is Category.PROLOG_FAILED
+    return f"{reason}: {_STAYS_HELD}" if held else reason
 
 
 def _counted_as(situation: Situation) -> str:
@@ -289,7 +301,7 @@ def decide(situation: Situation) -> Decision:
     )
     if stop is not None:
         return Decision(
-            action=_stop_action(situation),
+            action=_stop_action(situation, stop),
             rule=stop.id,
             reason=_stop_reason(situation, stop),
             failures=failures,

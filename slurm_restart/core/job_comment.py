@@ -24,9 +24,11 @@ _KEY = "csx-restart/1"
 PREFIX = f"{_KEY} "
 JSON_PREFIX = f'{{"{_KEY}":'
 """How a Comment begins that is a JSON object; a tool that writes it anew may add blanks."""
-MAX_RECORD_BYTES = 512
+MAX_RECORD_BYTES = 576
 MAX_USER_COMMENT_BYTES = 400
 MAX_STEP = 10**12
+MAX_COUNT = 10**6
+"""Restarts of a job, by Slurm's own count too."""
 MAX_NODES = 100_000
 MAX_NAMED = 64
 """Nodes that a record may name; a longer list is ignored."""
@@ -79,6 +81,9 @@ class CommentRecord:
     fixed_size: bool = False
     """The size is what Slurm makes of the user's own options (`-n`, gres totals): never written."""
 
+    stop: int | None = None
+    """A person wants the run to end with the attempt of this restart count of Slurm's."""
+
     unit: ProgressUnit = ProgressUnit.STEP
     """What `from_step` and `step` count."""
 
@@ -119,6 +124,10 @@ class CommentRecord:
     """Nodes that the evidence names, as a hostlist."""
     said: str | None = None
     """What the health check printed on the first of them; `_` stands for blanks and the like."""
+
+    def is_stopped(self, restarts: int) -> bool:
+        """Return whether the run is to end with the attempt of this restart count of Slurm's."""
+        return self.stop == restarts
 
     @property
     def in_place_ends(self) -> InPlaceEnds:
@@ -177,7 +186,7 @@ def _flag(text: str) -> bool:
     return text == "1"
 
 
-# field: (key in the Comment, reader). Keys are short because 512 bytes are all there is.
+# field: (key in the Comment, reader). Keys are short because 576 bytes are all there is.
 _FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "run": ("run", _text(r"[0-9a-f]{16}")),
     "max_restarts": ("max", _int(0, MAX_RESTARTS)),
@@ -190,6 +199,7 @@ _FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "give_up_after": ("giveup", _int(0, MAX_SECONDS)),
     "exclude_for": ("exclude", _int(0, MAX_SECONDS)),
     "lead": ("lead", _int(0, MAX_LEAD)),
+    "stop": ("stop", _int(0, MAX_COUNT)),
     "unit": ("unit", _enum(ProgressUnit)),
     "fixed_size": ("fixed", _flag),
     "attempt": ("attempt", _int(0, MAX_STEP)),

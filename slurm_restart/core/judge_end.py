@@ -78,6 +78,7 @@ def judge_end(case: EndCase) -> Judgement:
             run_time=_run_time(case, attribution),
             failed=facts.failed,
             suspects_checkpoint=_suspects_checkpoint(facts.final_report, attribution),
+            stopped=case.comment_record.is_stopped(case.index),
             prolog_failures=count_prolog_failures(case.job.partitions, case.nodes),
             in_place=_in_place(case),
         )

@@ -16,7 +16,7 @@ from slurm_restart.core.attempt_stage import (
     was_cancelled_waiting,
 )
 from slurm_restart.core.category import Category
-from slurm_restart.core.decision import waits_for_person
+from slurm_restart.core.decision import STOPPED, waits_for_person
 from slurm_restart.core.exclusions import exclusion_list
 from slurm_restart.core.fit_pending import (
     WAIT,
@@ -186,7 +186,7 @@ def _converge(view: RunView, at: AttemptStage) -> Plan:
         case Stage.REQUEUED:
             return _requeued(view, known) if known is not None else Plan()
         case Stage.PENDING:
-            return _pending(view, at)
+            return _cancel(view, STOPPED) if _is_stopped(view, at) else _pending(view, at)
         case Stage.RUNNING:
             return _running(view, known)
         case Stage.OTHER:
@@ -282,6 +282,12 @@ def _requeued(view: RunView, known: EndEvent) -> Plan:
         # Set once; whatever of it Slurm has lost is set again when the job is PENDING.
         return Plan(look_again=view.seen.now + POLL)
     return _restart(view, known, before=())
+
+
+def _is_stopped(view: RunView, at: AttemptStage) -> bool:
+    """Whether a person wants a pending job to end before its attempt starts."""
+    stopped = view.seen.comment_record.is_stopped(view.seen.job.restarts)
+    return stopped and not at.unjudged and not at.start_lost
 
 
 def _pending(view: RunView, at: AttemptStage) -> Plan:

@@ -45,6 +45,8 @@ class Situation:
     suspects_checkpoint: bool = False
     """Whether the end is evidence against the checkpoint that the attempt started from, and there
     is an earlier one."""
+    stopped: bool = False
+    """Whether a person wants the run to end with this attempt."""
     prolog_failures: PrologFailures = field(default_factory=PrologFailures)
     """Those in the job's partitions."""
     in_place: InPlaceEnds = NONE_IN_PLACE

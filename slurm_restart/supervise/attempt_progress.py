@@ -1,12 +1,13 @@
 """How far an attempt has got: the monitor of its checkpoints or of its measured progress."""
 
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 
 from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.supervise.absence_warning import AbsenceWarning
 from slurm_restart.supervise.checkpoint_monitor import CheckpointMonitor, CheckpointMonitorThread
-from slurm_restart.supervise.drained_nodes import DrainWatch
+from slurm_restart.supervise.checkpoint_watch import CheckpointWatch
 from slurm_restart.supervise.output_steps import OutputSteps
 from slurm_restart.supervise.own_comment import OwnComment
 from slurm_restart.supervise.periodic_thread import PeriodicThread
@@ -36,7 +37,7 @@ class AttemptProgress:
         comment: gets the highest step of the run.
         log: gets a message when files cannot be read.
         stalls: is told of accesses to files.
-        drain_watch: told of each checkpoint but that of the last step; None: not wanted.
+        watches: each is told of each checkpoint but that of the last step.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class AttemptProgress:
         comment: OwnComment,
         log: SlurmLog,
         stalls: StallMonitor,
-        drain_watch: DrainWatch | None = None,
+        watches: Sequence[CheckpointWatch] = (),
     ) -> None:
         self._run_dir = run_dir
         self._plan = plan
@@ -58,7 +59,7 @@ class AttemptProgress:
         self._comment = comment
         self._log = log
         self._stalls = stalls
-        self._drain_watch = drain_watch
+        self._watches = watches
         start = prepared.start
         known = start.checkpoint is not None or start.measured
         self.step: int | None = start.from_step if known else None
@@ -130,8 +131,9 @@ class AttemptProgress:
             self._recorder.record_checkpoint(attempt, saved)
             self._comment.update(step=self.reached)
             retention.saved(saved)
-            if self._drain_watch is not None and saved.step != self._prepared.start.last_step:
-                self._drain_watch.saved(f"checkpoint {saved.path.rpartition('/')[2]}")
+            if saved.step != self._prepared.start.last_step:
+                for watch in self._watches:
+                    watch.saved(f"checkpoint {saved.path.rpartition('/')[2]}")
 
         absence = AbsenceWarning(
             plan.checkpoint,

@@ -86,6 +86,11 @@ class NodesDrained:
 
 
 @dataclass(frozen=True, slots=True)
+class StopWanted:
+    """A person wants the run to end, and a checkpoint has just been completed."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrainerHung:
     """The watchdog has found that the trainer hangs, or is slow, and is to be ended."""
 
@@ -109,6 +114,7 @@ Event = (
     | Superseded
     | Preempted
     | NodesDrained
+    | StopWanted
     | TrainerHung
     | ReaperExited
 )

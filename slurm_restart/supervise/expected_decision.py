@@ -65,6 +65,7 @@ def expected_decision(
             restarts=start.restarts,
             requeueable=job is None or job.requeue,
             allocation=allocation,
+            stopped=comment_record.is_stopped(start.restarts),
             run_time=int(now - start.at),
             suspects_checkpoint=start.earlier
             and speaks_against_checkpoint(attribution.category, attribution.rule, exit_code),

@@ -23,6 +23,8 @@ STOP_REASONS: dict[int, StopReason | None] = {
     signal.SIGUSR2: None,
 }
 """The signals that the supervisor handles; None: the trainer gets it and need not end."""
+_BY_CHOICE = (StopReason.TIME_LIMIT, StopReason.NODE_DRAINED, StopReason.STOPPED)
+"""Reasons for which no KILL of Slurm's follows at once."""
 
 
 def usable(seconds: float) -> float:
@@ -41,7 +43,7 @@ class GracePeriods:
 
     def of(self, stop: StopReason) -> float:
         """Return the seconds between the signal that asks the trainer to end and KILL."""
-        by_choice = stop in (StopReason.TIME_LIMIT, StopReason.NODE_DRAINED)
+        by_choice = stop in _BY_CHOICE
         return usable(self.signal_lead if by_choice else self.kill_wait)
 
 

@@ -22,6 +22,7 @@ from slurm_restart.supervise.attempt_progress import AttemptProgress
 from slurm_restart.supervise.attempt_result import AttemptResult, preparation_failure
 from slurm_restart.supervise.attempt_run import AttemptRun
 from slurm_restart.supervise.await_preparation import PreparationWait
+from slurm_restart.supervise.checkpoint_watch import CheckpointWatch
 from slurm_restart.supervise.drained_nodes import DrainWatch
 from slurm_restart.supervise.ending import Ending
 from slurm_restart.supervise.events import Events, ReaperListener, queue_signals
@@ -36,6 +37,7 @@ from slurm_restart.supervise.rules_thread import RulesThread
 from slurm_restart.supervise.slurm_log import SlurmLog
 from slurm_restart.supervise.stall_monitor import StallMonitor
 from slurm_restart.supervise.stop_request import STOP_REASONS
+from slurm_restart.supervise.stop_watch import StopWatch
 from slurm_restart.supervise.supervisor_context import LazySlurm, SupervisorContext
 from slurm_restart.supervise.trainer_end import StopReason
 from slurm_restart.trainer.run_plan import RunPlan
@@ -132,7 +134,7 @@ class Supervisor:
             comment=self._comment,
             log=self._log,
             stalls=self._stalls,
-            drain_watch=self._drain_watch(plan, start.attempt),
+            watches=self._watches(plan, start.attempt),
         )
         self._comment.update(
             attempt=start.attempt,
@@ -156,12 +158,14 @@ class Supervisor:
         )
         return self._run.result(prepared, scanner, progress)
 
-    def _drain_watch(self, plan: RunPlan, attempt: int) -> DrainWatch | None:
-        nodes = self._context.job.nodes
-        if not plan.leave_drained or not nodes:
-            return None
-        report = partial(self._recorder.log, run_name(attempt))
-        return DrainWatch(self._slurm, nodes, self._events, report)
+    def _watches(self, plan: RunPlan, attempt: int) -> list[CheckpointWatch]:
+        job, report = self._context.job, partial(self._recorder.log, run_name(attempt))
+        found: list[CheckpointWatch] = []
+        if plan.policy is not None:
+            found.append(StopWatch(self._slurm, job, plan.run, self._events, report))
+        if plan.leave_drained and job.nodes:
+            found.append(DrainWatch(self._slurm, job.nodes, self._events, report))
+        return found
 
     def _slurm(self) -> Slurm:
         return self._context.slurm(self._plan)

@@ -26,6 +26,7 @@ class StopReason(Enum):
     TIME_LIMIT = "the job's time limit is near"
     TERMINATED = "the job was told to end"
     CANCELLED = "a person told the batch script to end (scancel --batch)"
+    STOPPED = "a person wanted the run to end after this checkpoint (csx-restart stop)"
     SUPERSEDED = "another attempt of this run has begun elsewhere"
     NODE_DRAINED = "the site drains a node of the job"
     HUNG = "the run hung"
@@ -114,6 +115,8 @@ def cause_of_stop(stop: StopReason) -> tuple[Category, Confidence]:
             return Category.HANG, Confidence.LIKELY
         case StopReason.CANCELLED:
             return Category.CANCELLED, Confidence.LIKELY
+        case StopReason.STOPPED:
+            return Category.CANCELLED, Confidence.CERTAIN
         case StopReason.NODE_DRAINED:
             return Category.NODE_DRAINED, Confidence.CERTAIN
         case StopReason.TERMINATED | StopReason.SUPERSEDED:

@@ -18,6 +18,7 @@ from slurm_restart.supervise.events import (
     Preempted,
     ReaperExited,
     SignalReceived,
+    StopWanted,
     Superseded,
     TrainerEnded,
     TrainerHung,
@@ -144,7 +145,9 @@ class TrainerProcess:
             case Preempted(grace_time):
                 self._set_grace_time(grace_time)
             case NodesDrained():
-                self._leave_nodes()
+                self._end_after_checkpoint(StopReason.NODE_DRAINED)
+            case StopWanted():
+                self._end_after_checkpoint(StopReason.STOPPED)
             case Superseded():
                 # Two trainers that write the same checkpoints do more damage than a KILL.
                 self._stop = StopReason.SUPERSEDED
@@ -177,14 +180,14 @@ class TrainerProcess:
             self._stop = self._stop or stop
         self._kill_by(time.monotonic() + self._grace.of(stop))
 
-    def _leave_nodes(self) -> None:
-        """Ask the trainer to save and end, as nodes of the job are drained."""
+    def _end_after_checkpoint(self, stop: StopReason) -> None:
+        """Ask the trainer to end, as a checkpoint is complete; it may save once more."""
         if self._stop is not None or self._status is not None:
             return
-        self._before_stop(StopReason.NODE_DRAINED)
-        self._stop = StopReason.NODE_DRAINED
+        self._before_stop(stop)
+        self._stop = stop
         self._ask_to_end()
-        self._kill_by(time.monotonic() + self._grace.of(StopReason.NODE_DRAINED))
+        self._kill_by(time.monotonic() + self._grace.of(stop))
 
     def _end_hung(self, hung: TrainerHung) -> None:
         """Ask a trainer that hangs to end; it may be ending already, for another reason."""

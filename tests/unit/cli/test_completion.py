@@ -55,7 +55,7 @@ def complete(tmp_path, *words: str) -> set[str]:
     ("words", "expected"),
     [
         (("",), set(COMMANDS)),
-        (("st",), {"status"}),
+        (("sta",), {"status"}),
         (("list", "--st"), {"--state"}),
         (("nodes", "cl"), {"clear"}),
         (("completion", ""), {"bash", "zsh", "fish"}),

@@ -650,3 +650,25 @@ def test_a_site_may_let_failures_outside_wait_like_others() -> None:
     policy = facts.policy(SitePolicy(outside_backoff=0, backoff=(7,), short_wait=0))
     ends = facts.attempts(1, Category.STORAGE_IO)
     assert decide(situation(Category.STORAGE_IO, ends, policy=policy)).delay == 7
+
+
+@pytest.mark.parametrize(
+    ("category", "requeued", "action", "rule"),
+    [
+        (Category.UNKNOWN, False, Action.LEAVE, "stopped"),
+        (Category.HARDWARE_NODE, True, Action.CANCEL, "stopped"),
+        (Category.PREEMPTION, True, Action.CANCEL, "stopped"),
+        (Category.PROLOG_FAILED, True, Action.CANCEL, "stopped"),
+        (Category.CONFIG, False, Action.LEAVE, "stopped"),
+        # A hold of a person is the later decision: the job stays held.
+        (Category.HELD, True, Action.LEAVE, "stopped"),
+        (Category.COMPLETED, False, Action.LEAVE, "not-recoverable"),
+    ],
+)
+def test_an_end_of_a_run_that_a_person_stops_is_its_last(
+    category: Category, requeued: bool, action: Action, rule: str
+) -> None:
+    found = attribution(category, requeued=requeued)
+    decision = decide(situation(category, attribution=found, stopped=True))
+    assert (decision.action, decision.rule) == (action, rule)
+    assert not decision.action.restarts

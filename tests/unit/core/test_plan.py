@@ -323,3 +323,26 @@ def test_a_record_of_another_attempt_is_ignored() -> None:
     job = facts.job(flags=frozenset({facts.COMPLETING}))
     (event,) = ended_events(plan(facts.view(job=job, comment_record=record)))
     assert event.category is Category.UNKNOWN
+
+
+def test_a_run_that_a_person_stops_ends_with_the_attempt_that_is_named() -> None:
+    job = facts.job(flags=frozenset({facts.COMPLETING}))
+    stopped = facts.comment_record(stop=0)
+    step = plan(facts.view(job=job, comment_record=stopped))
+    assert requests(step) == []
+    assert [event.action for event in ended_events(step)] == [Action.LEAVE]
+    # Slurm, or the front of the hook, has requeued it meanwhile.
+    requeued = facts.end(state=JobState.PENDING, restarts=1, env_restarts=None)
+    step = plan(facts.view(job=waiting(), comment_record=stopped, end_=requeued, source="sweep"))
+    assert requests(step)[-1] == "cancel"
+    assert [event.action for event in ended_events(step)] == [Action.CANCEL]
+
+
+def test_a_run_that_a_person_stops_while_it_waits_does_not_start() -> None:
+    stopped = facts.comment_record(stop=1)
+    step = plan(facts.view(job=waiting(), comment_record=stopped, history=after()))
+    assert requests(step)[-1] == "cancel"
+    # The request was about the attempt before: a person has requeued the job since.
+    earlier = facts.comment_record(stop=0)
+    step = plan(facts.view(job=waiting(), comment_record=earlier, history=after()))
+    assert requests(step) == ["update StartTime=now"]

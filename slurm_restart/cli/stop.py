@@ -1,0 +1,103 @@
+"""`csx-restart stop`: end a run, now or after its next checkpoint, so that nobody restarts it."""
+
+import time
+from dataclasses import replace
+from functools import partial
+
+import click
+
+from slurm_restart.cli.cancel import Cancellation
+from slurm_restart.cli.find_run import slurm_here
+from slurm_restart.cli.run_note import note
+from slurm_restart.cli.steer import Outcome, RecordEditor, Steered, find, outcome, record_of, show
+from slurm_restart.core.job import Job, JobState
+from slurm_restart.core.job_comment import CommentRecord
+from slurm_restart.errors import UsageError
+from slurm_restart.slurm.interface import Slurm
+
+
+@click.command()
+@click.argument("run")
+@click.option(
+    "--after-checkpoint",
+    is_flag=True,
+    help="Let a running attempt go on until its next complete checkpoint.",
+)
+@click.option(
+    "--timeout",
+    type=click.IntRange(1),
+    default=600,
+    show_default=True,
+    help="Seconds after which the command gives up.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def command(run: str, after_checkpoint: bool, timeout: int, as_json: bool) -> None:  # noqa: FBT001
+    """End RUN (a job id, a task such as 120_4, or a run directory) and its later phases for good.
+
+    The request is written into the job's Comment first, where the hook finds it: however the
+    attempt ends then, the run is not restarted. Then the job is cancelled, repeatedly until Slurm
+    shows that it has ended: Slurm ignores an scancel of a job that has failed and is COMPLETING.
+
+    With --after-checkpoint a running attempt goes on: when its next checkpoint is complete, the
+    supervisor asks the program to end, and the job ends as FAILED with the category cancelled. A
+    job that waits for its start is cancelled at once, as are the later phases. The command does not
+    wait for the checkpoint.
+
+    Exit codes: 0 ended, or it will after the checkpoint; 2 not possible for this run; 4 refused by
+    Slurm, such as for another user's run; 5 unknown job; 75 not ended within the timeout.
+    """
+    slurm, until = slurm_here(), time.monotonic() + timeout
+    steered = find(slurm, run)
+    if after_checkpoint:
+        _require_checkpoints(steered)
+    stop = partial(_stop_one, slurm, until=until, after_checkpoint=after_checkpoint)
+    outcomes = [stop(job) for job in steered.jobs]
+    cancellation = Cancellation(slurm, until=until)
+    outcomes += [_had_ended(job.name, cancellation.run(job)) for job in steered.later]
+    note(steered.run_dir, "stop" + (" after the next checkpoint" if after_checkpoint else ""))
+    show(outcomes, as_json=as_json)
+
+
+def _require_checkpoints(steered: Steered) -> None:
+    plan = steered.plan()
+    known = [record for job in steered.jobs if (record := record_of(job)) is not None]
+    evaluates = any(record.mode.is_evaluation for record in known)
+    if evaluates or (plan is not None and plan.is_measured):
+        raise UsageError(
+            "--after-checkpoint: no checkpoints of this run are known, so that it would never end: "
+            "leave the option out"
+        )
+
+
+def _stopped(job: Job, record: CommentRecord) -> CommentRecord:
+    return replace(record, stop=job.restarts)
+
+
+def _stop_one(slurm: Slurm, job: Job, *, until: float, after_checkpoint: bool) -> Outcome:
+    shown = RecordEditor(slurm, until=until).edit(job, _stopped, wait=False)
+    if shown is None or shown.over:
+        return _had_ended(job.name, shown)
+    running = shown.state in (JobState.RUNNING, JobState.SUSPENDED) and not shown.completing
+    if after_checkpoint and running:
+        text = "ends after its next checkpoint, and is not restarted"
+        return outcome(job.name, shown, "will_end", text)
+    last = Cancellation(slurm, until=until).run(job)
+    # The hook does not restart a job with the request; one that was COMPLETING has none.
+    certain = not shown.completing or shown.state is JobState.PENDING
+    return _ended(job.name, last) if certain else _had_ended(job.name, last)
+
+
+def _ended(name: str, job: Job | None) -> Outcome:
+    return outcome(name, job, "ended", "the run ends here")
+
+
+def _had_ended(name: str, job: Job | None) -> Outcome:
+    if job is not None and job.state is JobState.CANCELLED:
+        return _ended(name, job)
+    text = "it had ended before"
+    if job is not None and job.state is not JobState.COMPLETED:
+        text += (
+            "; if no hook has judged this end, a sweep of the reconciler may still restart it: see "
+            "csx-restart status"
+        )
+    return outcome(name, job, "had_ended", text)
