@@ -1,9 +1,10 @@
 """csx-sbatch: submit a training run that restarts by itself."""
 
+import itertools
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from slurm_restart.submit import format_plan, submit
 from slurm_restart.submit.argv import CommandLine, OptionTable, parse
 from slurm_restart.submit.batch_script import find_script, is_script
 from slurm_restart.submit.context import SubmitContext
+from slurm_restart.submit.limit_warnings import limit_warnings
 from slurm_restart.submit.submission import Submission, slurm_access
 from slurm_restart.trainer.run_plan import SlurmAccess
 from slurm_restart.trainer.settings import combine
@@ -164,9 +166,13 @@ def _prepare(
     return prepare(line, table, layers, context)
 
 
-def _report(submission: Submission) -> None:
-    for warning in submission.warnings:
+def _warn(*warnings: Iterable[str]) -> None:
+    for warning in itertools.chain(*warnings):
         click.echo(f"{NAME}: warning: {warning}", err=True)
+
+
+def _report(submission: Submission) -> None:
+    _warn(submission.warnings)
     for note in submission.notes:
         click.echo(f"{NAME}: {note}", err=True)
 
@@ -205,12 +211,12 @@ def _submit(submission: Submission, own: _OwnOptions, access: SlurmAccess) -> No
         return
     waits = submit.check_phases(submission, slurm)
     if not own.quiet:
-        for warning in (*waits, submit.check_hook(submission, slurm)):
-            if warning is not None:
-                click.echo(f"{NAME}: warning: {warning}", err=True)
+        _warn(waits, filter(None, [submit.check_hook(submission, slurm)]))
     done = submit.submit(submission, slurm, now=datetime.now, report=_job_reporter(own))
     if own.json:
         click.echo(format_plan.result_json(submission, done))
+    if not own.quiet:
+        _warn(limit_warnings(done, slurm))
 
 
 def _job_reporter(own: _OwnOptions) -> Callable[[submit.SubmittedPhase], Any]:

@@ -7,15 +7,17 @@ from slurm_restart.submit.plural import count
 from slurm_restart.submit.submission import PhaseJob
 from slurm_restart.trainer.checkpoints import iterate
 from slurm_restart.trainer.near_names import near_names
-from slurm_restart.trainer.phases import Phase
+from slurm_restart.trainer.phases import Phase, misspelt_sections
 from slurm_restart.trainer.run_plan import CheckpointFormat, RestartPolicy
 from slurm_restart.trainer.settings import Settings
-from slurm_restart.trainer.yaml_lines import Document
+from slurm_restart.trainer.yaml_lines import Document, Key
 
 
 def warnings(request: SubmissionRequest, phases: Sequence[Phase]) -> Iterator[str]:
     """Yield a warning for each setting that is valid but probably a mistake, with its line."""
+    yield from _directives(request.document)
     for phase in phases:
+        yield from _similar_sections(request.document, phase.keys[:-1])
         if phase.autorestart is not None:
             yield from _restart_warnings(request.document, phase, request.settings)
         # The file may be written before a later phase, or a job with a dependency, starts.
@@ -23,6 +25,31 @@ def warnings(request: SubmissionRequest, phases: Sequence[Phase]) -> Iterator[st
         if early and phase.ckpt_path and not (request.work_dir / phase.ckpt_path).exists():
             keys = (*phase.keys[:-1], "fit", "ckpt_path")
             yield request.document.problem(keys, f"{phase.ckpt_path!r} does not exist now")
+
+
+def _directives(document: Document) -> Iterator[str]:
+    """Yield a warning if the config has lines that only a batch script may have."""
+    found = [
+        (number, line.split()[0], line)
+        for number, line in enumerate(document.text.splitlines(), start=1)
+        if line.startswith(("#SBATCH ", "#CSX "))
+    ]
+    if found:
+        number, word, line = found[0]
+        others = f", and {len(found) - 1} more" if len(found) > 1 else ""
+        place = {"#SBATCH": "slurm.sbatch", "#CSX": "slurm"}[word]
+        yield (
+            f"{document.path}:{number}: {line!r}{others}: a comment in a config, and not read: "
+            f"set it on the command line, or as a key below {place}"
+        )
+
+
+def _similar_sections(document: Document, keys: tuple[Key, ...]) -> Iterator[str]:
+    node = document.data
+    for key in keys:
+        node = node[key]
+    for name in misspelt_sections(node):
+        yield document.problem((*keys, name), "no section of the Model Zoo, left to the trainer")
 
 
 def _restart_warnings(document: Document, phase: Phase, settings: Settings) -> Iterator[str]:

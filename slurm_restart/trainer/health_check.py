@@ -1,5 +1,6 @@
 """How the nodes of a job are checked before an attempt, as the user or the site has set it."""
 
+import difflib
 import re
 from typing import Annotated, Any
 
@@ -19,6 +20,8 @@ SHARES = {"memory": 10, "disk": 5}
 """Checks that take a share of free memory or space, `memory=30`, and their default in percent."""
 DEFAULT_TIMEOUT = 60
 MAX_TIMEOUT = 24 * 3600
+_NEAR = 0.8
+"""How similar a word is to the name of a check that it was meant to be, from 0 to 1."""
 _CHECK = re.compile(r"([a-z]+)(?:=([0-9]{1,2})%?)?", re.ASCII)
 
 
@@ -62,6 +65,15 @@ def is_list_of_checks(text: str) -> bool:
     """Return whether a text names ready-made checks; if not, it is a command."""
     words = [word.strip().partition("=")[0] for word in text.split(",")]
     return all(word in CHECKS for word in words)
+
+
+def is_misspelt_list(text: str) -> bool:
+    """Return whether a text is a list of words that are all, or nearly, names of checks."""
+    names = [_CHECK.fullmatch(word.strip()) for word in text.split(",")]
+    return not is_list_of_checks(text) and all(
+        name is not None and difflib.get_close_matches(name[1], CHECKS, n=1, cutoff=_NEAR)
+        for name in names
+    )
 
 
 def share_of(check: str) -> tuple[str, int]:

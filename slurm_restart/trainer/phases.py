@@ -1,7 +1,7 @@
 """Read the facts of each phase from a trainer config, and check them before submission."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any
 
@@ -147,8 +147,20 @@ def _require_mapping(checker: Checker, keys: tuple[Key, ...]) -> None:
 
 def _require_section(checker: Checker, keys: tuple[Key, ...], mode: Mode) -> None:
     name = _SECTIONS[mode]
-    if not checker.mapping(*keys, name) and checker.get(*keys, name) is None:
+    if checker.mapping(*keys, name) or checker.get(*keys, name) is not None:
+        return
+    near = nearest(name, misspelt_sections(checker.get(*keys) or {}))
+    if near is None:
         checker.add_problem((*keys, name), f"this section, as --mode is {mode.value}")
+    else:
+        checker.add_problem((*keys, near), f"{name}, as --mode is {mode.value}", near)
+
+
+def misspelt_sections(trainer: Mapping[Any, Any]) -> list[str]:
+    """Return the keys of a phase that are similar to a section's name and are none."""
+    known = {"init", *_SECTIONS.values()}
+    others = [str(key) for key in trainer if key not in known]
+    return [key for key in others if nearest(key, known, cutoff=0.8)]
 
 
 def _require_autorestart_alike(checker: Checker, phases: Sequence[Phase]) -> None:

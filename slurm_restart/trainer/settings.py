@@ -16,7 +16,13 @@ from slurm_restart.trainer.checkpoint_layout import check_directory
 from slurm_restart.trainer.checkpoint_names import to_regex
 from slurm_restart.trainer.config_checker import format_value, nearest
 from slurm_restart.trainer.duration import parse_duration
-from slurm_restart.trainer.health_check import MAX_TIMEOUT, is_list_of_checks, parse_checks
+from slurm_restart.trainer.health_check import (
+    CHECKS,
+    MAX_TIMEOUT,
+    is_list_of_checks,
+    is_misspelt_list,
+    parse_checks,
+)
 from slurm_restart.trainer.launch import check_template
 from slurm_restart.trainer.run_plan import STOP_SIGNALS, CheckpointFormat
 from slurm_restart.trainer.settings_files import SettingsLayer
@@ -122,6 +128,14 @@ def _duration(value: Any) -> int:
         return parse_duration(_text(value))
     except ValueError as error:
         raise _InvalidValueError(str(error)) from None
+
+
+def _check_command(value: Any) -> str:
+    text = _text(value)
+    if is_misspelt_list(text):
+        expected = f"some of {', '.join(CHECKS)}, or a command"
+        raise _InvalidValueError(f"{expected} (of this name: by its path)")
+    return text
 
 
 def _command(value: Any) -> str:
@@ -281,7 +295,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "progress.file": _text,
     "progress.after": _positive_duration,
     "health_check.checks": _checks,
-    "health_check.command": _text,
+    "health_check.command": _check_command,
     "health_check.timeout": _check_timeout,
     "health_check.when": _check_time,
     "leave_drained": _flag,

@@ -226,3 +226,15 @@ def test_a_run_grows_back_only_as_far_as_its_association_may(cluster: ManagedClu
     await_(ended, f"the end of job {job_id}", timeout=LONG_DEADLINE)
     assert cluster.state(job_id) == "COMPLETED"
     assert [run["num_csx"] for run in cluster.summary()["runs"]][:2] == [2, 1]
+
+
+def test_a_job_that_waits_on_a_limit_of_its_qos_is_warned_of(cluster: ManagedCluster) -> None:
+    sacctmgr(cluster, "add", "qos", "small", "set", "MaxTRESPerJob=node=1")
+    sacctmgr(cluster, "modify", "user", cluster.user.pw_name, "set", "qos+=small")
+    config = cluster.config(command="true", nodes=2, min_nodes=1)
+    script = 'csx-sbatch --qos=small "$1" 2>err.txt'
+    job_id = cluster.run("sh", "-c", script, "sh", str(config)).split()[-1]
+    cluster.run("scancel", job_id)
+    told = (cluster.work / "err.txt").read_text()
+    assert f"warning: job {job_id} waits (QOSMaxNodePerJobLimit): " in told
+    assert "1 of its 2 nodes would do" in told

@@ -139,6 +139,27 @@ def test_more_nodes_than_there_are_only_wait(cluster: ManagedCluster) -> None:
 NASTY = 'it\'s a $(touch pwned) `touch pwned`\n#SBATCH --array=1-9\r\nü "x" ; touch pwned'
 
 
+@pytest.mark.parametrize(
+    ("limit", "option"), [("MaxTime=10", "--time=60"), ("MaxNodes=1", "--time=5")]
+)
+def test_a_job_that_waits_on_a_limit_of_its_partition_is_warned_of(
+    cluster: ManagedCluster, limit: str, option: str
+) -> None:
+    name = write(cluster, ONE_PHASE)
+    partition = cluster.run("sinfo", "-h", "-o", "%R").strip()
+    cluster.run("scontrol", "update", f"PartitionName={partition}", limit, as_root=True)
+    try:
+        done = csx_sbatch(cluster, option, name)
+    finally:
+        unlimited = ["MaxTime=UNLIMITED", "MaxNodes=UNLIMITED"]
+        cluster.run("scontrol", "update", f"PartitionName={partition}", *unlimited, as_root=True)
+    job_id = done.stdout.split()[-1]
+    cluster.run("scancel", job_id)
+    assert done.returncode == 0, done.stderr
+    assert f"warning: job {job_id} waits (Partition" in done.stderr
+    assert "never starts" in done.stderr
+
+
 def test_a_nasty_model_dir_reaches_the_trainer_whole(cluster: ManagedCluster) -> None:
     text = ONE_PHASE.replace("model_dir: out", f"model_dir: {json.dumps(NASTY)}")
     text = text.replace('command: "true"', "command: printf '%s\\0' {model_dir} {run_dir}")
