@@ -211,7 +211,7 @@ def _attribute_by_text(facts: ExitFacts, candidate: Finding | None) -> tuple[Cau
         return by_exit, candidate
     if candidate is None or candidate.role is Role.MESSAGE:
         failed = by_exit is not None or facts.state
-        return (NONZERO, candidate) if failed else (_NOTHING_KNOWN, None)
+        return NONZERO if failed else _NOTHING_KNOWN, candidate
     # A guess never stops a run.
     category = candidate.category if candidate.category.recoverable else Category.UNKNOWN
     return Cause(candidate.rule, category, Confidence.GUESS), candidate

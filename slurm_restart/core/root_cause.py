@@ -30,6 +30,15 @@ DEATHS = frozenset(
 )
 # One of these ended a rank, and its peers lost it: the complaints of the peers come first at times.
 _ENDED_A_RANK = DEATHS | {Category.DEVICE_OOM}
+# A message that begins as one, and not a line that mentions errors.
+_SAYS_ERROR = re.compile(
+    r"[\W_]{0,12}(?:FATAL|[Ff]atal|ERROR|[Ee]rror|CRITICAL|PANIC|[Pp]anic)\b(?! [Ll]og)"
+)
+# What the line above could not do: an error number's words alone.
+_ERRNO_ONLY = re.compile(
+    r"[\W_]{0,12}(?:No such file or directory|Permission denied|Input/output error|File exists"
+    r"|No space left on device|Disk quota exceeded|Is a directory|Not a directory)\.?"
+)
 # The ends that a program chooses itself once it has said why.
 _ABORT = re.compile(r"[Aa]bort|SIGABRT|Assertion")
 COMPLAINTS = frozenset({Category.NETWORK_FABRIC, Category.NETWORK_RENDEZVOUS, Category.HANG})
@@ -68,7 +77,8 @@ def find_root_cause(ordered: Sequence[Finding]) -> Finding | None:
     precedes its peers' complaints, wherever it was printed; an error after which the program made
     progress gives way to one after which it did not; a program that said what is wrong and then
     aborted did not crash. A header, a message that no rule knows, or a consequence, is only ever a
-    guess, and only where there is no candidate at all. The confidence of the result is that of its
+    guess, and only where there is no candidate at all; a message that begins with `ERROR` precedes
+    those that do not. The confidence of the result is that of its
     role as cause.
     """
     roots = [finding for finding in ordered if finding.role is Role.ROOT]
@@ -83,13 +93,16 @@ def find_root_cause(ordered: Sequence[Finding]) -> Finding | None:
     cascades = [finding for finding in ordered if finding.role is Role.CASCADE]
     # A guess only says that something else has failed.
     cascades.sort(key=lambda finding: finding.confidence is Confidence.GUESS)
-    messages = _last_messages(_own_messages(ordered, cascades))
+    messages = sorted(
+        _last_messages(_own_messages(ordered, cascades)),
+        key=lambda finding: not _SAYS_ERROR.match(finding.text),
+    )
     if messages:
         # A consequence that tells at least a category tells more than they do.
         known = [finding for finding in cascades if finding.category is not Category.UNKNOWN]
         cascades = [*known, *messages, *cascades]
     guess = next(iter([*final, *roots, *headers, *cascades]), None)
-    return None if guess is None else _as_guess(guess)
+    return None if guess is None else _with_subject(_as_guess(guess), ordered)
 
 
 def _is_survived(finding: Finding) -> bool:
@@ -120,6 +133,16 @@ def _last_messages(messages: Sequence[Finding]) -> Sequence[Finding]:
         if before.file != after.file or after.line - before.line > NEAR:
             return last[number:]
     return last
+
+
+def _with_subject(guess: Finding, ordered: Sequence[Finding]) -> Finding:
+    """Return a finding, with the line above as its text if it is only the words of an errno."""
+    if not _ERRNO_ONLY.fullmatch(guess.text):
+        return guess
+    place = (guess.file, guess.rank, guess.line - 1)
+    above = (line for line in ordered if (line.file, line.rank, line.line) == place)
+    subject = next(above, None)
+    return guess if subject is None else replace(guess, line=subject.line, text=subject.text)
 
 
 def _reason_of_abort(crash: Finding, final: Sequence[Finding]) -> Finding | None:

@@ -14,7 +14,7 @@ from slurm_restart.core.finding import Finding, Naming, Role, Speaker
 from slurm_restart.logs.host_lines import HostLines
 from slurm_restart.logs.host_prefixes import HostPrefixes, without_host
 from slurm_restart.logs.lines import readable, split_label, truncated
-from slurm_restart.logs.rule_matcher import RuleMatcher, earlier_rule
+from slurm_restart.logs.rule_matcher import RuleMatcher, earlier_rule, match_message
 from slurm_restart.logs.timestamps import logged_at
 from slurm_restart.logs.titles import Titles
 from slurm_restart.logs.tracebacks import (
@@ -317,7 +317,7 @@ class FindingCollector:
 
     def _match(self, label: str, text: str, body: str) -> Finding | None:
         said = _Said(text, label, body.strip())
-        hit = self.matcher.match(said.message, said.speaker)
+        hit = match_message(self.matcher, text, said.message, said.speaker)
         if shorter := without_host(said.message):
             hit = earlier_rule(hit, self.matcher.match(split_label(shorter)[1], said.speaker))
         if hit is None:

@@ -25,6 +25,9 @@ _STAMP = (
     r"|[-|](?= )"
 )
 _FRONT = re.compile(rf"(?:(?P<rank>{_RANK})|(?:{_STAMP})) ?")
+_LEVEL = re.compile(r"\b(?:ERROR|CRITICAL|FATAL)\b")
+LEVEL = "ERROR: "
+"""The level in front of a message, in the one form that rules see."""
 _MAX_FRONT = 8
 """Labels and stamps that may precede the message of a line."""
 
@@ -64,3 +67,14 @@ def split_label(text: str) -> tuple[str, str]:
         labels += front["rank"] or ""
         position = front.end()
     return labels, text[position:]
+
+
+def with_level(text: str, message: str) -> str:
+    """Return a message with the level `ERROR: ` if its line has one in front; empty: it has none.
+
+    Args:
+        text: the readable line.
+        message: its end, without labels, time and level, and without blanks at its ends.
+    """
+    front = text[: -len(message)] if message else text
+    return LEVEL + message.lstrip(": ") if _LEVEL.search(front) else ""

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.finding import Naming, Reason, Role, Speaker
 from slurm_restart.frozen import frozen
-from slurm_restart.logs.lines import split_label
+from slurm_restart.logs.lines import split_label, with_level
 from slurm_restart.logs.patterns import MIN_LETTERS, danger, literals
 
 _E = TypeVar("_E", bound=Enum)
@@ -98,7 +98,9 @@ class BadRuleError(Exception):
 
 def matches(pattern: str, line: str) -> re.Match[str] | None:
     """Return the match of a pattern in a readable line; `re` keeps compiled patterns."""
-    return re.search(pattern, split_label(line)[1].strip())
+    message = split_label(line)[1].strip()
+    found = re.search(pattern, message)
+    return found or re.search(pattern, with_level(line, message) or message)
 
 
 def build(fields: Mapping[str, Any]) -> LogRule:

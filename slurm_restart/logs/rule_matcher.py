@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from slurm_restart.core.finding import Role, Speaker
 from slurm_restart.core.hostlist import expand
 from slurm_restart.errors import SlurmError
+from slurm_restart.logs.lines import LEVEL, with_level
 from slurm_restart.logs.literals import make_finder
 from slurm_restart.logs.patterns import literals
 from slurm_restart.logs.rule import LogRule
@@ -69,6 +70,8 @@ class RuleMatcher:
             for text in rule.literals or literals(rule.pattern):
                 texts.setdefault(text, []).append(number)
         self._finder = make_finder(texts, finder)
+        self._levelled: tuple[int, ...] | None = None
+        """Numbers of the rules of which a literal is in the level."""
         self.name = self._finder.name
         """The finder's name."""
 
@@ -105,7 +108,23 @@ class RuleMatcher:
             text: a readable line without its label.
             speaker: returns who printed the line; only called if a pattern matches.
         """
-        for number in self._finder.rules(text.encode()):
+        return self._first(self._finder.rules(text.encode()), text, speaker)
+
+    def match_level(self, text: str, speaker: Callable[[], Speaker]) -> RuleMatch | None:
+        """Return the first rule that requires the level and matches a message with it, or None.
+
+        Args:
+            text: `ERROR: ` and a readable line without its label.
+            speaker: returns who printed the line; only called if a pattern matches.
+        """
+        if self._levelled is None:
+            self._levelled = tuple(self._finder.rules(LEVEL.encode()))
+        return self._first(self._levelled, text, speaker)
+
+    def _first(
+        self, numbers: Iterable[int], text: str, speaker: Callable[[], Speaker]
+    ) -> RuleMatch | None:
+        for number in numbers:
             pattern, rule = self._rules[number]
             found = pattern.compiled.search(text)
             if found and speaker() in rule.believed:
@@ -119,6 +138,22 @@ def earlier_rule(first: RuleMatch | None, second: RuleMatch | None) -> RuleMatch
     if first is None or second is None:
         return first or second
     return second if second.number < first.number else first
+
+
+def match_message(
+    matcher: RuleMatcher, text: str, message: str, speaker: Callable[[], Speaker]
+) -> RuleMatch | None:
+    """Return the first rule that matches a message, with or without the level of its line.
+
+    Args:
+        matcher: the rules.
+        text: the readable line.
+        message: the line without labels, time and level, and without blanks at its ends.
+        speaker: returns who printed the line.
+    """
+    hit = matcher.match(message, speaker)
+    levelled = with_level(text, message)
+    return earlier_rule(hit, matcher.match_level(levelled, speaker)) if levelled else hit
 
 
 def split_names(text: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from slurm_restart.core.finding import Speaker
 from slurm_restart.frozen import frozen
 from slurm_restart.logs.lines import readable, split_label
 from slurm_restart.logs.rule import LogRule, matches
-from slurm_restart.logs.rule_matcher import SEPARATE, RuleMatch, RuleMatcher
+from slurm_restart.logs.rule_matcher import SEPARATE, RuleMatch, RuleMatcher, match_message
 from slurm_restart.logs.speakers import identify_speaker
 from slurm_restart.logs.timestamps import logged_at
 
@@ -35,7 +35,7 @@ def explain_line(line: str, rules: Sequence[LogRule]) -> RuleTest:
     text = body.strip()
     matcher = RuleMatcher(rules)
     speaker, host = identify_speaker(readable_line, label, text)
-    match = matcher.match(text, lambda: speaker)
+    match = match_message(matcher, readable_line, text, lambda: speaker)
     rule = match.rule if match else matcher.finished(text)
     return RuleTest(
         line=line,
@@ -61,4 +61,6 @@ def explain_line(line: str, rules: Sequence[LogRule]) -> RuleTest:
 def match_line(matcher: RuleMatcher, line: str) -> RuleMatch | None:
     """Return the first rule that matches a readable line, with its label, and its speaker."""
     label, message = split_label(line)
-    return matcher.match(message.strip(), lambda: identify_speaker(line, label, message)[0])
+    return match_message(
+        matcher, line, message.strip(), lambda: identify_speaker(line, label, message)[0]
+    )

@@ -44,7 +44,7 @@ _NCCL_WORDS = re.compile(r"\b(?:NCCL|RCCL|NET/\w|graph/|transport/|misc/|init\.c
 _UCX = re.compile(rf"\[\d{{1,12}}\.\d{{1,9}}\] \[(?P<host>{_HOST}):\d{{1,10}}[ :]")
 _CRASHED = re.compile(rf"\[(?P<host>{_HOST}):\d{{1,10}}(?::\d{{1,4}}:\d{{1,10}})?\]")
 _LIBRARY = re.compile(
-    r"libfabric:\d|UCX +(?:ERROR|FATAL|WARN)|NCCL (?:WARN|INFO|ERROR)|(?:RCCL|aws-ofi)\b"
+    r"libfabric:[\w:]+|UCX +(?:ERROR|FATAL|WARN)|NCCL (?:WARN|INFO|ERROR)|(?:RCCL|aws-ofi)\b"
     r"|[EWIF]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ \S{1,200}\.(?:cc|cpp|cu|h):\d+\]"
     r"|\[?[EWIF]\d{0,4}(?: [\d:.]{8,20})? (?:\w{1,60}\.cpp|external/|tensorflow/|xla/)"
     r"\S{0,200}:\d+\]"
@@ -60,6 +60,9 @@ _SHELL = re.compile(
     r"|kill|pkill|ps|which|test|dirname|basename|readlink|realpath|mktemp|rsync|scp|seq|sleep|source"
     r"|module|ulimit|renice|tput|stty|nproc|numactl|taskset)"
     r": "
+    r"|(?:CondaError|CommandNotFoundError|EnvironmentNameNotFound(?:Error)?"
+    r"|EnvironmentLocationNotFound): "
+    r"|Lmod has detected the following error|ModuleCmd_\w{1,20}\.c\(\d+\):"
 )
 
 

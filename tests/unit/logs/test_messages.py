@@ -2,9 +2,11 @@
 
 import pytest
 
+from slurm_restart.core.attribute_log import ExitFacts, attribute_log
 from slurm_restart.core.category import Category
+from slurm_restart.logs.scanner import LogScanner
 
-from .judge_text import judge_text
+from .judge_text import MATCHER, judge_text
 
 PROGRESS = "".join(f"step {number} | loss 2.{number}\n" for number in range(1, 400))
 
@@ -115,3 +117,86 @@ Root Cause (first observed failure):
 def test_a_line_of_the_journal_is_judged_without_its_front() -> None:
     line = "Mar 17 09:34:55 n3 job.sh[388]: Program received signal SIGABRT: Process abort signal."
     assert root_of(f"{line}\n", "134:0") == line
+
+
+def test_a_message_that_begins_as_an_error_stands_above_those_that_mention_one() -> None:
+    text = "the error file of block 7 was opened\n ### ERROR: the halo of block 7\n"
+    assert root_of(text) == "### ERROR: the halo of block 7"
+
+
+def test_the_words_of_an_errno_alone_are_shown_with_the_line_above() -> None:
+    text = (
+        " ### ERROR: get_forcing: unable to go on with 'rain.3'\n     No such file or directory\n"
+    )
+    judged = judge_text(text)
+    assert judged.root_cause is not None
+    assert "rain.3" in judged.root_cause.text
+    assert judged.root_cause.line == 1
+
+
+def test_a_message_is_shown_where_neither_state_nor_exit_code_is_known() -> None:
+    scanner = LogScanner(MATCHER)
+    scanner.feed(b"starting\nexchange failed on block 7\n")
+    judged = attribute_log(ExitFacts(), scanner.findings())
+    assert judged.category is Category.UNKNOWN
+    assert judged.root_cause is not None
+    assert judged.root_cause.line == 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ERROR: (my_init) :: the namelist ends before all values were read",
+        "2026-01-02 10:00:00 ERROR: unknown keyword solverr in the input",
+        " *** ERROR: the parameter nx must be positive ***",
+        "sqlite3.OperationalError: no such column: loss",
+    ],
+)
+def test_a_program_that_refuses_its_input_at_the_start_is_stopped(line: str) -> None:
+    assert not judge_text(f"starting\n{line}\n").recoverable
+    assert judge_text(f"{PROGRESS}{line}\n").recoverable
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ERROR: cannot open the restart file rst.7",
+        "ERROR: invalid device handle",
+        "ERROR: the parameter server was lost: unknown peer",
+        "mylib.errors.StoreError: the connection was lost",
+        "RuntimeError: something new",
+    ],
+)
+def test_an_error_that_infrastructure_can_cause_is_restarted(line: str) -> None:
+    assert judge_text(f"starting\n{line}\n").recoverable
+
+
+@pytest.mark.parametrize(
+    "setup",
+    [
+        "CommandNotFoundError: Your shell has not been set up to use 'conda activate'.",
+        "Lmod has detected the following error: unknown modules: mesh/7",
+    ],
+)
+def test_what_a_script_survived_while_it_set_up_its_environment_is_not_the_cause(
+    setup: str,
+) -> None:
+    error = "OSError: [Errno 101] Network is unreachable"
+    text = f'{setup}\nstarting\nTraceback (most recent call last):\n  File "a.py"\n{error}\n'
+    judged = judge_text(text)
+    assert judged.category is Category.DEPENDENCY_SERVICE
+    assert judged.root_cause is not None
+    assert judged.root_cause.text == error
+
+
+def test_an_error_that_is_only_passed_on_is_not_the_root() -> None:
+    original = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 7.00 GiB."
+    text = f"""\
+Traceback (most recent call last):
+  File "a.py", line 3, in <module>
+torch.OutOfMemoryError: Caught OutOfMemoryError in replica 1 on device 1.
+Original Traceback (most recent call last):
+  File "b.py", line 5, in work
+{original}
+"""
+    assert root_of(text) == original
