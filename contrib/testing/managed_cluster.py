@@ -109,11 +109,15 @@ class ManagedCluster(DevCluster):
     def up(self) -> None:
         """Boot, with this interpreter's commands in the users' PATH."""
         super().up()
+        self.use_package()
+        self.reconcile()  # as the timer does: ends before the first sweep are not judged
+
+    def use_package(self) -> None:
+        """Put this interpreter's commands into the users' PATH."""
         self.environment["PATH"] = (
             f"{Path(sys.executable).parent}:{EXAMPLES}:{self.bin_dir}:{SYSTEM}"
         )
         self.environment["CSX_RESTART_SITE"] = str(self.site)
-        self.reconcile()  # as the timer does: ends before the first sweep are not judged
 
     # --- the example trainer ---------------------------------------------------------------------
 

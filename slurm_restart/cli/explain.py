@@ -69,7 +69,9 @@ def _lines(target: Target, found: Found | None) -> list[str]:
     if target.job is not None and (advice := stop_advice(target.job)) is not None:
         lines.append(f"to stop it: {advice}")
     if found is None:
-        lines.append(f"source: {target.run_dir} (the controller's journal cannot be read here)")
+        own = bool(target.summary.get("self_requeue"))
+        why = "the job requeues itself" if own else "the controller's journal cannot be read here"
+        lines.append(f"source: {target.run_dir} ({why})")
         return [*lines, *_from_run_dir(target)]
     lines.append(f"source: {found.path}")
     if found.damaged:
@@ -246,4 +248,21 @@ def _from_run_dir(target: Target) -> list[str]:
             for name in ("category", "rule", "starting_step", "ending_step", "expected_decision")
             if attempt.get(name) is not None
         ]
+        lines += [f"  {'blamed':<18} {node}" for node in _texts(attempt.get("blamed_nodes"))]
+        lines += _requeue_lines(attempt.get("requeue"))
     return lines or ["no attempt is on record"]
+
+
+def _requeue_lines(asked: object) -> list[str]:
+    """Format what the supervisor has asked of Slurm, where it requeues the job itself."""
+    if not isinstance(asked, dict):
+        return []
+    lines = [f"  {'not before':<18} {asked['not_before']}"] if asked.get("not_before") else []
+    lines += [f"  {'excluded':<18} {node}" for node in _texts(asked.get("excluded"))]
+    if asked.get("num_nodes") is not None:
+        lines.append(f"  {'size':<18} {asked['num_nodes']}")
+    return lines if asked.get("accepted") else [*lines, f"  {'refused':<18} see run.log"]
+
+
+def _texts(value: object) -> list[str]:
+    return [text for text in value if isinstance(text, str)] if isinstance(value, list) else []

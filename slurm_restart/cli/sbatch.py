@@ -171,10 +171,14 @@ def _warn(*warnings: Iterable[str]) -> None:
         click.echo(f"{NAME}: warning: {warning}", err=True)
 
 
+def _note(notes: Iterable[str]) -> None:
+    for note in notes:
+        click.echo(f"{NAME}: {note}", err=True)
+
+
 def _report(submission: Submission) -> None:
     _warn(submission.warnings)
-    for note in submission.notes:
-        click.echo(f"{NAME}: {note}", err=True)
+    _note(submission.notes)
 
 
 def _submit(submission: Submission, own: _OwnOptions, access: SlurmAccess) -> None:
@@ -193,6 +197,7 @@ def _submit(submission: Submission, own: _OwnOptions, access: SlurmAccess) -> No
         BACKEND_VARIABLE,
         choose_backend,
     )
+    from slurm_restart.submit.find_requeuer import find_requeuer  # noqa: PLC0415
 
     choice = choose_backend(
         os.environ.get(BACKEND_VARIABLE) or AUTO,
@@ -202,6 +207,8 @@ def _submit(submission: Submission, own: _OwnOptions, access: SlurmAccess) -> No
         report=None if own.quiet else lambda line: click.echo(line, err=True),
     )
     slurm = choice.slurm
+    requeuer = find_requeuer(submission, slurm)
+    submission = requeuer.submission
     if own.test_only:
         answers = submit.test_phases(submission, slurm)
         if own.json:
@@ -211,7 +218,8 @@ def _submit(submission: Submission, own: _OwnOptions, access: SlurmAccess) -> No
         return
     waits = submit.check_phases(submission, slurm)
     if not own.quiet:
-        _warn(waits, filter(None, [submit.check_hook(submission, slurm)]))
+        _warn(waits, filter(None, [requeuer.warning]))
+        _note(filter(None, [requeuer.note]))
     done = submit.submit(submission, slurm, now=datetime.now, report=_job_reporter(own))
     if own.json:
         click.echo(format_plan.result_json(submission, done))

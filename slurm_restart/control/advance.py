@@ -78,6 +78,8 @@ def advance(
     """
     shared = snapshot or Snapshot(controller=controller)
     record, uid, run = _claimed(controller, job_id, hook, listed)
+    if record.self_requeue:
+        return None
     key = RunKey(cluster=controller.cluster, job_id=job_id, uid=uid, run=run)
     context = RunContext(hook=hook, born=born, source="hook" if hook is not None else "sweep")
     later = _LaterPhases(shared=shared, uid=uid, record=record)

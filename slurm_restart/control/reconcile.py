@@ -80,6 +80,8 @@ def _prune(controller: Controller, known_jobs: set[int]) -> int:
 def _sweep_job(snapshot: Snapshot, job: Job, result: Sweep, born: int) -> None:
     controller = snapshot.controller
     record = parse_comment(job.comment)
+    if record.self_requeue:
+        return
     before = _history(controller, job, record)
     if _at_rest(job, record, before):
         return

@@ -25,3 +25,5 @@ class ClusterFacts:
     """SlurmUser's name; None: not shown."""
     has_epilog: bool = True
     """Whether slurmctld runs a program at the end of a job (EpilogSlurmctld), such as the hook."""
+    epilog: str | None = None
+    """The path of that program; None: there is none, or it is not known."""

@@ -80,6 +80,8 @@ class CommentRecord:
     """Seconds between the warning signal and the time limit; None: the default."""
     fixed_size: bool = False
     """The size is what Slurm makes of the user's own options (`-n`, gres totals): never written."""
+    self_requeue: bool = False
+    """The supervisor requeues the job: hook and reconciler leave it alone."""
 
     stop: int | None = None
     """A person wants the run to end with the attempt of this restart count of Slurm's."""
@@ -202,6 +204,7 @@ _FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "stop": ("stop", _int(0, MAX_COUNT)),
     "unit": ("unit", _enum(ProgressUnit)),
     "fixed_size": ("fixed", _flag),
+    "self_requeue": ("self", _flag),
     "attempt": ("attempt", _int(0, MAX_STEP)),
     "submit": ("submit", _int(0, MAX_STEP)),
     "restarts": ("restarts", _int(0, MAX_STEP)),
@@ -236,12 +239,14 @@ def _format_value(value: Any) -> str:
 def format_record(comment_record: CommentRecord) -> str:
     """Return the record as text without the prefix. A field at its default is omitted.
 
+    `self` comes first: the shell part of the hook knows such a job by it.
+
     `said`, then `nodes`, is omitted if the text would exceed `MAX_RECORD_BYTES`: without `nodes`,
     the hook blames no node.
     """
     pairs = [
         f"{_FIELDS[field.name][0]}={_format_value(value)}"
-        for field in fields(comment_record)
+        for field in sorted(fields(comment_record), key=lambda field: field.name != "self_requeue")
         if (value := getattr(comment_record, field.name)) is not None and value != field.default
     ]
     text = ";".join(pairs)

@@ -1,4 +1,4 @@
-"""Which restarts a run asks for."""
+"""Which restarts a run asks for, and who carries them out."""
 
 from enum import Enum
 
@@ -33,3 +33,14 @@ class Recovery(Enum):
                 return " in the same allocation"
             case Recovery.AUTO:
                 return " in the same allocation or after a requeue"
+
+
+class HookUse(Enum):
+    """Who requeues a run: `slurm: {hook: …}`, or `--hook`."""
+
+    AUTO = "auto"
+    """The hook where slurmctld runs a program at the end of a job, else the run's supervisor."""
+    YES = "yes"
+    """The hook."""
+    NO = "no"
+    """The supervisor: what slurmctld runs is another program than the hook."""

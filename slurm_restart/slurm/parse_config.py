@@ -40,6 +40,7 @@ def cluster_facts(config: dict[str, str]) -> ClusterFacts:
     if version is None:
         raise SlurmError("scontrol show config: expected SLURM_VERSION such as 22.05.8, got none")
     release = int(version[1]), int(version[2])
+    epilogs = _values(config, "EpilogSlurmctld")
     boot_time = config.get("BOOT_TIME", "")
     kill_wait = _SECONDS.fullmatch(config.get("KillWait", ""))
     user = _USER.fullmatch(config.get("SlurmUser", ""))
@@ -52,18 +53,19 @@ def cluster_facts(config: dict[str, str]) -> ClusterFacts:
         limits_enforced="limits" in config.get("AccountingStorageEnforce", "").lower().split(","),
         kill_wait=int(kill_wait[1]) if kill_wait else _DEFAULT_KILL_WAIT,
         slurm_user=user[1] if user else None,
-        has_epilog=_is_set(config, "EpilogSlurmctld"),
+        has_epilog=bool(epilogs),
+        epilog=epilogs[0] if epilogs else None,
     )
 
 
-def _is_set(config: dict[str, str], name: str) -> bool:
-    """Return whether a setting has a value.
+def _values(config: dict[str, str], name: str) -> list[str]:
+    """Return the values of a setting; none if it is not set.
 
     From 24.11, those that slurm.conf may have several times are numbered, `EpilogSlurmctld[0]`, and
     left out where there is none.
     """
     values = (value for key, value in config.items() if key.partition("[")[0] == name)
-    return any(parse_text(value) is not None for value in values)
+    return [text for value in values if (text := parse_text(value)) is not None]
 
 
 def _requeue_delay(config: dict[str, str], release: tuple[int, int]) -> int:

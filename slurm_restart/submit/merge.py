@@ -32,6 +32,8 @@ class JobFacts:
     """Whether the job runs a batch script of the user's."""
     requeues: bool = True
     """Whether a job that is restarted may be requeued; if not, it is restarted in place only."""
+    requeues_itself: bool = False
+    """Whether its supervisor requeues it: nobody then cancels later phases once it has failed."""
 
     @property
     def managed(self) -> bool:
@@ -98,6 +100,8 @@ def _own(options: Mapping[str, GivenOption], job: JobFacts) -> list[str]:
         own += [requeue, f"--comment={format_comment(job.comment_record, comment or '')}"]
     if job.after is not None:
         own.append(f"--dependency=afterok:{job.after}")
+        if job.requeues_itself and "kill-on-invalid-dep" not in options:
+            own.append("--kill-on-invalid-dep=yes")
     return own
 
 

@@ -169,6 +169,16 @@ RESTART: tuple[Option, ...] = (
         "only, by `--no-requeue`",
     ),
     _restart(
+        "hook",
+        "who requeues the job: `yes`: the hook; `no`: the job itself, as EpilogSlurmctld is "
+        "another program; `auto` (unless given): the job itself where EpilogSlurmctld is not set",
+    ),
+    _restart(
+        "backoff",
+        "waits before restarts without progress where the job requeues itself; `30s,2min,5min` "
+        "unless given",
+    ),
+    _restart(
         "relaunch-min-time",
         "how much of the time limit has to be left for a restart in place; 10min unless given",
     ),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slurm_restart.core.job_comment import MAX_NODES, Mode
+from slurm_restart.core.recovery import HookUse
 from slurm_restart.errors import UsageError
 from slurm_restart.safe_files import open_binary
 from slurm_restart.submit.argv import (
@@ -101,6 +102,7 @@ def prepare(
             *health_warnings(jobs[0].plan, settings),
         ),
         notes=tuple(notes(jobs)),
+        hook=settings.hook or HookUse.AUTO,
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import IO
 
+from slurm_restart.core.recovery import HookUse
 from slurm_restart.errors import UsageError
 from slurm_restart.submit.argv import (
     CommandLine,
@@ -126,6 +127,7 @@ def prepare_script(
         jobs=(job,),
         warnings=(*script_warnings(request, job.plan), *pattern_warnings(job)),
         notes=tuple(script_notes(request, job)),
+        hook=settings.hook or HookUse.AUTO,
     )
 
 

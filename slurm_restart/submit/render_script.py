@@ -65,6 +65,7 @@ def render(
     *,
     supervisor: Sequence[str],
     setup: Sequence[str] = (),
+    keep_shell: bool = False,
     directories: Sequence[Path] | None = None,
 ) -> str:
     """Return the batch script.
@@ -72,6 +73,7 @@ def render(
     Args:
         supervisor: the command that the script becomes, absolute, with its arguments.
         setup: shell lines, as the user wrote them.
+        keep_shell: whether the shell outlives the supervisor, to requeue the job if that is killed.
         directories: directories to search for the template; the first match wins.
 
     Raises:
@@ -91,7 +93,7 @@ def render(
     lines = [ShellLine(line) for line in setup]
     try:
         template = environment.get_template(TEMPLATE)
-        return template.render(supervisor=tuple(supervisor), setup=lines)
+        return template.render(supervisor=tuple(supervisor), setup=lines, keep_shell=keep_shell)
     except jinja2.TemplateNotFound:
         where = ", ".join(map(str, places))
         raise TemplateError(f"{TEMPLATE}: not found in {where}") from None

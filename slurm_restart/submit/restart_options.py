@@ -33,6 +33,8 @@ KEYS: dict[str, tuple[str, ...]] = {
     "give-up-after": ("policy", "give_up_after"),
     "exclude-for": ("policy", "exclude_for"),
     "recovery": ("recovery",),
+    "hook": ("hook",),
+    "backoff": ("policy", "backoff"),
     "relaunch-min-time": ("policy", "relaunch_min_time"),
 }
 SCRIPT_ONLY = {

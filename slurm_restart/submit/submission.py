@@ -3,12 +3,12 @@
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
 from slurm_restart.core.job_comment import Mode
-from slurm_restart.core.recovery import Recovery
+from slurm_restart.core.recovery import HookUse, Recovery
 from slurm_restart.frozen import frozen
 from slurm_restart.submit.argv import GivenOption
 from slurm_restart.submit.interpreter import supervisor_command
@@ -83,6 +83,7 @@ class PhaseJob:
             after=after,
             script=self.is_script,
             requeues=self.plan.policy is None or self.plan.policy.recovery.requeues,
+            requeues_itself=self.plan.requeues_itself,
         )
 
     def arguments(self, after: str | None = None) -> tuple[str, ...]:
@@ -96,7 +97,7 @@ class PhaseJob:
             TemplateError: as `render`.
         """
         command = supervisor_command(str(run_dir), array=self.plan.array is not None)
-        return render(supervisor=command, setup=self.setup)
+        return render(supervisor=command, setup=self.setup, keep_shell=self.plan.requeues_itself)
 
 
 @frozen
@@ -106,6 +107,24 @@ class Submission:
     jobs: tuple[PhaseJob, ...]
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    hook: HookUse = HookUse.AUTO
+
+    @property
+    def may_requeue(self) -> bool:
+        """Whether a job of it may be requeued after a failure."""
+        policies = [job.plan.policy for job in self.jobs]
+        return any(policy is not None and policy.recovery.requeues for policy in policies)
+
+    def requeued_by_supervisor(self) -> "Submission":
+        """Return the same jobs, requeued by their supervisors."""
+        return replace(self, jobs=tuple(map(_requeued_by_supervisor, self.jobs)))
+
+
+def _requeued_by_supervisor(job: PhaseJob) -> PhaseJob:
+    policy = job.plan.policy
+    if policy is None:
+        return job
+    return replace(job, plan=replace(job.plan, policy=replace(policy, self_requeue=True)))
 
 
 def restart_policy(settings: Settings, max_restarts: int) -> RestartPolicy:
@@ -120,6 +139,8 @@ def restart_policy(settings: Settings, max_restarts: int) -> RestartPolicy:
         relaunch_min_time=RELAUNCH_MIN_TIME
         if settings.relaunch_min_time is None
         else settings.relaunch_min_time,
+        self_requeue=settings.hook is HookUse.NO,
+        backoff=settings.backoff,
     )
 
 

@@ -8,7 +8,6 @@ from datetime import datetime
 from pathlib import Path
 
 from slurm_restart.core.job_comment import CommentRecord, parse_comment
-from slurm_restart.core.recovery import Recovery
 from slurm_restart.errors import (
     CommentRecordError,
     CsxError,
@@ -28,14 +27,6 @@ from slurm_restart.trainer.rundir import RunDir
 
 UNKNOWN_RUN_DIR = "YYYYmmdd_HHMMSS_restartable"
 # Answers of --test-only for a job that sbatch accepts: the job waits.
-_WITHOUT_HOOK = {
-    Recovery.REQUEUE: "the job is restarted only by Slurm, after a lost node; "
-    "--recovery=auto restarts it in the same allocation too",
-    Recovery.AUTO: "the job is restarted only in the same allocation, and by Slurm after a lost "
-    "node",
-    Recovery.IN_PLACE: "",
-}
-"""What remains of the restarts on a cluster without a hook; empty: all of them."""
 _WAITS = ("Requested node configuration is not available", "Requested nodes are busy")
 
 
@@ -88,21 +79,6 @@ def check_phases(submission: Submission, slurm: Slurm) -> list[str]:
                 raise
             waits.append(f"cannot start with today's nodes: {error}")
     return waits
-
-
-def check_hook(submission: Submission, slurm: Slurm) -> str | None:
-    """Return what follows for the restarts if this cluster has no hook; None: nothing, or it has.
-
-    It has none for certain only if slurmctld runs nothing at the end of a job.
-    """
-    policies = [job.plan.policy for job in submission.jobs if job.plan.policy is not None]
-    without_hook = [_WITHOUT_HOOK[policy.recovery] for policy in policies]
-    try:
-        if not any(without_hook) or slurm.cluster_facts().has_epilog:
-            return None
-    except SlurmError:
-        return None
-    return f"this cluster has no hook (EpilogSlurmctld is not set): {without_hook[0]}"
 
 
 def _test_only(job: PhaseJob, slurm: Slurm) -> str:

@@ -14,9 +14,13 @@ from slurm_restart.core.journal_events import EndEvent
 from slurm_restart.errors import CsxError
 from slurm_restart.frozen import frozen
 from slurm_restart.slurm.format_hostlist import format_hostlist
+from slurm_restart.supervise.excluded_nodes import RULE as EXCLUDED_RULE
+from slurm_restart.supervise.excluded_nodes import ExcludedNodesError
 from slurm_restart.supervise.node_health import RULE as HEALTH_RULE
 from slurm_restart.supervise.node_health import NodesError
 from slurm_restart.supervise.prepare_attempt import PreparedAttempt
+from slurm_restart.supervise.run_over import RULE as RUN_OVER_RULE
+from slurm_restart.supervise.run_over import RunOverError
 from slurm_restart.supervise.trainer_end import (
     StopReason,
     TrainerEnd,
@@ -193,7 +197,7 @@ def preparation_failure(
     left = failure.left if isinstance(failure, NodesError) else {}
     attribution = Attribution(
         category=category,
-        rule=HEALTH_RULE if left else "supervisor.prepare",
+        rule=_failure_rule(failure),
         confidence=Confidence.CERTAIN if certain else Confidence.GUESS,
         blamed=tuple(Blame(node=node, evidence=text) for node, text in left.items()),
     )
@@ -219,6 +223,18 @@ def preparation_failure(
     )
 
 
+def _failure_rule(failure: Exception | StopReason) -> str:
+    match failure:
+        case ExcludedNodesError():
+            return EXCLUDED_RULE
+        case NodesError() if failure.left:
+            return HEALTH_RULE
+        case RunOverError():
+            return RUN_OVER_RULE
+        case _:
+            return "supervisor.prepare"
+
+
 def _format_failure(failure: Exception | StopReason) -> str:
     if isinstance(failure, StopReason):
         return failure.value
@@ -233,7 +249,7 @@ def _attribute_failure(failure: Exception | StopReason) -> tuple[Category, int]:
             return Category.STORAGE_FULL, EXIT_IO_ERROR
         case OSError():
             return Category.STORAGE_IO, EXIT_IO_ERROR
-        case NodesError():
+        case NodesError() | RunOverError():
             return failure.category, failure.exit_code
         case CsxError():
             # The plan, the config or the checkpoint that it names: the user must correct it.

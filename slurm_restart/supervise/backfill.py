@@ -166,7 +166,7 @@ def _record(
             continue
         found = _resumed_step(by_number.get(attempt.number + 1))
         messages = [str(problem) for problem in attempt.problems()]
-        end = _derive_end(attempt, job if attempt in newest else None, at, found=found)
+        end = derive_end(attempt, job if attempt in newest else None, at, found=found)
         try:
             aside = _write_end(records, attempt, end, at)
         except OSError as error:
@@ -233,9 +233,7 @@ def _resumed_step(following: AttemptDir | None) -> int | None:
     return start.from_step if start is not None and known else None
 
 
-def _derive_end(
-    attempt: AttemptDir, job: Job | None, at: float, *, found: int | None
-) -> AttemptEnd:
+def derive_end(attempt: AttemptDir, job: Job | None, at: float, *, found: int | None) -> AttemptEnd:
     """Return the end record of an attempt, whose newest checkpoint may not be on record either."""
     start = attempt.start()
     began = None if start is None else start.to_exceed

@@ -42,7 +42,7 @@ def expected_decision(
         allocation: what is left of it; None: no restart in place is wanted.
     """
     job = None if allocation is None else allocation.job
-    history = replay(_end_events(earlier))
+    history = replay(end_events(earlier))
     made = start.to_exceed is not None and step is not None and step > start.to_exceed
     return decide(
         Situation(
@@ -97,7 +97,7 @@ def in_place_events(
         restarts: how many restarts in place there were up to it. One whose records cannot be read
             counts as a failure without a known cause.
     """
-    known = {event.attempt: event for event in _end_events(earlier)}
+    known = {event.attempt: event for event in end_events(earlier)}
     numbers = range(attempt - restarts, attempt)
     return tuple(known.get(number) or _unknown_event(number) for number in numbers)
 
@@ -120,7 +120,7 @@ def _reached(start: AttemptStart, step: int | None) -> int | None:
     return max((known for known in (step, start.beyond) if known is not None), default=None)
 
 
-def _end_events(earlier: Iterable[tuple[AttemptStart, AttemptEnd]]) -> Iterator[EndEvent]:
+def end_events(earlier: Iterable[tuple[AttemptStart, AttemptEnd]]) -> Iterator[EndEvent]:
     """Yield the journal's events for end records."""
     fallen_back = False
     for start, end in earlier:
@@ -146,6 +146,10 @@ def end_event(start: AttemptStart, end: AttemptEnd, *, fall_back: bool) -> EndEv
         action=Action.REQUEUE,
         reason=end.reason,
         attempt=start.attempt,
+        run_time=max(0, int(end.at - start.at)),
+        num_nodes=len(start.nodes) or None,
+        nodes=start.nodes,
+        exit_code=end.exit_code,
         progress=end.progress,
         from_step=start.to_exceed,
         step=_reached(start, end.step),

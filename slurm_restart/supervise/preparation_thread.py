@@ -10,6 +10,7 @@ from slurm_restart.errors import StateError
 from slurm_restart.safe_files import FileTooLargeError, NotRegularFileError
 from slurm_restart.slurm.interface import Slurm
 from slurm_restart.supervise.events import AttemptPrepared, Events, PlanLoaded, PreparationFailed
+from slurm_restart.supervise.excluded_nodes import leave_excluded
 from slurm_restart.supervise.job_environment import JobEnvironment
 from slurm_restart.supervise.node_health import check_nodes, due_check
 from slurm_restart.supervise.prepare_attempt import prepare
@@ -89,6 +90,9 @@ class PreparationThread(threading.Thread):
                 make_task_directory(self._array_dir, self._job.array_task)
             plan = _load(self._run_dir.plan)
         self._events.put(PlanLoaded(plan))
+        if plan.requeues_itself:
+            with self._stalls.access(str(self._run_dir.path)):
+                self._settle(plan)
         with self._stalls.access(str(self._run_dir.path)):
             self.attempt = attempt = self._run_dir.new_attempt()
             # Before a checkpoint is chosen: they may be writing one.
@@ -100,6 +104,8 @@ class PreparationThread(threading.Thread):
                 partial(self._warn, attempt),
             )
             due = due_check(plan, self._run_dir, attempt, self._job)
+            if plan.requeues_itself:
+                leave_excluded(plan, self._run_dir, attempt, self._job)
         if due is not None:
             check_nodes(
                 due,
@@ -111,3 +117,17 @@ class PreparationThread(threading.Thread):
         with self._stalls.access(f"{self._run_dir.path} or {plan.checkpoint.directory}"):
             prepared = prepare(plan, self._run_dir, attempt, self._job, clock=time.time)
         self._events.put(AttemptPrepared(prepared))
+
+    def _settle(self, plan: RunPlan) -> None:
+        """Count the attempt before, if its supervisor could not."""
+        # Only runs without a hook need it: imported early, it would take memory in all others.
+        from slurm_restart.supervise.settle_accounts import Accounts  # noqa: PLC0415
+
+        Accounts(
+            plan=plan,
+            run_dir=self._run_dir,
+            job=self._job,
+            slurm=partial(self._slurm, plan),
+            log=lambda number, text: self._log(self._run_dir.attempt(number), text),
+            warn=lambda text: self._log(self._run_dir.attempt(0), text),
+        ).settle()

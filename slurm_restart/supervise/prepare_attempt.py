@@ -76,14 +76,7 @@ def prepare(
         CheckpointError: the checkpoint that the config names is certainly broken.
     """
     earlier = [other for other in run_dir.attempts() if other.number < attempt.number]
-    # An attempt without start record has never started a trainer.
-    first = next(
-        ((other, start) for other in earlier if (start := other.start()) is not None), None
-    )
-    base = None if first is None else first[1]
-    before = None if first is None else _known_before(*first)
-    by_form = partial(first_complete, form=plan.checkpoint.format)
-    start_point = choose_start(plan, before, probe or by_form, read_evidence(earlier))
+    base, before, start_point = _choose(plan, earlier, probe)
     renamed = set_aside(plan.checkpoint, start_point, before)
     present = KnownCheckpoints.of(iterate(plan.checkpoint))
     first_step = (start_point.step or 0) if base is None else base.first_step
@@ -136,6 +129,30 @@ def prepare(
         before=KnownCheckpoints.of(()) if before is None else before,
         in_place=_in_place(earlier, attempt.number, job.in_place),
     )
+
+
+def _choose(
+    plan: RunPlan, earlier: Sequence[AttemptDir], probe: Prober | None = None
+) -> tuple[AttemptStart | None, Marks | None, StartPoint]:
+    """Return the first start record, what existed before it, and where the next attempt starts."""
+    # An attempt without start record has never started a trainer.
+    first = next(
+        ((other, start) for other in earlier if (start := other.start()) is not None), None
+    )
+    base = None if first is None else first[1]
+    before = None if first is None else _known_before(*first)
+    by_form = partial(first_complete, form=plan.checkpoint.format)
+    return base, before, choose_start(plan, before, probe or by_form, read_evidence(earlier))
+
+
+def reached_step(plan: RunPlan, earlier: Sequence[AttemptDir]) -> int | None:
+    """Return the step from which an attempt after these would start; None: an evaluation.
+
+    Raises:
+        OSError: a file system cannot be used.
+        CheckpointError: the checkpoint that the config names is certainly broken.
+    """
+    return _from_step(plan, _choose(plan, earlier)[2], earlier)
 
 
 def _in_place(earlier: Sequence[AttemptDir], attempt: int, restarts: int) -> tuple[EndEvent, ...]:

@@ -26,6 +26,7 @@ from slurm_restart.supervise.expected_decision import (
     format_decision,
 )
 from slurm_restart.supervise.prepare_attempt import PreparedAttempt
+from slurm_restart.supervise.run_over import RULE as RUN_OVER_RULE
 from slurm_restart.trainer import runlog, summary
 from slurm_restart.trainer.atomic_file import write_atomic
 from slurm_restart.trainer.attempt_records import (
@@ -173,7 +174,9 @@ class Recorder(threading.Thread):
         unit = result.start.unit if result.start is not None else ProgressUnit.STEP
         at = "" if end.step is None else f" at {unit.format(end.step)}"
         self.log(name, f"ended as {end.category}{at}{reason}", level=level)
-        done = decision is not None and decision.action is Action.RELAUNCH
+        own = plan is not None and plan.requeues_itself
+        done = decision is not None and (own or decision.action is Action.RELAUNCH)
+        done = done or end.rule == RUN_OVER_RULE
         self.log(runlog.MAIN, f"{'' if done else 'expected '}decision: {expected}")
         if attempt is not None:
             write_atomic(attempt.end_file, to_json(replace(end, expected_decision=expected)))
@@ -183,6 +186,8 @@ class Recorder(threading.Thread):
     ) -> str:
         if plan is None or plan.comment_record is None:
             return "not known" if plan is None else "none, as this job does not restart"
+        if result.end.rule == RUN_OVER_RULE:
+            return f"{Action.LEAVE.value} (the run is over)"
         known = decision or self._expected(plan, result)
         return "not known, as nothing was started" if known is None else format_decision(known)
 

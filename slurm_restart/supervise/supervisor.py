@@ -10,7 +10,7 @@ import signal
 import time
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from slurm_restart.core.count_in_place import count_in_place
 from slurm_restart.core.job_comment import in_place_fields
@@ -43,6 +43,9 @@ from slurm_restart.supervise.trainer_end import StopReason
 from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import RunDir
 from slurm_restart.trainer.runlog import run_name
+
+if TYPE_CHECKING:
+    from slurm_restart.supervise.self_requeueing import SelfRequeueing
 
 LOG_TIMEOUT = 3.0
 """Seconds to write the last lines of Slurm's log."""
@@ -200,12 +203,18 @@ class Supervisor:
         """Write the end into the records and into the job's Comment."""
         restart = self._restart_in_place(result)
         decision = None if restart is None else restart.decide()
+        relaunches = decision is not None and decision.action is Action.RELAUNCH
+        requeueing = self._self_requeueing()
+        judged = None if requeueing is None or relaunches else requeueing.judge(result)
+        if judged is not None:
+            decision, result = judged.decision, judged.amend(result)
         self._recorder.record_end(self._plan, result, decision)
         self._recorder.finish(0)
-        if restart is not None and decision is not None and decision.action is Action.RELAUNCH:
+        if restart is not None and decision is not None and relaunches:
             self._log.flush(LOG_TIMEOUT)
             why = restart.carry_out(decision.delay)  # it returns only if that is not possible
             self._log.write(f"no restart in place: {why}")
+            judged = None if requeueing is None else requeueing.judge(result)
         if result.stop is StopReason.SUPERSEDED:
             self._comment.abandon()
         else:
@@ -218,3 +227,23 @@ class Supervisor:
             self._log.write(
                 f"{self._run_dir.path}: does not answer: the end may not be on record there"
             )
+        if requeueing is not None and judged is not None:
+            self._log.flush(LOG_TIMEOUT)
+            requeueing.carry_out(judged)
+
+    def _self_requeueing(self) -> "SelfRequeueing | None":
+        """Return what requeues the job where no hook does; None: the hook does."""
+        plan = self._plan
+        if plan is None or not plan.requeues_itself:
+            return None
+        # Imported early, it would take memory in all runs that the hook requeues.
+        from slurm_restart.supervise.self_requeueing import SelfRequeueing  # noqa: PLC0415
+
+        return SelfRequeueing(
+            plan,
+            self._run_dir,
+            self._context.job,
+            slurm=self._slurm,
+            warn=self._log.write,
+            ending=self._ending,
+        )

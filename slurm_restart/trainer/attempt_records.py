@@ -169,6 +169,23 @@ class AttemptEnd:
     unknown: dict[str, Any] = unknown_keys()
 
 
+@frozen
+class RequeueRequest:
+    """What the supervisor asks of Slurm after an attempt, written before it asks. Epoch seconds."""
+
+    at: _Time
+    requeued: bool
+    """Whether Slurm had requeued the job already."""
+    exc_nodes: tuple[str, ...] = ()
+    """Nodes that the run excludes from now on, without those that people exclude."""
+    num_nodes: int | None = None
+    """The new size; None: it stays."""
+    start_time: _Time | None = None
+    done: bool = False
+    """Whether Slurm has accepted it."""
+    unknown: dict[str, Any] = unknown_keys()
+
+
 def to_json(record: Any) -> bytes:
     """Return a record as the content of a JSON file."""
     return f"{json.dumps(to_data(record), indent=2)}\n".encode()

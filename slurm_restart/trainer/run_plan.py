@@ -173,6 +173,10 @@ class RestartPolicy:
     """Whether attempts may start in the allocation of the one before."""
     relaunch_min_time: _Seconds = RELAUNCH_MIN_TIME
     """Seconds before the warning of the time limit that have to be left for that."""
+    self_requeue: bool = False
+    """The supervisor requeues the job, as no hook does."""
+    backoff: tuple[_Seconds, ...] | None = None
+    """Waits before restarts without progress, where the supervisor requeues the job."""
     unknown: dict[str, Any] = unknown_keys()
 
 
@@ -274,6 +278,12 @@ class RunPlan:
         return min(self.num_csx, nodes * self.csx_per_node)
 
     @property
+    def requeues_itself(self) -> bool:
+        """Whether the supervisor requeues the job, as no hook does."""
+        policy = self.policy
+        return policy is not None and policy.self_requeue and policy.recovery.requeues
+
+    @property
     def comment_record(self) -> CommentRecord | None:
         """The comment record at submission; None for an unmanaged job."""
         if self.policy is None:
@@ -292,6 +302,7 @@ class RunPlan:
             lead=None if self.signal_lead == DEFAULT_SIGNAL_LEAD else self.signal_lead,
             unit=self.progress_unit,
             fixed_size=self.fixed_size,
+            self_requeue=self.requeues_itself,
         )
 
     @classmethod

@@ -14,6 +14,7 @@ from slurm_restart.trainer.attempt_records import (
     AttemptEnd,
     AttemptStart,
     Measured,
+    RequeueRequest,
     Saved,
     Warned,
     load_record,
@@ -58,6 +59,11 @@ class AttemptDir:
         return self.path / "end.json"
 
     @property
+    def requeue_file(self) -> Path:
+        """What the supervisor has asked of Slurm after the attempt."""
+        return self.path / "requeue.json"
+
+    @property
     def progress_file(self) -> Path:
         """The checkpoints that the attempt wrote, a line each."""
         return self.path / "progress.jsonl"
@@ -84,6 +90,10 @@ class AttemptDir:
     def end(self) -> AttemptEnd | None:
         """Return the end record; None if it is missing or cannot be read."""
         return read_record(AttemptEnd, self.end_file)
+
+    def requeue(self) -> RequeueRequest | None:
+        """Return what was asked of Slurm after the attempt; None: nothing is on record."""
+        return read_record(RequeueRequest, self.requeue_file)
 
     def measured(self) -> Measured | None:
         """Return how far the attempt has got; None: not measured, or it cannot be read."""
@@ -165,7 +175,7 @@ class RunDir:
         except FileNotFoundError:
             return ()
         try:
-            return tuple(map(self._attempt, _numbers(directory)))
+            return tuple(map(self.attempt, _numbers(directory)))
         finally:
             os.close(directory)
 
@@ -183,7 +193,7 @@ class RunDir:
                     os.mkdir(str(number), dir_fd=directory)
                 except FileExistsError:
                     continue
-                return self._attempt(number)
+                return self.attempt(number)
         finally:
             os.close(directory)
         raise OSError(errno.EMLINK, os.strerror(errno.EMLINK), str(self.path / ATTEMPTS))
@@ -205,7 +215,8 @@ class RunDir:
         finally:
             os.close(directory)
 
-    def _attempt(self, number: int) -> AttemptDir:
+    def attempt(self, number: int) -> AttemptDir:
+        """Return the directory of an attempt, which may not exist."""
         return AttemptDir(self.path / ATTEMPTS / str(number), number)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from slurm_restart.core.job_comment import MAX_NODES, MAX_RESTARTS
 from slurm_restart.core.node_answers import CheckTime
-from slurm_restart.core.recovery import Recovery
+from slurm_restart.core.recovery import HookUse, Recovery
 from slurm_restart.core.watchdog_settings import MAX_FACTOR, WatchdogMode
 from slurm_restart.errors import UsageError
 from slurm_restart.frozen import frozen
@@ -28,6 +28,9 @@ from slurm_restart.trainer.run_plan import STOP_SIGNALS, CheckpointFormat
 from slurm_restart.trainer.settings_files import SettingsLayer
 
 OptionValue = str | bool
+
+MAX_WAITS = 20
+"""Times in a list of waits."""
 
 
 @frozen
@@ -74,6 +77,7 @@ class Settings:
     health_check_when: CheckTime | None = None
     leave_drained: bool | None = None
     recovery: Recovery | None = None
+    hook: HookUse | None = None
     watchdog_mode: WatchdogMode | None = None
     watchdog_floor: int | None = None
     watchdog_start_floor: int | None = None
@@ -91,6 +95,8 @@ class Settings:
     shrink_after: int | None = None
     give_up_after: int | None = None
     exclude_for: int | None = None
+    backoff: tuple[int, ...] | None = None
+    """Seconds before the first, second, … restart without progress, where no hook requeues."""
     relaunch_min_time: int | None = None
     script_max_restarts: int | None = None
     """For a batch script: restarts in a row without progress."""
@@ -214,6 +220,22 @@ def _recovery(value: Any) -> Recovery:
     raise _InvalidValueError(f"one of {', '.join(recovery.value for recovery in Recovery)}")
 
 
+def _hook(value: Any) -> HookUse:
+    if isinstance(value, bool):  # `yes` and `no` are flags in YAML
+        return HookUse.YES if value else HookUse.NO
+    for use in HookUse:
+        if value == use.value:
+            return use
+    raise _InvalidValueError(f"one of {', '.join(use.value for use in HookUse)}")
+
+
+def _durations(value: Any) -> tuple[int, ...]:
+    words = value if isinstance(value, list) else _text(value).split(",")
+    if not 1 <= len(words) <= MAX_WAITS:
+        raise _InvalidValueError(f"1 to {MAX_WAITS} times, such as 30s,2min,5min")
+    return tuple(map(_duration, words))
+
+
 def _complete(value: Any) -> str:
     text = _text(value)
     if "{path}" not in text:
@@ -286,6 +308,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "site_options": _names,
     "stop_signal": _stop_signal,
     "recovery": _recovery,
+    "hook": _hook,
     "checkpoint.directory": _directory,
     "checkpoint.pattern": _pattern,
     "checkpoint.format": _format,
@@ -316,6 +339,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "policy.give_up_after": _duration,
     "policy.exclude_for": _duration,
     "policy.relaunch_min_time": _duration,
+    "policy.backoff": _durations,
     "script.max_restarts": _whole(0, MAX_RESTARTS),
     "script.min_nodes": _whole(1, MAX_NODES),
     "script.run_dir": _text,

@@ -91,6 +91,7 @@ def summarize(plan: RunPlan, run_dir: RunDir) -> dict[str, Any]:
         "phase": plan.phase,
         "mode": plan.mode.value,
         "autorestart": policy is not None,
+        "self_requeue": plan.requeues_itself,
         "config": plan.config_path,
         "model_dir": plan.model_dir,
         "num_csx": plan.num_csx,
@@ -173,7 +174,21 @@ def _run(
         "blamed_nodes": list(end.blamed_nodes),
         "progress": end.progress,
         "expected_decision": end.expected_decision,
+        "requeue": _requeue(attempt),
         "settled_afterwards": end.backfilled,
+    }
+
+
+def _requeue(attempt: AttemptDir) -> dict[str, Any] | None:
+    """Return what the supervisor has asked of Slurm after the attempt."""
+    asked = attempt.requeue()
+    if asked is None:
+        return None
+    return {
+        "excluded": list(asked.exc_nodes),
+        "num_nodes": asked.num_nodes,
+        "not_before": _time(asked.start_time),
+        "accepted": asked.done,
     }
 
 

@@ -32,6 +32,11 @@ case " $* " in
 *) echo "$((count + 100))" ;;
 esac
 """
+SCONTROL = """\
+#!/bin/sh
+echo SLURM_VERSION = 22.05.8
+echo EpilogSlurmctld = /etc/slurm_restart/csx-epilog
+"""
 SCANCEL = '#!/bin/sh\necho "$@" >> cancelled\n'
 
 
@@ -40,7 +45,8 @@ def csx_sbatch(tmp_path):
     """Run csx-sbatch as a program, with programs in place of Slurm's."""
     programs = tmp_path / "bin"
     programs.mkdir()
-    for name, text in (("sbatch", SBATCH), ("scancel", SCANCEL), ("squeue", "#!/bin/sh\n")):
+    texts = {"sbatch": SBATCH, "scontrol": SCONTROL, "scancel": SCANCEL, "squeue": "#!/bin/sh\n"}
+    for name, text in texts.items():
         (programs / name).write_text(text)
         (programs / name).chmod(0o755)
     work = tmp_path / "work"
@@ -82,6 +88,7 @@ def test_it_speaks_as_sbatch_does(csx_sbatch):
     assert done.stderr.splitlines() == [
         f"csx-sbatch: phase 1 of 2: {rest}",
         f"csx-sbatch: phase 2 of 2: {rest}",
+        "csx-sbatch: the cluster's hook requeues the job",
     ]
     made = calls(csx_sbatch.work)
     assert [call[0] for call in made] == ["--test-only"] * 2 + ["--parsable"] * 2

@@ -150,6 +150,16 @@ def test_the_decision_and_what_is_wanted_are_on_disk_before_the_requeue(
     assert ['"event":"end"' in on_disk[0], '"event":"intend"' in on_disk[0]] == [True, True]
 
 
+def test_a_job_that_requeues_itself_is_left_alone(
+    controller: Controller, slurm: ActingSlurm
+) -> None:
+    own = comment(self_requeue=True)
+    slurm.show(ending(comment=own))
+    assert advance(controller, 7, hook=hook(comment=own)) is None
+    assert slurm.requests == []
+    assert events_of(controller) == []
+
+
 def test_an_end_that_stays_an_end_is_put_in_the_journal(
     controller: Controller, slurm: ActingSlurm
 ) -> None:

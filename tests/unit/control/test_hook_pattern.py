@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,15 @@ def taken(comment: str) -> bool:
 @pytest.mark.parametrize("own", ["", "mine", "{}", '{"a":1}', '{"a": "b c"}', "{", "a\nb"])
 def test_every_comment_with_a_record_is_taken(own: str) -> None:
     assert taken(format_comment(RECORD, own))
+
+
+@pytest.mark.parametrize("own", ["", "mine", '{"a":1}'])
+def test_a_job_that_requeues_itself_is_left_alone(own: str) -> None:
+    comment = format_comment(replace(RECORD, self_requeue=True), own)
+    assert is_managed(comment)
+    assert not taken(comment)
+    # What the user wrote does not count.
+    assert taken(format_comment(RECORD, f"self=1; {own}"))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -188,3 +189,81 @@ def test_a_template_that_does_not_fit_is_refused(tmp_path, text, problem):
 def test_a_missing_template_is_reported():
     with pytest.raises(TemplateError, match=r"sbatch\.sh\.j2: not found in /nowhere"):
         render(supervisor=("/x",), directories=[Path("/nowhere")])
+
+
+# --- where the shell outlives the supervisor -----------------------------------------------------
+
+SUPERVISOR = """
+import os, signal, sys, time
+if "--settle" in sys.argv:
+    sys.exit(print("settles", sys.argv[-1]))
+print("runs", sys.stdin.readline().strip(), flush=True)
+exec(sys.argv[1])
+"""
+
+
+def run_kept(code):
+    """Run the batch script of a supervisor that executes `code`; the exit code and the output."""
+    script = render(supervisor=(sys.executable, "-c", SUPERVISOR, code), keep_shell=True)
+    process = subprocess.Popen(
+        ["/bin/bash", "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    process.stdin.write("input\n")
+    process.stdin.flush()
+    head = process.stdout.readline()
+    out, _ = process.communicate(timeout=120)
+    return process.returncode, (head + out).splitlines()
+
+
+TELL = "os.kill(os.getppid(), signal.SIGWINCH); "
+TELL_SUCCESS = "os.kill(os.getppid(), signal.SIGURG); "
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_code", "settles"),
+    [
+        (f"{TELL}time.sleep(0.1); sys.exit(3)", 3, False),
+        (f"{TELL_SUCCESS}sys.exit(0)", 0, False),
+        (f"{TELL}time.sleep(0.1); sys.exit(127)", 127, False),
+        (f"{TELL}time.sleep(0.1); sys.exit(255)", 255, False),
+        ("sys.exit(3)", 3, True),
+        ("os.kill(os.getpid(), signal.SIGKILL)", 137, True),
+    ],
+)
+def test_the_shell_settles_what_a_supervisor_has_left(code, exit_code, settles):
+    lines = ["runs input", *([f"settles {exit_code}"] if settles else [])]
+    assert run_kept(code) == (exit_code, lines)
+
+
+@pytest.mark.parametrize(("tell", "code"), [(TELL_SUCCESS, 0), (TELL, 7)])
+def test_an_exit_code_that_bash_loses_is_known_to_be_0_or_not(tell, code):
+    for _ in range(10):
+        exit_code, lines = run_kept(f"{tell}os._exit({code})")
+        assert exit_code in ({0} if code == 0 else {1, 7})
+        assert lines == ["runs input"]
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGUSR2", "SIGINT", "SIGHUP"])
+def test_signals_to_the_shell_reach_the_supervisor(name):
+    wait = (
+        f"end = lambda *_: (print('told'), {TELL[:-2]}, time.sleep(0.1), sys.exit(5)); "
+        f"signal.signal(signal.{name}, end); "
+        "print('ready', flush=True); time.sleep(60)"
+    )
+    script = render(supervisor=(sys.executable, "-c", SUPERVISOR, wait), keep_shell=True)
+    process = subprocess.Popen(
+        ["/bin/bash", "-c", script],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    while process.stdout.readline() != "ready\n":
+        pass
+    process.send_signal(getattr(signal, name))
+    out, _ = process.communicate(timeout=120)
+    assert (process.returncode, out) == (5, "told\n")

@@ -3,7 +3,6 @@ import os
 
 import pytest
 
-from slurm_restart.core.cluster_facts import ClusterFacts
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.job_comment import parse_comment
 from slurm_restart.errors import SlurmError, SlurmUnavailableError, StateError
@@ -210,33 +209,6 @@ def test_a_job_that_would_only_wait_is_submitted(submission):
     for error in (SlurmError("Invalid partition"), SlurmUnavailableError("no answer")):
         with pytest.raises(type(error)):
             submission_module.check_phases(submission(), FakeSlurm({1: error}))
-
-
-@pytest.mark.parametrize(
-    ("recovery", "found"),
-    [
-        ("requeue", "is restarted only by Slurm, after a lost node"),
-        ("auto", "is restarted only in the same allocation"),
-        ("in-place", None),
-    ],
-)
-def test_what_a_cluster_without_a_hook_means_for_the_restarts(submission, recovery, found):
-    planned = submission(f"--recovery={recovery}")
-    slurm = FakeSlurm()
-    slurm.cluster_facts = ClusterFacts
-    assert submission_module.check_hook(planned, slurm) is None
-    slurm.cluster_facts = lambda: ClusterFacts(has_epilog=False)
-    warning = submission_module.check_hook(planned, slurm)
-    if found is None:
-        assert warning is None
-    else:
-        assert found in warning
-
-    def refuse():
-        raise SlurmUnavailableError("no answer")
-
-    slurm.cluster_facts = refuse
-    assert submission_module.check_hook(planned, slurm) is None
 
 
 def test_reports(submission):

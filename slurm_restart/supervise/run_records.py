@@ -1,0 +1,99 @@
+"""The history of a run from the records in its run directory, where no hook keeps a journal.
+
+Each attempt is counted by its own directory and its one end record, so that no crash can count an
+end twice, or not at all.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from slurm_restart.core.attribution import Blame
+from slurm_restart.core.category import Nodes
+from slurm_restart.core.exclusions import exclude_events
+from slurm_restart.core.history import History, replay
+from slurm_restart.core.journal_events import Action, AppliedEvent, EndEvent, Event, IntendEvent
+from slurm_restart.core.restart_limits import SitePolicy, policy_for
+from slurm_restart.frozen import frozen
+from slurm_restart.supervise.expected_decision import category_of, end_events
+from slurm_restart.trainer.attempt_records import AttemptEnd, AttemptStart, RequeueRequest
+from slurm_restart.trainer.run_plan import RunPlan
+from slurm_restart.trainer.rundir import AttemptDir
+
+_MAX_EVIDENCE = 200
+
+
+@frozen
+class _Ended:
+    number: int
+    start: AttemptStart | None
+    end: AttemptEnd
+    requeue: RequeueRequest | None
+
+
+def site_policy(plan: RunPlan) -> SitePolicy:
+    """Return the limits that hold without a site's settings."""
+    backoff = None if plan.policy is None else plan.policy.backoff
+    if backoff is None:
+        return SitePolicy()
+    return SitePolicy(backoff=backoff, short_wait=backoff[0], outside_backoff=backoff[0])
+
+
+def history_of(plan: RunPlan, attempts: Sequence[AttemptDir]) -> History:
+    """Return the history of the attempts whose end is on record, in their order."""
+    known = [
+        _Ended(number=entry.number, start=entry.start(), end=end, requeue=entry.requeue())
+        for entry in attempts
+        if (end := entry.end()) is not None
+    ]
+    return replay(_events(plan, known))
+
+
+def _events(plan: RunPlan, known: Sequence[_Ended]) -> Iterator[Event]:
+    record = plan.comment_record
+    exclude_for = 0 if record is None else policy_for(record, site_policy(plan)).exclude_for
+    started = end_events((entry.start, entry.end) for entry in known if entry.start is not None)
+    restarts = -1
+    for entry in known:
+        event = _not_started(entry, restarts + 1) if entry.start is None else next(started)
+        restarts = event.restarts
+        yield event
+        yield from _requests(entry, exclude_for)
+
+
+def _requests(entry: _Ended, exclude_for: int) -> Iterator[Event]:
+    """Yield the exclusions that an end has led to, and what Slurm was asked for then."""
+    at, end = int(entry.end.at), entry.end
+    if category_of(end).nodes is not Nodes.NONE:
+        evidence = f"attempt {entry.number}: {end.category}: {end.reason}"[:_MAX_EVIDENCE]
+        own = end.blamed_nodes if entry.start is None else entry.start.nodes
+        blamed = (Blame(node=node, evidence=evidence) for node in end.blamed_nodes if node in own)
+        yield from exclude_events(blamed, now=at, until=at + exclude_for, submit_time=entry.number)
+    if (asked := entry.requeue) is not None:
+        yield IntendEvent(
+            at=int(asked.at),
+            submit_time=entry.number,
+            operations=(),
+            attempt=entry.number,
+            exc_nodes=asked.exc_nodes,
+            num_nodes=asked.num_nodes,
+            start_time=None if asked.start_time is None else int(asked.start_time),
+        )
+        if asked.done:
+            yield AppliedEvent(at=int(asked.at), exc_nodes=asked.exc_nodes)
+
+
+def _not_started(entry: _Ended, restarts: int) -> EndEvent:
+    """Return the event of an attempt that has started no program: it has made no progress."""
+    end = entry.end
+    return EndEvent(
+        at=int(end.at),
+        submit_time=entry.number,
+        restarts=restarts,
+        requeued=False,
+        category=category_of(end),
+        rule=end.rule,
+        action=Action.REQUEUE,
+        reason=end.reason,
+        attempt=entry.number,
+        progress=False,
+        root=end.root,
+    )

@@ -1,0 +1,143 @@
+"""Requeue the job after its supervisor was killed: run by the batch script's shell.
+
+`csx-restart run --settle` does what the supervisor would have done: it counts the attempt, judges
+its end and asks Slurm for the requeue, or completes what the supervisor had begun.
+"""
+
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from slurm_restart.core.category import Category
+from slurm_restart.core.journal_events import Action
+from slurm_restart.errors import CsxError
+from slurm_restart.frozen import frozen
+from slurm_restart.slurm.interface import Slurm
+from slurm_restart.supervise.backfill import derive_end
+from slurm_restart.supervise.cluster_view import ClusterView, await_cluster
+from slurm_restart.supervise.expected_decision import format_decision
+from slurm_restart.supervise.job_environment import JobEnvironment
+from slurm_restart.supervise.prepare_attempt import reached_step
+from slurm_restart.supervise.self_requeue import EndedAttempt, OwnJudgement, SelfRequeue, judge
+from slurm_restart.trainer import runlog, summary
+from slurm_restart.trainer.atomic_file import write_atomic
+from slurm_restart.trainer.attempt_records import AttemptEnd, to_json
+from slurm_restart.trainer.run_plan import RunPlan
+from slurm_restart.trainer.rundir import AttemptDir, RunDir
+
+SLURM_WAIT = 900.0
+"""Seconds to wait for Slurm's answer: the allocation stays as long as the shell waits."""
+
+
+@frozen
+class Settlement:
+    """What is done once the supervisor is gone.
+
+    Args:
+        run_dir: the phase's directory.
+        job: the allocation.
+        slurm: returns the cluster of a plan.
+        tell: called with each line for Slurm's log.
+        exit_code: of the supervisor, as the shell has it.
+    """
+
+    run_dir: RunDir
+    job: JobEnvironment
+    slurm: Callable[[RunPlan | None], Slurm]
+    tell: Callable[[str], None]
+    exit_code: int
+
+    def run(self) -> None:
+        """Judge the end and ask Slurm for what follows from it.
+
+        Raises:
+            CsxError: the plan cannot be read, or Slurm refuses the requeue.
+            OSError: the records cannot be read or written.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            # Slurm tells the processes of a requeued job to end, and this one has to go on.
+            signal.signal(number, signal.SIG_IGN)
+        plan = RunPlan.load(self.run_dir.plan)
+        if not plan.requeues_itself or self.job.job_id is None:
+            return
+        until = time.monotonic() + SLURM_WAIT
+        view = await_cluster(lambda: self.slurm(plan), self.job.job_id, until=until, warn=self.tell)
+        attempt = self._attempt()
+        end = attempt.end()
+        if end is not None and not _restarts(end):
+            return
+        judged = self._judge(plan, attempt, end, view)
+        if judged is None:
+            return
+        if end is None:
+            self._record(plan, judged)
+        requeue = SelfRequeue(
+            plan=plan,
+            run_dir=self.run_dir,
+            slurm=lambda: self.slurm(plan),
+            log=lambda text: self._log(runlog.MAIN, text),
+        )
+        requeue.carry_out(judged)
+
+    def _attempt(self) -> AttemptDir:
+        """Return the attempt of this start of the job, which may have ended before its record."""
+        attempts = self.run_dir.attempts()
+        newest = attempts[-1] if attempts else None
+        start = None if newest is None else newest.start()
+        earlier = start is not None and start.restarts != self.job.restarts
+        if newest is None or earlier:
+            return self.run_dir.new_attempt()
+        return newest
+
+    def _judge(
+        self, plan: RunPlan, attempt: AttemptDir, end: AttemptEnd | None, view: ClusterView
+    ) -> OwnJudgement | None:
+        attempts = self.run_dir.attempts()
+        if end is None:
+            end = derive_end(attempt, None, time.time(), found=reached_step(plan, attempts))
+            end = replace(end, reason="the supervisor was killed", progress=bool(end.progress))
+        return judge(
+            plan,
+            attempts,
+            EndedAttempt(
+                attempt=attempt,
+                start=attempt.start(),
+                end=end,
+                exit_code=self.exit_code,
+                by_itself=True,
+                restarts=self.job.restarts,
+                nodes=self.job.nodes,
+            ),
+            view,
+        )
+
+    def _record(self, plan: RunPlan, judged: OwnJudgement) -> None:
+        end = judged.amended()
+        decision = format_decision(judged.decision)
+        name = runlog.run_name(judged.ended.attempt.number)
+        written = replace(end, expected_decision=decision)
+        write_atomic(judged.ended.attempt.end_file, to_json(written))
+        level = "INFO" if end.category == Category.COMPLETED.value else "ERROR"
+        self._log(name, f"ended as {end.category}: {end.reason}", level=level)
+        self._log(runlog.MAIN, f"decision: {decision}")
+        summary.write(plan, self.run_dir, at=time.time())
+
+    def _log(self, name: str, text: str, *, level: str = "INFO") -> None:
+        self.tell(f"[{name}] {text}")
+        line = runlog.line(name, text, at=time.time(), level=level)
+        runlog.append(self.run_dir.log, line)
+
+
+def _restarts(end: AttemptEnd) -> bool:
+    """Return whether the supervisor had decided to restart, or had decided nothing."""
+    final = (Action.LEAVE.value, Action.CANCEL.value)
+    return not end.expected_decision.startswith(final)
+
+
+def settle(settlement: Settlement) -> None:
+    """Settle, and report in Slurm's log what prevents it: the shell's exit code is the job's."""
+    try:
+        settlement.run()
+    except (CsxError, OSError) as error:
+        settlement.tell(f"csx-restart: the job is not requeued: {error}")

@@ -1,0 +1,254 @@
+"""Runs on a cluster without the hook: their jobs requeue themselves, with their owner's rights."""
+
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from contrib.testing.dev_cluster import DEAD_NODE_NOTICED
+from contrib.testing.hookless_cluster import HooklessCluster
+from contrib.testing.waiting import LONG_DEADLINE, await_
+
+SOON = ("--set", "SchedulerParameters=sched_interval=2,bf_interval=2")
+"""A begin time that has passed wakes up the main scheduler only."""
+REQUEUE_DELAY = 20
+"""Seconds after which Slurm starts a job that it has requeued itself; 120 by default."""
+AT_ONCE = {"policy.backoff": "1s"}
+
+
+@pytest.fixture(scope="module")
+def cluster_options() -> dict[str, object]:
+    return {"nodes": 4}
+
+
+@pytest.fixture(scope="module")
+def _booted(cluster_options: dict[str, object]):
+    options = (*SOON, *DEAD_NODE_NOTICED)
+    with HooklessCluster(
+        options=options, requeue_delay=REQUEUE_DELAY, **cluster_options
+    ) as cluster:
+        yield cluster
+
+
+def submit(
+    cluster: HooklessCluster,
+    command: str | None,
+    *options: str,
+    restarts: int = 3,
+    nodes: int = 2,
+    **changes: object,
+) -> int:
+    """Submit a run that requeues itself, and waits no longer than necessary."""
+    settings = {f"slurm.{key}": value for key, value in (AT_ONCE | changes).items()}
+    if command is not None:
+        settings["slurm.command"] = command
+    config = cluster.config(nodes=nodes, min_nodes=1, restarts=restarts, **settings)
+    [job_id] = cluster.csx_sbatch(config, *options)
+    return job_id
+
+
+def decisions(run_dir: Path) -> list[str]:
+    return re.findall(r" decision: (\w+)", (run_dir / "run.log").read_text())
+
+
+@pytest.mark.parametrize("restarts", [0, 1, 3])
+def test_without_progress_exactly_so_many_restarts(cluster: HooklessCluster, restarts: int) -> None:
+    job_id = submit(cluster, "sh -c 'kill -9 $$'", restarts=restarts)
+    assert cluster.await_end(job_id) == "FAILED"
+    assert cluster.job(job_id)["Restarts"] == str(restarts)
+    runs = cluster.summary()["runs"]
+    assert [run["restart_count"] for run in runs] == list(range(restarts + 1))
+    assert decisions(cluster.run_dir()) == ["requeue"] * restarts + ["leave"]
+    assert f"max_num_restarts is {restarts}" in runs[-1]["expected_decision"]
+
+
+def job_processes(cluster: HooklessCluster, job_id: int, word: bytes) -> list[int]:
+    """Return the processes of a job on this cluster that have a word in their command lines."""
+    found = []
+    for process in Path("/proc").iterdir():
+        try:
+            environment = (process / "environ").read_bytes()
+            command = (process / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        mine = f"SLURM_JOB_ID={job_id}".encode() in environment.split(b"\0")
+        if mine and str(cluster.root).encode() in environment and word in command:
+            found.append(int(process.name))
+    return sorted(found)
+
+
+def supervisor_of(cluster: HooklessCluster, job_id: int) -> int:
+    """Return the supervisor of a job: the child of the batch script's shell."""
+    processes = job_processes(cluster, job_id, b"--run-dir")
+    [supervisor] = [
+        pid
+        for pid in processes
+        if b"bash" in (Path("/proc") / parent_of(pid) / "cmdline").read_bytes()
+    ]
+    return supervisor
+
+
+def parent_of(pid: int) -> str:
+    return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[1]
+
+
+def await_attempt(cluster: HooklessCluster, number: int) -> Path:
+    """Wait until an attempt has started its program; return its directory."""
+    directory = cluster.run_dir() / f"attempts/{number}"
+    await_((directory / "output.log").exists, f"attempt {number}", timeout=LONG_DEADLINE)
+    return directory
+
+
+@pytest.mark.parametrize("restarts", [0, 2])
+def test_a_supervisor_that_is_killed_each_time(cluster: HooklessCluster, restarts: int) -> None:
+    job_id = submit(cluster, "sleep 300", restarts=restarts)
+    for number in range(restarts + 1):
+        await_attempt(cluster, number)
+        os.kill(supervisor_of(cluster, job_id), signal.SIGKILL)
+    assert cluster.await_end(job_id) == "FAILED"
+    assert cluster.job(job_id)["Restarts"] == str(restarts)
+    runs = cluster.summary()["runs"]
+    assert len(runs) == restarts + 1
+    assert {run["rule"] for run in runs} == {"supervisor.no_exit_record"}
+    assert decisions(cluster.run_dir()) == ["requeue"] * restarts + ["leave"]
+
+
+@pytest.mark.parametrize("restarts", [0, 1])
+def test_everything_on_the_batch_host_is_killed_each_time(
+    cluster: HooklessCluster, restarts: int
+) -> None:
+    job_id = submit(cluster, "sleep 300", restarts=restarts)
+    for number in range(restarts + 1):
+        await_attempt(cluster, number)
+        host = cluster.nodes_of(job_id)[0]
+        cluster.fault("kill-slurmd", host)
+    assert cluster.await_end(job_id) == "FAILED"
+    # Slurm itself requeues the job; the attempt after the last one starts no program.
+    assert cluster.job(job_id)["Restarts"] == str(restarts + 1)
+    runs = cluster.summary()["runs"]
+    assert [run["category"] for run in runs] == ["hardware.node"] * (restarts + 1)
+    assert all(len(run["blamed_nodes"]) == 1 for run in runs)
+    assert decisions(cluster.run_dir()) == ["adjust"] * restarts + ["cancel", "leave"]
+    log = (cluster.run_dir() / "run.log").read_text()
+    assert f"max_num_restarts is {restarts}" in log
+
+
+@pytest.mark.parametrize("how", ["dead", "set down"])
+def test_a_lost_node_is_excluded(cluster: HooklessCluster, how: str) -> None:
+    cluster.trainer_does("wait@15")
+    job_id = submit(cluster, None)
+    nodes = cluster.await_running(job_id)
+    cluster.await_step(10)
+    if how == "dead":
+        cluster.fault("kill-slurmd", nodes[1])
+    else:
+        down = ("scontrol", "update", f"NodeName={nodes[1]}", "State=DOWN", "Reason=test")
+        cluster.run(*down, as_root=True)
+    await_attempt(cluster, 1)
+    cluster.let_go()
+    assert cluster.await_end(job_id) == "COMPLETED"
+    first, second = cluster.summary()["runs"]
+    assert (first["category"], first["blamed_nodes"]) == ("hardware.node", [nodes[1]])
+    assert nodes[1] not in second["nodes"]
+    assert cluster.job(job_id)["ExcNodeList"] == nodes[1]
+
+
+def test_a_killed_rank_goes_on_from_the_checkpoint(cluster: HooklessCluster) -> None:
+    cluster.trainer_does("wait@15")
+    job_id = submit(cluster, None)
+    nodes = cluster.await_running(job_id)
+    cluster.await_step(10)
+    cluster.fault("kill-step", nodes[1])
+    cluster.let_go()
+    assert cluster.await_end(job_id) == "COMPLETED"
+    first, second = cluster.summary()["runs"]
+    assert first["progress"] is True
+    assert second["starting_step"] >= 10
+    assert cluster.job(job_id)["Restarts"] == "1"
+
+
+def test_a_named_node_is_excluded_and_the_run_goes_on_from_its_checkpoint(
+    cluster: HooklessCluster,
+) -> None:
+    lost = "srun: error: Node failure on csx2"
+    first = f"test $CSX_RESTART_ATTEMPT != 0 || {{ echo {lost}; exit 3; }}"
+    job_id = submit(cluster, f"sh -c '{first}; exec cszoo fit \"$1\"' run {{config}}")
+    assert cluster.await_end(job_id) == "COMPLETED"
+    assert cluster.job(job_id)["ExcNodeList"] == "csx2"
+    assert decisions(cluster.run_dir())[0] == "requeue"
+    explained = cluster.run("csx-restart", "explain", str(job_id))
+    assert "csx2" in explained
+    assert "requeue (" in explained
+
+
+def test_a_wrong_config_is_not_restarted(cluster: HooklessCluster) -> None:
+    job_id = submit(cluster, "sh -c 'echo \"ModuleNotFoundError: No module named x\" >&2; exit 1'")
+    assert cluster.await_end(job_id) == "FAILED"
+    assert cluster.job(job_id)["Restarts"] == "0"
+    assert decisions(cluster.run_dir()) == ["leave"]
+
+
+def test_a_cancelled_job_stays_ended(cluster: HooklessCluster) -> None:
+    job_id = submit(cluster, "sleep 300")
+    await_attempt(cluster, 0)
+    cluster.run("scancel", str(job_id))
+    assert cluster.await_end(job_id) == "CANCELLED"
+    assert cluster.job(job_id)["Restarts"] == "0"
+    [run] = cluster.summary()["runs"]
+    assert run["category"] == "cancelled"
+    assert decisions(cluster.run_dir()) == ["leave"]
+
+
+def test_a_person_who_requeues_the_job_costs_no_restart(cluster: HooklessCluster) -> None:
+    job_id = submit(cluster, "sleep 300", restarts=0)
+    await_attempt(cluster, 0)
+    cluster.run("scontrol", "requeue", str(job_id))
+    await_attempt(cluster, 1)
+    first = cluster.summary()["runs"][0]
+    assert first["category"] == "requeued"
+    assert decisions(cluster.run_dir()) == ["adjust"]
+
+
+def test_a_held_job_stays_held(cluster: HooklessCluster) -> None:
+    wait = f"until test -e {cluster.work}/go; do sleep 0.1; done"
+    job_id = submit(cluster, f"sh -c '{wait}; exit 3'")
+    await_attempt(cluster, 0)
+    cluster.run("scontrol", "hold", str(job_id))
+    cluster.let_go()
+    cluster.await_state(job_id, "PENDING")
+    assert cluster.job(job_id)["Priority"] == "0"
+    assert decisions(cluster.run_dir()) == ["requeue"]
+
+
+def test_the_time_limit_restarts_the_run(cluster: HooklessCluster) -> None:
+    job_id = submit(cluster, "sleep 600", "--time=2", "--signal=B:USR1@70", restarts=1)
+    assert cluster.await_end(job_id) == "FAILED"
+    first, second = cluster.summary()["runs"]
+    assert {first["category"], second["category"]} == {"timeout"}
+    assert cluster.job(job_id)["Restarts"] == "1"
+
+
+@pytest.mark.parametrize("ends_well", [True, False])
+def test_later_jobs_wait_for_the_end(cluster: HooklessCluster, ends_well: bool) -> None:
+    end = "test $CSX_RESTART_ATTEMPT = 1" if ends_well else "exit 3"
+    job_id = submit(cluster, f"sh -c '{end}'", restarts=1)
+    kill = "--kill-on-invalid-dep=yes"
+    after = cluster.submit("true", f"--dependency=afterok:{job_id}", kill)
+    assert cluster.await_end(job_id) == ("COMPLETED" if ends_well else "FAILED")
+    assert cluster.job(job_id)["Restarts"] == "1"
+    assert cluster.await_end(after, "COMPLETED", "CANCELLED") == (
+        "COMPLETED" if ends_well else "CANCELLED"
+    )
+
+
+def test_in_place_where_that_is_right_else_a_requeue(cluster: HooklessCluster) -> None:
+    lost = "srun: error: Node failure on csx2"
+    ends = f"0) exit 3;; 1) echo {lost}; exit 3;; 2) exit 0"
+    command = f"sh -c 'case $CSX_RESTART_ATTEMPT in {ends};; esac'"
+    job_id = submit(cluster, command, "--recovery", "auto")
+    assert cluster.await_end(job_id) == "COMPLETED"
+    assert cluster.job(job_id)["Restarts"] == "1"
+    assert decisions(cluster.run_dir()) == ["relaunch", "requeue", "leave"]
+    assert [run["in_place"] for run in cluster.summary()["runs"]] == [0, 1, 0]

@@ -1,0 +1,49 @@
+"""`explain` of a run whose job requeues itself shows what Slurm was asked for."""
+
+import pytest
+
+from slurm_restart.cli import explain
+from slurm_restart.cli.find_run import Target
+
+RUN = {
+    "status": "failed",
+    "failure_reason": "Slurm: csx2 is DOWN",
+    "category": "hardware.node",
+    "expected_decision": "requeue (hardware.node: after progress)",
+    "blamed_nodes": ["csx2"],
+}
+
+
+def explained(own: bool, **attempt: object) -> list[str]:
+    target = Target(
+        job_id=7,
+        run="0123456789abcdef",
+        uid=1,
+        run_dir=None,
+        job=None,
+        summary={"self_requeue": own, "runs": [RUN | attempt]},
+    )
+    return explain._lines(target, None)
+
+
+def test_the_source_says_who_requeues() -> None:
+    assert any("the job requeues itself" in line for line in explained(own=True))
+    assert any("journal cannot be read here" in line for line in explained(own=False))
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown"),
+    [
+        (
+            {"excluded": ["csx2"], "num_nodes": 2, "not_before": "2026-11-29", "accepted": True},
+            ["not before 2026-11-29", "excluded csx2", "size 2"],
+        ),
+        ({"excluded": [], "num_nodes": None, "accepted": False}, ["refused see run.log"]),
+        (None, []),
+        ("anything", []),
+    ],
+)
+def test_what_was_asked_of_slurm(asked: object, shown: list[str]) -> None:
+    lines = [" ".join(line.split()) for line in explained(own=True, requeue=asked)]
+    assert "blamed csx2" in lines
+    assert lines[lines.index("blamed csx2") + 1 :] == shown

@@ -1,0 +1,196 @@
+"""Supervisors that requeue their job, killed at each step, on a Slurm that only remembers."""
+
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from slurm_restart.supervise.job_environment import JobEnvironment
+from slurm_restart.supervise.settle_run import Settlement, settle
+from tests.unit.supervise import fake_cluster
+from tests.unit.supervise.fake_cluster import FakeCluster
+
+SETUP = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {root!r})
+from tests.unit.supervise.fake_cluster import FakeCluster
+from slurm_restart.supervise import supervisor_context
+supervisor_context._slurm = lambda plan: FakeCluster(Path({path!r}))
+"""
+KILL = "kill -9 $(ps -o ppid= $PPID); sleep 60"
+"""A program that kills its supervisor; the reaper ends it then."""
+ROOT = str(Path(fake_cluster.__file__).parents[3])
+
+
+@pytest.fixture
+def cluster(run, tmp_path):
+    """The cluster of a run that requeues itself, with two restarts and without waits."""
+    path = tmp_path / "cluster.json"
+    run.setup = SETUP.format(root=ROOT, path=str(path))
+    run.set(policy=replace(run.plan.policy, self_requeue=True, backoff=(0,)))
+    fake = FakeCluster(path)
+    fake.reset()
+    return fake
+
+
+def environment(restarts: int) -> dict[str, str]:
+    """The job's environment, after so many restarts."""
+    job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "csx[1-2]", "SLURM_JOB_NUM_NODES": "2"}
+    return job | {"SLURM_RESTART_COUNT": str(restarts)} if restarts else job
+
+
+def attempt(run, cluster, restarts, command="exit 3", **shown):
+    """Run the job's next start; return the supervisor's exit code."""
+    cluster.reset(restarts=restarts, **shown)
+    process = run.start(command, **environment(restarts))
+    process.communicate(timeout=240)
+    return process.returncode
+
+
+def settle_after(run, cluster, restarts, code=137):
+    """Do what the batch script's shell does after the supervisor was killed."""
+    handlers = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    try:
+        settle(
+            Settlement(
+                run_dir=run.dir,
+                job=JobEnvironment.read(environment(restarts)),
+                slurm=lambda _: cluster,
+                tell=print,
+                exit_code=code,
+            )
+        )
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def decisions(run):
+    return [one["expected_decision"].partition(" ")[0] for one in run.summary()["runs"]]
+
+
+def test_as_many_restarts_as_allowed(run, cluster):
+    for restarts in range(3):
+        assert attempt(run, cluster, restarts) == 3
+    assert decisions(run) == ["requeue", "requeue", "leave"]
+    calls = cluster.read()["calls"]
+    assert calls[:3] == ["requeue 7", "update 7 StartTime=now+2", "requeue 7"]
+    # A guess, after two short failures without a cause.
+    assert calls[3:] == ["update 7 ExcNodeList=csx1 StartTime=now+2"]
+    assert "decision: leave (3 ends in a row without progress" in run.log()
+    assert run.summary()["self_requeue"] is True
+    assert run.summary()["runs"][0]["requeue"]["accepted"] is True
+    assert cluster.read()["comment"].startswith("csx-restart/1 self=1;run=")
+
+
+def test_progress_gives_the_restarts_back(run, cluster, checkpoint):
+    for restarts in range(4):
+        step = 10 * (restarts + 1)
+        made = run.model / f"checkpoint_{step}.mdl"
+        checkpoint(run.model / "ready", step)
+        attempt(run, cluster, restarts, f"mv '{run.model}/ready' '{made}'; exit 3")
+    assert decisions(run) == ["requeue"] * 4
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("call", ["requeue", "update"])
+def test_a_supervisor_killed_at_a_call_loses_nothing_and_counts_once(run, cluster, when, call):
+    assert attempt(run, cluster, 0, die=f"{when} {call}") == -signal.SIGKILL
+    settle_after(run, cluster, 0)
+    data = cluster.read()
+    assert data["restarts"] == 1
+    assert data["calls"][-1].startswith("update 7 StartTime=now+")
+    for restarts in (1, 2):
+        attempt(run, cluster, restarts)
+    assert decisions(run) == ["requeue", "requeue", "leave"]
+    assert "restart 2/2" in run.end_of(1)["expected_decision"]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("call", ["requeue", "update"])
+def test_a_job_killed_at_a_call_is_counted_once(run, cluster, when, call):
+    """Nobody is left: Slurm itself has requeued the job."""
+    assert attempt(run, cluster, 0, die=f"{when} {call}") == -signal.SIGKILL
+    for restarts in (1, 2):
+        attempt(run, cluster, restarts)
+    assert decisions(run) == ["requeue", "requeue", "leave"]
+
+
+@pytest.mark.parametrize("settled", [True, False])
+def test_supervisors_killed_in_mid_attempt(run, cluster, settled):
+    for restarts in range(3):
+        assert attempt(run, cluster, restarts, KILL) == -signal.SIGKILL
+        if settled:
+            settle_after(run, cluster, restarts)
+    restart = "requeue" if settled else "adjust"
+    if not settled:
+        assert attempt(run, cluster, 3, KILL) == 1
+        assert len(run.dir.attempts()) == 3
+        assert "the program was not started: the run ends here: 3 ends in a row" in run.log()
+    assert decisions(run) == [restart, restart, "leave" if settled else "cancel"]
+    assert {one["rule"] for one in run.summary()["runs"]} == {"supervisor.no_exit_record"}
+    assert cluster.read()["calls"].count("requeue 7") == (2 if settled else 0)
+
+
+def test_attempts_that_die_before_their_start_record_are_counted(run, cluster):
+    for _ in range(3):
+        run.dir.new_attempt()
+    assert attempt(run, cluster, 3, "true") == 1
+    assert "max_num_restarts is 2" in run.log()
+
+
+def test_a_lost_node_is_blamed(run, cluster):
+    attempt(run, cluster, 0, KILL)
+    attempt(run, cluster, 1, "exit 3", down=["csx2"])
+    first = run.summary()["runs"][0]
+    assert (first["category"], first["blamed_nodes"]) == ("hardware.node", ["csx2"])
+    calls = cluster.read()["calls"]
+    assert calls == ["requeue 7", "update 7 ExcNodeList=csx2 StartTime=now+2"]
+
+
+def test_an_allocation_with_an_excluded_node_is_left_once(run, cluster):
+    command = "echo started; echo 'srun: error: Node failure on csx2'; exit 3"
+    attempt(run, cluster, 0, command, die="before requeue")
+    # Slurm has requeued the job by itself, and knows of no exclusion.
+    attempt(run, cluster, 1, command)
+    second = run.summary()["runs"][1]
+    assert (second["rule"], second["category"]) == ("supervisor.excluded_node", "health_check")
+    assert cluster.read()["calls"] == ["requeue 7", "update 7 ExcNodeList=csx2 StartTime=now+2"]
+    attempt(run, cluster, 2, command)
+    assert run.output_of(2).startswith("started\n")
+    assert "restart 2/2" in run.end_of(2)["expected_decision"]
+
+
+def test_a_cancelled_job_is_not_requeued(run, cluster):
+    attempt(run, cluster, 0, "kill -TERM $(ps -o ppid= $PPID); sleep 60", state="COMPLETING")
+    assert decisions(run) == ["leave"]
+    assert run.end_of(0)["category"] == "cancelled"
+    assert cluster.read()["calls"] == []
+
+
+def test_a_job_that_slurm_has_requeued_is_only_adjusted(run, cluster):
+    # Restarts= has grown since the attempt began.
+    cluster.reset(state="REQUEUED", restarts=1, down=["csx2"])
+    process = run.start("kill -TERM $(ps -o ppid= $PPID); sleep 60", **environment(0))
+    process.communicate(timeout=240)
+    assert decisions(run) == ["adjust"]
+    assert cluster.read()["calls"] == ["update 7 ExcNodeList=csx2 StartTime=now+2"]
+
+
+def test_a_final_end_that_the_site_requeues_stays_final(run, cluster):
+    run.set(policy=replace(run.plan.policy, max_restarts=0))
+    assert attempt(run, cluster, 0) == 3
+    assert attempt(run, cluster, 1, requeue_exit=[3]) == 1
+    assert "RequeueExit" in run.log()
+    # A person's requeue is another matter.
+    assert attempt(run, cluster, 2) == 3
+    assert len(run.dir.attempts()) == 2
+
+
+def test_a_wrong_config_is_not_restarted(run, cluster):
+    command = "echo 'ModuleNotFoundError: No module named x' >&2; exit 1"
+    assert attempt(run, cluster, 0, command) == 1
+    assert cluster.read()["calls"] == []
+    assert decisions(run) == ["leave"]
