@@ -96,5 +96,9 @@ ACTIONS = {
     "`scancel`",
     "relaunch": "the supervisor starts the next attempt in the same allocation "
     "([in place](../howto/user-guide.md#restart-in-place)); the hook sees no end",
+    "relaunch_smaller": "the same on fewer nodes, as one of the allocation is lost and no spare is "
+    "left ([lost nodes](../howto/user-guide.md#lost-nodes-and-spares))",
+    "swap": "the same with a spare node of the allocation in place of one that is lost, drained or "
+    "blamed",
     "leave": "nothing: the job keeps the final state that Slurm gave it, or stays held",
 }

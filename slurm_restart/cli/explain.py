@@ -201,7 +201,8 @@ def _end_lines(
 
 
 def _is_relaunched(attempt: dict[str, object]) -> bool:
-    return str(attempt.get("expected_decision", "")).startswith(Action.RELAUNCH.value)
+    word = str(attempt.get("expected_decision", "")).partition(" ")[0]
+    return any(action.in_place and word == action.value for action in Action)
 
 
 def _in_place_lines(number: int, attempt: dict[str, object]) -> list[str]:

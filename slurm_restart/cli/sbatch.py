@@ -55,6 +55,7 @@ How to restart a batch script; the same options in its `#CSX` lines, beside `#SB
   --min-nodes N     continue with as few nodes as this if necessary
   --run-dir DIR     where run directories are made (default csx-restart)
   --recovery auto   restart in the same allocation, at once, where that is right
+  --spares N        allocate N more nodes, to take the place of one that fails
   --stop-on-repeat, --shrink-after, --give-up-after, --exclude-for, --relaunch-min-time, --rules,
   --health-check-timeout, --health-check-when    see the reference
 
@@ -216,9 +217,12 @@ def _submit(submission: Submission, own: _OwnOptions, access: SlurmAccess) -> No
         elif not own.parsable:
             click.echo("\n".join(answers), err=True)
         return
+    from slurm_restart.submit.spares import fit_to_cluster  # noqa: PLC0415
+
     waits = submit.check_phases(submission, slurm)
+    submission, unattended = fit_to_cluster(submission, slurm)
     if not own.quiet:
-        _warn(waits, filter(None, [requeuer.warning]))
+        _warn(waits, filter(None, [requeuer.warning, unattended]))
         _note(filter(None, [requeuer.note]))
     done = submit.submit(submission, slurm, now=datetime.now, report=_job_reporter(own))
     if own.json:

@@ -105,6 +105,7 @@ def _row(job: Job, comment_record: CommentRecord) -> dict[str, Any]:
         "unit": comment_record.unit.value,
         "nodes": job.num_nodes,
         "num_nodes": comment_record.num_nodes,
+        "spares": comment_record.spares,
         "min_nodes": comment_record.min_nodes,
         "max_num_restarts": comment_record.max_restarts,
         "run": comment_record.run,
@@ -131,7 +132,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
             str(row["phase"]),
             dash(row["attempt"]),
             position(row["step"], row["unit"]),
-            f"{row['nodes']}/{row['num_nodes']}",
+            f"{row['nodes']}/{row['num_nodes']}" + (f"+{row['spares']}" if row["spares"] else ""),
         )
         for row in rows
     ]

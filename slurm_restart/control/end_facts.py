@@ -142,15 +142,21 @@ def named_nodes(
         comment_record: what the job reports.
         systems: the site's nodes by CS system; such a node stands in place of its system.
     """
-    if comment_record.nodes is None:
-        return ()
+    names = _expand_named(comment_record.nodes)
+    return tuple(dict.fromkeys((systems or {}).get(name, name) for name in names))
+
+
+def left_out_nodes(comment_record: CommentRecord) -> tuple[str, ...]:
+    """Return the nodes that the job's restarts in place have left out, as it reports them."""
+    return _expand_named(comment_record.left_out)
+
+
+def _expand_named(hostlist: str | None) -> tuple[str, ...]:
     try:
-        names = expand(comment_record.nodes)
+        names = () if hostlist is None else expand(hostlist)
     except CsxError:
         return ()
-    if len(names) > MAX_NAMED:
-        return ()
-    return tuple(dict.fromkeys((systems or {}).get(name, name) for name in names))
+    return names if len(names) <= MAX_NAMED else ()
 
 
 def reserved_nodes(slurm: Slurm, job: Job) -> tuple[str, ...] | None:

@@ -8,6 +8,7 @@ from slurm_restart.control.end_facts import (
     await_failed_prolog,
     end_from_hook,
     end_from_record,
+    left_out_nodes,
     named_nodes,
     reserved_nodes,
 )
@@ -155,6 +156,7 @@ def observe(
         ),
         end=_end(controller, _Ended(job, record, history, hook), nodes),
         named=named_nodes(record, controller.site.systems),
+        left_out=left_out_nodes(record),
         source="sweep" if late else context.source,
         observe=controller.site.observe,
         born=context.born,

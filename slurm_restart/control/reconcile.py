@@ -125,7 +125,8 @@ def _at_rest(job: Job, record: CommentRecord, history: History) -> bool:
         )
         stopped = bool(history.ends) and not history.ends[-1].action.restarts
         same = started is not None and started.submit_time == submit
-        return same and not (reported or ended or stopped)
+        hostless = job.batch_host is not None and job.batch_host not in job.nodes
+        return same and not (reported or ended or stopped or hostless)
     if job.state is None or not job.state.is_final or final is None or not history.ends:
         return False
     return final.at >= history.ends[-1].at and final.submit_time == submit

@@ -1,9 +1,7 @@
-"""Whether the next attempt can start in the allocation of the one that has ended."""
+"""What is left of a job's allocation, and why no attempt can start in it whatever its nodes are."""
 
 from collections.abc import Callable
 
-from slurm_restart.core.attribution import Attribution
-from slurm_restart.core.category import Category
 from slurm_restart.core.job import Job, JobState, NodeState
 from slurm_restart.frozen import frozen
 
@@ -15,7 +13,15 @@ class Allocation:
     restarts: int
     """Slurm's restart count when the job started."""
     names: tuple[str, ...]
-    """The nodes that it started on."""
+    """The nodes of the attempt."""
+    spares: tuple[str, ...] = ()
+    """Further nodes of the job that could take the place of these."""
+    held: tuple[str, ...] = ()
+    """All nodes that the job started on, in Slurm's order; empty: `names` and `spares`."""
+    min_nodes: int | None = None
+    """Fewest nodes of an attempt; None: as many as this one had."""
+    batch_host: str | None = None
+    """The node that the supervisor itself runs on."""
     job: Job | None
     """What Slurm shows of the job now; None: no answer in time."""
     nodes: tuple[NodeState, ...] = ()
@@ -33,40 +39,11 @@ class Allocation:
     that its Requeue flag says nothing about restarts in place."""
 
 
-_IN_PLACE = frozenset(
-    {
-        Category.NETWORK_RENDEZVOUS,
-        Category.STORAGE_IO,
-        Category.DEPENDENCY_SERVICE,
-        Category.SOFTWARE_CRASH,
-        Category.DATA_CORRUPT,
-        Category.NUMERIC_NAN,
-        Category.HANG,
-        Category.CHECKPOINT_CORRUPT,
-        Category.UNKNOWN,
-    }
-)
-"""Causes that are not tied to a node.
-
-After `oom_host` Slurm shows OUT_OF_MEMORY at the job's end whatever the attempts after it did.
-"""
-
-
-def _cause(attribution: Attribution, _: Allocation) -> str | None:
-    if attribution.category in _IN_PLACE:
-        return None
-    return f"{attribution.category.value} is no cause for it"
-
-
-def _blamed(attribution: Attribution, _: Allocation) -> str | None:
-    return f"the log names {', '.join(attribution.names)}" if attribution.names else None
-
-
-def _no_answer(_: Attribution, allocation: Allocation) -> str | None:
+def _no_answer(allocation: Allocation) -> str | None:
     return "Slurm did not answer in time" if allocation.job is None else None
 
 
-def _not_running(_: Attribution, allocation: Allocation) -> str | None:
+def _not_running(allocation: Allocation) -> str | None:
     job = allocation.job
     if job is None or (job.state is JobState.RUNNING and not job.completing):
         return None if job is None or job.restarts == allocation.restarts else "Slurm requeued it"
@@ -74,35 +51,21 @@ def _not_running(_: Attribution, allocation: Allocation) -> str | None:
     return f"Slurm shows the job {job.state.value if job.state else shown}"
 
 
-def _preempted(_: Attribution, allocation: Allocation) -> str | None:
+def _preempted(allocation: Allocation) -> str | None:
     job = allocation.job
     if job is None or job.preempt_time is None or job.preempt_time < (job.start_time or 0):
         return None
     return "a job of higher priority takes the nodes"
 
 
-def _person(_: Attribution, allocation: Allocation) -> str | None:
+def _person(allocation: Allocation) -> str | None:
     job = allocation.job
     if job is not None and job.priority == 0:
         return "the job is held"
     return None if allocation.is_own_run else "the job's Comment holds no record of this run"
 
 
-def _nodes(_: Attribution, allocation: Allocation) -> str | None:
-    states = {node.name: node for node in allocation.nodes}
-    if allocation.job is not None and set(allocation.job.nodes) != set(allocation.names):
-        return "the job has other nodes than at its start"
-    if not allocation.names:
-        return "the job's nodes are not known"
-    for name in allocation.names:
-        node = states.get(name)
-        if node is None or not node.healthy:
-            shown = "not known" if node is None else "+".join((node.state, *sorted(node.flags)))
-            return f"{name} is {shown}"
-    return None
-
-
-def _time_left(_: Attribution, allocation: Allocation) -> str | None:
+def _time_left(allocation: Allocation) -> str | None:
     job = allocation.job
     if job is None or job.time_limit is None:
         return None
@@ -112,25 +75,17 @@ def _time_left(_: Attribution, allocation: Allocation) -> str | None:
     return f"{max(left, 0)} s are left of the time limit, less than {allocation.min_time} s"
 
 
-_REASONS: tuple[Callable[[Attribution, Allocation], str | None], ...] = (
-    _cause,
-    _blamed,
-    lambda _, allocation: allocation.doubt,
+_REASONS: tuple[Callable[[Allocation], str | None], ...] = (
+    lambda allocation: allocation.doubt,
     _no_answer,
     _not_running,
     _preempted,
     _person,
-    _nodes,
     _time_left,
 )
 
 
-def why_not_in_place(attribution: Attribution, allocation: Allocation) -> str | None:
-    """Return why a restart cannot be in place; None: it can.
-
-    Args:
-        attribution: why the attempt ended.
-        allocation: what is known of the job's allocation now.
-    """
-    reasons = (reason(attribution, allocation) for reason in _REASONS)
+def why_unusable(allocation: Allocation) -> str | None:
+    """Return why no attempt can start in an allocation, whatever its nodes are; None: one can."""
+    reasons = (reason(allocation) for reason in _REASONS)
     return next((reason for reason in reasons if reason is not None), None)

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from slurm_restart.core.allocation import why_not_in_place
 from slurm_restart.core.category import Category, Restart
 from slurm_restart.core.history import ends_at_step
 from slurm_restart.core.in_place_ends import NONE_IN_PLACE, InPlaceEnds
 from slurm_restart.core.journal_events import Action, EndEvent
+from slurm_restart.core.placement import Placement, place, why_not_in_place
 from slurm_restart.core.situation import Situation
 from slurm_restart.frozen import frozen
 
@@ -31,6 +31,8 @@ class Decision:
     """Whether the attempt made progress, for the journal; None: not known yet."""
     not_in_place: str | None = None
     """Why a restart that may be in place is not; None: it is, or was not asked for."""
+    placement: Placement | None = None
+    """Where a restart in place starts."""
 
 
 STOPPED = "a person wanted the run to end here (csx-restart stop)"
@@ -205,16 +207,16 @@ def stop_rules() -> tuple[str, ...]:
     return tuple(stop.id for stop in _STOP_RULES)
 
 
-def _restart_action(situation: Situation) -> tuple[Action, str | None]:
-    """Return the action of a restart, and why it is not in place where it may be."""
+def _restart_action(situation: Situation) -> tuple[Action, Placement | str | None]:
+    """Return the action of a restart, and where it is in place, or why not where it may be."""
     if situation.attribution.category is Category.PROLOG_FAILED:
         return Action.RELEASE, None
     if situation.attribution.requeued:
         return Action.ADJUST, None
     if situation.allocation is None:
         return Action.REQUEUE, None
-    reason = why_not_in_place(situation.attribution, situation.allocation)
-    return Action.RELAUNCH if reason is None else Action.REQUEUE, reason
+    placement = place(situation.attribution, situation.allocation)
+    return Action.REQUEUE if isinstance(placement, str) else placement.action, placement
 
 
 def _why_not_in_place(situation: Situation, stop: _StopRule) -> str | None:
@@ -278,7 +280,7 @@ def _counted_as(situation: Situation) -> str:
 
 def _delay(situation: Situation, action: Action) -> int:
     # What has failed outside the job takes time to pass.
-    if action is Action.RELAUNCH and not situation.attribution.category.is_outside:
+    if action.in_place and not situation.attribution.category.is_outside:
         return 0
     if situation.outside_failures and situation.policy.site.outside_backoff:
         return situation.policy.outside_delay(situation.outside_failures)
@@ -310,7 +312,7 @@ def decide(situation: Situation) -> Decision:
             not_in_place=_why_not_in_place(situation, stop),
         )
     counts = _is_capped(situation)
-    action, not_in_place = _restart_action(situation)
+    action, placement = _restart_action(situation)
     spent = situation.made is not None and failures >= situation.policy.max_restarts
     return Decision(
         action=action,
@@ -322,5 +324,6 @@ def decide(situation: Situation) -> Decision:
         last_chance=counts and (spent or total + 1 >= situation.policy.site.max_total_restarts),
         fall_back=falls_back,
         progress=situation.made,
-        not_in_place=not_in_place,
+        not_in_place=placement if isinstance(placement, str) else None,
+        placement=placement if isinstance(placement, Placement) else None,
     )

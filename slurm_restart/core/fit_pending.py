@@ -299,7 +299,7 @@ def _with_values(seen: Observation, fitted: Fit) -> Plan:
     events = (*fitted.events, *_confirm(seen, fitted))
     size = None
     if new_size is not None and new_size != job.num_nodes:
-        if size_is_ours(job.num_nodes, history, seen.comment_record.num_nodes):
+        if size_is_ours(job.num_nodes, history, seen.comment_record.job_nodes):
             size = new_size
         else:
             text = f"a person set {job.num_nodes} nodes: left alone"

@@ -30,6 +30,8 @@ MAX_STEP = 10**12
 MAX_COUNT = 10**6
 """Restarts of a job, by Slurm's own count too."""
 MAX_NODES = 100_000
+MAX_HOSTLIST = 160
+"""Characters of a hostlist in a record."""
 MAX_NAMED = 64
 """Nodes that a record may name; a longer list is ignored."""
 MAX_RESTARTS = 10_000
@@ -71,6 +73,8 @@ class CommentRecord:
     min_nodes: int
     mode: Mode = Mode.FIT
     phase: int = 0
+    spares: int = 0
+    """Nodes of the job beside those of a full-size attempt."""
     stop_on_repeat: int | None = None
     """None: the site's default, as for the times below."""
     shrink_after: int | None = None
@@ -124,12 +128,19 @@ class CommentRecord:
     """The cause would stop the run if it were sure; it does if it repeats at the same step."""
     nodes: str | None = None
     """Nodes that the evidence names, as a hostlist."""
+    left_out: str | None = None
+    """Nodes of the job, as a hostlist, that restarts in place have left out for a failure."""
     said: str | None = None
     """What the health check printed on the first of them; `_` stands for blanks and the like."""
 
     def is_stopped(self, restarts: int) -> bool:
         """Return whether the run is to end with the attempt of this restart count of Slurm's."""
         return self.stop == restarts
+
+    @property
+    def job_nodes(self) -> int:
+        """Nodes of the job at its submission."""
+        return self.num_nodes + self.spares
 
     @property
     def in_place_ends(self) -> InPlaceEnds:
@@ -188,6 +199,8 @@ def _flag(text: str) -> bool:
     return text == "1"
 
 
+_hostlist = _text(rf"[A-Za-z0-9\[\],._-]{{1,{MAX_HOSTLIST}}}")
+
 # field: (key in the Comment, reader). Keys are short because 576 bytes are all there is.
 _FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "run": ("run", _text(r"[0-9a-f]{16}")),
@@ -196,6 +209,7 @@ _FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "min_nodes": ("min", _int(1, MAX_NODES)),
     "mode": ("mode", _enum(Mode)),
     "phase": ("phase", _int(0, 10_000)),
+    "spares": ("spares", _int(0, MAX_NODES)),
     "stop_on_repeat": ("repeat", _int(0, MAX_RESTARTS)),
     "shrink_after": ("shrink", _int(0, MAX_SECONDS)),
     "give_up_after": ("giveup", _int(0, MAX_SECONDS)),
@@ -223,7 +237,8 @@ _FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "root": ("root", _text(r"[0-9a-f]{8}")),
     "likely": ("likely", _flag),
     "put_off": ("off", _flag),
-    "nodes": ("nodes", _text(r"[A-Za-z0-9\[\],._-]{1,160}")),
+    "nodes": ("nodes", _hostlist),
+    "left_out": ("out", _hostlist),
     "said": ("said", _text(r"[A-Za-z0-9_.,:/+%()-]{1,80}")),
 }
 _REQUIRED = ("run", "max_restarts", "num_nodes", "min_nodes")
@@ -241,8 +256,8 @@ def format_record(comment_record: CommentRecord) -> str:
 
     `self` comes first: the shell part of the hook knows such a job by it.
 
-    `said`, then `nodes`, is omitted if the text would exceed `MAX_RECORD_BYTES`: without `nodes`,
-    the hook blames no node.
+    `said`, then `left_out`, then `nodes`, is omitted if the text would exceed `MAX_RECORD_BYTES`:
+    without `nodes`, the hook blames no node.
     """
     pairs = [
         f"{_FIELDS[field.name][0]}={_format_value(value)}"
@@ -250,10 +265,10 @@ def format_record(comment_record: CommentRecord) -> str:
         if (value := getattr(comment_record, field.name)) is not None and value != field.default
     ]
     text = ";".join(pairs)
-    if len(text) > MAX_RECORD_BYTES and comment_record.said is not None:
-        return format_record(replace(comment_record, said=None))
-    if len(text) > MAX_RECORD_BYTES and comment_record.nodes is not None:
-        return format_record(replace(comment_record, nodes=None))
+    for name in ("said", "left_out", "nodes") if len(text) > MAX_RECORD_BYTES else ():
+        if getattr(comment_record, name) is not None:
+            less: dict[str, Any] = {name: None}
+            return format_record(replace(comment_record, **less))
     return text
 
 

@@ -22,11 +22,20 @@ class Action(Enum):
     LEAVE = "leave"
     RELAUNCH = "relaunch"
     """The supervisor starts the next attempt in the same allocation; the hook sees no end."""
+    RELAUNCH_SMALLER = "relaunch_smaller"
+    """The same, on fewer of the allocation's nodes."""
+    SWAP = "swap"
+    """The same, with a spare node of the allocation in place of one that is left out."""
 
     @property
     def acts(self) -> bool:
         """Whether Slurm is asked for anything."""
-        return self not in (Action.LEAVE, Action.RELAUNCH)
+        return self is not Action.LEAVE and not self.in_place
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the next attempt starts in the same allocation."""
+        return self in (Action.RELAUNCH, Action.RELAUNCH_SMALLER, Action.SWAP)
 
     @property
     def restarts(self) -> bool:

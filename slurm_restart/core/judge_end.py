@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from slurm_restart.core.attribute_end import attribute_end
-from slurm_restart.core.attribution import Attribution
+from slurm_restart.core.attribution import Attribution, Blame
 from slurm_restart.core.decision import Decision, decide
 from slurm_restart.core.end_facts import EndFacts
 from slurm_restart.core.exclusions import exclude_events
@@ -12,7 +12,7 @@ from slurm_restart.core.history import History
 from slurm_restart.core.in_place_ends import NONE_IN_PLACE, InPlaceEnds
 from slurm_restart.core.job import Job, JobEnd, NodeState
 from slurm_restart.core.job_comment import CommentRecord
-from slurm_restart.core.journal_events import EndEvent, Event
+from slurm_restart.core.journal_events import EndEvent, Event, ExcludeEvent
 from slurm_restart.core.prolog_failures import count_prolog_failures
 from slurm_restart.core.restart_limits import Policy, SitePolicy, granted_policy
 from slurm_restart.core.situation import Progress, Situation
@@ -34,6 +34,8 @@ class EndCase:
     now: int
     index: int
     """Slurm's restart count while the attempt ran."""
+    left_out: tuple[str, ...] = ()
+    """The nodes that restarts in place have left out, as the comment record names them."""
     source: str = "hook"
 
     @property
@@ -90,7 +92,30 @@ def judge_end(case: EndCase) -> Judgement:
         until=case.now + policy.exclude_for,
         submit_time=case.end.submit_time,
     )
+    if decision.action.restarts:
+        excluded = (*excluded, *_exclude_left_out(case, attribution, policy))
     return Judgement(attribution=attribution, decision=decision, events=(ended, *excluded))
+
+
+def _exclude_left_out(
+    case: EndCase, attribution: Attribution, policy: Policy
+) -> tuple[ExcludeEvent, ...]:
+    """Exclude nodes of the job that restarts in place have left out before this end."""
+    started = case.history.started
+    held = set(case.end.nodes)
+    if started is not None and started.submit_time == case.end.submit_time:
+        held.update(started.nodes)
+    named = {blame.node for blame in attribution.blamed}
+    return exclude_events(
+        (
+            Blame(node=node, evidence="left out by a restart in place")
+            for node in (case.left_out if case.self_report is not None else ())
+            if node in held - named
+        ),
+        now=case.now,
+        until=case.now + policy.exclude_for,
+        submit_time=case.end.submit_time,
+    )
 
 
 def observed_only(judgement: Judgement) -> Judgement:

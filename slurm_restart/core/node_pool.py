@@ -154,7 +154,11 @@ def choose_size(
         now: epoch seconds; if given, nodes that have just become idle do not shrink the job.
     """
     usable, idle = len(pool.usable), len(pool.idle)
-    wanted = min(usable, policy.num_nodes)
+    full = policy.num_nodes + policy.spares
+    wanted = min(usable, full)
+    if waited >= min(policy.shrink_after, _SCHEDULING_TIME):
+        # A spare is not worth a longer wait than that of a job that can start.
+        wanted = min(wanted, max(policy.num_nodes, idle))
     if wanted < policy.min_nodes:
         return SizeChoice(
             num_nodes=None, reason=f"{usable} usable nodes, {policy.min_nodes} are needed at least"
@@ -170,10 +174,10 @@ def choose_size(
             reason=f"{idle} nodes are free, but Slurm has not started the job on {wanted} of them "
             f"for {waited} s: {smaller} are tried",
         )
-    if wanted < policy.num_nodes:
-        return SizeChoice(
-            num_nodes=wanted, reason=f"only {usable} of {policy.num_nodes} nodes are usable"
-        )
+    if wanted < full:
+        few = f"only {usable} of {full} nodes are usable"
+        spare = f"{idle} nodes are free: spares are not waited for"
+        return SizeChoice(num_nodes=wanted, reason=few if wanted == usable else spare)
     return SizeChoice(num_nodes=wanted, reason=f"{usable} nodes are usable for {wanted}")
 
 

@@ -30,7 +30,7 @@ from slurm_restart.core.fit_pending import (
     restart_comment,
 )
 from slurm_restart.core.history import FOR_NO_END, History, replay
-from slurm_restart.core.job import JobEnd, JobState
+from slurm_restart.core.job import JobEnd, JobState, NodeState
 from slurm_restart.core.journal_events import (
     Action,
     EndEvent,
@@ -89,6 +89,8 @@ class RunView:
     """From the hook if there is one, else from the job's record."""
     named: tuple[str, ...] = ()
     """The node names of the comment record's hostlist, expanded."""
+    left_out: tuple[str, ...] = ()
+    """The nodes that restarts in place have left out, as the comment record names them."""
     source: str = "hook"
     observe: bool = False
     """Whether the site only observes."""
@@ -131,10 +133,11 @@ def _judge(view: RunView, index: int) -> Judgement:
     seen = view.seen
     judgement = judge_end(
         EndCase(
-            end=view.end,
+            end=_with_lost_nodes(view),
             job=seen.job,
             comment_record=seen.comment_record,
             named=view.named,
+            left_out=view.left_out,
             nodes=seen.nodes,
             history=view.history,
             site=seen.site,
@@ -144,6 +147,23 @@ def _judge(view: RunView, index: int) -> Judgement:
         )
     )
     return observed_only(judgement) if view.observe else judgement
+
+
+def _with_lost_nodes(view: RunView) -> JobEnd:
+    """Return the end with those nodes of the attempt that the job has lost before (--no-kill).
+
+    Slurm no longer shows them as the job's. Those that are down now are evidence.
+    """
+    end, started = view.end, view.history.started
+    if started is None or started.submit_time != end.submit_time or not end.nodes:
+        return end
+    lost = tuple(
+        node
+        for node in view.seen.nodes
+        if node.down and node.name in started.nodes and node.name not in end.nodes
+    )
+    names = tuple(node.name for node in lost)
+    return replace(end, nodes=(*end.nodes, *names), down_nodes=(*end.down_nodes, *lost))
 
 
 def _judge_lost(view: RunView, index: int) -> Judgement:
@@ -249,7 +269,7 @@ def _values(
 ) -> tuple[JobUpdate, str | None]:
     seen, job, size = view.seen, view.seen.job, fitted.new_size
     held_nodes = len(view.end.nodes) or job.num_nodes
-    standing = size_is_ours(held_nodes, view.history, seen.comment_record.num_nodes)
+    standing = size_is_ours(held_nodes, view.history, seen.comment_record.job_nodes)
     begin = job.eligible_time or 0
     # A person who requeued the job may have set a begin time as well.
     chosen = (
@@ -400,6 +420,8 @@ def _running(view: RunView, known: EndEvent | None) -> Plan:
         present = None  # an attempt of the same number, after one that slurmctld lost
     if present is not None or reports_end(view.seen.comment_record, job):
         return _stale_running(view, present)
+    if (host := lost_batch_host(view.seen)) is not None:
+        return _without_batch_host(view, host)
     if known is not None and not known.action.restarts:
         stopped = _stop(view, known)
         if stopped.after:
@@ -427,27 +449,69 @@ def _record_started(view: RunView) -> tuple[StartedEvent, ...]:
 
 
 def _stale_running(view: RunView, present: EndEvent | None) -> Plan:
-    seen, job, history = view.seen, view.seen.job, view.history
-    if job.submit_time is None:
+    if view.seen.job.submit_time is None:
         return Plan()
-    attempt = present.attempt if present is not None else seen.comment_record.attempt
-    key = EndKey(job.submit_time, attempt)
-    first = history.stale_running
     if view.end_lost:
         return _judge_stale_running(view, present)
+    attempt = present.attempt if present is not None else view.seen.comment_record.attempt
+    return _wait_to_be_sure(view, attempt) or _judge_stale_running(view, present)
+
+
+def _wait_to_be_sure(view: RunView, attempt: int | None) -> Plan | None:
+    """Plan to look again at an attempt that seems to have no program any more; None: it has none.
+
+    A supervisor that lives has ended it, or has begun the next attempt, by then.
+    """
+    seen, job = view.seen, view.seen.job
+    if job.submit_time is None:
+        return Plan()
+    key = EndKey(job.submit_time, attempt)
+    first = view.history.stale_running
     if first is None or first.key != key or first.at < (job.start_time or 0):
         event = StaleRunningEvent(at=seen.time, submit_time=job.submit_time, attempt=attempt)
         return Plan(events=(event,), look_again=seen.now + view.stale_running_after)
     if seen.now - first.at < view.stale_running_after:
         return Plan(look_again=first.at + view.stale_running_after)
-    return _judge_stale_running(view, present)
+    return None
+
+
+def lost_batch_host(seen: Observation) -> NodeState | None:
+    """Return the batch host if Slurm has lost it and the job goes on without it (--no-kill).
+
+    No script runs then that could end, so that no hook is ever run for the attempt (measured).
+    """
+    job = seen.job
+    if job.state is not JobState.RUNNING or job.completing or not job.nodes:
+        return None
+    host = next((node for node in seen.nodes if node.name == job.batch_host), None)
+    is_lost = host is not None and host.state == "DOWN" and host.name not in job.nodes
+    return host if is_lost else None
+
+
+def _without_batch_host(view: RunView, host: NodeState) -> Plan:
+    """Plan a job whose batch host is lost: the attempt has ended as one with a failed node."""
+    job = view.seen.job
+    if (wait := _wait_to_be_sure(view, view.seen.comment_record.attempt)) is not None:
+        return wait
+    end = replace(
+        view.end,
+        state=JobState.NODE_FAIL,
+        lost=True,
+        nodes=(host.name, *job.nodes),
+        down_nodes=(host, *view.end.down_nodes),
+    )
+    return _end_judged(view, _judge(replace(view, end=end), job.restarts))
 
 
 def _judge_stale_running(view: RunView, present: EndEvent | None) -> Plan:
     """Plan a RUNNING job whose attempt has certainly ended; its end is judged if it is not yet."""
     if present is not None:
         return _end_stale_running(view, present)
-    judgement = _judge_lost(view, view.seen.job.restarts)
+    return _end_judged(view, _judge_lost(view, view.seen.job.restarts))
+
+
+def _end_judged(view: RunView, judgement: Judgement) -> Plan:
+    """Plan the requeue or the end of a RUNNING job whose attempt has just been judged."""
     history = replay(judgement.events, view.history)
     present = history.end_of(view.seen.job.restarts)
     if present is None or present.observed:

@@ -42,6 +42,8 @@ class Policy:
     max_restarts: int
     num_nodes: int
     min_nodes: int
+    spares: int
+    """Nodes of the job beside `num_nodes`."""
     evaluation: bool
     site: SitePolicy
     stop_on_repeat: int
@@ -105,6 +107,7 @@ def policy_for(comment_record: CommentRecord, site: SitePolicy) -> Policy:
         max_restarts=comment_record.max_restarts,
         num_nodes=comment_record.num_nodes,
         min_nodes=comment_record.min_nodes,
+        spares=comment_record.spares,
         evaluation=comment_record.mode.is_evaluation,
         site=site,
         stop_on_repeat=_chosen(comment_record.stop_on_repeat, site.stop_on_repeat),
@@ -140,7 +143,10 @@ def granted_policy(
     policy = replace(policy, seed=policy.seed + (job.array_task_id or 0))
     if policy.fixed_size:
         return policy  # nobody writes a size
-    granted = max(len(nodes), job.num_nodes, *(end.num_nodes or 0 for end in history.ends))
+    # A job that has lost nodes shows fewer than it has been granted.
+    started = 0 if history.started is None else len(history.started.nodes)
+    ended = (end.num_nodes or 0 for end in history.ends)
+    granted = max(len(nodes), job.num_nodes, started, *ended)
     if granted >= policy.num_nodes:
-        return policy
-    return replace(policy, num_nodes=granted, min_nodes=min(granted, policy.min_nodes))
+        return replace(policy, spares=min(policy.spares, granted - policy.num_nodes))
+    return replace(policy, num_nodes=granted, min_nodes=min(granted, policy.min_nodes), spares=0)

@@ -4,12 +4,19 @@ import os
 import time
 
 from slurm_restart.errors import SlurmUnavailableError
-from slurm_restart.slurm.error_messages import error_for, failed, is_transient
+from slurm_restart.slurm.error_messages import (
+    error_for,
+    failed,
+    is_transient,
+    waits_for_database,
+)
 from slurm_restart.slurm.process import Call, Completed, run_all
 
 # The only variables that a command inherits: SQUEUE_* and SINFO_* would change its output.
 _INHERITED = ("SLURM_CONF", "SLURM_JWT", "LD_LIBRARY_PATH", "TZ")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
+DATABASE_TIMEOUT = 3.0
+"""Seconds of repeated tries while slurmctld waits for the job's record in accounting."""
 
 
 class CommandClient:
@@ -58,7 +65,8 @@ class CommandClient:
         Raises:
             SlurmError: one of them failed; its message determines the class.
         """
-        deadline = time.monotonic() + self.timeout
+        began = time.monotonic()
+        deadline = began + self.timeout
         pause, bad = _FIRST_PAUSE, None
         while True:
             try:
@@ -70,7 +78,10 @@ class CommandClient:
             bad = next(filter(failed, answers), None)
             if bad is None:
                 return answers
-            if not is_transient(bad) or time.monotonic() + pause >= deadline:
+            until = deadline
+            if waits_for_database(bad):
+                until = min(deadline, began + DATABASE_TIMEOUT)
+            if not is_transient(bad) or time.monotonic() + pause >= until:
                 raise error_for(bad, what)
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)

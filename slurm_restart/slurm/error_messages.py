@@ -28,9 +28,10 @@ _ERROR_CLASSES: tuple[tuple[tuple[str, ...], type[SlurmError]], ...] = (
     ),
     (("",), SlurmError),
 )
+_DB_INDEX = "DB index is being set"
 # The same request may succeed a moment later.
 _TRANSIENT = (
-    "DB index is being set",
+    _DB_INDEX,
     "Connection refused",
     "Connection reset by peer",
     "Zero Bytes were transmitted",
@@ -53,6 +54,15 @@ def ignored_a_value(done: Completed) -> bool:
 def is_transient(done: Completed) -> bool:
     """Return whether a command failed with an error that may pass if it is repeated."""
     return failed(done) and any(text in done.stderr for text in _TRANSIENT)
+
+
+def waits_for_database(done: Completed) -> bool:
+    """Return whether a command failed because slurmctld waits for the job's record in accounting.
+
+    It takes a moment; but without accounting 22.05 waits for ever after a job has lost a node
+    (measured).
+    """
+    return failed(done) and _DB_INDEX in done.stderr
 
 
 def error_for(done: Completed, what: str) -> SlurmError:

@@ -94,6 +94,7 @@ def _plan(
         mode=request.mode,
         num_nodes=size.num_nodes,
         min_nodes=size.min_nodes,
+        spares=settings.spares or 0,
         num_csx=size.num_csx,
         csx_per_node=size.csx_per_node,
         policy=None

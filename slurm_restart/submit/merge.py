@@ -30,10 +30,19 @@ class JobFacts:
     """Job id of the phase before; None: this is the first, or there is no id yet."""
     script: bool = False
     """Whether the job runs a batch script of the user's."""
+    spares: int = 0
+    """Nodes beside `nodes`."""
+    keeps_allocation: bool = False
+    """Whether the job is to outlive the loss of a node."""
     requeues: bool = True
     """Whether a job that is restarted may be requeued; if not, it is restarted in place only."""
     requeues_itself: bool = False
     """Whether its supervisor requeues it: nobody then cancels later phases once it has failed."""
+
+    @property
+    def changes_size(self) -> bool:
+        """Whether attempts may have other numbers of nodes than the job at first."""
+        return self.can_shrink or self.spares > 0
 
     @property
     def managed(self) -> bool:
@@ -67,12 +76,12 @@ def _merged(given: GivenOption, job: JobFacts) -> list[str]:
     match option.handling_for(script=job.script):
         case OptionHandling.PASSED:
             return [given.argument] * given.count
-        case OptionHandling.PASSED_IF_FIXED_SIZE if not job.can_shrink:
+        case OptionHandling.PASSED_IF_FIXED_SIZE if not job.changes_size:
             return [given.argument]
         case OptionHandling.PASSED_IF_FIXED_SIZE if job.script:
             raise RefusedOptionError(
-                "refused with --min-nodes, because a restart with fewer nodes would break it: put "
-                "it on the srun of the script, or leave out --min-nodes"
+                "refused with --min-nodes and --spares, because attempts on other numbers of nodes "
+                "would break it: put it on the srun of the script, or leave them out"
             )
         case OptionHandling.MERGED:
             merges = _MERGES | _SCRIPT_MERGES if job.script else _MERGES
@@ -89,9 +98,11 @@ def _merged(given: GivenOption, job: JobFacts) -> list[str]:
 
 def _own(options: Mapping[str, GivenOption], job: JobFacts) -> list[str]:
     """Return the options that csx-sbatch sets. sbatch uses the last of two equal options."""
-    own = [] if job.nodes is None else [f"--nodes={job.nodes}"]
+    own = [] if job.nodes is None else [f"--nodes={job.nodes + job.spares}"]
     own += [] if job.script else ["--exclusive"]
     own += ["--open-mode=append", _signal_argument(options)]
+    if job.keeps_allocation and "no-kill" not in options:
+        own.append("--no-kill")
     if "job-name" not in options:
         own.append(f"--job-name={job.name}")
     if job.comment_record is not None:
@@ -157,10 +168,10 @@ def _first_only(given: GivenOption, job: JobFacts) -> list[str]:
 
 
 def _constraint(given: GivenOption, job: JobFacts) -> list[str]:
-    if job.can_shrink and _COUNTED_NODES.search(given.value or ""):
+    if job.changes_size and _COUNTED_NODES.search(given.value or ""):
         raise RefusedOptionError(
-            "refused with node counts (`*N`), which fewer nodes cannot satisfy: set min_num_csx "
-            "to num_csx"
+            "refused with node counts (`*N`), which other numbers of nodes cannot satisfy: set "
+            "min_num_csx to num_csx, without spares"
         )
     return [given.argument]
 
@@ -226,10 +237,10 @@ def _script_nodes(given: GivenOption, job: JobFacts) -> list[str]:
 
 
 def _script_constraint(given: GivenOption, job: JobFacts) -> list[str]:
-    if job.can_shrink and _COUNTED_NODES.search(given.value or ""):
+    if job.changes_size and _COUNTED_NODES.search(given.value or ""):
         raise RefusedOptionError(
-            "refused with node counts (`*N`) and --min-nodes, because fewer nodes cannot satisfy "
-            "them: leave out one of the two"
+            "refused with node counts (`*N`) and --min-nodes or --spares, because other numbers of "
+            "nodes cannot satisfy them: leave out one of the two"
         )
     return [given.argument]
 

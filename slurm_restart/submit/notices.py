@@ -91,7 +91,8 @@ def notes(jobs: Sequence[PhaseJob]) -> Iterator[str]:
         plan = job.plan
         phase = f"phase {plan.phase + 1} of {plan.phases}: " if plan.phases > 1 else ""
         nodes = count(plan.num_nodes, "whole node")
-        yield f"{phase}{nodes} (--exclusive); {_restarting(plan.policy, job)}"
+        spares = f" and {count(plan.spares, 'spare')}" if plan.spares else ""
+        yield f"{phase}{nodes}{spares} (--exclusive); {_restarting(plan.policy, job)}"
     unmanaged = any(job.plan.policy is None for job in jobs[:-1])
     if unmanaged and "kill-on-invalid-dep" not in jobs[-1].options:
         yield (

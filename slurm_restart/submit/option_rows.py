@@ -179,6 +179,11 @@ RESTART: tuple[Option, ...] = (
         "unless given",
     ),
     _restart(
+        "spares",
+        "how many more nodes to allocate than an attempt uses: one takes the place of a node that "
+        "fails, in the same allocation; restarts are as with `--recovery=auto` then",
+    ),
+    _restart(
         "relaunch-min-time",
         "how much of the time limit has to be left for a restart in place; 10min unless given",
     ),
@@ -301,8 +306,9 @@ SBATCH: tuple[Option, ...] = (
     _row("nice", _OPTIONAL),
     _merged(
         "no-kill k",
-        "refused unless =off: a job that outlives its node hides the loss, so that nothing "
-        "restarts it",
+        "refused unless =off: csx-sbatch sets it where restarts can go on without a lost node "
+        "(`--recovery` with `--spares`, or with fewer nodes); elsewhere a job that outlives its "
+        "node hides the loss",
         _OPTIONAL,
         env="SBATCH_NO_KILL",
     ),

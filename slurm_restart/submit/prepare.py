@@ -27,6 +27,7 @@ from slurm_restart.submit.problems import raise_problems, rules_problems
 from slurm_restart.submit.progress import progress_problems, progress_warnings
 from slurm_restart.submit.render_script import syntax_problem
 from slurm_restart.submit.restart_options import SCRIPT_ONLY, restart_layer
+from slurm_restart.submit.spares import spares_problems
 from slurm_restart.submit.submission import PhaseJob, Submission
 from slurm_restart.submit.watchdog import watchdog_problems
 from slurm_restart.trainer import yaml_lines
@@ -86,6 +87,7 @@ def prepare(
     problems += option_problems + _setup_problems(settings)
     problems += rules_problems(settings, request.rule_files)
     problems += progress_problems(settings) + watchdog_problems(settings)
+    problems += spares_problems(settings, jobs)
     for phase, job in zip(phases, jobs, strict=True):
         problems += _phase_problems(request, phase, job)
         problems += sbatch_arguments(options, job.facts())[1]

@@ -38,6 +38,7 @@ from slurm_restart.submit.restart_options import restart_layer
 from slurm_restart.submit.script_notices import script_notes, script_warnings
 from slurm_restart.submit.script_plan import ScriptRequest, plan_script, script_checkpoints
 from slurm_restart.submit.script_size import script_size
+from slurm_restart.submit.spares import spares_problems
 from slurm_restart.submit.submission import Submission
 from slurm_restart.submit.watchdog import watchdog_problems
 from slurm_restart.trainer.settings import combine
@@ -119,6 +120,7 @@ def prepare_script(
     job = plan_script(request, context)
     problems += size_problems + checkpoint_problems + rules_problems(settings, request.rule_files)
     problems += progress_problems(settings) + watchdog_problems(settings)
+    problems += spares_problems(settings, (job,))
     problems += sbatch_arguments(options, job.facts())[1]
     if (problem := directory_problem(request.run_dirs)) is not None:
         problems.append(f"{settings.origins.get('script_run_dir', '--run-dir')}: {problem}")

@@ -35,6 +35,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "recovery": ("recovery",),
     "hook": ("hook",),
     "backoff": ("policy", "backoff"),
+    "spares": ("spares",),
     "relaunch-min-time": ("policy", "relaunch_min_time"),
 }
 SCRIPT_ONLY = {

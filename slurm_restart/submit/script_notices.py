@@ -28,7 +28,8 @@ def script_notes(request: ScriptRequest, job: PhaseJob) -> Iterator[str]:
         return
     fewer = f", with at least {count(plan.min_nodes, 'node')}" if job.can_shrink else ""
     restarts = count(plan.policy.max_restarts, "restart") + plan.policy.recovery.where
-    yield f"at most {restarts} in a row without progress{fewer}"
+    spares = f"; {count(plan.spares, 'spare node')} beside {plan.num_nodes}" if plan.spares else ""
+    yield f"at most {restarts} in a row without progress{fewer}{spares}"
     yield _progress(plan)
 
 

@@ -69,6 +69,7 @@ def plan_script(request: ScriptRequest, context: SubmitContext) -> PhaseJob:
         mode=Mode.SCRIPT,
         num_nodes=size.num_nodes,
         min_nodes=size.min_nodes,
+        spares=0 if size.is_fixed else settings.spares or 0,
         fixed_size=size.is_fixed,
         num_csx=size.num_nodes,
         csx_per_node=1,

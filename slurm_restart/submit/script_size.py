@@ -30,18 +30,19 @@ class ScriptSize:
 def script_size(
     options: Mapping[str, GivenOption], settings: Settings
 ) -> tuple[ScriptSize, list[str]]:
-    """Return the size that the options make, and what is wrong with --min-nodes.
+    """Return the size that the options make, and what is wrong with --min-nodes and --spares.
 
-    Only --min-nodes below one number of --nodes lets the size change. Options that would not fit a
-    smaller job are then refused where options are merged.
+    Only --min-nodes below one number of --nodes, or --spares, lets the size change. Options that
+    would not fit another size are then refused where options are merged.
     """
     match = _NODES.fullmatch(value_of(options, "nodes") or "")
     nodes = min(int(match["least"]), MAX_NODES) if match else 1
     fixed = ScriptSize(num_nodes=nodes, min_nodes=nodes, is_fixed=True)
-    least = settings.script_min_nodes
-    if least is None:
+    spares, least = settings.spares or 0, settings.script_min_nodes
+    if least is None and not spares:
         return fixed, []
-    origin = settings.origins["script_min_nodes"]
+    origin = settings.origins["spares" if least is None else "script_min_nodes"]
+    least = nodes if least is None else least
     if match is None or match["most"] not in (None, match["least"]):
         got = options["nodes"].argument if "nodes" in options else "nothing"
         return fixed, [f"{origin}: expected --nodes with one number beside it, got {got}"]
@@ -49,6 +50,6 @@ def script_size(
         return fixed, [
             f"{origin}: expected a whole number from 1 to {nodes} (--nodes), got {least}"
         ]
-    if least == nodes:
+    if least == nodes and not spares:
         return fixed, []
     return ScriptSize(num_nodes=nodes, min_nodes=least, is_fixed=False), []

@@ -43,6 +43,8 @@ class PhaseJob:
     config: Mapping[str, Any] = field(default_factory=dict)
     config_text: str | None = None
     """The text of the config file if it has one phase only; None: `config` is written."""
+    outlives_nodes: bool = True
+    """Whether the job may be submitted so that it outlives the loss of a node."""
     user_script: bytes | None = None
     """The batch script that the job runs; None: the job runs a config."""
 
@@ -77,6 +79,8 @@ class PhaseJob:
         return JobFacts(
             nodes=None if self.plan.fixed_size else self.plan.num_nodes,
             can_shrink=self.can_shrink,
+            spares=self.plan.spares,
+            keeps_allocation=self.plan.keeps_allocation and self.outlives_nodes,
             comment_record=self.plan.comment_record,
             name=self.name,
             first=self.plan.phase == 0,
@@ -135,7 +139,7 @@ def restart_policy(settings: Settings, max_restarts: int) -> RestartPolicy:
         shrink_after=settings.shrink_after,
         give_up_after=settings.give_up_after,
         exclude_for=settings.exclude_for,
-        recovery=settings.recovery or Recovery.REQUEUE,
+        recovery=settings.recovery or (Recovery.AUTO if settings.spares else Recovery.REQUEUE),
         relaunch_min_time=RELAUNCH_MIN_TIME
         if settings.relaunch_min_time is None
         else settings.relaunch_min_time,

@@ -1,14 +1,14 @@
 """Ask Slurm, in a thread, whether the job and its nodes are as they were at its start."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from slurm_restart.core.allocation import Allocation
 from slurm_restart.core.job_comment import CommentRecord, parse_comment
 from slurm_restart.errors import CommentRecordError, SlurmError
 from slurm_restart.slurm.interface import Slurm
-from slurm_restart.supervise.job_environment import JobEnvironment
+from slurm_restart.supervise.job_environment import JobEnvironment, format_left_out
 from slurm_restart.trainer.run_plan import RunPlan
 
 if TYPE_CHECKING:
@@ -57,6 +57,15 @@ class AllocationQuestion(threading.Thread):
             return None
         return record if record.run == self._plan.run else None
 
+    @property
+    def has_lost_nodes(self) -> bool:
+        """Whether the job goes on without nodes that it started on."""
+        return self._job is not None and not set(self._environment.held) <= set(self._job.nodes)
+
+    def left_out(self, nodes: Sequence[str], spares: Sequence[str]) -> str | None:
+        """Return the job's other nodes, for the comment record."""
+        return format_left_out(self._environment.held, nodes, spares)
+
     def allocation(self, *, doubt: str | None) -> Allocation:
         """Return what is known now.
 
@@ -67,6 +76,10 @@ class AllocationQuestion(threading.Thread):
         return Allocation(
             restarts=self._environment.restarts,
             names=self._environment.nodes,
+            spares=self._environment.spares,
+            held=self._environment.held,
+            min_nodes=None if self._plan.fixed_size else self._plan.min_nodes,
+            batch_host=self._environment.node_name,
             job=self._job,
             nodes=self._nodes,
             is_own_run=self.comment_record is not None,

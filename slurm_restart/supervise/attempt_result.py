@@ -9,7 +9,7 @@ from slurm_restart.core.attribution import Attribution, Blame
 from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.count_in_place import count_in_place
 from slurm_restart.core.in_place_ends import InPlaceEnds
-from slurm_restart.core.job_comment import MAX_NAMED, in_place_fields
+from slurm_restart.core.job_comment import MAX_HOSTLIST, MAX_NAMED, in_place_fields
 from slurm_restart.core.journal_events import EndEvent
 from slurm_restart.errors import CsxError
 from slurm_restart.frozen import frozen
@@ -37,7 +37,6 @@ EXIT_IO_ERROR = 74
 EXIT_TERMINATED = 128 + 15
 EXIT_INTERNAL = 70
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-_MAX_NODES_TEXT = 160
 _MAX_SAID = 80
 _NOT_IN_COMMENT = re.compile(r"[^A-Za-z0-9_.,:/+%()-]+", re.ASCII)
 _RULE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
@@ -107,10 +106,10 @@ def _named(attribution: Attribution) -> str:
     names = attribution.names
     if attribution.category is not Category.HEALTH_CHECK:
         nodes = format_hostlist(names) if names else ""
-        return nodes if len(nodes) <= _MAX_NODES_TEXT else ""
+        return nodes if len(nodes) <= MAX_HOSTLIST else ""
     for count in range(min(len(names), MAX_NAMED), 0, -1):
         nodes = format_hostlist(tuple(names[:count]))
-        if len(nodes) <= _MAX_NODES_TEXT:
+        if len(nodes) <= MAX_HOSTLIST:
             return nodes
     return ""
 

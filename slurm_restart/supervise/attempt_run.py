@@ -16,6 +16,7 @@ from slurm_restart.supervise.events import Events
 from slurm_restart.supervise.hang_watch import HangWatch
 from slurm_restart.supervise.job_environment import JobEnvironment
 from slurm_restart.supervise.life_signs import LifeSigns
+from slurm_restart.supervise.lost_nodes import NodeWatch
 from slurm_restart.supervise.output_steps import OutputSteps
 from slurm_restart.supervise.output_tee import OutputTee, open_output_tee
 from slurm_restart.supervise.periodic_thread import PeriodicThread
@@ -138,7 +139,9 @@ class AttemptRun:
         # What was read and compiled before the start took more than the monitoring needs: 0.3 MB.
         release_memory()
         supersede_monitor = SupersedeMonitor(prepared.attempt, self._events, self._stalls)
-        for thread in (output, monitor, supersede_monitor):
+        node_watch = NodeWatch(self._slurm, self._job, self._events, progress.warn)
+        watches = (node_watch,) if self._plan.keeps_allocation else ()
+        for thread in (output, monitor, supersede_monitor, *watches):
             thread.start()
         before_stop: list[tuple[tuple[Finding, ...], float]] = []
 
@@ -157,11 +160,8 @@ class AttemptRun:
         if watch is not None:
             watch.finish(0)
         supersede_monitor.stop()
-        if before_stop:
-            self.doubt = "the job was told to end"
-        elif self._plan.policy is not None and self._plan.policy.recovery.in_place:
-            self.question = AllocationQuestion(self._slurm, self._plan, self._job)
-            self.question.start()
+        node_watch.stop()
+        self._ask_allocation(trainer_exit, is_stopped=bool(before_stop))
         if trainer_exit.stop is not None:
             self._ending.hurry(trainer_exit.stop)
             trainer_exit = replace(trainer_exit, stop=self._stop_reason(trainer_exit.stop))
@@ -169,6 +169,14 @@ class AttemptRun:
         # What the trainer prints after it was asked to end is no evidence of a cause.
         findings, quiet_time = before_stop[0] if before_stop else (output.findings(), 0.0)
         return self._trainer_end(trainer_exit, prepared, progress.step, findings, quiet_time)
+
+    def _ask_allocation(self, trainer_exit: TrainerExit, *, is_stopped: bool) -> None:
+        """Ask, if a restart in place may be right, what is left of the allocation."""
+        if is_stopped and trainer_exit.stop is not StopReason.NODES_LOST:
+            self.doubt = "the job was told to end"
+        elif self._plan.policy is not None and self._plan.policy.recovery.in_place:
+            self.question = AllocationQuestion(self._slurm, self._plan, self._job)
+            self.question.start()
 
     def _hang_watch(
         self, signs: LifeSigns, prepared: PreparedAttempt, progress: AttemptProgress

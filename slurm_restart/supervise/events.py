@@ -91,6 +91,11 @@ class StopWanted:
 
 
 @dataclass(frozen=True, slots=True)
+class NodesLost:
+    """Slurm has lost nodes that the trainer runs on, and the job goes on without them."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrainerHung:
     """The watchdog has found that the trainer hangs, or is slow, and is to be ended."""
 
@@ -115,6 +120,7 @@ Event = (
     | Preempted
     | NodesDrained
     | StopWanted
+    | NodesLost
     | TrainerHung
     | ReaperExited
 )

@@ -50,6 +50,8 @@ def expected_decision(
                 category=attribution.category,
                 rule=attribution.rule,
                 confidence=attribution.confidence,
+                blamed=attribution.blamed,
+                reported=attribution.reported,
                 root_hash=root,
                 put_off=attribution.put_off,
             ),
@@ -170,4 +172,6 @@ def category_of(end: AttemptEnd) -> Category:
 def format_decision(decision: Decision) -> str:
     """Return the decision in one line."""
     why = "" if decision.not_in_place is None else f"; not in place: {decision.not_in_place}"
+    if decision.placement is not None and decision.placement.reason:
+        why = f"; {decision.placement.reason}"
     return f"{decision.action.value} ({decision.reason}{why})"

@@ -2,13 +2,16 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from slurm_restart.core.hostlist import expand
+from slurm_restart.core.job_comment import MAX_HOSTLIST
 from slurm_restart.core.task_layout import parse_task_counts, task_layout
 from slurm_restart.errors import SlurmError
 from slurm_restart.frozen import frozen
-from slurm_restart.supervise.reaper import IN_PLACE
+from slurm_restart.slurm.format_hostlist import format_hostlist
+from slurm_restart.supervise.reaper import IN_PLACE, IN_PLACE_NODES
 
 
 @frozen
@@ -18,6 +21,7 @@ class JobEnvironment:
     job_id: int | None
     restarts: int
     nodes: tuple[str, ...]
+    """Those of the attempt."""
     num_nodes: int | None
     array_task: int | None = None
     """The task of a job array."""
@@ -27,25 +31,65 @@ class JobEnvironment:
     """The node of each task of a step that has all tasks of the job; empty: not known."""
     in_place: int = 0
     """Restarts in place in this allocation up to now."""
+    held: tuple[str, ...] = ()
+    """All nodes that the job started on, in Slurm's order."""
+    spares: tuple[str, ...] = ()
+    """Nodes of the job that the attempt does not use, and a later one may."""
 
     @classmethod
     def read(cls, env: Mapping[str, str] = os.environ) -> "JobEnvironment":
         """Read Slurm's variables. An invalid value counts as absent, so that the run can start."""
-        try:
-            nodes = expand(env.get("SLURM_JOB_NODELIST", ""))
-        except SlurmError:
-            nodes = ()
+        held = _nodes(env.get("SLURM_JOB_NODELIST", ""))
+        in_place = _number(env.get(IN_PLACE)) or 0
+        # Only a supervisor before this one sets them both.
+        chosen, _, spares = (env.get(IN_PLACE_NODES, "") if in_place else "").partition(" ")
+        nodes = _among(held, _nodes(chosen)) or held
+        whole = nodes == held
         return cls(
             job_id=_number(env.get("SLURM_JOB_ID")),
             # Slurm does not set it before the first restart.
             restarts=_number(env.get("SLURM_RESTART_COUNT")) or 0,
             nodes=nodes,
-            num_nodes=_number(env.get("SLURM_JOB_NUM_NODES")) or len(nodes) or None,
+            num_nodes=(whole and _number(env.get("SLURM_JOB_NUM_NODES"))) or len(nodes) or None,
             array_task=_number(env.get("SLURM_ARRAY_TASK_ID")),
             node_name=env.get("SLURMD_NODENAME") or None,
-            layout=_layout(nodes, env),
-            in_place=_number(env.get(IN_PLACE)) or 0,
+            layout=_layout(nodes, env) if whole else (),
+            in_place=in_place,
+            held=held,
+            spares=_among(held, _nodes(spares)),
         )
+
+    def using(self, count: int) -> "JobEnvironment":
+        """Return the allocation with an attempt on the first `count` of its nodes."""
+        if count >= len(self.nodes):
+            return self
+        nodes, spares = self.nodes[:count], self.nodes[count:]
+        return replace(self, nodes=nodes, num_nodes=count, spares=spares, layout=())
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """The job's nodes at its start that the attempt does not use."""
+        return tuple(name for name in self.held if name not in self.nodes)
+
+
+def format_left_out(held: Sequence[str], nodes: Sequence[str], spares: Sequence[str]) -> str | None:
+    """Return the nodes of a job that restarts in place no longer use, for the comment record.
+
+    None: there are none, or too many for it.
+    """
+    hostlist = format_hostlist(set(held) - {*nodes, *spares})
+    return hostlist if 0 < len(hostlist) <= MAX_HOSTLIST else None
+
+
+def _nodes(hostlist: str) -> tuple[str, ...]:
+    try:
+        return expand(hostlist)
+    except SlurmError:
+        return ()
+
+
+def _among(held: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in held if name in set(names))
 
 
 def _layout(nodes: tuple[str, ...], env: Mapping[str, str]) -> tuple[str, ...]:

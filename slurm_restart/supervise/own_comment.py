@@ -58,8 +58,8 @@ class OwnComment:
         """Write nothing more: another attempt writes the Comment now."""
         self._writer = None
 
-    def finish(self, ending: Ending, *, durable: bool, **values: Any) -> None:
-        """Write the last values and wait until they are written.
+    def finish(self, ending: Ending, *, durable: bool, **values: Any) -> bool:
+        """Write the last values and wait until they are; return whether that was done.
 
         Args:
             ending: limits the wait.
@@ -67,8 +67,9 @@ class OwnComment:
             values: fields of the comment record.
         """
         if self._writer is None:
-            return
+            return True  # nothing is to be written
         self._writer.finish(0, durable=durable, **values)
         ending.await_final_update(self._writer)
         if not self._writer.is_written:
             self._warn("the end could not be written to the job's Comment")
+        return self._writer.is_written

@@ -89,6 +89,7 @@ class PreparationThread(threading.Thread):
             if self._array_dir is not None and self._job.array_task is not None:
                 make_task_directory(self._array_dir, self._job.array_task)
             plan = _load(self._run_dir.plan)
+        self._job = self._job.using(plan.nodes_of(len(self._job.nodes)))
         self._events.put(PlanLoaded(plan))
         if plan.requeues_itself:
             with self._stalls.access(str(self._run_dir.path)):

@@ -17,6 +17,7 @@ from slurm_restart.supervise.job_environment import JobEnvironment
 from slurm_restart.supervise.progress_monitor import highest_measured
 from slurm_restart.supervise.reaper import TrainerCommand
 from slurm_restart.supervise.render_config import RenderRequest, render
+from slurm_restart.supervise.step_environment import step_environment
 from slurm_restart.trainer.atomic_file import write_atomic
 from slurm_restart.trainer.attempt_records import AttemptStart, LeftOutCheckpoint, to_json
 from slurm_restart.trainer.checkpoint_probe import Probe
@@ -244,7 +245,10 @@ def _command(
     return TrainerCommand(
         text=launch.command(template, plan.arguments),
         directory=plan.work_dir,
-        variables=dict(launch.environment(script=plan.mode is Mode.SCRIPT)),
+        variables={
+            **launch.environment(script=plan.mode is Mode.SCRIPT),
+            **step_environment(job, attempt, plan.slurm.bin_dir),
+        },
         own_errors=plan.mode is Mode.SCRIPT and _has_error_log(),
         own_input=plan.mode is Mode.SCRIPT,
     )

@@ -30,7 +30,8 @@ from slurm_restart.supervise import processes
 
 SHELL = "/bin/sh"
 IN_PLACE = "CSX_RESTART_IN_PLACE"
-"""Set by a supervisor for the one that takes its place; the trainer does not get it."""
+IN_PLACE_NODES = "CSX_RESTART_IN_PLACE_NODES"
+"""Set by a supervisor for the one that takes its place; the trainer does not get them."""
 ORPHAN_GRACE = 0.5
 """Seconds between TERM and KILL after the supervisor was lost: the next attempt may start soon."""
 _IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -276,7 +277,8 @@ def _exec_trainer(command: TrainerCommand, outputs: tuple[int, int], reaper: int
         if not command.own_input:
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.chdir(command.directory)
-        os.environ.pop(IN_PLACE, None)
+        for name in (IN_PLACE, IN_PLACE_NODES):
+            os.environ.pop(name, None)
         os.environ.update(command.variables)
         # The user wrote the command for a shell, as in a batch script.
         os.execve(SHELL, [SHELL, "-c", command.text], os.environ)  # noqa: S606

@@ -175,7 +175,7 @@ class Recorder(threading.Thread):
         at = "" if end.step is None else f" at {unit.format(end.step)}"
         self.log(name, f"ended as {end.category}{at}{reason}", level=level)
         own = plan is not None and plan.requeues_itself
-        done = decision is not None and (own or decision.action is Action.RELAUNCH)
+        done = decision is not None and (own or decision.action.in_place)
         done = done or end.rule == RUN_OVER_RULE
         self.log(runlog.MAIN, f"{'' if done else 'expected '}decision: {expected}")
         if attempt is not None:

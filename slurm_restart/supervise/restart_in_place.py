@@ -8,18 +8,20 @@ import os
 import queue
 import signal
 import time
+from dataclasses import replace
 from typing import Any
 
 from slurm_restart.core.count_in_place import count_in_place
 from slurm_restart.core.decision import Decision
 from slurm_restart.core.job_comment import in_place_fields
-from slurm_restart.core.journal_events import Action
+from slurm_restart.core.placement import lost_nodes
 from slurm_restart.frozen import frozen
 from slurm_restart.supervise import ask_allocation, processes
 from slurm_restart.supervise.ask_allocation import AllocationQuestion
 from slurm_restart.supervise.attempt_result import AttemptResult
 from slurm_restart.supervise.ending import Ending
 from slurm_restart.supervise.expected_decision import end_event
+from slurm_restart.supervise.lost_nodes import blame_lost
 from slurm_restart.supervise.own_comment import OwnComment
 from slurm_restart.supervise.recorder import Recorder
 from slurm_restart.supervise.relaunch import block, has_ended_cleanly, relaunch, unblock
@@ -30,6 +32,9 @@ DECISION_TIMEOUT = 5.0
 """Seconds to read the records of earlier attempts."""
 COMMENT_TIMEOUT = 5.0
 """Seconds to write the counters to the job's Comment before the restart."""
+LOST_COMMENT_TIMEOUT = 0.5
+"""The same where Slurm has lost nodes of the job. The restart does not depend on it then: without
+accounting, 22.05 refuses every update of such a job (measured)."""
 RECORD_TIMEOUT = 5.0
 """Seconds to record the end."""
 _POLL = 0.1
@@ -60,22 +65,30 @@ class RestartInPlace:
     ending: Ending
     doubt: str | None
 
+    def find_lost_nodes(self) -> "RestartInPlace":
+        """Return this with the loss of nodes as the cause of the end, if Slurm has lost some."""
+        self.question.join(ask_allocation.TIMEOUT)
+        lost = lost_nodes(self.question.allocation(doubt=self.doubt))
+        return replace(self, result=blame_lost(self.result, lost))
+
     def decide(self) -> Decision | None:
         """Return the decision about the end; None: it is not known.
 
-        A restart in place is in the job's Comment then, so that it is counted whatever follows.
+        A restart in place is in the job's Comment then, so that it is counted whatever follows. A
+        job that has lost nodes may refuse that: its supervisor counts by its own records.
         """
-        self.question.join(ask_allocation.TIMEOUT)
         answers: queue.SimpleQueue[Decision | None] = queue.SimpleQueue()
         self.recorder.expect(self.plan, self.result, self.question, self._find_doubt(), answers.put)
         try:
             decision = answers.get(timeout=DECISION_TIMEOUT)
         except queue.Empty:
             return None
-        if decision is None or decision.action is not Action.RELAUNCH:
+        if decision is None or not decision.action.in_place:
             return decision
-        written = self.comment.flush(COMMENT_TIMEOUT, **self._counters(decision))
-        return decision if written else None
+        shrunk = self.question.has_lost_nodes
+        timeout = LOST_COMMENT_TIMEOUT if shrunk else COMMENT_TIMEOUT
+        written = self.comment.flush(timeout, **self._counters(decision))
+        return decision if written or shrunk else None
 
     def _find_doubt(self) -> str | None:
         if self.doubt is not None:
@@ -86,17 +99,20 @@ class RestartInPlace:
 
     def _counters(self, decision: Decision) -> dict[str, Any]:
         """Return the fields of the comment record with this end as one before a restart."""
-        start = self.result.start
-        if start is None:
+        start, placement = self.result.start, decision.placement
+        if start is None or placement is None:
             return {}
         end = end_event(start, self.result.end, fall_back=decision.fall_back)
-        return in_place_fields(count_in_place((*self.result.in_place, end)))
+        return {
+            **in_place_fields(count_in_place((*self.result.in_place, end))),
+            "left_out": self.question.left_out(placement.nodes, placement.spares),
+        }
 
-    def carry_out(self, delay: float) -> str:
-        """Replace this process once `delay` seconds have passed; return only why it cannot be."""
+    def carry_out(self, decision: Decision) -> str:
+        """Replace this process once the decision's delay is over; return only why it cannot be."""
         if not self.ending.await_end(self.recorder, RECORD_TIMEOUT) or self.recorder.is_failing:
             return "the end could not be recorded"
-        until = time.monotonic() + delay
+        until = time.monotonic() + decision.delay
         while not self.ending.is_asked_to_end() and time.monotonic() < until:
             time.sleep(_POLL)
         # Checks and commands that hang.
@@ -105,6 +121,9 @@ class RestartInPlace:
         try:
             if self.ending.is_asked_to_end():
                 return "the job was told to end"
-            return str(relaunch(len(self.result.in_place) + 1))
+            placement = decision.placement
+            if placement is None:
+                return "its nodes are not known"
+            return str(relaunch(len(self.result.in_place) + 1, placement.nodes, placement.spares))
         finally:
             unblock(STOP_REASONS)

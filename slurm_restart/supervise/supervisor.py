@@ -8,13 +8,16 @@ import os
 import queue
 import signal
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from slurm_restart.core.category import Category
 from slurm_restart.core.count_in_place import count_in_place
+from slurm_restart.core.decision import Decision
 from slurm_restart.core.job_comment import in_place_fields
-from slurm_restart.core.journal_events import Action
+from slurm_restart.errors import SlurmError
 from slurm_restart.logs.scanner import LogScanner
 from slurm_restart.slurm.interface import Slurm
 from slurm_restart.supervise import processes
@@ -26,6 +29,7 @@ from slurm_restart.supervise.checkpoint_watch import CheckpointWatch
 from slurm_restart.supervise.drained_nodes import DrainWatch
 from slurm_restart.supervise.ending import Ending
 from slurm_restart.supervise.events import Events, ReaperListener, queue_signals
+from slurm_restart.supervise.job_environment import format_left_out
 from slurm_restart.supervise.own_comment import OwnComment
 from slurm_restart.supervise.person_stop import is_stopped_by_person
 from slurm_restart.supervise.preparation_thread import PreparationThread
@@ -73,6 +77,7 @@ class Supervisor:
         self._array_dir = None if array_dir is None else RunDir(array_dir)
         self._reaper = reaper
         self._context = context
+        self._job = context.job
         self._events: Events = queue.SimpleQueue()
         self._listener = ReaperListener(reaper.channel, self._events)
         self._log = SlurmLog()
@@ -124,6 +129,7 @@ class Supervisor:
 
     def _set_plan(self, plan: RunPlan) -> None:
         self._plan = plan
+        self._job = self._job.using(plan.nodes_of(len(self._job.nodes)))
         self._comment.start(plan)
 
     def _run_trainer(self, prepared: PreparedAttempt, scanner: LogScanner) -> AttemptResult:
@@ -145,12 +151,13 @@ class Supervisor:
             earlier=start.earlier,
             from_step=start.to_exceed,
             step=progress.reached,
+            left_out=format_left_out(self._job.held, self._job.nodes, self._job.spares),
             **in_place_fields(count_in_place(prepared.in_place)),
         )
         self._recorder.record_start(plan, prepared)
         self._run = AttemptRun(
             plan,
-            job=self._context.job,
+            job=self._job,
             slurm=self._slurm,
             reaper=self._reaper,
             events=self._events,
@@ -162,7 +169,7 @@ class Supervisor:
         return self._run.result(prepared, scanner, progress)
 
     def _watches(self, plan: RunPlan, attempt: int) -> list[CheckpointWatch]:
-        job, report = self._context.job, partial(self._recorder.log, run_name(attempt))
+        job, report = self._job, partial(self._recorder.log, run_name(attempt))
         found: list[CheckpointWatch] = []
         if plan.policy is not None:
             found.append(StopWatch(self._slurm, job, plan.run, self._events, report))
@@ -199,11 +206,28 @@ class Supervisor:
             doubt=run.doubt,
         )
 
+    def _end_unreported(self, restart: RestartInPlace, decision: Decision | None) -> None:
+        """Cancel the job if the run is to end and the hook cannot know it: it would restart it."""
+        job_id = self._job.job_id
+        is_final = decision is not None and not decision.action.restarts
+        if job_id is None or not is_final or not restart.question.has_lost_nodes:
+            return
+        if restart.result.attribution.category is Category.COMPLETED:
+            return
+        self._log.write(
+            f"the run ends: its job is cancelled, as its Comment cannot say so: {job_id}"
+        )
+        with suppress(SlurmError):
+            self._slurm().cancel(job_id)
+
     def _record(self, result: AttemptResult) -> None:
         """Write the end into the records and into the job's Comment."""
         restart = self._restart_in_place(result)
+        if restart is not None:
+            restart = restart.find_lost_nodes()
+            result = restart.result
         decision = None if restart is None else restart.decide()
-        relaunches = decision is not None and decision.action is Action.RELAUNCH
+        relaunches = decision is not None and decision.action.in_place
         requeueing = self._self_requeueing()
         judged = None if requeueing is None or relaunches else requeueing.judge(result)
         if judged is not None:
@@ -212,7 +236,7 @@ class Supervisor:
         self._recorder.finish(0)
         if restart is not None and decision is not None and relaunches:
             self._log.flush(LOG_TIMEOUT)
-            why = restart.carry_out(decision.delay)  # it returns only if that is not possible
+            why = restart.carry_out(decision)  # it returns only if that is not possible
             self._log.write(f"no restart in place: {why}")
             judged = None if requeueing is None else requeueing.judge(result)
         if result.stop is StopReason.SUPERSEDED:
@@ -222,7 +246,9 @@ class Supervisor:
                 # It could not be read, but the Comment still holds the record at submission.
                 self._comment.start(None)
             durable = result.is_final and not self._ending.is_hurried
-            self._comment.finish(self._ending, durable=durable, **result.self_report)
+            reported = self._comment.finish(self._ending, durable=durable, **result.self_report)
+            if restart is not None and not reported and requeueing is None:
+                self._end_unreported(restart, decision)
         if not self._ending.await_final_update(self._recorder):
             self._log.write(
                 f"{self._run_dir.path}: does not answer: the end may not be on record there"

@@ -9,7 +9,7 @@ from slurm_restart.frozen import frozen
 from slurm_restart.slurm.commands import Commands
 from slurm_restart.slurm.interface import Slurm
 from slurm_restart.supervise.job_environment import JobEnvironment
-from slurm_restart.supervise.reaper import IN_PLACE
+from slurm_restart.supervise.reaper import IN_PLACE, IN_PLACE_NODES
 from slurm_restart.trainer.run_plan import RunPlan
 
 
@@ -44,7 +44,8 @@ class LazySlurm:
 def job_context() -> SupervisorContext:
     """Return the context of the job that this process runs in."""
     job = JobEnvironment.read()
-    os.environ.pop(IN_PLACE, None)
+    for name in (IN_PLACE, IN_PLACE_NODES):
+        os.environ.pop(name, None)
     return SupervisorContext(job=job, slurm=_slurm)
 
 

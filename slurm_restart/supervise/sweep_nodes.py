@@ -46,9 +46,11 @@ def sweep_nodes(
     if not earlier:
         return
     lost = _nodes_of_lost(earlier)
-    # After a restart in place no job step has been ended by Slurm.
+    # After a restart in place no job step has been ended by Slurm, on no node of the job.
     others = [
-        node for node in job.nodes if (job.in_place or node in lost) and node != job.node_name
+        node
+        for node in (_still_held(job, slurm) if job.in_place else job.nodes)
+        if (job.in_place or node in lost) and node != job.node_name
     ]
     if others and job.job_id is not None:
         arguments = [ROOT, str(run_dir.path), str(attempt.number), str(job.job_id)]
@@ -72,6 +74,20 @@ def sweep_nodes(
             f"attempt {earlier[-1].number} has no end record, and {format_hostlist(gone)} is not "
             "among the nodes of this one: if it still runs, its processes there may go on writing"
         )
+
+
+def _still_held(job: JobEnvironment, slurm: Callable[[], Slurm]) -> Sequence[str]:
+    """Return the nodes that the job still has, those that the attempt does not use included.
+
+    Raises:
+        RuntimeError: Slurm does not answer.
+    """
+    if not job.unused or job.job_id is None:
+        return job.nodes
+    try:
+        return slurm().job(job.job_id).nodes
+    except SlurmError as error:
+        raise RuntimeError(f"the nodes of the job are not known: {error}") from error
 
 
 def _format(node: str, count: str) -> str:

@@ -3,7 +3,6 @@
 import re
 import zlib
 from enum import Enum
-from typing import assert_never
 
 from slurm_restart.core.attribute_log import ExitFacts, attribute_log
 from slurm_restart.core.attribution import Attribution
@@ -29,6 +28,7 @@ class StopReason(Enum):
     STOPPED = "a person wanted the run to end after this checkpoint (csx-restart stop)"
     SUPERSEDED = "another attempt of this run has begun elsewhere"
     NODE_DRAINED = "the site drains a node of the job"
+    NODES_LOST = "Slurm has lost nodes of the job"
     HUNG = "the run hung"
     SLOW = "the run was much slower than before"
 
@@ -106,23 +106,22 @@ def attribute_trainer_end(end: TrainerEnd) -> Attribution:
     )
 
 
+_CAUSES_OF_STOPS: dict[StopReason, tuple[Category, Confidence]] = {
+    StopReason.TIME_LIMIT: (Category.TIMEOUT, Confidence.CERTAIN),
+    StopReason.HUNG: (Category.HANG, Confidence.LIKELY),
+    StopReason.SLOW: (Category.HANG, Confidence.LIKELY),
+    StopReason.CANCELLED: (Category.CANCELLED, Confidence.LIKELY),
+    StopReason.STOPPED: (Category.CANCELLED, Confidence.CERTAIN),
+    StopReason.NODE_DRAINED: (Category.NODE_DRAINED, Confidence.CERTAIN),
+    StopReason.NODES_LOST: (Category.HARDWARE_NODE, Confidence.CERTAIN),
+    StopReason.TERMINATED: (Category.UNKNOWN, Confidence.GUESS),
+    StopReason.SUPERSEDED: (Category.UNKNOWN, Confidence.GUESS),
+}
+
+
 def cause_of_stop(stop: StopReason) -> tuple[Category, Confidence]:
     """Return the category of an end that the supervisor brought about, and its confidence."""
-    match stop:
-        case StopReason.TIME_LIMIT:
-            return Category.TIMEOUT, Confidence.CERTAIN
-        case StopReason.HUNG | StopReason.SLOW:
-            return Category.HANG, Confidence.LIKELY
-        case StopReason.CANCELLED:
-            return Category.CANCELLED, Confidence.LIKELY
-        case StopReason.STOPPED:
-            return Category.CANCELLED, Confidence.CERTAIN
-        case StopReason.NODE_DRAINED:
-            return Category.NODE_DRAINED, Confidence.CERTAIN
-        case StopReason.TERMINATED | StopReason.SUPERSEDED:
-            return Category.UNKNOWN, Confidence.GUESS
-        case _:
-            assert_never(stop)
+    return _CAUSES_OF_STOPS[stop]
 
 
 def explain(end: TrainerEnd, attribution: Attribution) -> str:

@@ -15,6 +15,7 @@ from slurm_restart.supervise.events import (
     Event,
     Events,
     NodesDrained,
+    NodesLost,
     Preempted,
     ReaperExited,
     SignalReceived,
@@ -148,6 +149,8 @@ class TrainerProcess:
                 self._end_after_checkpoint(StopReason.NODE_DRAINED)
             case StopWanted():
                 self._end_after_checkpoint(StopReason.STOPPED)
+            case NodesLost():
+                self._end_without_nodes()
             case Superseded():
                 # Two trainers that write the same checkpoints do more damage than a KILL.
                 self._stop = StopReason.SUPERSEDED
@@ -188,6 +191,15 @@ class TrainerProcess:
         self._stop = stop
         self._ask_to_end()
         self._kill_by(time.monotonic() + self._grace.of(stop))
+
+    def _end_without_nodes(self) -> None:
+        """End a trainer that has lost some of its nodes, and may wait for them for ever."""
+        if self._stop is not None or self._status is not None:
+            return
+        self._before_stop(StopReason.NODES_LOST)
+        self._stop = StopReason.NODES_LOST
+        self._forward(signal.SIGTERM, ends=True)
+        self._kill_by(time.monotonic() + LEFTOVER_GRACE)
 
     def _end_hung(self, hung: TrainerHung) -> None:
         """Ask a trainer that hangs to end; it may be ending already, for another reason."""

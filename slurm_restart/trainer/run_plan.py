@@ -42,6 +42,7 @@ LONG_ATTEMPT = 3600
 """Seconds: a program that fails at its start or soon after it does not last so long."""
 
 _Nodes = Annotated[int, Range(1, MAX_NODES)]
+_Spares = Annotated[int, Range(0, MAX_NODES)]
 _Restarts = Annotated[int, Range(0, MAX_RESTARTS)]
 _Seconds = Annotated[int, Range(0, MAX_SECONDS)]
 _Phase = Annotated[int, Range(0, 10_000)]
@@ -204,6 +205,8 @@ class RunPlan:
     num_nodes: _Nodes
     """Nodes of a full-size attempt."""
     min_nodes: _Nodes
+    spares: _Spares = 0
+    """Nodes that the job has beside these, to take the place of one that fails."""
     num_csx: int
     """CSX systems of a full-size attempt; `csx_of` returns those of fewer nodes."""
     csx_per_node: _Nodes
@@ -273,6 +276,20 @@ class RunPlan:
         """Seconds after which an attempt has made progress, where run time shows it."""
         return LONG_ATTEMPT if self.progress.after is None else self.progress.after
 
+    @property
+    def keeps_allocation(self) -> bool:
+        """Whether the job is to outlive the loss of a node (--no-kill of sbatch).
+
+        It does if the run can go on without that node where it is.
+        """
+        if self.policy is None or not self.policy.recovery.in_place or self.fixed_size:
+            return False
+        return self.spares > 0 or self.min_nodes < self.num_nodes
+
+    def nodes_of(self, held: int) -> int:
+        """Return how many of the job's nodes an attempt uses; the others are spares."""
+        return min(held, self.num_nodes) if self.spares else held
+
     def csx_of(self, nodes: int) -> int:
         """Return the CSX systems of an attempt on `nodes` nodes."""
         return min(self.num_csx, nodes * self.csx_per_node)
@@ -293,6 +310,7 @@ class RunPlan:
             max_restarts=self.policy.max_restarts,
             num_nodes=self.num_nodes,
             min_nodes=self.min_nodes,
+            spares=self.spares,
             mode=self.mode,
             phase=self.phase,
             stop_on_repeat=self.policy.stop_on_repeat,

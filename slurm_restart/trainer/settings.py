@@ -78,6 +78,8 @@ class Settings:
     leave_drained: bool | None = None
     recovery: Recovery | None = None
     hook: HookUse | None = None
+    spares: int | None = None
+    """Nodes of the job beside those that an attempt uses."""
     watchdog_mode: WatchdogMode | None = None
     watchdog_floor: int | None = None
     watchdog_start_floor: int | None = None
@@ -309,6 +311,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "stop_signal": _stop_signal,
     "recovery": _recovery,
     "hook": _hook,
+    "spares": _whole(0, MAX_NODES),
     "checkpoint.directory": _directory,
     "checkpoint.pattern": _pattern,
     "checkpoint.format": _format,

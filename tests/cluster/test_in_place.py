@@ -21,12 +21,15 @@ def submit(
     command: str,
     *,
     restarts: int = 3,
+    min_nodes: int = 1,
     recovery: str = "auto",
     **settings: object,
 ) -> int:
     """Submit a run of two nodes that restarts in place."""
     changes = {f"slurm.{key}": value for key, value in settings.items()}
-    config = cluster.config(command=command, nodes=2, min_nodes=1, restarts=restarts, **changes)
+    config = cluster.config(
+        command=command, nodes=2, min_nodes=min_nodes, restarts=restarts, **changes
+    )
     [job_id] = cluster.csx_sbatch(config, "--recovery", recovery)
     return job_id
 
@@ -95,7 +98,7 @@ def test_a_node_that_fails_the_health_check_is_not_started_on_again(
 def test_a_run_in_place_only_is_not_requeued(cluster: ManagedCluster) -> None:
     lost = "srun: error: Node failure on csx2"
     command = f"sh -c 'test $CSX_RESTART_ATTEMPT = 0 || echo {lost}; exit 3'"
-    job_id = submit(cluster, command, recovery="in-place")
+    job_id = submit(cluster, command, min_nodes=2, recovery="in-place")
     assert cluster.await_end(job_id) == "FAILED"
     assert cluster.job(job_id)["Restarts"] == "0"
     [end] = cluster.ends(job_id)

@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
-from slurm_restart.core.allocation import Allocation, why_not_in_place
+from slurm_restart.core.allocation import Allocation
 from slurm_restart.core.attribution import Blame
 from slurm_restart.core.category import Category
 from slurm_restart.core.decision import decide
 from slurm_restart.core.job import JobFlag, JobState
 from slurm_restart.core.journal_events import Action
+from slurm_restart.core.placement import why_not_in_place
 from tests.unit.core import facts
 from tests.unit.core.facts import NODES, SUBMITTED, attribution, situation
 
@@ -70,10 +71,17 @@ def test_causes_that_are_not_tied_to_a_node(category: Category) -> None:
         ({"job": job(preempt_time=SUBMITTED, start_time=SUBMITTED + 5)}, None),
         ({"job": job(priority=0)}, "the job is held"),
         ({"is_own_run": False}, "the job's Comment holds no record of this run"),
-        ({"job": job(nodes=NODES[:2])}, "the job has other nodes than at its start"),
+        ({"job": job(nodes=NODES[:4])}, "the job has other nodes than at its start"),
+        (
+            {"job": job(nodes=NODES[:2])},
+            "csx3 is lost (IDLE); 2 nodes are left, at least 3 are needed",
+        ),
         ({"job": job(nodes=()), "names": ()}, "the job's nodes are not known"),
         ({"nodes": facts.nodes(csx3="MIXED+DRAIN")}, "csx3 is MIXED+DRAIN"),
-        ({"nodes": facts.nodes(csx3="DOWN")}, "csx3 is DOWN"),
+        (
+            {"nodes": facts.nodes(csx3="DOWN")},
+            "csx3 is lost (DOWN); 2 nodes are left, at least 3 are needed",
+        ),
         ({"nodes": facts.nodes(csx4="DOWN")}, None),
         ({"nodes": facts.nodes()[:2]}, "csx3 is not known"),
         ({"job": job(time_limit=None)}, None),

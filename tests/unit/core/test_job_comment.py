@@ -79,6 +79,7 @@ def test_the_longest_record_has_room_beside_what_may_be_left_out() -> None:
         stop=MAX_COUNT,
         unit=ProgressUnit.SECOND,
         attempt=MAX_STEP,
+        spares=MAX_NODES,
         submit=MAX_STEP,
         restarts=MAX_STEP,
         in_place=MAX_RESTARTS,
@@ -100,8 +101,9 @@ def test_the_longest_record_has_room_beside_what_may_be_left_out() -> None:
     assert {field.name for field in fields(longest) if getattr(longest, field.name) is None} == {
         "nodes",
         "said",
+        "left_out",
     }
-    full = format_record(replace(longest, nodes="n" * 160, said="s" * 80))
+    full = format_record(replace(longest, nodes="n" * 160, said="s" * 80, left_out="o" * 160))
     assert full == format_record(longest)
     assert len(full) <= MAX_RECORD_BYTES
     assert parse_comment(PREFIX + full) == longest

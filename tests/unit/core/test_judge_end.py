@@ -10,7 +10,7 @@ from slurm_restart.core.category import Category
 from slurm_restart.core.history import History, replay
 from slurm_restart.core.job import JobFlag, JobState
 from slurm_restart.core.job_comment import CommentRecord, Mode
-from slurm_restart.core.journal_events import Action, EndEvent, ExcludeEvent
+from slurm_restart.core.journal_events import Action, EndEvent, ExcludeEvent, StartedEvent
 from slurm_restart.core.judge_end import (
     EndCase,
     Judgement,
@@ -374,3 +374,21 @@ def test_an_earlier_checkpoint_is_due(
     assert event.fall_back is falls_back
     if falls_back:
         assert (event.action, event.failures) == (Action.REQUEUE, 0)
+
+
+@pytest.mark.parametrize(
+    ("left_out", "names"),
+    [
+        (("csx2",), {"csx2"}),
+        # A node that the job has lost is no longer among its nodes.
+        (("csx4",), {"csx4"}),
+        # What was never the job's is not excluded.
+        (("csx9",), set()),
+    ],
+)
+def test_nodes_that_restarts_in_place_have_left_out_are_excluded(
+    left_out: tuple[str, ...], names: set[str]
+) -> None:
+    started = StartedEvent(at=SUBMITTED, restarts=0, submit_time=SUBMITTED, nodes=NODES)
+    judged = judge_end(case(left_out=left_out, history=replay([started])))
+    assert set(excluded(judged)) == names

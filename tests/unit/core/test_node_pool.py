@@ -272,3 +272,27 @@ def test_never_outside_the_limits(usable: int, idle: int, waited: int, sizes: li
     size = choose_size(policy, pool(usable, min(idle, usable)), waited=waited)
     assert size.num_nodes is None or sizes[0] <= size.num_nodes <= sizes[1]
     assert size.reason
+
+
+@pytest.mark.parametrize(
+    ("usable", "idle", "waited", "size"),
+    [
+        (5, 5, 0, 5),
+        # Spares go first, and at once where there are no nodes for them.
+        (4, 4, 0, 4),
+        (3, 3, 0, 3),
+        (2, 2, 0, 2),
+        (1, 1, 0, None),
+        # They are busy: they are not waited for.
+        (5, 4, 59, 5),
+        (5, 4, 60, 4),
+        (5, 3, 60, 4),
+        (6, 3, 60, 4),
+        (6, 3, 600, 3),
+    ],
+)
+def test_spares_are_given_up_first(usable: int, idle: int, waited: int, size: int | None) -> None:
+    policy = facts.policy(num_nodes=4, min_nodes=2, spares=1)
+    names = [f"csx{number}" for number in range(usable)]
+    pool = NodePool(usable=frozenset(names), idle=frozenset(names[:idle]))
+    assert choose_size(policy, pool, waited=waited).num_nodes == size

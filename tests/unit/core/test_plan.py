@@ -346,3 +346,72 @@ def test_a_run_that_a_person_stops_while_it_waits_does_not_start() -> None:
     earlier = facts.comment_record(stop=0)
     step = plan(facts.view(job=waiting(), comment_record=earlier, history=after()))
     assert requests(step) == ["update StartTime=now"]
+
+
+def without_batch_host(**changes: Any) -> Job:
+    """A job that goes on although Slurm has lost its batch host, csx1."""
+    values = {
+        "state": JobState.RUNNING,
+        "nodes": NODES[1:3],
+        "batch_host": "csx1",
+        "start_time": SUBMITTED,
+        "num_nodes": 2,
+    }
+    return facts.job(**values | changes)
+
+
+RUNNING_RECORD = facts.comment_record(ended=False, exit=None, cause=None, step=1200)
+
+
+def test_a_job_without_its_batch_host_is_requeued_once_that_is_sure() -> None:
+    seen = {
+        "job": without_batch_host(),
+        "comment_record": RUNNING_RECORD,
+        "nodes": facts.nodes(csx1="DOWN+NOT_RESPONDING"),
+    }
+    first = plan(facts.view(**seen))
+    assert requests(first) == []
+    assert [type(event) for event in first.plan.events] == [StaleRunningEvent]
+    noticed = replace(first.plan.events[0], at=NOW - 30)
+    assert requests(plan(facts.view(**seen, history=replay([noticed])))) == []
+    noticed = replace(noticed, at=NOW - 61)
+    step = plan(facts.view(**seen, history=replay([noticed])))
+    assert requests(step) == ["requeue"]
+    [end] = ended_events(step)
+    assert (end.category, end.rule) == (Category.HARDWARE_NODE, "state.node_fail")
+    assert (end.action, end.progress) == (Action.REQUEUE, True)
+    [excluded] = [event for event in step.plan.events if isinstance(event, ExcludeEvent)]
+    assert excluded.node == "csx1"
+
+
+@pytest.mark.parametrize(
+    ("job", "states"),
+    [
+        # Slurm's own facts are needed, both of them: silence is none.
+        (without_batch_host(), {"csx1": "IDLE"}),
+        (without_batch_host(), {"csx1": "MIXED+NOT_RESPONDING"}),
+        (without_batch_host(nodes=NODES[:3]), {"csx1": "DOWN"}),
+        (without_batch_host(batch_host=None), {"csx1": "DOWN"}),
+    ],
+)
+def test_a_job_whose_batch_host_may_live_is_left_alone(job: Job, states: dict[str, str]) -> None:
+    noticed = StaleRunningEvent(at=NOW - 999, submit_time=SUBMITTED, attempt=0)
+    view = facts.view(
+        job=job,
+        comment_record=RUNNING_RECORD,
+        nodes=facts.nodes(**states),
+        history=replay([noticed]),
+    )
+    assert requests(plan(view)) == []
+    assert ended_events(plan(view)) == []
+
+
+def test_the_attempt_after_a_restart_in_place_is_looked_at_anew() -> None:
+    noticed = StaleRunningEvent(at=NOW - 999, submit_time=SUBMITTED, attempt=0)
+    view = facts.view(
+        job=without_batch_host(),
+        comment_record=replace(RUNNING_RECORD, attempt=1),
+        nodes=facts.nodes(csx1="DOWN"),
+        history=replay([noticed]),
+    )
+    assert requests(plan(view)) == []

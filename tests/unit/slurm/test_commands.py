@@ -253,6 +253,24 @@ def test_a_transient_error_is_tried_again_until_the_deadline(
         fake.commands(timeout=600).hold(7)
 
 
+def test_a_job_that_waits_for_accounting_is_not_waited_for_to_the_deadline(
+    fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+
+    def sleep(seconds: float) -> None:
+        clock[0] += seconds
+
+    monkeypatch.setattr(client, "time", SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep))
+    fake.answer({"scontrol update": [BUSY], "scontrol hold": [RESET]})
+    with pytest.raises(SlurmError, match="DB index"):
+        fake.commands(timeout=60).update(7, {"Comment": "x"})
+    assert 2 < clock[0] <= client.DATABASE_TIMEOUT
+    with pytest.raises(SlurmUnavailableError):
+        fake.commands(timeout=60).hold(7)
+    assert clock[0] > 50
+
+
 def test_pauses_grow_up_to_a_second(fake: FakeSlurm, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     monkeypatch.setattr(client, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=pauses.append))

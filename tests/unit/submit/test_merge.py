@@ -170,6 +170,17 @@ def test_a_run_that_is_restarted_in_place_only_is_not_requeued():
     assert refusal("--requeue", requeues=False) == problem
 
 
+def test_a_job_that_is_to_outlive_a_node_is_submitted_so_and_with_its_spares():
+    plain, _ = merged()
+    kept, problems = merged(spares=2, keeps_allocation=True)
+    assert problems == []
+    nodes = next(text for text in plain if text.startswith("--nodes="))
+    more = f"--nodes={int(nodes.partition('=')[2]) + 2}"
+    assert set(kept) == {*plain, "--no-kill", more} - {nodes}
+    assert "--no-kill" not in merged("--no-kill=off", spares=2, keeps_allocation=True)[0]
+    assert "--no-kill" not in plain
+
+
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize("value", ["yes", "no"])
 def test_slurm_cancels_after_an_invalid_dependency_only_where_asked_to(first, value):

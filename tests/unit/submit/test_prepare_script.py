@@ -249,8 +249,14 @@ def test_the_size_is_fixed_unless_it_may_have_fewer_nodes(script, options, sizes
         ("--min-nodes=2 -N2-4", "--min-nodes: expected --nodes with one number beside it, got "),
         ("--min-nodes=5 -N4", "--min-nodes: expected a whole number from 1 to 4 (--nodes), got 5"),
         ("--min-nodes=0 -N4", "--min-nodes: expected a whole number from 1 to 100000, got '0'"),
-        ("--min-nodes=2 -N4 -n8", "-n (--ntasks): refused with --min-nodes, because a restart"),
-        ("--min-nodes=2 -N4 -c8", "-c (--cpus-per-task): refused with --min-nodes, because"),
+        (
+            "--min-nodes=2 -N4 -n8",
+            "-n (--ntasks): refused with --min-nodes and --spares",
+        ),
+        (
+            "--min-nodes=2 -N4 -c8",
+            "-c (--cpus-per-task): refused with --min-nodes and",
+        ),
         ("--min-nodes=2 -N4 -C a*2", "-C (--constraint): refused with node counts (`*N`) and --mi"),
         ("--max-restarts=x", "--max-restarts: expected a whole number from 0 to 10000, got 'x'"),
         ("--checkpoint=model.pt", "--checkpoint: expected "),

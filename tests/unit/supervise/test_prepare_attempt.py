@@ -149,7 +149,13 @@ def test_an_attempt_that_never_started_does_not_begin_the_phase(run, checkpoint)
                 "SLURM_JOB_NODELIST": "csx[1,3-4]",
                 "SLURM_JOB_NUM_NODES": "3",
             },
-            JobEnvironment(job_id=7, restarts=2, nodes=("csx1", "csx3", "csx4"), num_nodes=3),
+            JobEnvironment(
+                job_id=7,
+                restarts=2,
+                nodes=("csx1", "csx3", "csx4"),
+                num_nodes=3,
+                held=("csx1", "csx3", "csx4"),
+            ),
         ),
         (
             {"SLURM_JOB_ID": "x", "SLURM_JOB_NODELIST": "csx[", "SLURM_JOB_NUM_NODES": "-1"},

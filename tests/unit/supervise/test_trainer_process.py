@@ -9,6 +9,7 @@ from slurm_restart.core.hang import HangReport
 from slurm_restart.supervise import trainer_process
 from slurm_restart.supervise.events import (
     NodesDrained,
+    NodesLost,
     Preempted,
     ReaperExited,
     SignalReceived,
@@ -253,6 +254,19 @@ def test_a_drained_node_is_no_reason_for_a_trainer_that_ends_already(events):
     )
     assert result.stop is StopReason.TERMINATED
     assert requests.count(("group", signal.SIGTERM)) == 1
+
+
+def test_a_trainer_that_has_lost_nodes_is_told_to_end_and_then_killed(events):
+    result, requests = follow(events, NodesLost())
+    assert result.stop is StopReason.NODES_LOST
+    assert requests[:3] == ["true", ("group", signal.SIGTERM), ("all", signal.SIGKILL, None)]
+
+
+def test_a_lost_node_is_no_reason_for_a_trainer_that_ends_already(events):
+    result, _ = follow(
+        events, SignalReceived(signal.SIGTERM), NodesLost(), TrainerEnded(0), ReaperExited()
+    )
+    assert result.stop is StopReason.TERMINATED
 
 
 def test_who_is_left_of_its_own_choice_has_the_lead_to_save():

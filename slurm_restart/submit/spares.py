@@ -1,0 +1,50 @@
+"""Spare nodes of a submission: what is wrong with them, and what they need of the cluster."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from slurm_restart.core.job_comment import MAX_NODES
+from slurm_restart.core.recovery import Recovery
+from slurm_restart.errors import SlurmError
+from slurm_restart.slurm.interface import Slurm
+from slurm_restart.submit.submission import PhaseJob, Submission
+from slurm_restart.trainer.settings import Settings
+
+
+def spares_problems(settings: Settings, jobs: Iterable[PhaseJob]) -> list[str]:
+    """Return why the spares cannot be used."""
+    if not settings.spares:
+        return []
+    where = settings.origins.get("spares", "spares")
+    if settings.recovery is Recovery.REQUEUE:
+        return [f"{where}: expected recovery auto or in-place beside it, got requeue"]
+    problems = []
+    for job in jobs:
+        if job.plan.policy is None:
+            problems.append(f"{where}: expected a job that restarts: without restarts none is used")
+        elif job.plan.num_nodes + settings.spares > MAX_NODES:
+            problems.append(f"{where}: expected at most {MAX_NODES} nodes with the spares")
+    return problems[:1]
+
+
+def fit_to_cluster(submission: Submission, slurm: Slurm) -> tuple[Submission, str | None]:
+    """Return the submission as it suits this cluster, and what the user should know of that.
+
+    A job that outlives its batch host stays RUNNING without a script until the site's reconciler
+    finds it. Where there certainly is none, because slurmctld runs no hook, a job outlives a node
+    only if spares are asked for: else Slurm itself requeues it.
+    """
+    if not any(job.plan.keeps_allocation for job in submission.jobs):
+        return submission, None
+    try:
+        if slurm.cluster_facts().has_epilog:
+            return submission, None
+    except SlurmError:
+        return submission, None
+    if any(job.plan.spares for job in submission.jobs):
+        return submission, (
+            "this cluster has no hook (EpilogSlurmctld is not set), and so nobody who ends a job "
+            "with spares that has lost its batch host: it stays RUNNING up to its time limit"
+        )
+    jobs = tuple(replace(job, outlives_nodes=False) for job in submission.jobs)
+    return replace(submission, jobs=jobs), None

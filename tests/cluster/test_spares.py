@@ -1,0 +1,180 @@
+"""Runs that go on in their allocation after a node is lost, with a spare or on fewer nodes."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from contrib.testing.dev_cluster import DEAD_NODE_NOTICED
+from contrib.testing.managed_cluster import FAST, ManagedCluster
+from contrib.testing.waiting import await_
+
+STEP = "srun sh -c 'touch {work}/$CSX_RESTART_ATTEMPT.$SLURMD_NODENAME; {then}'"
+"""A program that tells on which nodes its ranks are."""
+
+
+@pytest.fixture(scope="module")
+def cluster_options() -> dict[str, object]:
+    return {"nodes": 6, "options": DEAD_NODE_NOTICED}
+
+
+def submit(
+    cluster: ManagedCluster,
+    *,
+    nodes: int = 4,
+    min_nodes: int = 2,
+    spares: int = 0,
+    then: str = "exec sleep 600",
+    after: str = "",
+) -> int:
+    """Submit a run whose ranks wait, and wait until all of them do.
+
+    Args:
+        cluster: where.
+        nodes: of an attempt.
+        min_nodes: fewest nodes of an attempt.
+        spares: further nodes.
+        then: what a rank does.
+        after: what the script does when the ranks have ended.
+    """
+    script = cluster.work / "train.sh"
+    script.write_text(
+        f"#!/bin/sh\n#SBATCH -N{nodes}\n#SBATCH --exclusive\n#CSX --min-nodes={min_nodes} "
+        f"--recovery=auto --spares={spares}\n{STEP.format(work=cluster.work, then=then)}\n{after}\n"
+    )
+    out = cluster.run("csx-sbatch", "--parsable", str(script))
+    job_id = int(out.strip().partition(";")[0])
+    await_ranks(cluster, 0, nodes)
+    return job_id
+
+
+def ranks(cluster: ManagedCluster, attempt: int) -> set[str]:
+    """The nodes on which an attempt has ranks."""
+    return {path.suffix[1:] for path in cluster.work.glob(f"{attempt}.csx*")}
+
+
+def await_ranks(cluster: ManagedCluster, attempt: int, count: int) -> set[str]:
+    """Wait until an attempt has ranks on so many nodes; return them."""
+    await_(lambda: len(ranks(cluster, attempt)) == count, f"ranks of attempt {attempt}")
+    return ranks(cluster, attempt)
+
+
+def run_log(cluster: ManagedCluster) -> str:
+    """run.log of the newest run."""
+    return (cluster.run_dir(cluster.work / "csx-restart") / "run.log").read_text()
+
+
+def processes_on(cluster: ManagedCluster, node: str) -> list[str]:
+    """The command lines of the processes of jobs on a node."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            variables = (process / "environ").read_bytes().split(b"\0")
+            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if f"SLURMD_NODENAME={node}".encode() in variables and any(
+            str(cluster.root).encode() in variable for variable in variables
+        ):
+            found.append(command)
+    return [command for command in found if "sleep" in command]
+
+
+@pytest.mark.parametrize("fault", ["node-down", "kill-slurmd"])
+def test_a_spare_takes_the_place_of_a_lost_node(cluster: ManagedCluster, fault: str) -> None:
+    job_id = submit(cluster, spares=1)
+    before = ranks(cluster, 0)
+    [spare] = set(cluster.nodes_of(job_id)) - before
+    cluster.fault(fault, "csx3")
+    await_(lambda: "csx3" not in cluster.nodes_of(job_id), "Slurm has noticed")
+    after = await_ranks(cluster, 1, 4)
+    assert after == (before | {spare}) - {"csx3"}
+    assert processes_on(cluster, "csx3") == []
+    assert cluster.job(job_id)["Restarts"] == "0"
+    log = run_log(cluster)
+    assert re.search(rf"decision: swap \(.*csx3 is lost .*; in its place: {spare}", log)
+    explained = cluster.run("csx-restart", "explain", str(job_id))
+    assert f"in its place: {spare}" in explained
+
+
+def test_without_a_spare_it_goes_on_with_fewer_nodes(cluster: ManagedCluster) -> None:
+    job_id = submit(cluster)
+    cluster.fault("node-down", "csx3")
+    after = await_ranks(cluster, 1, 3)
+    assert after == set(cluster.nodes_of(job_id))
+    assert cluster.job(job_id)["Restarts"] == "0"
+    assert re.search(r"decision: relaunch_smaller \(.*; 3 of 4 nodes are left", run_log(cluster))
+
+
+def test_a_blamed_node_is_left_although_the_job_still_has_it(cluster: ManagedCluster) -> None:
+    later = "test $CSX_RESTART_ATTEMPT = 0 || exec sleep 600"
+    job_id = submit(
+        cluster,
+        spares=2,
+        then=later,
+        after="echo srun: error: Node failure on csx3; exit 3",
+    )
+    assert await_ranks(cluster, 1, 4) == {"csx1", "csx2", "csx4", "csx5"}
+    assert len(cluster.nodes_of(job_id)) == 6
+    assert processes_on(cluster, "csx3") == processes_on(cluster, "csx6") == []
+    assert re.search(r"decision: swap \(.*the log names csx3; in its place: csx5", run_log(cluster))
+    # A requeue excludes it.
+    await_(lambda: ";out=csx3" in cluster.job(job_id)["run"], "the record names it")
+    cluster.run("scontrol", "requeue", str(job_id), as_root=True)
+    await_(lambda: "csx3" in cluster.excluded(job_id), "it is excluded")
+
+
+def test_without_a_spare_and_below_the_minimum_it_waits_for_a_replacement(
+    cluster: ManagedCluster,
+) -> None:
+    drain = ("scontrol", "update", "NodeName=csx6", "State=DRAIN", "Reason=test")
+    cluster.run(*drain, as_root=True)
+    job_id = submit(cluster, nodes=5, min_nodes=5)
+    cluster.fault("node-down", "csx3")
+    cluster.await_end(job_id, "PENDING")
+    await_(
+        lambda: (
+            "waits: 4 usable nodes, 5 are needed"
+            in cluster.run("scontrol", "show", "job", str(job_id), as_root=True)
+        ),
+        "it waits",
+    )
+    cluster.fault("node-resume", "csx6")
+    cluster.await_running(job_id)
+    assert await_ranks(cluster, 1, 5) == {"csx1", "csx2", "csx4", "csx5", "csx6"}
+    assert cluster.job(job_id)["Restarts"] == "1"
+
+
+def test_a_second_loss_that_leaves_too_few_is_followed_by_a_requeue(
+    cluster: ManagedCluster,
+) -> None:
+    job_id = submit(cluster, min_nodes=4, spares=1)
+    cluster.fault("node-down", "csx3")
+    await_ranks(cluster, 1, 4)
+    cluster.fault("node-down", "csx5")
+    await_(lambda: cluster.ends(job_id), "the end of the job")
+    assert cluster.ends(job_id)[0]["action"] == "requeue"
+    assert "at least 4 are needed" in run_log(cluster)
+    cluster.await_running(job_id)
+    assert await_ranks(cluster, 2, 4) == {"csx1", "csx2", "csx4", "csx6"}
+
+
+def test_a_job_without_its_batch_host_is_found_and_requeued(cluster: ManagedCluster) -> None:
+    cluster.configure(policy=FAST, hook={"stale_running_after": 1})
+    job_id = submit(cluster, spares=1)
+    cluster.reconcile()  # as before the loss: the journal has the job's nodes
+    cluster.fault("kill-slurmd", "csx1")
+    await_(lambda: "csx1" not in cluster.nodes_of(job_id), "Slurm has noticed")
+    assert cluster.state(job_id) == "RUNNING"
+
+    def judged() -> bool:
+        cluster.reconcile()
+        return bool(cluster.ends(job_id))
+
+    await_(judged, "the end is found")
+    [end] = cluster.ends(job_id)
+    assert (end["category"], end["rule"]) == ("hardware.node", "state.node_fail")
+    assert (end["action"], end["source"]) == ("requeue", "sweep")
+    assert cluster.excluded(job_id) == {"csx1"}
+    cluster.await_running(job_id)
+    assert "csx1" not in await_ranks(cluster, 1, 4)

@@ -1,0 +1,158 @@
+"""On which nodes of its allocation a run goes on."""
+
+from typing import Any
+
+import pytest
+
+from slurm_restart.core.allocation import Allocation
+from slurm_restart.core.attribution import Blame
+from slurm_restart.core.category import Category
+from slurm_restart.core.decision import decide
+from slurm_restart.core.job import JobState
+from slurm_restart.core.journal_events import Action
+from slurm_restart.core.placement import lost_nodes, place
+from tests.unit.core import facts
+from tests.unit.core.facts import attribution, situation
+
+HELD = ("csx1", "csx2", "csx3", "csx4")
+"""Three nodes of the attempt, and one spare."""
+
+
+def allocation(
+    *, left: tuple[str, ...] = HELD, states: dict[str, str] | None = None, **changes: Any
+) -> Allocation:
+    """Three nodes and one spare, of which the job still has `left`."""
+    values: dict[str, Any] = {
+        "restarts": 0,
+        "names": HELD[:3],
+        "spares": HELD[3:],
+        "held": HELD,
+        "min_nodes": 2,
+        "batch_host": "csx1",
+        "job": facts.job(state=JobState.RUNNING, nodes=left, time_limit=3600, run_time=600),
+        "nodes": facts.nodes(**states or {}),
+    }
+    return Allocation(**values | changes)
+
+
+def without(*names: str) -> tuple[str, ...]:
+    """The job's nodes but these."""
+    return tuple(name for name in HELD if name not in names)
+
+
+def blaming(*names: str, category: Category = Category.HARDWARE_NODE) -> Any:
+    """A cause that names nodes."""
+    return attribution(
+        category, blamed=tuple(Blame(node=name, evidence="Xid 79") for name in names)
+    )
+
+
+@pytest.mark.parametrize(
+    ("blamed", "changes", "action", "nodes", "spares"),
+    [
+        # A spare takes the place of a node that is lost, blamed or drained.
+        ("csx3", {"left": without("csx3")}, Action.SWAP, "csx1 csx2 csx4", ""),
+        ("csx3", {}, Action.SWAP, "csx1 csx2 csx4", ""),
+        ("", {"states": {"csx2": "MIXED+DRAIN"}}, Action.SWAP, "csx1 csx3 csx4", ""),
+        ("", {"states": {"csx2": "DOWN"}}, Action.SWAP, "csx1 csx3 csx4", ""),
+        ("csx2", {"names": HELD[:2], "spares": HELD[2:]}, Action.SWAP, "csx1 csx3", "csx4"),
+        (
+            "csx2 csx3",
+            {"names": HELD[:2], "spares": HELD[2:]},
+            Action.SWAP,
+            "csx1 csx4",
+            "",
+        ),
+        # A spare that is lost is none; that changes nothing for the others.
+        ("", {"left": without("csx4")}, Action.RELAUNCH, "csx1 csx2 csx3", ""),
+        ("", {"states": {"csx4": "DOWN"}}, Action.RELAUNCH, "csx1 csx2 csx3", ""),
+        ("", {}, Action.RELAUNCH, "csx1 csx2 csx3", "csx4"),
+        # Without a spare the run goes on with fewer.
+        ("csx3", {"left": without("csx3", "csx4")}, Action.RELAUNCH_SMALLER, "csx1 csx2", ""),
+        (
+            "csx3",
+            {"left": without("csx3"), "states": {"csx4": "MIXED+DRAIN"}},
+            Action.RELAUNCH_SMALLER,
+            "csx1 csx2",
+            "",
+        ),
+        ("", {"left": without("csx2", "csx3")}, Action.RELAUNCH_SMALLER, "csx1 csx4", ""),
+        # A run that is never requeued leaves a blamed node too.
+        ("csx3", {"spares": (), "requeues": False}, Action.RELAUNCH_SMALLER, "csx1 csx2", ""),
+    ],
+)
+def test_where_it_goes_on(
+    blamed: str, changes: dict[str, Any], action: Action, nodes: str, spares: str
+) -> None:
+    names = tuple(blamed.split())
+    cause = blaming(*names) if names else attribution(Category.UNKNOWN)
+    found = place(cause, allocation(**changes))
+    assert not isinstance(found, str)
+    assert (found.action, found.nodes, found.spares) == (
+        action,
+        tuple(nodes.split()),
+        tuple(spares.split()),
+    )
+
+
+@pytest.mark.parametrize(
+    ("blamed", "changes", "reason"),
+    [
+        # A requeue may find another node in place of one that is only blamed.
+        ("csx3", {"spares": ()}, "the log names csx3"),
+        ("csx3", {"states": {"csx4": "DOWN"}}, "the log names csx3"),
+        # Too few are left.
+        (
+            "",
+            {"left": without("csx3", "csx4"), "min_nodes": 3},
+            "csx3 is lost (IDLE); 2 nodes are left, at least 3 are needed",
+        ),
+        # The supervisor itself is on the node.
+        ("csx1", {}, "the log names csx1; it is the batch host"),
+        ("", {"left": without("csx1")}, "csx1 is lost (IDLE); it is the batch host"),
+        # Nothing of it is a node of the attempt.
+        ("csx4", {}, "hardware.node is no cause for it"),
+        (
+            "csx3",
+            {"left": without("csx3"), "reserve": 120, "min_time": 3000},
+            "2880 s are left of the time limit, less than 3000 s",
+        ),
+    ],
+)
+def test_why_it_does_not(blamed: str, changes: dict[str, Any], reason: str) -> None:
+    names = tuple(blamed.split())
+    cause = blaming(*names) if names else attribution(Category.UNKNOWN)
+    assert place(cause, allocation(**changes)) == reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"left": without("csx3")}, "csx3 is lost (DOWN); in its place: csx4"),
+        ({"left": without("csx3", "csx4")}, "csx3 is lost (DOWN); 2 of 3 nodes are left"),
+    ],
+)
+def test_what_is_said(changes: dict[str, Any], text: str) -> None:
+    here = allocation(states={"csx3": "DOWN"}, **changes)
+    found = place(blaming("csx3"), here)
+    assert not isinstance(found, str)
+    assert found.reason == text
+    assert lost_nodes(here) == {"csx3": "DOWN"}
+
+
+def test_the_counters_are_those_of_every_restart() -> None:
+    lost = allocation(left=without("csx3"))
+    decision = decide(situation(Category.UNKNOWN, attribution=blaming("csx3"), allocation=lost))
+    assert (decision.action, decision.failures, decision.total) == (Action.SWAP, 1, 1)
+    assert decision.placement is not None
+    spent = facts.attempts(3, action=Action.RELAUNCH)
+    final = decide(
+        situation(
+            Category.HARDWARE_NODE,
+            spent,
+            attribution=blaming("csx3"),
+            policy=facts.policy(max_restarts=3),
+            allocation=lost,
+        )
+    )
+    assert (final.action, final.rule, final.placement) == (Action.LEAVE, "budget", None)
