@@ -1,4 +1,4 @@
-"""Warn of a submitted job that waits on a limit, which Slurm accepts without a word.
+"""Warn of a submitted job that waits on a limit, which Slurm accepts silently.
 
 Slurm names the limit as the job's reason at once: it tries to start a job when it is submitted.
 """

@@ -260,10 +260,11 @@ def test_settings_of_a_completing_run_wait_until_it_is_requeued(cluster: Managed
     real.write_text(hook)
     real.chmod(0o755)
     wait = f"while [ ! -e {go_on} ]; do sleep 0.1; done"
-    cluster.hook.write_text(f'#!/bin/sh\n: >{begun}\n{wait}\nexec {real} "$@"\n')
+    # The end of an earlier test's job may come now, too.
+    cluster.hook.write_text(f'#!/bin/sh\n: >{begun}.$SLURM_JOB_ID\n{wait}\nexec {real} "$@"\n')
     try:
         job_id = start(cluster)
-        await_(begun.exists, "the hook begins")
+        await_(begun.with_name(f"{begun.name}.{job_id}").exists, "the hook begins")
         assert cluster.state(job_id) == "COMPLETING"
         code, message = refused(cluster, "set", str(job_id), "max_num_restarts=7", "--timeout", "1")
         assert (code, "COMPLETING" in message) == (75, True)

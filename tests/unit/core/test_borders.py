@@ -195,17 +195,18 @@ def test_the_line_of_the_cause_itself_does_not_confirm_its_host() -> None:
 
 
 @pytest.mark.parametrize(("extra", "accepted"), [(0, True), (1, False)])
-def test_a_comment_record_has_at_most_512_bytes(extra: int, accepted: bool) -> None:
+def test_a_comment_record_has_a_greatest_length(extra: int, accepted: bool) -> None:
     record = facts.comment_record(
         max_restarts=10_000, num_nodes=100_000, min_nodes=100_000, mode=Mode.TRAIN_AND_EVAL,
         phase=10_000, stop_on_repeat=10_000, shrink_after=10**8, give_up_after=10**8,
         exclude_for=10**8, attempt=10**12, submit=10**12, restarts=10**12, from_step=10**12,
         step=10**12, exit=255, cause=Category.HARDWARE_ACCELERATOR, rule="r" * 64, root="0" * 8,
+        said="s" * 80,
     )  # fmt: skip
     text = f"{format_comment(record)};nodes="
     text += "n" * (MAX_RECORD_BYTES + extra - len(text.removeprefix(PREFIX)))
     if accepted:
         assert parse_comment(text).nodes is not None
     else:
-        with pytest.raises(CommentRecordError, match="longer than 512 bytes"):
+        with pytest.raises(CommentRecordError, match=f"longer than {MAX_RECORD_BYTES} bytes"):
             parse_comment(text)
