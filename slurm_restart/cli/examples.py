@@ -40,6 +40,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "csx-restart stop --after-checkpoint 4711",
         "csx-restart stop --json model_dir/20261125_042047_restartable",
     ),
+    "resume": (
+        "csx-restart resume 4711",
+        "csx-restart resume --reset-count --clear-nodes model_dir/20261125_042047_restartable",
+    ),
     "set": (
         "csx-restart set 4711 max_num_restarts=5",
         "csx-restart set 4711 min_num_csx=2 shrink_after=1h",

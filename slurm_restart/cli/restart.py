@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "nodes": "Show what runs tell of each node; clear or exclude one.",
     "cancel": "Cancel a run, and wait until Slurm shows that it has ended.",
     "stop": "End a run for good, now or after its next checkpoint.",
+    "resume": "Take up a run that has ended, from its last checkpoint.",
     "release": "Release a run that is held.",
     "set": "Change the restart settings of a run.",
     "classify": "Find out why a job ended, from any log.",

@@ -54,7 +54,7 @@ def command(run: str, settings: Sequence[str], timeout: int, as_json: bool) -> N
     if all(each.result == "ended" for each in outcomes):
         raise UsageError(
             "; ".join(f"job {each.job} has ended: {each.state or 'unknown'}" for each in outcomes)
-            + ": nothing of it can be changed"
+            + ": nothing of it can be changed; csx-restart resume takes a run up again"
         )
     note(steered.run_dir, f"set {' '.join(settings)}")
     show(outcomes, as_json=as_json)

@@ -43,6 +43,8 @@ def command(run: str, after_checkpoint: bool, timeout: int, as_json: bool) -> No
     job that waits for its start is cancelled at once, as are the later phases. The command does not
     wait for the checkpoint.
 
+    `csx-restart resume` takes a stopped run up again.
+
     Exit codes: 0 ended, or it will after the checkpoint; 2 not possible for this run; 4 refused by
     Slurm, such as for another user's run; 5 unknown job; 75 not ended within the timeout.
     """

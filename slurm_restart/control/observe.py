@@ -105,6 +105,7 @@ class RunContext:
     exclusions: tuple[Exclusion, ...] = ()
     """In force in the run's earlier phases."""
     earlier: EarlierPhase | None = None
+    resumed_as: int | None = None
     born: int = 0
     source: str = "hook"
 
@@ -162,6 +163,7 @@ def observe(
         born=context.born,
         stale_running_after=controller.site.limits.stale_running_after,
         earlier=context.earlier,
+        resumed_as=context.resumed_as,
         end_lost=_is_lost(hook, job, record),
     )
 

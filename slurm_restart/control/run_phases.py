@@ -60,11 +60,15 @@ def add_earlier_phases(
     shared: Snapshot, job: Job, record: CommentRecord, context: RunContext
 ) -> RunContext:
     """Return the context with what the earlier phases of a job's run mean for it."""
+    if job.over:
+        return replace(context, resumed_as=_resumed_as(shared, job, record))
     if record.phase == 0 or job.state is not JobState.PENDING:
         return context
     others = _other_phases(shared, job, record)
     earlier = _phase_before(shared, job, record, others) if job.reason == DEPENDENCY_LOST else None
-    return replace(context, exclusions=_exclusions(others.values()), earlier=earlier)
+    return replace(
+        context, exclusions=_exclusions(others.values(), record.cleared or 0), earlier=earlier
+    )
 
 
 def _other_phases(shared: Snapshot, job: Job, record: CommentRecord) -> dict[int, History]:
@@ -77,11 +81,27 @@ def _other_phases(shared: Snapshot, job: Job, record: CommentRecord) -> dict[int
     }
 
 
-def _exclusions(histories: Iterable[History]) -> tuple[Exclusion, ...]:
-    """Return the exclusions in force, each node's longest."""
+def _resumed_as(shared: Snapshot, job: Job, record: CommentRecord) -> int | None:
+    """Return the id of a later job of the same phase, which a person has submitted; None: none."""
+    phases = phases_of_run(shared.jobs(job.uid), job.uid, record)
+    later = [
+        other.job_id
+        for other, its in phases
+        if its.phase == record.phase
+        and other.job_id != job.job_id
+        and other.array_job_id is None
+        and (other.submit_time or 0) >= (job.end_time or 0) > 0
+    ]
+    return max(later, default=None)
+
+
+def _exclusions(histories: Iterable[History], since: int) -> tuple[Exclusion, ...]:
+    """Return the exclusions in force that began at `since` or later, each node's longest."""
     found: dict[str, Exclusion] = {}
     for history in histories:
         for exclusion in history.excluded(time.time()):
+            if exclusion.since < since:
+                continue
             known = found.setdefault(exclusion.node, exclusion)
             if exclusion.until > known.until:
                 found[exclusion.node] = exclusion
@@ -93,7 +113,9 @@ def _phase_before(
 ) -> EarlierPhase | None:
     """Return the phase before; None: it is not known what has become of it."""
     phases = phases_of_run(shared.jobs(job.uid), job.uid, record)
-    before = {other.phase: each for each, other in phases}.get(record.phase - 1)
+    # Of a phase that a person has taken up again, the newest job counts.
+    in_order = sorted(phases, key=lambda phase: phase[0].submit_time or 0)
+    before = {other.phase: each for each, other in in_order}.get(record.phase - 1)
     for job_id, history in others.items():
         if not _has_ended(history) or history.ends[-1].observed:
             continue

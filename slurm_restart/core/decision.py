@@ -35,8 +35,6 @@ class Decision:
     """Where a restart in place starts."""
 
 
-STOPPED = "a person wanted the run to end here (csx-restart stop)"
-"""Reason of a decision that follows a person's request."""
 _STAYS_HELD = (
     "the job stays held, so that it drains no further node; release it once the prolog is repaired"
 )
@@ -132,7 +130,9 @@ def _prolog_share(situation: Situation) -> bool:
 
 def _stopped(situation: Situation) -> bool:
     # A run that has finished is no run that was stopped.
-    return situation.stopped and situation.attribution.category is not Category.COMPLETED
+    return (
+        situation.stopped is not None and situation.attribution.category is not Category.COMPLETED
+    )
 
 
 def _why_no(situation: Situation) -> str:
@@ -183,7 +183,7 @@ _REQUEUE_DISABLED = "requeue-disabled"
 _STOPPED = "stopped"
 # First match wins; no match restarts.
 _STOP_RULES: tuple[_StopRule, ...] = (
-    _StopRule(_STOPPED, _stopped, lambda _: STOPPED),
+    _StopRule(_STOPPED, _stopped, lambda situation: situation.stopped or ""),
     _StopRule("not-recoverable", lambda situation: not situation.attribution.recoverable, _why_no),
     _StopRule(
         _REQUEUE_DISABLED,

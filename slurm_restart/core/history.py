@@ -242,7 +242,9 @@ def add_in_place(before: Streak, in_place: InPlaceEnds | None) -> Streak:
     )
 
 
-def streak(ends: Iterable[EndEvent], *, next_from_step: int | None) -> Streak:
+def streak(
+    ends: Iterable[EndEvent], *, next_from_step: int | None, prior_failures: int = 0
+) -> Streak:
     """The streak up to the last of `ends`.
 
     Progress not known at the time is derived from the step from which the next attempt started;
@@ -251,10 +253,11 @@ def streak(ends: Iterable[EndEvent], *, next_from_step: int | None) -> Streak:
     Args:
         ends: in order.
         next_from_step: where the attempt after the last of them started, if that is known.
+        prior_failures: ends in a row without progress before the first of them.
     """
     listed = list(ends)
     starts = [*(end.from_step for end in listed[1:]), next_from_step] if listed else []
-    found = Streak(failures=0, restarts=0)
+    found = Streak(failures=prior_failures, restarts=prior_failures)
     for end, next_start in zip(listed, starts, strict=True):
         found = add_in_place(found, end.in_place)
         progress = end.progress

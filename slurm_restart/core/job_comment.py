@@ -27,6 +27,8 @@ JSON_PREFIX = f'{{"{_KEY}":'
 MAX_RECORD_BYTES = 576
 MAX_USER_COMMENT_BYTES = 400
 MAX_STEP = 10**12
+MAX_TIME = 10**11
+"""Epoch seconds."""
 MAX_COUNT = 10**6
 """Restarts of a job, by Slurm's own count too."""
 MAX_NODES = 100_000
@@ -89,6 +91,13 @@ class CommentRecord:
 
     stop: int | None = None
     """A person wants the run to end with the attempt of this restart count of Slurm's."""
+
+    prior_failures: int = 0
+    """Ends in a row without progress of the job that this one takes up."""
+    prior_total: int = 0
+    """Restarts in all of the jobs before in the same run directory."""
+    cleared: int | None = None
+    """Exclusions of the run from before this time, epoch seconds, no longer hold."""
 
     unit: ProgressUnit = ProgressUnit.STEP
     """What `from_step` and `step` count."""
@@ -216,6 +225,9 @@ _FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "exclude_for": ("exclude", _int(0, MAX_SECONDS)),
     "lead": ("lead", _int(0, MAX_LEAD)),
     "stop": ("stop", _int(0, MAX_COUNT)),
+    "prior_failures": ("pf", _int(0, MAX_RESTARTS)),
+    "prior_total": ("pt", _int(0, MAX_COUNT)),
+    "cleared": ("clear", _int(0, MAX_TIME)),
     "unit": ("unit", _enum(ProgressUnit)),
     "fixed_size": ("fixed", _flag),
     "self_requeue": ("self", _flag),

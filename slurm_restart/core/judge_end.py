@@ -15,7 +15,7 @@ from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.core.journal_events import EndEvent, Event, ExcludeEvent
 from slurm_restart.core.prolog_failures import count_prolog_failures
 from slurm_restart.core.restart_limits import Policy, SitePolicy, granted_policy
-from slurm_restart.core.situation import Progress, Situation
+from slurm_restart.core.situation import STOPPED, Progress, Situation
 from slurm_restart.frozen import frozen
 
 
@@ -37,6 +37,17 @@ class EndCase:
     left_out: tuple[str, ...] = ()
     """The nodes that restarts in place have left out, as the comment record names them."""
     source: str = "hook"
+    resumed_as: int | None = None
+    """The id of a later job of the same phase of the run, which a person has submitted."""
+
+    @property
+    def stopped(self) -> str | None:
+        """Why a person wants no further attempt of this job; None: it may go on."""
+        if self.comment_record.is_stopped(self.index):
+            return STOPPED
+        if self.resumed_as is not None:
+            return f"a person has taken the run up as job {self.resumed_as} (csx-restart resume)"
+        return None
 
     @property
     def self_report(self) -> CommentRecord | None:
@@ -80,7 +91,7 @@ def judge_end(case: EndCase) -> Judgement:
             run_time=_run_time(case, attribution),
             failed=facts.failed,
             suspects_checkpoint=_suspects_checkpoint(facts.final_report, attribution),
-            stopped=case.comment_record.is_stopped(case.index),
+            stopped=case.stopped,
             prolog_failures=count_prolog_failures(case.job.partitions, case.nodes),
             in_place=_in_place(case),
         )

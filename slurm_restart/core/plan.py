@@ -16,7 +16,7 @@ from slurm_restart.core.attempt_stage import (
     was_cancelled_waiting,
 )
 from slurm_restart.core.category import Category
-from slurm_restart.core.decision import STOPPED, waits_for_person
+from slurm_restart.core.decision import waits_for_person
 from slurm_restart.core.exclusions import exclusion_list
 from slurm_restart.core.fit_pending import (
     WAIT,
@@ -42,6 +42,7 @@ from slurm_restart.core.journal_events import (
     StartedEvent,
 )
 from slurm_restart.core.judge_end import EndCase, Judgement, judge_end, observed_only
+from slurm_restart.core.situation import STOPPED
 from slurm_restart.core.slurm_operations import (
     SAFE_START,
     JobUpdate,
@@ -100,6 +101,8 @@ class RunView:
     end_lost: bool = False
     """Whether the hook has run for the attempt that Slurm shows RUNNING, or not yet started: what
     slurmctld had not saved of it is lost."""
+    resumed_as: int | None = None
+    """The id of a later job that a person has submitted for the same phase of the run."""
     earlier: EarlierPhase | None = None
     """The phase before, where Slurm has given up this job's dependency on it."""
 
@@ -144,6 +147,7 @@ def _judge(view: RunView, index: int) -> Judgement:
             now=seen.time,
             index=index,
             source=view.source,
+            resumed_as=view.resumed_as,
         )
     )
     return observed_only(judgement) if view.observe else judgement
@@ -227,7 +231,7 @@ def _ended(view: RunView, known: EndEvent | None) -> Plan:
     job = view.seen.job
     # A person who cancels the job between its requeue and its start leaves a later state.
     stopped = job.state in (JobState.CANCELLED, JobState.COMPLETED, JobState.DEADLINE)
-    if known is None or not known.action.restarts or stopped:
+    if known is None or not known.action.restarts or stopped or view.resumed_as is not None:
         return Plan() if job.completing else Plan(events=_record_final(view, known))
     return _restart(view, known, before=(Verb.REQUEUE,))
 

@@ -50,6 +50,10 @@ class Policy:
     shrink_after: int
     give_up_after: int
     exclude_for: int
+    prior_failures: int = 0
+    """Ends in a row without progress before the run's present job."""
+    prior_total: int = 0
+    """Restarts in all before it that count against the cap."""
     fixed_size: bool = False
     """Slurm chooses the size from the user's own options; this plugin never writes it."""
     seed: int = 0
@@ -114,6 +118,8 @@ def policy_for(comment_record: CommentRecord, site: SitePolicy) -> Policy:
         shrink_after=_chosen(comment_record.shrink_after, site.shrink_after),
         give_up_after=_chosen(comment_record.give_up_after, site.give_up_after),
         exclude_for=_chosen(comment_record.exclude_for, site.exclude_for),
+        prior_failures=comment_record.prior_failures,
+        prior_total=comment_record.prior_total,
         fixed_size=comment_record.fixed_size,
         seed=int(comment_record.run, 16),
     )

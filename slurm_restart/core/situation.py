@@ -13,6 +13,9 @@ from slurm_restart.core.prolog_failures import PrologFailures
 from slurm_restart.core.restart_limits import Policy
 from slurm_restart.frozen import frozen
 
+STOPPED = "a person wanted the run to end here (csx-restart stop)"
+"""Reason of a decision that follows a person's request."""
+
 
 @frozen
 class Progress:
@@ -45,8 +48,8 @@ class Situation:
     suspects_checkpoint: bool = False
     """Whether the end is evidence against the checkpoint that the attempt started from, and there
     is an earlier one."""
-    stopped: bool = False
-    """Whether a person wants the run to end with this attempt."""
+    stopped: str | None = None
+    """Why a person wants no further attempt of this job; None: it may go on."""
     prolog_failures: PrologFailures = field(default_factory=PrologFailures)
     """Those in the job's partitions."""
     in_place: InPlaceEnds = NONE_IN_PLACE
@@ -57,7 +60,11 @@ class Situation:
     @property
     def streak(self) -> Streak:
         """Failures in a row with this end; restarts before situation."""
-        before = streak(self.history.ends, next_from_step=self.progress.from_step)
+        before = streak(
+            self.history.ends,
+            next_from_step=self.progress.from_step,
+            prior_failures=self.policy.prior_failures,
+        )
         before = add_in_place(before, self.in_place)
         if self.made:
             return Streak(failures=0, restarts=0)
@@ -116,7 +123,8 @@ class Situation:
         by_slurm = max(
             self.history.total_restarts(), self._before - self.history.uncounted_restarts()
         )
-        return by_slurm + self.history.in_place_restarts() + self.in_place.restarts
+        in_place = self.history.in_place_restarts() + self.in_place.restarts
+        return self.policy.prior_total + by_slurm + in_place
 
     @property
     def _has_fallen_back(self) -> bool:

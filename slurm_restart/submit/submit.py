@@ -24,6 +24,7 @@ from slurm_restart.submit.submission import PhaseJob, Submission
 from slurm_restart.trainer import runlog
 from slurm_restart.trainer.atomic_file import write_atomic
 from slurm_restart.trainer.rundir import RunDir
+from slurm_restart.trainer.submission_record import SubmissionRecord
 
 UNKNOWN_RUN_DIR = "YYYYmmdd_HHMMSS_restartable"
 # Answers of --test-only for a job that sbatch accepts: the job waits.
@@ -134,9 +135,28 @@ def submit(
             jobs = " ".join(item.job_id for item in left)
             raise SlurmError(f"{error}\nstill in the queue: scancel {jobs}") from error
         raise
+    _save_record(done)
     for item in done:
         report(item)
     return done
+
+
+def _save_record(done: Sequence[SubmittedPhase]) -> None:
+    """Write how the phases were submitted, for `csx-restart resume`.
+
+    Errors are ignored, because the jobs are in the queue.
+    """
+    phases = tuple(str(item.run_dir) for item in done)
+    for number, item in enumerate(done):
+        after = done[number - 1].job_id if number else None
+        record = SubmissionRecord(
+            directory=str(Path.cwd()),
+            script=item.job.batch_script,
+            arguments=item.job.arguments(after),
+            phases=phases,
+        )
+        with suppress(OSError):
+            record.save(item.run_dir)
 
 
 def _copy_rules(rules: Sequence[Path], directory: Path) -> None:

@@ -11,7 +11,7 @@ from slurm_restart.core.history import replay
 from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.core.journal_events import Action, EndEvent
 from slurm_restart.core.restart_limits import SitePolicy, policy_for
-from slurm_restart.core.situation import Progress, Situation
+from slurm_restart.core.situation import STOPPED, Progress, Situation
 from slurm_restart.trainer.attempt_records import AttemptEnd, AttemptStart
 from slurm_restart.trainer.rundir import AttemptDir
 
@@ -42,7 +42,9 @@ def expected_decision(
         allocation: what is left of it; None: no restart in place is wanted.
     """
     job = None if allocation is None else allocation.job
-    history = replay(end_events(earlier))
+    # Those of a job that this one takes up are in the comment record's counters.
+    own = [(before, end) for before, end in earlier if before.job_id == start.job_id]
+    history = replay(end_events(own))
     made = start.to_exceed is not None and step is not None and step > start.to_exceed
     return decide(
         Situation(
@@ -67,7 +69,7 @@ def expected_decision(
             restarts=start.restarts,
             requeueable=job is None or job.requeue,
             allocation=allocation,
-            stopped=comment_record.is_stopped(start.restarts),
+            stopped=STOPPED if comment_record.is_stopped(start.restarts) else None,
             run_time=int(now - start.at),
             suspects_checkpoint=start.earlier
             and speaks_against_checkpoint(attribution.category, attribution.rule, exit_code),

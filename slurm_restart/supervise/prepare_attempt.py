@@ -141,7 +141,7 @@ def _choose(
         ((other, start) for other in earlier if (start := other.start()) is not None), None
     )
     base = None if first is None else first[1]
-    before = None if first is None else _known_before(*first)
+    before = None if first is None else known_before(*first)
     by_form = partial(first_complete, form=plan.checkpoint.format)
     return base, before, choose_start(plan, before, probe or by_form, read_evidence(earlier))
 
@@ -162,7 +162,7 @@ def _in_place(earlier: Sequence[AttemptDir], attempt: int, restarts: int) -> tup
     return in_place_events(ended_attempts(earlier, attempt), attempt, restarts)
 
 
-def _known_before(attempt: AttemptDir, start: AttemptStart) -> Marks:
+def known_before(attempt: AttemptDir, start: AttemptStart) -> Marks:
     """Return the checkpoints that existed before the first attempt."""
     return KnownCheckpoints.load(attempt.before_file) if start.before_in_file else start.before
 

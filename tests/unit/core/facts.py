@@ -176,7 +176,9 @@ def observation(**changes: Any) -> Observation:
 
 def view(*, history: History | None = None, end_: JobEnd | None = None, **changes: Any) -> RunView:
     """The view of a run whose attempt 0 ends with exit code 1; further names are Observation's."""
-    own = {"named", "source", "observe", "born", "stale_running_after", "earlier"}
+    own = {
+        "named", "source", "observe", "born", "stale_running_after", "earlier", "resumed_as",
+    }  # fmt: skip
     rest = {name: value for name, value in changes.items() if name not in own}
     return RunView(
         history=history or History(),

@@ -669,6 +669,17 @@ def test_an_end_of_a_run_that_a_person_stops_is_its_last(
     category: Category, requeued: bool, action: Action, rule: str
 ) -> None:
     found = attribution(category, requeued=requeued)
-    decision = decide(situation(category, attribution=found, stopped=True))
+    decision = decide(situation(category, attribution=found, stopped="a person wants it"))
     assert (decision.action, decision.rule) == (action, rule)
     assert not decision.action.restarts
+
+
+def test_the_counters_of_the_job_before_go_on() -> None:
+    policy = facts.policy(max_restarts=3, prior_failures=3, prior_total=4)
+    decision = decide(situation(Category.UNKNOWN, policy=policy))
+    assert (decision.action, decision.rule, decision.failures) == (Action.LEAVE, "budget", 4)
+    # With progress the count is zero, but the restarts in all are not.
+    decision = decide(situation(Category.UNKNOWN, policy=policy, made=True))
+    assert (decision.action, decision.failures, decision.total) == (Action.REQUEUE, 0, 5)
+    capped = facts.policy(SitePolicy(max_total_restarts=4), prior_total=4)
+    assert decide(situation(Category.UNKNOWN, policy=capped)).rule == "total-cap"

@@ -17,6 +17,7 @@ from slurm_restart.core.job_comment import (
     MAX_RESTARTS,
     MAX_SECONDS,
     MAX_STEP,
+    MAX_TIME,
     PREFIX,
     CommentRecord,
     Mode,
@@ -77,6 +78,9 @@ def test_the_longest_record_has_room_beside_what_may_be_left_out() -> None:
         lead=MAX_LEAD,
         fixed_size=True,
         stop=MAX_COUNT,
+        prior_failures=MAX_RESTARTS,
+        prior_total=MAX_COUNT,
+        cleared=MAX_TIME,
         unit=ProgressUnit.SECOND,
         attempt=MAX_STEP,
         spares=MAX_NODES,
@@ -198,8 +202,8 @@ def test_what_a_check_printed_is_left_out_before_the_nodes() -> None:
     long = facts.comment_record(
         nodes="csx" + "1" * 150, rule="r" * 64, root="a" * 8, said="x" * 80, lead=60000,
         shrink_after=10**8, give_up_after=10**8, exclude_for=10**8, stop_on_repeat=10_000,
-        submit=10**12, step=10**12, from_step=10**12, stop=10**6, in_place=1000,
-        in_place_failures=1000, in_place_same=1000,
+        submit=10**12, step=10**12, from_step=10**12, cleared=10**10, prior_total=10**6, stop=10**6,
+        prior_failures=10_000, in_place=1000, in_place_same=1000,
     )  # fmt: skip
     found = parse_comment(format_comment(long))
     assert (found.said, found.nodes) == (None, long.nodes)

@@ -415,3 +415,13 @@ def test_the_attempt_after_a_restart_in_place_is_looked_at_anew() -> None:
         history=replay([noticed]),
     )
     assert requests(plan(view)) == []
+
+
+def test_a_job_that_a_person_has_taken_up_as_another_is_not_restarted() -> None:
+    job = facts.job(state=JobState.FAILED, nodes=NODES[:3], end_time=NOW - 10)
+    step = plan(facts.view(job=job, source="sweep", resumed_as=8))
+    assert requests(step) == []
+    [event] = ended_events(step)
+    assert (event.action, "job 8" in event.reason) == (Action.LEAVE, True)
+    # Nor if the requeue was decided before.
+    assert requests(plan(facts.view(job=job, source="sweep", history=after(), resumed_as=8))) == []

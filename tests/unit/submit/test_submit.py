@@ -83,7 +83,7 @@ def test_each_phase_has_its_run_directory(submission, tmp_path):
     assert "--dependency=afterok:100" in slurm.queue[101]
     for item in (first, second):
         names = sorted(path.name for path in item.run_dir.iterdir())
-        assert names == ["job.sh", "params.yaml", "plan.json", "run.log"]
+        assert names == ["job.sh", "params.yaml", "plan.json", "run.log", "submission.json"]
         plan = RunPlan.load(item.run_dir / "plan.json")
         assert plan == item.job.plan
         assert parse_comment(comment_of(slurm.queue[int(item.job_id)])) == plan.comment_record
