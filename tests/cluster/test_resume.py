@@ -67,7 +67,8 @@ def test_a_run_whose_restarts_are_used_up_goes_on_from_its_last_checkpoint(
     code, [entry], message = resume(cluster, str(cluster.run_dir()))
     assert (code, message) == (0, "")
     assert entry["step"] == EVERY
-    assert entry["checkpoint"].endswith(f"checkpoint_{EVERY}.mdl")
+    # The last attempt trained it anew, as it suspected the first file.
+    assert Path(entry["checkpoint"]).name.startswith(f"checkpoint_{EVERY}")
     second = int(entry["job"])
     assert entry["failures"] == cluster.ends(first)[-1]["failures"]
     assert cluster.await_end(second) == "FAILED"
