@@ -6,11 +6,9 @@ from collections.abc import Callable, Iterable
 
 import click
 
-from slurm_restart.cli.find_run import TASK, slurm_here, task_job_id
+from slurm_restart.cli.find_run import TASK, record_of, slurm_here, task_job_id
 from slurm_restart.core.job import Job, JobState
-from slurm_restart.core.job_comment import CommentRecord, parse_comment
 from slurm_restart.errors import (
-    CommentRecordError,
     JobNotFoundError,
     SlurmUnavailableError,
 )
@@ -59,25 +57,18 @@ def command(job_id: str, timeout: int) -> None:
 
 def later_phases(job: Job, jobs: Iterable[Job]) -> list[Job]:
     """Return the jobs of the later phases of a job's run that have not ended."""
-    own = _record(job)
+    own = record_of(job)
     if own is None:
         return []
     return [
         other
         for other in jobs
         if other.uid == job.uid
-        and (record := _record(other)) is not None
+        and (record := record_of(other)) is not None
         and record.run == own.run
         and record.phase > own.phase
         and not (other.state is not None and other.state.is_final)
     ]
-
-
-def _record(job: Job) -> CommentRecord | None:
-    try:
-        return parse_comment(job.comment)
-    except CommentRecordError:
-        return None
 
 
 class Cancellation:

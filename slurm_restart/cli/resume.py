@@ -12,11 +12,11 @@ from typing import Any
 import click
 
 from slurm_restart.cli import resume_plan
-from slurm_restart.cli.find_run import resolve, slurm_here
+from slurm_restart.cli.find_run import record_of, resolve, slurm_here
 from slurm_restart.cli.resume_plan import Kept
 from slurm_restart.cli.run_note import note
 from slurm_restart.cli.site import site_option, site_or_defaults
-from slurm_restart.cli.steer import is_phase, record_of
+from slurm_restart.cli.steer import is_phase
 from slurm_restart.cli.table import state_of
 from slurm_restart.control.find_journal import find_journal
 from slurm_restart.control.locked_file import try_lock

@@ -3,14 +3,14 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
+from slurm_restart.cli.find_run import record_of
 from slurm_restart.cli.table import state_of
 from slurm_restart.control.run_index import IndexedRun
 from slurm_restart.control.state_dir import user_name
 from slurm_restart.core.array_task import run_of_task
 from slurm_restart.core.category import Category
 from slurm_restart.core.job import Job, JobState
-from slurm_restart.core.job_comment import CommentRecord, is_managed, parse_comment
-from slurm_restart.errors import CommentRecordError
+from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.frozen import frozen
 
 Key = tuple[int, int, str]
@@ -64,20 +64,11 @@ def merge_runs(jobs: Iterable[Job], indexed: Iterable[IndexedRun]) -> list[RunRo
     """
     rows = {(run.job_id, run.uid, run.run): _of_journal(run) for run in indexed}
     for job in jobs:
-        record = _record(job)
+        record = record_of(job)
         if record is not None:
             key = (job.job_id, job.uid, run_of_task(record.run, job.array_task_id))
             rows[key] = _of_job(job, record, rows.get(key), key)
     return sorted(rows.values(), key=lambda row: (row.job_id, row.changed or 0))
-
-
-def _record(job: Job) -> CommentRecord | None:
-    if not is_managed(job.comment):
-        return None
-    try:
-        return parse_comment(job.comment)
-    except CommentRecordError:
-        return None
 
 
 def _of_journal(found: IndexedRun) -> RunRow:

@@ -3,15 +3,15 @@
 import time
 from typing import Any
 
-from slurm_restart.cli.find_run import Target, slurm_here
+from slurm_restart.cli.find_run import Target, record_of, slurm_here
 from slurm_restart.cli.stop_advice import stop_advice
 from slurm_restart.cli.table import state_of
 from slurm_restart.control.find_journal import Found
 from slurm_restart.core.history import History, replay, streak
 from slurm_restart.core.job import Job, JobState
-from slurm_restart.core.job_comment import CommentRecord, parse_comment
+from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.core.next_action import NextAction, next_action
-from slurm_restart.errors import CommentRecordError, SlurmError, StateError
+from slurm_restart.errors import SlurmError, StateError
 from slurm_restart.frozen import frozen
 from slurm_restart.trainer.attempt_records import AttemptStart
 from slurm_restart.trainer.run_plan import RunPlan
@@ -93,7 +93,7 @@ class RunStatus:
 
 def run_status(target: Target, found: Found | None) -> RunStatus:
     """Return where a run stands now."""
-    job, record = target.job, _record(target.job)
+    job, record = target.job, record_of(target.job)
     history = None if found is None else replay(found.events)
     plan, start = _of_directory(target)
     now = time.time()
@@ -146,13 +146,6 @@ def _next(
     if target.unanswered is not None:
         return NextAction(text="not known: Slurm does not answer")
     return next_action(target.job, record, history, now=now)
-
-
-def _record(job: Job | None) -> CommentRecord | None:
-    try:
-        return None if job is None else parse_comment(job.comment)
-    except CommentRecordError:
-        return None
 
 
 def _of_directory(target: Target) -> tuple[RunPlan | None, AttemptStart | None]:
@@ -221,6 +214,6 @@ def _other_phases(job: Job | None, record: CommentRecord | None) -> tuple[RunPha
     found = [
         RunPhase(phase=other.phase, job_id=each.job_id, state=state_of(each), reason=each.reason)
         for each in jobs
-        if (other := _record(each)) and other.run == record.run and each.job_id != job.job_id
+        if (other := record_of(each)) and other.run == record.run and each.job_id != job.job_id
     ]
     return tuple(sorted(found, key=lambda phase: phase.phase))

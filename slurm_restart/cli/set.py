@@ -6,10 +6,10 @@ from functools import partial
 
 import click
 
-from slurm_restart.cli.find_run import slurm_here
+from slurm_restart.cli.find_run import record_of, slurm_here
 from slurm_restart.cli.run_note import note
 from slurm_restart.cli.run_settings import Assignment, apply, parse_assignments
-from slurm_restart.cli.steer import Outcome, RecordEditor, find, outcome, record_of, show
+from slurm_restart.cli.steer import Outcome, RecordEditor, find, outcome, show
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.errors import UsageError

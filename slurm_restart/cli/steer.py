@@ -11,18 +11,16 @@ from pathlib import Path
 import click
 
 from slurm_restart.cli.cancel import later_phases
-from slurm_restart.cli.find_run import TASK, slurm_here, task_job_id
+from slurm_restart.cli.find_run import TASK, record_of, slurm_here, task_job_id
 from slurm_restart.cli.table import state_of
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.job_comment import (
     CommentRecord,
     format_comment,
-    parse_comment,
     split_user_comment,
 )
 from slurm_restart.core.printable import escape_controls
 from slurm_restart.errors import (
-    CommentRecordError,
     JobNotFoundError,
     SlurmError,
     SlurmUnavailableError,
@@ -153,14 +151,6 @@ def is_phase(job: Job, plan: RunPlan) -> bool:
     if record is None or (record.run, record.phase) != (plan.run, plan.phase):
         return False
     return plan.array_task is None or plan.array_task == job.array_task_id
-
-
-def record_of(job: Job) -> CommentRecord | None:
-    """Return the job's comment record; None: it has no valid one."""
-    try:
-        return parse_comment(job.comment)
-    except CommentRecordError:
-        return None
 
 
 class RecordEditor:

@@ -4,13 +4,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-from slurm_restart.cli.find_run import slurm_here
+from slurm_restart.cli.find_run import record_of, slurm_here
 from slurm_restart.cli.table import Column, dash, fit_table, position, state_of
 from slurm_restart.cli.terminal import output_width
 from slurm_restart.core.job import Job
-from slurm_restart.core.job_comment import CommentRecord, parse_comment
 from slurm_restart.core.progress_unit import ProgressUnit
-from slurm_restart.errors import CommentRecordError, JobNotFoundError, SlurmError, StateError
+from slurm_restart.errors import JobNotFoundError, SlurmError, StateError
 from slurm_restart.trainer.attempt_records import AttemptEnd
 from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import AttemptDir, RunDir
@@ -89,7 +88,7 @@ def _by_directory(path: Path) -> tuple[RunDir | None, tuple[Job, ...]]:
         jobs = slurm_here().jobs(uid=array.path.stat().st_uid)
     except (OSError, StateError, SlurmError):
         return array, ()
-    return array, tuple(job for job in jobs if (found := _record(job)) and found.run == run)
+    return array, tuple(job for job in jobs if (found := record_of(job)) and found.run == run)
 
 
 def _numbers(array: RunDir | None) -> set[int]:
@@ -101,17 +100,10 @@ def _numbers(array: RunDir | None) -> set[int]:
     return {int(name) for name in names if _ID.fullmatch(name)}
 
 
-def _record(job: Job) -> CommentRecord | None:
-    try:
-        return parse_comment(job.comment)
-    except CommentRecordError:
-        return None
-
-
 def _row(number: int | None, job: Job | None, array: RunDir | None) -> dict[str, Any]:
     run_dir = None if array is None or number is None else array.task(number)
     attempts = () if run_dir is None else _attempts(run_dir)
-    record = None if job is None or number is None else _record(job)
+    record = None if job is None or number is None else record_of(job)
     if record is not None:
         attempt, step, unit = record.attempt, record.step, record.unit
     else:
