@@ -8,7 +8,6 @@ from dataclasses import field, fields
 from pathlib import Path
 from typing import Any
 
-from slurm_restart.core.node_search_mode import NodeSearchMode
 from slurm_restart.core.restart_limits import SitePolicy
 from slurm_restart.errors import ConfigError
 from slurm_restart.frozen import frozen
@@ -94,13 +93,6 @@ def _mode(value: Any) -> bool:
     return bool(value == "observe")
 
 
-def _node_search(value: Any) -> NodeSearchMode:
-    for mode in NodeSearchMode:
-        if value == mode.value:
-            return mode
-    raise ValueError(" or ".join(f'"{mode.value}"' for mode in NodeSearchMode))
-
-
 _TOP: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "mode": ("observe", _mode),
     "state_dir": ("state_dir", _path),
@@ -111,7 +103,6 @@ _TOP: dict[str, tuple[str, Callable[[Any], Any]]] = {
 }
 _POLICY_READERS: dict[str, Callable[[Any], Any]] = {
     "backoff": _backoff,
-    "node_search": _node_search,
     "max_prolog_failed_share": _number(0, float, 1),
 }
 _POLICY: dict[str, tuple[str, Callable[[Any], Any]]] = {

@@ -1,35 +1,19 @@
-"""Choose the nodes that the next attempt leaves out, so that its outcome tells the most.
+"""Guess which node makes every attempt fail at once, from short failures without a cause.
 
-It follows failures that name no node. What is left out as a guess blames no node, is not in the
-journal's exclusions, and is computed anew from the ends each time.
+On such a node everything fails within seconds, so that it is free again at once and Slurm gives it
+to the next attempt too. The guess only moves a run elsewhere while enough other nodes are usable.
+It blames no node, excludes none in the journal, and is computed anew from the ends each time.
 """
 
-from collections.abc import Sequence
-from itertools import accumulate
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 
-from slurm_restart.core.node_search import Suspect, node_suspects
-from slurm_restart.core.node_trials import NodeTrial
+from slurm_restart.core.category import Category
+from slurm_restart.core.journal_events import EndEvent
+from slurm_restart.core.restart_limits import SitePolicy
 from slurm_restart.frozen import frozen
 
-_CAREFUL = 3
-"""Failures after which each further test is to fail less often."""
-
-
-@frozen
-class Room:
-    """How many nodes there are to leave out."""
-
-    usable: frozenset[str]
-    """Nodes that the job could have otherwise, the suspected ones included."""
-    wanted: int
-    """Nodes of the next attempt."""
-    least: int
-    """The fewest that it can do with."""
-
-    def spare(self, *, shrinks: bool) -> int:
-        """Return how many nodes can be left out, with a smaller size if it may shrink."""
-        needed = min(self.least if shrinks else self.wanted, len(self.usable))
-        return len(self.usable) - needed
+_UNEXPLAINED = frozenset({Category.UNKNOWN, Category.SOFTWARE_CRASH})
 
 
 @frozen
@@ -41,76 +25,92 @@ class Avoidance:
     suspects: tuple[str, ...]
     """All nodes that are suspected; sorted."""
     failures: int
-    """Failures that lead to the suspicion."""
-    last_failed: bool
-    """Whether the last attempt is one of them."""
+    """Short failures in a row that lead to the suspicion; 0: those of an earlier time."""
 
     @property
     def reason(self) -> str:
         """One sentence for `explain` and AdminComment."""
         avoided = ", ".join(self.nodes)
-        if not self.last_failed:
-            return f"avoids {avoided} (a guess: attempts failed there, and ran elsewhere)"
-        which = "the last attempt" if self.failures == 1 else f"{self.failures} attempts"
+        if not self.failures:
+            return f"avoids {avoided} (a guess: attempts failed at once there, and ran elsewhere)"
+        which = "the last attempt" if self.failures == 1 else f"the last {self.failures} attempts"
         among = "" if self.suspects == self.nodes else f", one of {len(self.suspects)} suspects"
-        return f"avoids {avoided} (a guess{among}: {which} failed without a known cause)"
+        return f"avoids {avoided} (a guess{among}: {which} failed at once without a known cause)"
+
+
+@dataclass
+class _Suspicion:
+    """What the ends so far say about the nodes."""
+
+    suspects: frozenset[str] | None = None
+    """Nodes that every short failure in a row had; None: there was none since the last success."""
+    failures: int = 0
+    confirmed: set[str] = field(default_factory=set)
+    """Suspects without which an attempt ran for longer."""
+
+    def add_failure(self, nodes: frozenset[str]) -> None:
+        self.suspects = nodes if self.suspects is None else self.suspects & nodes
+        self.failures += 1
+
+    def add_success(self, nodes: frozenset[str]) -> None:
+        self.confirmed = (self.confirmed | (self.suspects or frozenset())) - nodes
+        self.suspects, self.failures = None, 0
 
 
 def avoided_nodes(
-    trials: Sequence[NodeTrial], room: Room, *, last_chance: bool = False
+    ends: Sequence[EndEvent],
+    usable: Collection[str],
+    *,
+    needed: int | None = None,
+    short_attempt: int = SitePolicy.short_attempt,
+    blamed: Collection[str] = (),
 ) -> Avoidance | None:
     """Return the nodes that the next attempt is to avoid; None: there is no reason, or no choice.
 
-    After a failure it leaves out the most suspected nodes that have half of the suspicion together,
-    from the third failure on three quarters, and all of it if the next failure ends the run. After
-    the first failure only where there are other nodes: most failures happen once. After the second
-    one the attempt may be smaller instead. After an attempt that ran on, the suspects stay out
-    where others replace them. Where the run is smaller without them, those with the least suspicion
-    take part again: half of it, later a quarter, but one node at least.
+    A job on one node avoids it after the first short failure. A larger job avoids half of the nodes
+    that all its short failures in a row had in common, so that each failure halves the suspects.
+    Once none is left, the nodes are not the reason. An attempt that runs for longer clears its own
+    nodes, and confirms the suspicion of the others. Equal arguments give an equal result.
 
     Args:
-        trials: of the run, in order.
-        room: the nodes.
-        last_chance: whether the next failure ends the run.
+        ends: of the run, in order.
+        usable: nodes that the job could have otherwise, the suspected ones included.
+        needed: nodes of the next attempt; None: as many as the last one had.
+        short_attempt: seconds; an attempt that fails earlier is short.
+        blamed: nodes that evidence names; a failure that they took part in is explained.
     """
-    suspects = [each for each in node_suspects(trials) if each.node in room.usable]
-    if not suspects:
-        return None
-    failures = sum(trial.failed for trial in trials)
-    if trials[-1].failed:
-        share = 1.0 if last_chance else 0.75 if failures >= _CAREFUL else 0.5
-        count = min(_most(suspects, share), room.spare(shrinks=failures > 1))
-    elif len(suspects) <= room.spare(shrinks=False):
-        count = len(suspects)
-    else:
-        share = 0.25 if failures >= _CAREFUL else 0.5
-        tested = [each for each in reversed(suspects) if not each.is_likely]
-        count = len(suspects) - (_most(tested, share) if tested else 0)
-        count = min(count, room.spare(shrinks=True))
-    if not count:
+    suspicion = _suspicion(ends, short_attempt, frozenset(blamed))
+    if needed is None:
+        needed = len(ends[-1].nodes) if ends else 0
+    spare = len(set(usable)) - needed
+    suspects = _usable(suspicion.suspects or (), usable)
+    confirmed = _usable(suspicion.confirmed - set(suspects), usable)
+    half = suspects[: (len(suspects) + 1) // 2]
+    nodes = (*half, *confirmed)[: max(spare, 0)]
+    if not nodes:
         return None
     return Avoidance(
-        nodes=tuple(sorted(each.node for each in suspects[:count])),
-        suspects=tuple(sorted(each.node for each in suspects)),
-        failures=failures,
-        last_failed=trials[-1].failed,
+        nodes=tuple(sorted(nodes)),
+        suspects=tuple(sorted((*suspects, *confirmed))),
+        failures=suspicion.failures,
     )
 
 
-def _most(suspects: Sequence[Suspect], share: float) -> int:
-    """Return how many of them, from the first on, have so much of the suspicion together."""
-    sums = list(accumulate(each.probability for each in suspects))
-    return 1 + sum(value < share * sums[-1] - 1e-9 for value in sums[:-1])
+def _suspicion(ends: Iterable[EndEvent], short_attempt: int, blamed: frozenset[str]) -> _Suspicion:
+    found = _Suspicion()
+    for end in ends:
+        nodes = frozenset(end.nodes)
+        if end.progress or (end.run_time is not None and end.run_time >= short_attempt):
+            found.add_success(nodes)
+        elif nodes and end.run_time is not None and _unexplained(end, blamed):
+            found.add_failure(nodes)
+        # Any other end, such as a preemption, neither raises nor removes the suspicion.
+    return found
 
 
-def grows_after(trials: Sequence[NodeTrial], room: Room, avoidance: Avoidance) -> bool:
-    """Return whether the attempt that avoids these nodes would be followed by a larger one.
+def _unexplained(end: EndEvent, blamed: frozenset[str]) -> bool:
+    return end.category in _UNEXPLAINED and blamed.isdisjoint(end.nodes)
 
-    That is so where it is smaller than wanted, and it runs on: its nodes are cleared then, and some
-    of those that it has left out take part again.
-    """
-    nodes = room.usable - set(avoidance.nodes)
-    if len(nodes) >= room.wanted:
-        return False
-    after = avoided_nodes((*trials, NodeTrial(nodes=nodes, failed=False)), room)
-    return after is None or len(after.nodes) < len(avoidance.nodes)
+
+def _usable(names: Iterable[str], usable: Collection[str]) -> tuple[str, ...]:
+    return tuple(sorted(name for name in names if name in usable))

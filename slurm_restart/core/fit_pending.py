@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import field, replace
 
 from slurm_restart.core.attribution import Blame
-from slurm_restart.core.avoid_nodes import Avoidance, Room, avoided_nodes, grows_after
+from slurm_restart.core.avoid_nodes import Avoidance, avoided_nodes
 from slurm_restart.core.category import Nodes
 from slurm_restart.core.cluster_facts import ClusterFacts
 from slurm_restart.core.exclusions import (
@@ -29,8 +29,6 @@ from slurm_restart.core.journal_events import (
     ReadmitEvent,
 )
 from slurm_restart.core.node_pool import NodePool, SizeChoice, build_pool, choose_size, within_limit
-from slurm_restart.core.node_search_mode import NodeSearchMode
-from slurm_restart.core.node_trials import NodeTrial, run_trials
 from slurm_restart.core.restart_limits import Policy, SitePolicy, granted_policy
 from slurm_restart.core.slurm_operations import (
     SAFE_START,
@@ -124,8 +122,6 @@ class Fit:
     size: SizeChoice
     avoidance: Avoidance | None = None
     """Nodes among `own` that are avoided as a guess."""
-    searching: bool = False
-    """Whether the attempt is smaller for the search for a faulty node than the one after it."""
 
     @property
     def new_size(self) -> int | None:
@@ -146,10 +142,8 @@ def fit(seen: Observation, history: History, last: EndEvent | None, *, waited: f
     events = _exclusion_changes(seen, history, last, policy)
     changed = replay(events, history)
     names = {exclusion.node for exclusion in changed.excluded(seen.now)}
-    search = _Search.begin(seen, changed, last, policy, names)
-    avoidance = None if search is None else search.avoidance
+    avoidance = _avoidance(seen, changed, last, policy, names)
     names.update(avoidance.nodes if avoidance is not None else ())
-    events = (*events, *_avoidance_note(seen, history, last, avoidance))
     own = own_exclusions(seen.job, changed, names, seen.names)
     pool = _pool(seen, changed, own)
     if policy.fixed_size:
@@ -161,61 +155,25 @@ def fit(seen: Observation, history: History, last: EndEvent | None, *, waited: f
         since_due = max(0, seen.time - due_time(last)) if last is not None else 0
         size = within_limit(policy, size, limit=seen.node_limit, waited=since_due)
     return Fit(
-        policy=policy,
-        events=events,
-        history=changed,
-        own=own,
-        size=size,
-        avoidance=avoidance,
-        searching=search is not None and search.grows,
+        policy=policy, events=events, history=changed, own=own, size=size, avoidance=avoidance
     )
 
 
-@frozen
-class _Search:
-    """The search for a node that no evidence names, before one attempt."""
-
-    trials: tuple[NodeTrial, ...]
-    room: Room
-    avoidance: Avoidance | None
-    mode: NodeSearchMode
-
-    @classmethod
-    def begin(
-        cls,
-        seen: Observation,
-        history: History,
-        last: EndEvent | None,
-        policy: Policy,
-        excluded: set[str],
-    ) -> "_Search | None":
-        """Return the search; None: there is none, or Slurm lacks nodes for it."""
-        off = policy.node_search is NodeSearchMode.OFF
-        if last is None or off or seen.job.reason == BAD_CONSTRAINTS:
-            return None
-        trials = run_trials(history, policy)
-        usable = _pool(seen, history, excluded).usable - history.readmitted_since(last.at)
-        wanted = len(last.nodes) if policy.fixed_size else policy.num_nodes
-        room = Room(
-            usable=usable, wanted=wanted, least=wanted if policy.fixed_size else policy.min_nodes
-        )
-        found = avoided_nodes(trials, room, last_chance=last.last_chance)
-        return cls(trials=trials, room=room, avoidance=found, mode=policy.node_search)
-
-    @property
-    def grows(self) -> bool:
-        """Whether the attempt is to end at its first checkpoint, for a larger one."""
-        if self.mode is not NodeSearchMode.ON or self.avoidance is None:
-            return False
-        return grows_after(self.trials, self.room, self.avoidance)
-
-
-def _avoidance_note(
-    seen: Observation, history: History, last: EndEvent | None, avoidance: Avoidance | None
-) -> tuple[NoteEvent, ...]:
-    if last is None or avoidance is None or history.noted(avoidance.reason, since=last.at):
-        return ()
-    return (NoteEvent(at=seen.time, text=avoidance.reason),)
+def _avoidance(
+    seen: Observation, history: History, last: EndEvent | None, policy: Policy, excluded: set[str]
+) -> Avoidance | None:
+    """Return a guess which nodes make every attempt fail; None while Slurm lacks nodes for it."""
+    if last is None or seen.job.reason == BAD_CONSTRAINTS:
+        return None
+    usable = _pool(seen, history, excluded).usable - history.readmitted_since(last.at)
+    wanted = len(last.nodes) if policy.fixed_size else policy.num_nodes
+    return avoided_nodes(
+        history.ends,
+        usable,
+        needed=min(wanted, len(usable)),
+        short_attempt=seen.site.short_attempt,
+        blamed={exclusion.node for exclusion in history.exclusions},
+    )
 
 
 def _pool(seen: Observation, history: History, own: Iterable[str]) -> NodePool:
@@ -447,10 +405,6 @@ def restart_comment(seen: Observation, fitted: Fit, last: EndEvent) -> str:
     if fitted.avoidance is not None:
         new.append(fitted.avoidance.reason)
     text = format_admin_comment(
-        last,
-        max_restarts=fitted.policy.max_restarts,
-        size=fitted.size,
-        notes=new,
-        searching=fitted.searching,
+        last, max_restarts=fitted.policy.max_restarts, size=fitted.size, notes=new
     )
     return merge_admin_comment(seen.job.admin_comment, text)

@@ -16,7 +16,6 @@ from typing import Any
 
 from slurm_restart.core.category import Category
 from slurm_restart.core.in_place_ends import InPlaceEnds
-from slurm_restart.core.node_search_mode import NodeSearchMode
 from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.errors import CommentRecordError
 from slurm_restart.frozen import frozen
@@ -83,7 +82,6 @@ class CommentRecord:
     shrink_after: int | None = None
     give_up_after: int | None = None
     exclude_for: int | None = None
-    node_search: NodeSearchMode | None = None
     lead: int | None = None
     """Seconds between the warning signal and the time limit; None: the default."""
     fixed_size: bool = False
@@ -225,7 +223,6 @@ _FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "shrink_after": ("shrink", _int(0, MAX_SECONDS)),
     "give_up_after": ("giveup", _int(0, MAX_SECONDS)),
     "exclude_for": ("exclude", _int(0, MAX_SECONDS)),
-    "node_search": ("search", _enum(NodeSearchMode)),
     "lead": ("lead", _int(0, MAX_LEAD)),
     "stop": ("stop", _int(0, MAX_COUNT)),
     "prior_failures": ("pf", _int(0, MAX_RESTARTS)),

@@ -8,14 +8,11 @@ from slurm_restart.core.decision import Decision, decide
 from slurm_restart.core.end_facts import EndFacts
 from slurm_restart.core.exclusions import exclude_events
 from slurm_restart.core.fall_back import speaks_against_checkpoint
-from slurm_restart.core.history import History, replay
+from slurm_restart.core.history import History
 from slurm_restart.core.in_place_ends import NONE_IN_PLACE, InPlaceEnds
 from slurm_restart.core.job import Job, JobEnd, NodeState
 from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.core.journal_events import EndEvent, Event, ExcludeEvent
-from slurm_restart.core.node_search import node_suspects
-from slurm_restart.core.node_search_mode import NodeSearchMode
-from slurm_restart.core.node_trials import run_trials
 from slurm_restart.core.prolog_failures import count_prolog_failures
 from slurm_restart.core.restart_limits import Policy, SitePolicy, granted_policy
 from slurm_restart.core.situation import STOPPED, Progress, Situation
@@ -101,10 +98,7 @@ def judge_end(case: EndCase) -> Judgement:
     )
     ended = _end_event(case, attribution, decision, progress)
     excluded = exclude_events(
-        (
-            *(attribution.blamed if decision.action.restarts else ()),
-            *_found_faulty(case, ended, policy),
-        ),
+        attribution.blamed if decision.action.restarts else (),
         now=case.now,
         until=case.now + policy.exclude_for,
         submit_time=case.end.submit_time,
@@ -132,23 +126,6 @@ def _exclude_left_out(
         now=case.now,
         until=case.now + policy.exclude_for,
         submit_time=case.end.submit_time,
-    )
-
-
-def _found_faulty(case: EndCase, ended: EndEvent, policy: Policy) -> tuple[Blame, ...]:
-    """Return the nodes that no log names and that this end proves faulty.
-
-    They are recorded after a final end too, for the later phases of the run and for people.
-    """
-    if policy.node_search is NodeSearchMode.OFF:
-        return ()
-    history = replay([ended], case.history)
-    known = {exclusion.node for exclusion in history.excluded(case.now)}
-    known |= history.readmitted_since(case.now - policy.exclude_for)
-    return tuple(
-        Blame(node=suspect.node, evidence=suspect.evidence)
-        for suspect in node_suspects(run_trials(history, policy))
-        if suspect.is_found and suspect.node not in known
     )
 
 

@@ -2,16 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeVar
 
 from slurm_restart.core.history import History
 from slurm_restart.core.job import Job
 from slurm_restart.core.job_comment import CommentRecord
-from slurm_restart.core.node_search_mode import NodeSearchMode
 from slurm_restart.frozen import frozen
 
 MINUTE, HOUR = 60, 3600
-_Value = TypeVar("_Value")
 
 
 @frozen
@@ -28,7 +25,6 @@ class SitePolicy:
     shrink_after: int = 10 * MINUTE
     give_up_after: int = 24 * HOUR
     exclude_for: int = 24 * HOUR
-    node_search: NodeSearchMode = NodeSearchMode.ON
     backoff: tuple[int, ...] = (30, 2 * MINUTE, 5 * MINUTE)
     outside_backoff: int = 30
     """The first wait after a failure outside the job; it doubles with each further one in a row. 0:
@@ -54,7 +50,6 @@ class Policy:
     shrink_after: int
     give_up_after: int
     exclude_for: int
-    node_search: NodeSearchMode
     prior_failures: int = 0
     """Ends in a row without progress before the run's present job."""
     prior_total: int = 0
@@ -106,7 +101,7 @@ def _spread(number: int) -> int:
     return (mixed ^ mixed >> 31) >> 32
 
 
-def _chosen(asked: _Value | None, default: _Value) -> _Value:
+def _chosen(asked: int | None, default: int) -> int:
     return default if asked is None else asked
 
 
@@ -123,7 +118,6 @@ def policy_for(comment_record: CommentRecord, site: SitePolicy) -> Policy:
         shrink_after=_chosen(comment_record.shrink_after, site.shrink_after),
         give_up_after=_chosen(comment_record.give_up_after, site.give_up_after),
         exclude_for=_chosen(comment_record.exclude_for, site.exclude_for),
-        node_search=_chosen(comment_record.node_search, site.node_search),
         prior_failures=comment_record.prior_failures,
         prior_total=comment_record.prior_total,
         fixed_size=comment_record.fixed_size,

@@ -157,24 +157,8 @@ def size_is_ours(shown: int, history: History, submitted: int) -> bool:
     return shown == submitted or shown in history.intended.sizes
 
 
-SEARCHING = " search=open"
-"""Among the counters: the attempt is smaller for the search for a faulty node, and the next
-one will be larger. The supervisor ends it at its first checkpoint then."""
-
-
-def is_searching(admin_comment: str) -> bool:
-    """Return whether the AdminComment of a restart says so of its attempt."""
-    counters = admin_comment.rpartition(ADMIN_PREFIX)[2].partition(" | ")[0]
-    return ADMIN_PREFIX in admin_comment and counters.endswith(SEARCHING)
-
-
 def format_admin_comment(
-    end: EndEvent,
-    *,
-    max_restarts: int,
-    size: SizeChoice,
-    notes: Sequence[str],
-    searching: bool = False,
+    end: EndEvent, *, max_restarts: int, size: SizeChoice, notes: Sequence[str]
 ) -> str:
     """The AdminComment of a restart: counters for machines, then a sentence for people.
 
@@ -183,7 +167,6 @@ def format_admin_comment(
         max_restarts: the run's `max_num_restarts`.
         size: of the next attempt.
         notes: further clauses, such as the excluded nodes.
-        searching: whether the attempt is smaller for the search for a faulty node.
     """
     reached = "" if not end.step else f"{end.unit.format(end.step)}"
     where = f"from {reached}" if reached else "from the start"
@@ -195,10 +178,9 @@ def format_admin_comment(
         parts.append(f"waits: {size.reason}")
     tail = ": the next failure without progress is final" if end.last_chance else ""
     nodes = "-" if size.num_nodes is None else str(size.num_nodes)
-    mark = SEARCHING if searching else ""
     counters = (
         f"failures={end.failures}/{max_restarts} total={end.total} "
-        f"step={'-' if end.step is None else end.step} nodes={nodes}{mark}"
+        f"step={'-' if end.step is None else end.step} nodes={nodes}"
     )
     text = f"{ADMIN_PREFIX}{counters} | {', '.join(parts)}{tail}"
     printable = "".join(char if char.isprintable() else "?" for char in text)

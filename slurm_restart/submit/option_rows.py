@@ -163,11 +163,6 @@ RESTART: tuple[Option, ...] = (
     _restart("give-up-after", "how long a restart waits for nodes at all"),
     _restart("exclude-for", "how long a faulty node stays excluded"),
     _restart(
-        "node-search",
-        "search for a faulty node that no log names: `on` (unless given), `restarts` (no attempt "
-        "ends for it) or `off`",
-    ),
-    _restart(
         "recovery",
         "`requeue`: each restart is a start of the job by Slurm (unless given); `auto`: in the "
         "same allocation where that is right, else a requeue; `in-place`: in the same allocation "

@@ -139,7 +139,6 @@ def restart_policy(settings: Settings, max_restarts: int) -> RestartPolicy:
         shrink_after=settings.shrink_after,
         give_up_after=settings.give_up_after,
         exclude_for=settings.exclude_for,
-        node_search=settings.node_search,
         recovery=settings.recovery or (Recovery.AUTO if settings.spares else Recovery.REQUEUE),
         relaunch_min_time=RELAUNCH_MIN_TIME
         if settings.relaunch_min_time is None

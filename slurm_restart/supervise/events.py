@@ -96,11 +96,6 @@ class NodesLost:
 
 
 @dataclass(frozen=True, slots=True)
-class SearchOpen:
-    """The next attempt would have more nodes, and a checkpoint has just been completed."""
-
-
-@dataclass(frozen=True, slots=True)
 class TrainerHung:
     """The watchdog has found that the trainer hangs, or is slow, and is to be ended."""
 
@@ -126,7 +121,6 @@ Event = (
     | NodesDrained
     | StopWanted
     | NodesLost
-    | SearchOpen
     | TrainerHung
     | ReaperExited
 )

@@ -38,14 +38,12 @@ from slurm_restart.supervise.reaper import Reaper
 from slurm_restart.supervise.recorder import Recorder
 from slurm_restart.supervise.restart_in_place import RestartInPlace
 from slurm_restart.supervise.rules_thread import RulesThread
-from slurm_restart.supervise.search_watch import SearchWatch
 from slurm_restart.supervise.slurm_log import SlurmLog
 from slurm_restart.supervise.stall_monitor import StallMonitor
 from slurm_restart.supervise.stop_request import STOP_REASONS
 from slurm_restart.supervise.stop_watch import StopWatch
 from slurm_restart.supervise.supervisor_context import LazySlurm, SupervisorContext
 from slurm_restart.supervise.trainer_end import StopReason
-from slurm_restart.trainer.attempt_records import AttemptStart
 from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import RunDir
 from slurm_restart.trainer.runlog import run_name
@@ -145,7 +143,7 @@ class Supervisor:
             comment=self._comment,
             log=self._log,
             stalls=self._stalls,
-            watches=self._watches(plan, start),
+            watches=self._watches(plan, start.attempt),
         )
         self._comment.update(
             attempt=start.attempt,
@@ -170,17 +168,13 @@ class Supervisor:
         )
         return self._run.result(prepared, scanner, progress)
 
-    def _watches(self, plan: RunPlan, start: AttemptStart) -> list[CheckpointWatch]:
-        job, report = self._job, partial(self._recorder.log, run_name(start.attempt))
+    def _watches(self, plan: RunPlan, attempt: int) -> list[CheckpointWatch]:
+        job, report = self._job, partial(self._recorder.log, run_name(attempt))
         found: list[CheckpointWatch] = []
         if plan.policy is not None:
             found.append(StopWatch(self._slurm, job, plan.run, self._events, report))
         if plan.leave_drained and job.nodes:
             found.append(DrainWatch(self._slurm, job.nodes, self._events, report))
-        # After it has gone back, a checkpoint may be no progress.
-        smaller = plan.policy is not None and 0 < len(job.nodes) < plan.num_nodes
-        if job.job_id is not None and smaller and start.beyond is None:
-            found.append(SearchWatch(self._slurm, job.job_id, self._events, report))
         return found
 
     def _slurm(self) -> Slurm:

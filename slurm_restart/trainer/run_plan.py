@@ -15,7 +15,6 @@ from slurm_restart.core.job_comment import (
     CommentRecord,
     Mode,
 )
-from slurm_restart.core.node_search_mode import NodeSearchMode
 from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.core.record_reader import (
     Argument,
@@ -171,7 +170,6 @@ class RestartPolicy:
     shrink_after: _Seconds | None = None
     give_up_after: _Seconds | None = None
     exclude_for: _Seconds | None = None
-    node_search: NodeSearchMode | None = None
     recovery: Recovery = Recovery.REQUEUE
     """Whether attempts may start in the allocation of the one before."""
     relaunch_min_time: _Seconds = RELAUNCH_MIN_TIME
@@ -319,7 +317,6 @@ class RunPlan:
             shrink_after=self.policy.shrink_after,
             give_up_after=self.policy.give_up_after,
             exclude_for=self.policy.exclude_for,
-            node_search=self.policy.node_search,
             lead=None if self.signal_lead == DEFAULT_SIGNAL_LEAD else self.signal_lead,
             unit=self.progress_unit,
             fixed_size=self.fixed_size,

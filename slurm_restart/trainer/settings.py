@@ -7,7 +7,6 @@ from typing import Any
 
 from slurm_restart.core.job_comment import MAX_NODES, MAX_RESTARTS
 from slurm_restart.core.node_answers import CheckTime
-from slurm_restart.core.node_search_mode import NodeSearchMode
 from slurm_restart.core.recovery import HookUse, Recovery
 from slurm_restart.core.watchdog_settings import MAX_FACTOR, WatchdogMode
 from slurm_restart.errors import UsageError
@@ -100,7 +99,6 @@ class Settings:
     exclude_for: int | None = None
     backoff: tuple[int, ...] | None = None
     """Seconds before the first, second, … restart without progress, where no hook requeues."""
-    node_search: NodeSearchMode | None = None
     relaunch_min_time: int | None = None
     script_max_restarts: int | None = None
     """For a batch script: restarts in a row without progress."""
@@ -268,15 +266,6 @@ def _watchdog_mode(value: Any) -> WatchdogMode:
     raise _InvalidValueError(f"one of {', '.join(mode.value for mode in WatchdogMode)}")
 
 
-def _node_search(value: Any) -> NodeSearchMode:
-    if isinstance(value, bool):  # `on` and `off` are flags in YAML
-        return NodeSearchMode.ON if value else NodeSearchMode.OFF
-    for mode in NodeSearchMode:
-        if value == mode.value:
-            return mode
-    raise _InvalidValueError(f"one of {', '.join(mode.value for mode in NodeSearchMode)}")
-
-
 def _positive_duration(value: Any) -> int:
     seconds = _duration(value)
     if not seconds:
@@ -352,7 +341,6 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "policy.shrink_after": _duration,
     "policy.give_up_after": _duration,
     "policy.exclude_for": _duration,
-    "policy.node_search": _node_search,
     "policy.relaunch_min_time": _duration,
     "policy.backoff": _durations,
     "script.max_restarts": _whole(0, MAX_RESTARTS),

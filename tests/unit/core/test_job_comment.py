@@ -27,7 +27,6 @@ from slurm_restart.core.job_comment import (
     parse_comment,
     split_user_comment,
 )
-from slurm_restart.core.node_search_mode import NodeSearchMode
 from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.errors import CommentRecordError
 from tests.unit.core import facts
@@ -76,7 +75,6 @@ def test_the_longest_record_has_room_beside_what_may_be_left_out() -> None:
         shrink_after=MAX_SECONDS,
         give_up_after=MAX_SECONDS,
         exclude_for=MAX_SECONDS,
-        node_search=max(NodeSearchMode, key=lambda mode: len(mode.value)),
         lead=MAX_LEAD,
         fixed_size=True,
         stop=MAX_COUNT,

@@ -51,8 +51,7 @@ def waiting(**changes: Any) -> Job:
 
 def test_a_failed_job_is_judged_and_requeued_while_it_is_completing() -> None:
     step = plan(facts.view(job=facts.job(flags=frozenset({facts.COMPLETING}))))
-    # Without a known cause, and there is one node to spare.
-    assert requests(step) == ["requeue", "update ExcNodeList=csx1", "update StartTime=now+2"]
+    assert requests(step) == ["requeue", "update StartTime=now+2"]
     assert [event.action for event in ended_events(step)] == [Action.REQUEUE]
     assert step.plan.look_again is not None
 
