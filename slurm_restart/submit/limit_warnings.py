@@ -48,7 +48,7 @@ def _limited(reason: str, phase: SubmittedPhase) -> str:
         else "a limit of its QOS or account is used up; it starts once others have ended, if the "
         "limit allows it at all"
     )
-    policy = phase.job.plan
-    if _OF_NODES in reason and phase.job.can_shrink and policy.min_nodes < policy.num_nodes:
-        return f"{what}; {policy.min_nodes} of its {policy.num_nodes} nodes would do (its minimum)"
+    plan = phase.job.plan
+    if _OF_NODES in reason and phase.job.can_shrink and plan.min_nodes < plan.num_nodes:
+        return f"{what}; {plan.min_nodes} of its {plan.num_nodes} nodes would do (its minimum)"
     return what
