@@ -70,6 +70,7 @@ def _explain() -> dict[str, Any]:
     return object_of(
         {
             "job_id": int | None,
+            "observed": bool,
             "run_dir": str | None,
             "source": str,
             "damaged_lines": list[int],

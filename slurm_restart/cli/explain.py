@@ -9,6 +9,8 @@ from pathlib import Path
 import click
 
 from slurm_restart.cli.find_run import MAX_PROBLEMS, Target, resolve_known
+from slurm_restart.cli.format_status import OBSERVE_MODE
+from slurm_restart.cli.run_status import observes
 from slurm_restart.cli.site import site_option, site_or_defaults
 from slurm_restart.cli.stop_advice import stop_advice
 from slurm_restart.cli.terminal import output_width, wrap_lines
@@ -35,22 +37,25 @@ def command(target: str, site_path: Path, as_json: bool) -> None:  # noqa: FBT00
     run directory; the output names it. For your own runs, missing end records are written; root
     only reads.
     """
-    phase, found = resolve_known(target, site_or_defaults(site_path))
+    site = site_or_defaults(site_path)
+    phase, found = resolve_known(target, site)
+    observed = observes(phase, site)
     if found is None and phase.run_dir is None:
         raise UsageError(
             f"{target}: no journal of this job can be read here (settings: {site_path}), and its "
             "run directory is not known: give the run directory"
         )
     if as_json:
-        click.echo(json.dumps(_data(phase, found), indent=2))
+        click.echo(json.dumps(_data(phase, found, observed=observed), indent=2))
         return
-    lines = map(escape_controls, _lines(phase, found))
+    lines = map(escape_controls, _lines(phase, found, observed=observed))
     click.echo("\n".join(wrap_lines(lines, output_width(), _INDENT)))
 
 
-def _data(target: Target, found: Found | None) -> dict[str, object]:
+def _data(target: Target, found: Found | None, *, observed: bool) -> dict[str, object]:
     return {
         "job_id": target.job_id,
+        "observed": observed,
         "run_dir": str(target.run_dir) if target.run_dir else None,
         "source": str(found.path) if found else str(target.run_dir),
         "damaged_lines": list(found.damaged) if found else [],
@@ -61,10 +66,11 @@ def _data(target: Target, found: Found | None) -> dict[str, object]:
     }
 
 
-def _lines(target: Target, found: Found | None) -> list[str]:
+def _lines(target: Target, found: Found | None, *, observed: bool) -> list[str]:
     lines = [
         f"job {target.job_id}" + (f", run directory {target.run_dir}" if target.run_dir else "")
     ]
+    lines += [f"mode: {OBSERVE_MODE}"] if observed else []
     lines += [f"problem: {text}" for text in target.problems[:MAX_PROBLEMS]]
     if target.job is not None and (advice := stop_advice(target.job)) is not None:
         lines.append(f"to stop it: {advice}")

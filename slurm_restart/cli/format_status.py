@@ -11,6 +11,7 @@ from slurm_restart.core.printable import escape_controls
 _BAR = 20
 """Characters of a whole bar."""
 _INDENT = 17
+OBSERVE_MODE = "observe: the site judges ends and restarts nothing"
 
 
 def format_status(status: RunStatus) -> str:
@@ -30,6 +31,7 @@ def format_status(status: RunStatus) -> str:
         ("excluded", ",".join(status.excluded)),
         ("time left", _time_left(status)),
         ("next", _next(status)),
+        ("mode", OBSERVE_MODE if status.observed else None),
         ("to stop it", status.to_stop),
     ]
     lines += [_line(name, value) for name, value in values if value not in (None, "")]

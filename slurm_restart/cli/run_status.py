@@ -7,6 +7,7 @@ from slurm_restart.cli.find_run import Target, record_of, slurm_here
 from slurm_restart.cli.stop_advice import stop_advice
 from slurm_restart.cli.table import state_of
 from slurm_restart.control.find_journal import Found
+from slurm_restart.control.site import Site
 from slurm_restart.core.history import History, replay, streak
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.job_comment import CommentRecord
@@ -84,20 +85,28 @@ class RunStatus:
     """What is wrong with the job's comment record; None: nothing."""
     to_stop: str | None
     observed: bool
-    """The site is in observe mode: nothing is done about ends."""
+    """The site is in observe mode, or was when the run ended: nothing is done about ends."""
     backend: str
     summary: dict[str, Any]
     warnings: tuple[str, ...]
     problems: tuple[str, ...]
 
 
-def run_status(target: Target, found: Found | None) -> RunStatus:
+def observes(target: Target, site: Site) -> bool:
+    """Return whether nothing will be done about the run's ends, as the site is in observe mode."""
+    record = record_of(target.job)
+    return site.observe and not (record is not None and record.self_requeue)
+
+
+def run_status(target: Target, found: Found | None, site: Site) -> RunStatus:
     """Return where a run stands now."""
     job, record = target.job, record_of(target.job)
     history = None if found is None else replay(found.events)
     plan, start = _of_directory(target)
     now = time.time()
-    coming = _next(target, record, history, now)
+    going_on = job is not None and not job.over
+    observed = going_on and observes(target, site)
+    coming = _next(target, record, history, now, observed=observed)
     step, unit = _position(record, history)
     return RunStatus(
         job_id=target.job_id,
@@ -129,7 +138,7 @@ def run_status(target: Target, found: Found | None) -> RunStatus:
         admin_comment=None if job is None else job.admin_comment,
         comment_record=COMMENT_MISSING if job is not None and record is None else None,
         to_stop=None if job is None else stop_advice(job),
-        observed=bool(history and history.ends and history.ends[-1].observed),
+        observed=observed or bool(history and history.ends and history.ends[-1].observed),
         backend="commands (one job is always read by Slurm's commands)",
         summary=target.summary,
         warnings=target.warnings,
@@ -141,11 +150,16 @@ def run_status(target: Target, found: Found | None) -> RunStatus:
 
 
 def _next(
-    target: Target, record: CommentRecord | None, history: History | None, now: float
+    target: Target,
+    record: CommentRecord | None,
+    history: History | None,
+    now: float,
+    *,
+    observed: bool,
 ) -> NextAction:
     if target.unanswered is not None:
         return NextAction(text="not known: Slurm does not answer")
-    return next_action(target.job, record, history, now=now)
+    return next_action(target.job, record, history, now=now, observes=observed)
 
 
 def _of_directory(target: Target) -> tuple[RunPlan | None, AttemptStart | None]:

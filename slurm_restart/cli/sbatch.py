@@ -23,7 +23,7 @@ from slurm_restart.submit.limit_warnings import limit_warnings
 from slurm_restart.submit.submission import Submission, slurm_access
 from slurm_restart.trainer.run_plan import SlurmAccess
 from slurm_restart.trainer.settings import combine
-from slurm_restart.trainer.settings_files import SettingsLayer, file_layers
+from slurm_restart.trainer.settings_files import SettingsLayer, file_layers, site_observes
 
 NAME = "csx-sbatch"
 NO_SLURM = SlurmAccess(bin_dir="/usr/bin")
@@ -138,7 +138,12 @@ def command(arguments: Sequence[str]) -> None:
         return
     own = _OwnOptions.of(line)
     access = slurm_access(os.environ)
-    context = SubmitContext(environ=os.environ, cwd=Path.cwd(), slurm=access or NO_SLURM)
+    context = SubmitContext(
+        environ=os.environ,
+        cwd=Path.cwd(),
+        slurm=access or NO_SLURM,
+        observes=site_observes(os.environ),
+    )
     submission = _prepare(line, table, layers, context)
     if not own.quiet:
         _report(submission)

@@ -12,7 +12,7 @@ import click
 
 from slurm_restart.cli.backend import backend_option
 from slurm_restart.cli.find_run import resolve_known
-from slurm_restart.cli.format_status import format_status
+from slurm_restart.cli.format_status import OBSERVE_MODE, format_status
 from slurm_restart.cli.run_status import run_status
 from slurm_restart.cli.site import site_option, site_or_defaults
 from slurm_restart.cli.table import Column, dash, fit_table, position, state_of
@@ -64,11 +64,14 @@ def command(  # noqa: PLR0917 - the options of click
         raise UsageError("--watch shows one run: give TARGET, without --json")
     if target is None:
         choice = choose_backend(backend, long_lived=False)
+        observes = site_or_defaults(site_path).observe
         rows = [
-            _row(job, comment_record) | {"backend": str(choice)}
-            for job, comment_record in _managed(choice.slurm, everybody=everybody)
+            _row(job, record, observes=observes) | {"backend": str(choice)}
+            for job, record in _managed(choice.slurm, everybody=everybody)
         ]
         click.echo(json.dumps(rows, indent=2) if as_json else _table(rows))
+        if any(row["observed"] for row in rows):
+            click.echo(f"csx-restart: mode {OBSERVE_MODE}", err=True)
         return
     if tasks := array_tasks(target):
         click.echo(json.dumps(tasks, indent=2) if as_json else task_table(tasks))
@@ -77,7 +80,7 @@ def command(  # noqa: PLR0917 - the options of click
     if watch:
         _watch(target, site, interval)
         return
-    status = run_status(*resolve_known(target, site))
+    status = run_status(*resolve_known(target, site), site)
     click.echo(json.dumps(asdict(status), indent=2) if as_json else format_status(status))
 
 
@@ -93,7 +96,7 @@ def _managed(slurm: Slurm, *, everybody: bool) -> list[tuple[Job, CommentRecord]
     return found
 
 
-def _row(job: Job, comment_record: CommentRecord) -> dict[str, Any]:
+def _row(job: Job, comment_record: CommentRecord, *, observes: bool) -> dict[str, Any]:
     return {
         "job_id": job.job_id,
         "name": job.name,
@@ -109,6 +112,7 @@ def _row(job: Job, comment_record: CommentRecord) -> dict[str, Any]:
         "min_nodes": comment_record.min_nodes,
         "max_num_restarts": comment_record.max_restarts,
         "run": comment_record.run,
+        "observed": observes and not comment_record.self_requeue,
     }
 
 
@@ -144,7 +148,7 @@ def _watch(target: str, site: Site, every: float) -> None:
     terminal = sys.stdout.isatty()
     while True:
         try:
-            status = run_status(*resolve_known(target, site))
+            status = run_status(*resolve_known(target, site), site)
         except SlurmUnavailableError as error:
             click.echo(f"csx-restart: {escape_controls(error)}", err=True)
         else:

@@ -5,6 +5,8 @@ from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.frozen import frozen
 
+_OBSERVES = "the site only observes (mode = observe)"
+
 
 @frozen
 class NextAction:
@@ -15,7 +17,12 @@ class NextAction:
 
 
 def next_action(
-    job: Job | None, record: CommentRecord | None, history: History | None, *, now: float
+    job: Job | None,
+    record: CommentRecord | None,
+    history: History | None,
+    *,
+    now: float,
+    observes: bool = False,
 ) -> NextAction:
     """Return what happens to a run next.
 
@@ -24,18 +31,20 @@ def next_action(
         record: the job's comment record; None: it has none.
         history: the run's journal; None: it cannot be read.
         now: epoch seconds.
+        observes: whether the site is in observe mode, so that its hook restarts nothing.
     """
     if job is None or job.over:
         return _ended(history)
     if job.completing:
-        return NextAction(text="the controller judges the end of this attempt")
+        text = "the controller judges the end of this attempt"
+        return NextAction(text=f"{text} and does nothing: {_OBSERVES}" if observes else text)
     if job.held:
         return NextAction(text=f"nothing until the job is released (scontrol release {job.name})")
     match job.state:
         case JobState.PENDING:
             return _pending(job, now)
         case JobState.RUNNING:
-            return _running(job, record, history)
+            return _running(job, record, history, observes=observes)
         case _:
             return NextAction(text="nothing until Slurm lets the job go on")
 
@@ -45,7 +54,7 @@ def _ended(history: History | None) -> NextAction:
         return NextAction(text="nothing: the run has ended")
     last = history.ends[-1]
     if last.observed:
-        return NextAction(text="nothing: the site only observes (mode = observe)")
+        return NextAction(text=f"nothing: {_OBSERVES}")
     return NextAction(text=f"nothing: the run has ended: {last.reason}")
 
 
@@ -59,10 +68,14 @@ def _pending(job: Job, now: float) -> NextAction:
     return NextAction(text=f"{attempt} starts when Slurm has the nodes for it ({job.reason})")
 
 
-def _running(job: Job, record: CommentRecord | None, history: History | None) -> NextAction:
+def _running(
+    job: Job, record: CommentRecord | None, history: History | None, *, observes: bool
+) -> NextAction:
     if record is None:
         return NextAction(text="nothing: the job is not managed by this plugin")
-    if history is None:
+    if observes:
+        text = f"if it fails, the controller does nothing: {_OBSERVES}"
+    elif history is None:
         text = "if it fails, the controller decides"
     else:
         found = streak(history.ends, next_from_step=record.from_step)

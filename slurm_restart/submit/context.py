@@ -14,3 +14,5 @@ class SubmitContext:
     environ: Mapping[str, str]
     cwd: Path
     slurm: SlurmAccess
+    observes: bool | None = False
+    """Whether the site is in observe mode; None: its settings are not on this host."""

@@ -34,7 +34,8 @@ def find_requeuer(submission: Submission, slurm: Slurm) -> Requeuer:
         case HookUse.NO:
             return _itself(submission, "--hook=no")
         case HookUse.YES:
-            return Requeuer(submission=submission, note="the hook requeues the job (--hook=yes)")
+            note = _hook_note("the hook requeues the job (--hook=yes)", submission)
+            return Requeuer(submission=submission, note=note)
         case HookUse.AUTO:
             return _ask(submission, slurm)
 
@@ -42,6 +43,13 @@ def find_requeuer(submission: Submission, slurm: Slurm) -> Requeuer:
 def _itself(submission: Submission, why: str) -> Requeuer:
     note = f"{_ITSELF} after a failure ({why}): see docs/howto/without-the-hook.md"
     return Requeuer(submission=submission.requeued_by_supervisor(), note=note)
+
+
+def _hook_note(text: str, submission: Submission) -> str | None:
+    """Return what the user is told of the hook; None: it only observes, which a warning says."""
+    if submission.observes is None:
+        return f"{text}, unless the site is in observe mode (its settings are not on this host)"
+    return None if submission.observes else text
 
 
 def _ask(submission: Submission, slurm: Slurm) -> Requeuer:
@@ -53,7 +61,8 @@ def _ask(submission: Submission, slurm: Slurm) -> Requeuer:
     if not facts.has_epilog:
         return _itself(submission, "no hook: EpilogSlurmctld is not set")
     if facts.epilog is None or Path(facts.epilog).name == HOOK_NAME:
-        return Requeuer(submission=submission, note="the cluster's hook requeues the job")
+        note = _hook_note("the cluster's hook requeues the job", submission)
+        return Requeuer(submission=submission, note=note)
     warning = (
         f"EpilogSlurmctld of this cluster, {facts.epilog}, is taken for the hook: if it is another "
         f"program, give --hook=no, with which {_ITSELF}"

@@ -81,6 +81,7 @@ def _json(submission: Submission, phases: Sequence[dict[str, Any]]) -> str:
     data = {
         "run": submission.jobs[0].plan.run,
         "phases": list(phases),
+        "observes": submission.observes,
         "warnings": list(submission.warnings),
         "notes": list(submission.notes),
     }

@@ -85,14 +85,37 @@ def pattern_warnings(job: PhaseJob) -> Iterator[str]:
         yield f"checkpoints: nothing in {directory} matches {expected!r}, but there are {shown}"
 
 
-def notes(jobs: Sequence[PhaseJob]) -> Iterator[str]:
+OBSERVES = (
+    "this site is in observe mode: it judges how a job ends, and restarts nothing (Slurm's own "
+    "requeues happen as always); with --hook=no the job requeues itself"
+)
+
+
+def needs_hook(policy: RestartPolicy | None) -> bool:
+    """Return whether only the cluster's hook restarts the job once its allocation is gone."""
+    return policy is not None and policy.recovery.requeues and not policy.self_requeue
+
+
+def observe_warnings(jobs: Sequence[PhaseJob], *, observes: bool | None) -> Iterator[str]:
+    """Yield a warning if nobody would restart a job, as the site is in observe mode."""
+    if observes and any(needs_hook(job.plan.policy) for job in jobs):
+        yield OBSERVES
+
+
+def condition(policy: RestartPolicy, *, observes: bool | None) -> str:
+    """Return under which condition the limit of restarts matters, in front of it."""
+    return "once the site acts, " if observes and needs_hook(policy) else ""
+
+
+def notes(jobs: Sequence[PhaseJob], *, observes: bool | None = False) -> Iterator[str]:
     """Yield a line about the size and the restarts of each phase."""
     for job in jobs:
         plan = job.plan
         phase = f"phase {plan.phase + 1} of {plan.phases}: " if plan.phases > 1 else ""
         nodes = count(plan.num_nodes, "whole node")
         spares = f" and {count(plan.spares, 'spare')}" if plan.spares else ""
-        yield f"{phase}{nodes}{spares} (--exclusive); {_restarting(plan.policy, job)}"
+        restarting = _restarting(plan.policy, job, observes=observes)
+        yield f"{phase}{nodes}{spares} (--exclusive); {restarting}"
     unmanaged = any(job.plan.policy is None for job in jobs[:-1])
     if unmanaged and "kill-on-invalid-dep" not in jobs[-1].options:
         yield (
@@ -101,10 +124,11 @@ def notes(jobs: Sequence[PhaseJob]) -> Iterator[str]:
         )
 
 
-def _restarting(policy: RestartPolicy | None, job: PhaseJob) -> str:
+def _restarting(policy: RestartPolicy | None, job: PhaseJob, *, observes: bool | None) -> str:
     if policy is None:
         return "no autorestart in the config: submitted without restarting"
     progress = "" if job.plan.mode.is_evaluation else " in a row without a new checkpoint"
     least = f", with at least {job.plan.min_nodes}" if job.can_shrink else ""
     restarts = count(policy.max_restarts, "restart")
-    return f"at most {restarts}{policy.recovery.where}{progress}{least}"
+    when = condition(policy, observes=observes)
+    return f"{when}at most {restarts}{policy.recovery.where}{progress}{least}"

@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from slurm_restart.core.job_comment import MAX_NODES, Mode
@@ -22,7 +22,12 @@ from slurm_restart.submit.directories import directory_problem
 from slurm_restart.submit.health import health_warnings
 from slurm_restart.submit.job_plan import SubmissionRequest, plan_job
 from slurm_restart.submit.merge import sbatch_arguments
-from slurm_restart.submit.notices import notes, pattern_warnings, warnings
+from slurm_restart.submit.notices import (
+    notes,
+    observe_warnings,
+    pattern_warnings,
+    warnings,
+)
 from slurm_restart.submit.problems import raise_problems, rules_problems
 from slurm_restart.submit.progress import progress_problems, progress_warnings
 from slurm_restart.submit.render_script import syntax_problem
@@ -95,17 +100,23 @@ def prepare(
     raise_problems(str(path), problems)
     return Submission(
         jobs=jobs,
-        warnings=()
-        if mode.is_evaluation
-        else (
-            *warnings(request, phases),
-            *pattern_warnings(jobs[0]),
-            *progress_warnings(jobs[0].plan, settings),
-            *health_warnings(jobs[0].plan, settings),
+        warnings=(
+            *(() if mode.is_evaluation else _training_warnings(request, phases, jobs[0])),
+            *observe_warnings(jobs, observes=context.observes),
         ),
-        notes=tuple(notes(jobs)),
+        notes=tuple(notes(jobs, observes=context.observes)),
         hook=settings.hook or HookUse.AUTO,
+        observes=context.observes,
     )
+
+
+def _training_warnings(
+    request: SubmissionRequest, phases: Sequence[Phase], first: PhaseJob
+) -> Iterator[str]:
+    yield from warnings(request, phases)
+    yield from pattern_warnings(first)
+    yield from progress_warnings(first.plan, request.settings)
+    yield from health_warnings(first.plan, request.settings)
 
 
 def _own_values(line: CommandLine) -> tuple[Mode, int | None, list[str]]:

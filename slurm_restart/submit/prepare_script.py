@@ -30,7 +30,7 @@ from slurm_restart.submit.batch_script import (
 from slurm_restart.submit.context import SubmitContext
 from slurm_restart.submit.directories import directory_problem
 from slurm_restart.submit.merge import sbatch_arguments
-from slurm_restart.submit.notices import pattern_warnings
+from slurm_restart.submit.notices import observe_warnings, pattern_warnings
 from slurm_restart.submit.option import OptionHandling
 from slurm_restart.submit.problems import raise_problems, rules_problems
 from slurm_restart.submit.progress import progress_problems
@@ -127,9 +127,14 @@ def prepare_script(
     raise_problems(script.path, problems)
     return Submission(
         jobs=(job,),
-        warnings=(*script_warnings(request, job.plan), *pattern_warnings(job)),
-        notes=tuple(script_notes(request, job)),
+        warnings=(
+            *script_warnings(request, job.plan),
+            *pattern_warnings(job),
+            *observe_warnings((job,), observes=context.observes),
+        ),
+        notes=tuple(script_notes(request, job, observes=context.observes)),
         hook=settings.hook or HookUse.AUTO,
+        observes=context.observes,
     )
 
 

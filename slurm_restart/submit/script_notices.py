@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from slurm_restart.submit.health import health_warnings
+from slurm_restart.submit.notices import condition
 from slurm_restart.submit.plural import count
 from slurm_restart.submit.progress import describe_progress, progress_warnings
 from slurm_restart.submit.script_plan import ScriptRequest
@@ -20,7 +21,9 @@ def script_warnings(request: ScriptRequest, plan: RunPlan) -> Iterator[str]:
     yield from health_warnings(plan, request.settings)
 
 
-def script_notes(request: ScriptRequest, job: PhaseJob) -> Iterator[str]:
+def script_notes(
+    request: ScriptRequest, job: PhaseJob, *, observes: bool | None = False
+) -> Iterator[str]:
     """Yield a line about the restarts, the progress that they are counted by, and the start."""
     plan = job.plan
     if plan.policy is None:
@@ -29,7 +32,8 @@ def script_notes(request: ScriptRequest, job: PhaseJob) -> Iterator[str]:
     fewer = f", with at least {count(plan.min_nodes, 'node')}" if job.can_shrink else ""
     restarts = count(plan.policy.max_restarts, "restart") + plan.policy.recovery.where
     spares = f"; {count(plan.spares, 'spare node')} beside {plan.num_nodes}" if plan.spares else ""
-    yield f"at most {restarts} in a row without progress{fewer}{spares}"
+    when = condition(plan.policy, observes=observes)
+    yield f"{when}at most {restarts} in a row without progress{fewer}{spares}"
     yield _progress(plan)
 
 

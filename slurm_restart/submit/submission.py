@@ -112,6 +112,8 @@ class Submission:
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     hook: HookUse = HookUse.AUTO
+    observes: bool | None = False
+    """Whether the site is in observe mode; None: not known on this host."""
 
     @property
     def may_requeue(self) -> bool:

@@ -61,18 +61,41 @@ def file_layers(environ: Mapping[str, str]) -> list[SettingsLayer]:
     home = environ.get("XDG_CONFIG_HOME") or os.path.join(  # noqa: PTH118 - HOME may be empty
         environ.get("HOME", "/nonexistent"), ".config"
     )
-    paths = (Path(environ.get(SITE_VARIABLE) or SITE_PATH), Path(home) / USER_PATH)
+    paths = (site_path(environ), Path(home) / USER_PATH)
     return [layer for path in paths if (layer := _toml_layer(path)) is not None]
 
 
-def _toml_layer(path: Path) -> SettingsLayer | None:
+def site_path(environ: Mapping[str, str]) -> Path:
+    """Return the path of the site's settings."""
+    return Path(environ.get(SITE_VARIABLE) or SITE_PATH)
+
+
+def site_observes(environ: Mapping[str, str]) -> bool | None:
+    """Return whether the site only observes; None: this host does not have its settings.
+
+    Raises:
+        ConfigError: as `file_layers`.
+    """
+    found = _read_toml(site_path(environ))
+    return None if found is None else found[1].get("mode") == "observe"
+
+
+def _read_toml(path: Path) -> tuple[str, dict[str, Any]] | None:
+    """Return the text of a file and its values; None: there is no such file."""
     try:
         text = read_bounded(path, MAX_BYTES).decode()
-        block = tomllib.loads(text).get(SLURM_KEY)
+        return text, tomllib.loads(text)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(str(path), [f"{path}: {error}"]) from error
+
+
+def _toml_layer(path: Path) -> SettingsLayer | None:
+    found = _read_toml(path)
+    if found is None:
+        return None
+    text, block = found[0], found[1].get(SLURM_KEY)
     if block is None:
         return None
     if not isinstance(block, dict):

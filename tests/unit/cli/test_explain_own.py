@@ -23,7 +23,7 @@ def explained(own: bool, **attempt: object) -> list[str]:
         job=None,
         summary={"self_requeue": own, "runs": [RUN | attempt]},
     )
-    return explain._lines(target, None)
+    return explain._lines(target, None, observed=False)
 
 
 def test_the_source_says_who_requeues() -> None:

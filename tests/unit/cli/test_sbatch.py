@@ -52,13 +52,14 @@ def csx_sbatch(tmp_path):
     work = tmp_path / "work"
     work.mkdir()
     (work / "trainer.yaml").write_text(CONFIG)
+    site = tmp_path / "site.toml"
+    site.write_text('mode = "act"\n')
 
     def run(*arguments, env=None, path=f"{programs}:/usr/bin:/bin"):
         return subprocess.run(
             [sys.executable, "-m", "slurm_restart.cli.sbatch", *arguments],
             cwd=work,
-            env={"PATH": path, "HOME": str(tmp_path), "CSX_RESTART_SITE": "/nonexistent"}
-            | (env or {}),
+            env={"PATH": path, "HOME": str(tmp_path), "CSX_RESTART_SITE": str(site)} | (env or {}),
             capture_output=True,
             text=True,
             errors="surrogateescape",
@@ -66,7 +67,7 @@ def csx_sbatch(tmp_path):
             check=False,
         )
 
-    run.work = work
+    run.work, run.site = work, site
     return run
 
 
@@ -76,6 +77,15 @@ def names(directory: Path):
 
 def calls(work: Path):
     return [call.split("\n") for call in (work / "calls").read_text().split("\n\n") if call]
+
+
+def test_a_site_that_observes_promises_nothing(csx_sbatch):
+    csx_sbatch.site.write_text('mode = "observe"\n')
+    done = csx_sbatch("trainer.yaml")
+    assert done.returncode == 0
+    assert "warning: this site is in observe mode: it judges how a job ends" in done.stderr
+    assert "the cluster's hook requeues the job" not in done.stderr
+    assert json.loads(csx_sbatch("--json", "trainer.yaml").stdout)["observes"] is True
 
 
 def test_it_speaks_as_sbatch_does(csx_sbatch):

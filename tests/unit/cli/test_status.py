@@ -1,5 +1,6 @@
 """What `status` and `explain` write, and what they say about stopping a run."""
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -175,3 +176,34 @@ def test_an_unknown_id_ends_alike_everywhere(monkeypatch, command, target, error
     done = CliRunner().invoke(command, [target, "--site", "/nonexistent"])
     assert isinstance(done.exception, CsxError)
     assert done.exception.exit_code == code
+
+
+@COMMANDS
+@pytest.mark.usefixtures("run_dir")
+@pytest.mark.parametrize(
+    ("mode", "itself", "told"),
+    [("observe", False, True), ("observe", True, False), ("act", False, False)],
+)
+def test_observe_mode_is_said(monkeypatch, tmp_path, command, mode, itself, told):
+    """Of a job that requeues itself nothing depends on the site's mode."""
+    record = replace(RECORD, self_requeue=itself)
+    shown = replace(job(JobState.RUNNING), comment=format_comment(record))
+    monkeypatch.setattr(Commands, "job", lambda *_: shown)
+    site = tmp_path / "site.toml"
+    site.write_text(f'mode = "{mode}"\n')
+    options = ["7", "--site", str(site)]
+    text = CliRunner().invoke(command, options).output
+    assert ("observe: the site judges ends and restarts nothing" in text) is told
+    data = json.loads(CliRunner().invoke(command, [*options, "--json"]).output)
+    assert data["observed"] is told
+
+
+def test_observe_mode_is_said_below_the_table(monkeypatch, tmp_path):
+    monkeypatch.setattr(Commands, "jobs", lambda *_, **__: [job(JobState.RUNNING)])
+    site = tmp_path / "site.toml"
+    site.write_text('mode = "observe"\n')
+    options = ["--backend", "commands", "--site", str(site)]
+    done = CliRunner().invoke(status.command, options)
+    assert "mode observe" in done.stderr
+    [row] = json.loads(CliRunner().invoke(status.command, [*options, "--json"]).stdout)
+    assert row["observed"] is True

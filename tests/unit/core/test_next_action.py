@@ -50,3 +50,21 @@ def test_next(shown, history, text, at):
 
 def test_a_job_without_a_record_is_not_restarted():
     assert "not managed" in next_action(job(JobState.RUNNING), None, None, now=1.0).text
+
+
+@pytest.mark.parametrize(
+    ("shown", "text"),
+    [
+        (job(JobState.RUNNING), "if it fails, the controller does nothing: the site only observes"),
+        (
+            job(JobState.RUNNING, start_time=50, time_limit=60),
+            "the site only observes (mode = observe); its time limit",
+        ),
+        (job(JobState.FAILED, flags=frozenset({JobFlag.COMPLETING})), "and does nothing: the site"),
+        (job(JobState.PENDING, reason="Resources"), "the nodes for it (Resources)"),
+    ],
+)
+def test_observe_mode_promises_no_restart(shown, text):
+    found = next_action(shown, RECORD, FAILED, now=100.0, observes=True)
+    assert text in found.text
+    assert "restarted" not in found.text

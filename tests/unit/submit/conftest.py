@@ -38,12 +38,15 @@ NOW = datetime(2026, 11, 25, 2, 30, 0, 123456)  # noqa: DTZ001 - run directories
 def submission(tmp_path):
     """Prepare a submission in an empty directory: `submission("-p", "gpu", config=…, env=…)`."""
 
-    def make(*arguments, config=CONFIG, env=None, site_options=(), files=()):
+    def make(*arguments, config=CONFIG, env=None, site_options=(), files=(), observes=False):
         path = tmp_path / "trainer.yaml"
         path.write_text(config)
         table = OptionTable(site_options)
         context = SubmitContext(
-            environ=env or {}, cwd=Path(tmp_path), slurm=SlurmAccess(bin_dir="/usr/bin")
+            environ=env or {},
+            cwd=Path(tmp_path),
+            slurm=SlurmAccess(bin_dir="/usr/bin"),
+            observes=observes,
         )
         line = parse(["trainer.yaml", *arguments], table)
         # The path as a user gives it, relative to the current directory.

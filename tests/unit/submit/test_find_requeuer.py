@@ -1,10 +1,13 @@
 """Who requeues a run is found out at submission, and written into its comment record."""
 
+import json
+
 import pytest
 
 from slurm_restart.core.cluster_facts import ClusterFacts
 from slurm_restart.errors import SlurmUnavailableError
 from slurm_restart.submit.find_requeuer import find_requeuer
+from slurm_restart.submit.format_plan import plan_json
 from tests.unit.submit.conftest import TWO_PHASES
 
 NO_EPILOG = ClusterFacts(has_epilog=False)
@@ -67,3 +70,26 @@ def test_waits_between_restarts(submission):
 def test_wrong_values_are_refused(submission, option):
     with pytest.raises(Exception, match="expected"):
         submission(option)
+
+
+@pytest.mark.parametrize(
+    ("options", "observes", "warned", "told"),
+    [
+        ((), True, True, None),
+        (("--hook=yes",), True, True, None),
+        (("--recovery=auto",), True, True, None),
+        # Restarts of these need no hook.
+        (("--hook=no",), True, False, "--hook=no"),
+        (("--recovery=in-place",), True, False, None),
+        ((), False, False, "the cluster's hook requeues the job"),
+        ((), None, False, "unless the site is in observe mode"),
+    ],
+)
+def test_no_restart_is_promised_in_observe_mode(submission, options, observes, warned, told):
+    planned = submission(*options, observes=observes)
+    assert any("observe mode" in text for text in planned.warnings) is warned
+    [note] = planned.notes
+    assert ("once the site acts, at most 3 restarts" in note) is warned
+    found = find_requeuer(planned, FakeSlurm(HOOK))
+    assert (found.note is None) if told is None else (told in found.note)
+    assert json.loads(plan_json(planned))["observes"] is observes
