@@ -46,7 +46,7 @@ def leave_excluded(
     last, asked = earlier[-1].end(), earlier[-1].requeue()
     if last is None or last.rule == RULE or (asked is not None and asked.done):
         return
-    excluded = history_of(plan, earlier).excluded(time.time())
+    excluded = history_of(plan, earlier, job.job_id).excluded(time.time())
     found = {entry.node: entry.evidence for entry in excluded if entry.node in job.nodes}
     if found:
         raise ExcludedNodesError(found)

@@ -37,14 +37,36 @@ def site_policy(plan: RunPlan) -> SitePolicy:
     return SitePolicy(backoff=backoff, short_wait=backoff[0], outside_backoff=backoff[0])
 
 
-def history_of(plan: RunPlan, attempts: Sequence[AttemptDir]) -> History:
-    """Return the history of the attempts whose end is on record, in their order."""
+def history_of(plan: RunPlan, attempts: Sequence[AttemptDir], job_id: int | None) -> History:
+    """Return the history of a job's attempts whose end is on record, in their order.
+
+    What an earlier job of the run has left is in the counters of the comment record, and the nodes
+    that it avoided are among those that the job excludes.
+
+    Args:
+        plan: the phase.
+        attempts: of the run.
+        job_id: the job.
+    """
     known = [
         _Ended(number=entry.number, start=entry.start(), end=end, requeue=entry.requeue())
-        for entry in attempts
+        for entry in of_job(attempts, job_id)
         if (end := entry.end()) is not None
     ]
     return replay(_events(plan, known))
+
+
+def of_job(attempts: Sequence[AttemptDir], job_id: int | None) -> Sequence[AttemptDir]:
+    """Return the attempts after the last one that another job has started.
+
+    One that has started no program, and so has no start record, counts for the job after it.
+    """
+    others = [
+        place
+        for place, entry in enumerate(attempts)
+        if (start := entry.start()) is not None and start.job_id != job_id
+    ]
+    return attempts[others[-1] + 1 :] if others else attempts
 
 
 def _events(plan: RunPlan, known: Sequence[_Ended]) -> Iterator[Event]:

@@ -146,7 +146,7 @@ def judge(
         ),
         view.job,
         view.nodes,
-        history_of(plan, before),
+        history_of(plan, before, view.job.job_id),
         site=site_policy(plan),
         now=int(time.time()),
     )
@@ -223,7 +223,8 @@ class SelfRequeue:
         before = [
             entry for entry in self.run_dir.attempts() if entry.number < judged.ended.attempt.number
         ]
-        history = replay((judged.event, *judged.exclusions), history_of(self.plan, before))
+        earlier = history_of(self.plan, before, view.job.job_id)
+        history = replay((judged.event, *judged.exclusions), earlier)
         seen = Observation(
             job=view.job,
             comment_record=record,

@@ -24,7 +24,7 @@ from slurm_restart.supervise.expected_decision import category_of, format_decisi
 from slurm_restart.supervise.job_environment import JobEnvironment
 from slurm_restart.supervise.prepare_attempt import reached_step
 from slurm_restart.supervise.run_over import RunOverError
-from slurm_restart.supervise.run_records import history_of, site_policy
+from slurm_restart.supervise.run_records import history_of, of_job, site_policy
 from slurm_restart.supervise.self_requeue import policy_record
 from slurm_restart.trainer.atomic_file import write_atomic
 from slurm_restart.trainer.attempt_records import AttemptEnd, to_json
@@ -64,7 +64,7 @@ class Accounts:
             CheckpointError: the checkpoint that the config names is certainly broken.
         """
         attempts = self.run_dir.attempts()
-        if not attempts or self.job.in_place or self.job.job_id is None:
+        if self.job.in_place or self.job.job_id is None or not of_job(attempts, self.job.job_id):
             return
         newest, end = attempts[-1], attempts[-1].end()
         backfill_earlier(self.run_dir, before=newest.number, now=time.time())
@@ -150,7 +150,7 @@ class Accounts:
                     step=end.step,
                 ),
                 policy=policy_for(record, site_policy(self.plan)),
-                history=history_of(self.plan, before),
+                history=history_of(self.plan, before, self.job.job_id),
                 restarts=self.job.restarts,
                 run_time=None if start is None else max(0, int(end.at - start.at)),
                 failed=category is not Category.COMPLETED,

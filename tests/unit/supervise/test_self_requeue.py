@@ -35,16 +35,17 @@ def cluster(run, tmp_path):
     return fake
 
 
-def environment(restarts: int) -> dict[str, str]:
+def environment(restarts: int, job_id: int = 7) -> dict[str, str]:
     """The job's environment, after so many restarts."""
-    job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "csx[1-2]", "SLURM_JOB_NUM_NODES": "2"}
+    job = {"SLURM_JOB_ID": str(job_id)}
+    job |= {"SLURM_JOB_NODELIST": "csx[1-2]", "SLURM_JOB_NUM_NODES": "2"}
     return job | {"SLURM_RESTART_COUNT": str(restarts)} if restarts else job
 
 
-def attempt(run, cluster, restarts, command="exit 3", **shown):
+def attempt(run, cluster, restarts, command="exit 3", job_id=7, **shown):
     """Run the job's next start; return the supervisor's exit code."""
     cluster.reset(restarts=restarts, **shown)
-    process = run.start(command, **environment(restarts))
+    process = run.start(command, **environment(restarts, job_id))
     process.communicate(timeout=240)
     return process.returncode
 
@@ -83,6 +84,20 @@ def test_as_many_restarts_as_allowed(run, cluster):
     assert run.summary()["self_requeue"] is True
     assert run.summary()["runs"][0]["requeue"]["accepted"] is True
     assert cluster.read()["comment"].startswith("csx-restart/1 self=1;run=")
+
+
+@pytest.mark.parametrize("command", ["exit 3", KILL])
+def test_the_job_that_takes_up_a_run_has_its_own_restarts(run, cluster, command):
+    """What it keeps of the former job is in the counters of its comment record."""
+    for restarts in range(3):
+        attempt(run, cluster, restarts, command)
+    run.set(policy=replace(run.plan.policy, max_restarts=1))
+    # The site requeues what the former job ended with; it was no start of this one.
+    for restarts in range(2):
+        assert attempt(run, cluster, restarts, job_id=8, requeue_exit=[3]) == 3
+    assert decisions(run)[3:] == ["requeue", "leave"]
+    assert "restart 1/1" in run.end_of(3)["expected_decision"]
+    assert "2 ends in a row" in run.end_of(4)["expected_decision"]
 
 
 def test_progress_gives_the_restarts_back(run, cluster, checkpoint):
