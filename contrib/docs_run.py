@@ -256,6 +256,7 @@ PACKAGES = (
     "supervise",
     "control",
     "control/checks",
+    "control/installation",
     "slurm",
     "trainer",
     "trainer/probes",

@@ -10,6 +10,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from slurm_restart.cli.run_log import LogLine
 from slurm_restart.cli.run_rows import RunRow
 from slurm_restart.cli.run_status import RunStatus
+from slurm_restart.control.installation.part import Part, State
 from slurm_restart.control.reconcile import Sweep
 from slurm_restart.core.end_report import EndReport, NextAttempt
 from slurm_restart.core.node_summary import NodeSummary
@@ -82,6 +83,10 @@ def _explain() -> dict[str, Any]:
     )
 
 
+def _install() -> dict[str, Any]:
+    return object_of(_hints(Part) | {"path": str, "state": schema_of(State), "mode": str | None})
+
+
 def _doctor() -> dict[str, Any]:
     level = {"enum": ["ok", "warning", "problem", "unknown"]}
     return array_of(object_of({"check": str, "level": level, "text": str, "remedy": str | None}))
@@ -94,6 +99,7 @@ SCHEMAS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "explain": ("csx-restart explain TARGET --json", _explain()),
     "log": ("a line of csx-restart log TARGET --json", schema_of(LogLine)),
     "reconcile": ("csx-restart reconcile --json", schema_of(Sweep)),
+    "install": ("csx-restart install --json", array_of(_install())),
     "doctor": ("csx-restart doctor --json", _doctor()),
 }
 """Name of the file: what prints it, and the schema."""

@@ -71,6 +71,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "csx-restart reconcile",
         "sudo -u slurm csx-restart reconcile --every 30",
     ),
+    "install": (
+        "csx-restart install --print > install.sh",
+        "csx-restart install --check --json",
+    ),
     "doctor": ("csx-restart doctor", "csx-restart doctor --json"),
     "completion": (
         "csx-restart completion bash > /etc/bash_completion.d/csx-restart",

@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "classify": "Find out why a job ended, from any log.",
     "rules": "List, show, test and check the rules over log lines.",
     "reconcile": "Verify decisions and find ends that no hook handled.",
+    "install": "Print what an installation needs on this machine, or check it.",
     "doctor": "Check a site's installation.",
     "completion": "Print the completion for bash, zsh or fish.",
     "hook": "Print the EpilogSlurmctld hook for this installation.",

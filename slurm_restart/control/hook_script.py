@@ -20,6 +20,19 @@ _SLICE = 10.0
 """Seconds beyond two deadlines that a process may live: it may begin another end late."""
 
 
+def share(name: str) -> Path:
+    """Return the path of a file or a directory of contrib, which the package brings along.
+
+    Raises:
+        CsxError: the installation lacks it.
+    """
+    paths = (_SHARE / name, _CHECKOUT / name)
+    found = next((path for path in paths if path.exists()), None)
+    if found is None:
+        raise CsxError(f"{paths[0]}: missing from this installation: install the package again")
+    return found
+
+
 def hook_text(
     site: Path,
     settings: Site | None = None,
@@ -38,10 +51,7 @@ def hook_text(
     Raises:
         CsxError: the installation lacks the template of the script.
     """
-    paths = (_SHARE / "csx-epilog", _CHECKOUT / "csx-epilog")
-    template = next((path for path in paths if path.is_file()), None)
-    if template is None:
-        raise CsxError(f"{paths[0]}: missing from this installation: install the package again")
+    template = share("csx-epilog")
     settings = settings or Site()
     limits = settings.limits
     values = {

@@ -15,10 +15,8 @@ _DEFAULT_MESSAGE_TIMEOUT = 10
 def _hook(context: Context) -> Iterable[Finding]:
     hook = find_hook(context)
     longest = longest_hook(context.site.limits, former=hook is not None and bool(hook.former))
-    # From 25.05, Slurm shows EpilogTimeout in place of PrologEpilogTimeout where they differ.
-    name = "EpilogTimeout" if context.setting("EpilogTimeout") else "PrologEpilogTimeout"
-    limit = context.seconds(name)
-    if limit is None or limit == 0 or limit >= _NO_LIMIT:
+    name, limit = hook_limit(context)
+    if limit is None:
         yield ok(f"Slurm sets the hook no time limit; it takes {longest:g} s at most")
     elif limit < longest:
         yield problem(
@@ -28,6 +26,14 @@ def _hook(context: Context) -> Iterable[Finding]:
         )
     else:
         yield ok(f"the hook takes {longest:g} s at most, which is within {name}={limit}")
+
+
+def hook_limit(context: Context) -> tuple[str, int | None]:
+    """Return the setting that limits the hook's time, and its seconds; None: there is no limit."""
+    # From 25.05, Slurm shows EpilogTimeout in place of PrologEpilogTimeout where they differ.
+    name = "EpilogTimeout" if context.setting("EpilogTimeout") else "PrologEpilogTimeout"
+    limit = context.seconds(name)
+    return name, None if not limit or limit >= _NO_LIMIT else limit
 
 
 def _command(context: Context) -> Iterable[Finding]:

@@ -15,6 +15,9 @@ from slurm_restart.control.checks.systemd_unit import (
 
 TIMER = "slurm-restart-reconcile.timer"
 SERVICE = "slurm-restart-reconcile.service"
+CRON = Path("/etc/cron.d/slurm-restart")
+"""What runs the reconciler where there is no systemd."""
+_CRON_INTERVAL = 60.0
 _USUAL_INTERVAL = 30.0
 """Seconds, of contrib/systemd."""
 _SWEEPS = 3
@@ -31,10 +34,7 @@ def _loaded(unit: str) -> Mapping[str, str] | None:
 
 def _enabled(_context: Context) -> Iterable[Finding]:
     if not systemd_runs():
-        yield unknown(
-            "systemd does not run here, so it is not known what runs the reconciler",
-            "run `csx-restart reconcile --every 30` as SlurmUser",
-        )
+        yield _without_systemd()
         return
     timer = unit_properties(TIMER)
     if timer is None:
@@ -58,12 +58,32 @@ def _enabled(_context: Context) -> Iterable[Finding]:
         yield ok(f"{TIMER} is enabled and active")
 
 
+def _without_systemd() -> Finding:
+    if CRON.is_file():
+        return ok(f"{CRON} runs the reconciler")
+    return unknown(
+        "systemd does not run here, so it is not known what runs the reconciler",
+        f"let cron run it (csx-restart install --print writes {CRON}), or run `csx-restart "
+        "reconcile --every 30` as SlurmUser",
+    )
+
+
+def least_min_job_age() -> float:
+    """Return the seconds that MinJobAge has to have at the usual interval of the sweep."""
+    return _SWEEPS * (_USUAL_INTERVAL if systemd_runs() else _CRON_INTERVAL)
+
+
+def _usual_interval() -> float:
+    return _CRON_INTERVAL if not systemd_runs() and CRON.is_file() else _USUAL_INTERVAL
+
+
 def _interval(context: Context) -> Iterable[Finding]:
     timer = _loaded(TIMER)
     interval = timer_interval(timer) if timer else None
-    shown = f"{interval:g}" if interval else f"{_USUAL_INTERVAL:g} (assumed)"
+    usual = _usual_interval()
+    shown = f"{interval:g}" if interval else f"{usual:g} (assumed)"
     keep = context.seconds("MinJobAge")
-    if keep and keep < _SWEEPS * (interval or _USUAL_INTERVAL):
+    if keep and keep < _SWEEPS * (interval or usual):
         yield problem(
             f"a sweep every {shown} s, but slurmctld deletes an ended job after {keep} s: an end "
             "that the hook has missed is lost",

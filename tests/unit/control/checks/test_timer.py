@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from slurm_restart.control.checks import systemd_unit
+from slurm_restart.control.checks import timer as timer_module
 from slurm_restart.control.checks.context import Context
 from slurm_restart.control.checks.result import Level
 from slurm_restart.control.checks.systemd_unit import timer_interval, unit_properties
@@ -44,6 +45,17 @@ def test_without_systemd_it_is_said_that_nothing_is_known(
     assert result.text.startswith("systemd does not run here")
     for name in ("timer.last_sweep", "timer.service", "timer.writable"):
         assert results(context, name) == ()
+
+
+def test_cron_in_place_of_systemd(
+    context: Context, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(systemd_unit, "_RUNNING", Path("/nowhere"))
+    monkeypatch.setattr(timer_module, "CRON", tmp_path / "cron")
+    (tmp_path / "cron").touch()
+    assert level(context, "timer.enabled") is Level.OK
+    assert "a sweep every 60 (assumed) s" in only(context, "timer.interval").text
+    assert "after 170 s" in problem(configured(context, MinJobAge="170 sec"), "timer.interval")
 
 
 def test_systemctl_that_fails(context: Context, systemd: Path) -> None:
