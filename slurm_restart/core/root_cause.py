@@ -86,7 +86,8 @@ def find_root_cause(ordered: Sequence[Finding]) -> Finding | None:
     final = [finding for finding in roots if not finding.went_on]
     if sure:
         first = _first_sure(sure)
-        return _exception_before(first, final) or _reason_of_abort(first, final) or first
+        earlier = _exception_before(first, final) or _reason_of_abort(first, final)
+        return earlier or _said_by_library(first, final)
     # A script goes on after a command of it has failed.
     final.sort(key=_is_survived)
     headers = [finding for finding in ordered if finding.role is Role.HEADER]
@@ -156,6 +157,20 @@ def _reason_of_abort(crash: Finding, final: Sequence[Finding]) -> Finding | None
         if finding.file == crash.file and 0 < crash.line - finding.line <= NEAR
     )
     return next((found for found in reasons if found.confidence is not Confidence.GUESS), None)
+
+
+def _said_by_library(first: Finding, final: Sequence[Finding]) -> Finding:
+    """Return a cause with the line of the library that failed, if the program only passes it on."""
+    if first.category is not Category.NETWORK_FABRIC or first.speaker is not Speaker.PROGRAM:
+        return first
+    said = (
+        finding
+        for finding in final
+        if finding.speaker is Speaker.LIBRARY and finding.category is first.category
+        if finding.file == first.file and 0 < first.line - finding.line <= NEAR
+    )
+    line = next(said, first)
+    return replace(first, line=line.line, text=line.text)
 
 
 def _exception_before(complaint: Finding, final: Sequence[Finding]) -> Finding | None:

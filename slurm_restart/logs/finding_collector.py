@@ -200,6 +200,8 @@ class FindingCollector:
         if label in self.inside:
             if body[:1] not in INSIDE:
                 self._close(label, text, body)
+            else:
+                self.tracebacks[label].note_frame(body)
         elif CODE.match(body):
             return
         elif finding := self._match(label, text, body):
@@ -230,6 +232,10 @@ class FindingCollector:
         known = own is not None and own.role is Role.ROOT and _is_known(own)
         if own is not None and own.role is not Role.MESSAGE:
             self.matched -= 1
+        if own is not None and self.titles.add(label, own):
+            # A title under a title: the reason stands below both.
+            self._keep(replace(waiting, role=Role.HEADER, reason=None))
+            return True
         if own is not None and own.role is Role.HEADER:
             self.titles.open[label] = waiting
             self._keep(own)
@@ -271,6 +277,7 @@ class FindingCollector:
     def _open(self, label: str, text: str) -> None:
         trace = self._traceback_state(label)
         trace.at = logged_at(text)
+        trace.reading = None
         if not trace.chained:
             trace.explained = None
         if trace.ignored is not None and self.line - trace.ignored > NEXT_LINES:
@@ -284,7 +291,9 @@ class FindingCollector:
         self.inside.discard(label)
         if finding := self._match(label, text, body):
             at = finding.at if finding.at is not None else trace.at
-            finding = self._in_chain(trace, replace(finding, at=at, raised=True))
+            category = trace.category_of(finding.category)
+            finding = replace(finding, at=at, raised=True, category=category)
+            finding = self._in_chain(trace, finding)
             if not self.titles.add(label, finding):
                 self._keep(finding)
         trace.chained, trace.ignored = False, None

@@ -11,8 +11,8 @@ MAX_LINES = 50
 """Lines, of any rank, within which the reason has to follow."""
 _WORDS = re.compile(r"[^\W\d_]{2,}.*?[^\W\d_]{2,}")
 """A line without two words is a part of a frame, or empty."""
-_PLACE = re.compile(r"\s*(?:time|host|rank) +: ")
-"""A row of torchrun's table that tells no reason."""
+_PLACE = re.compile(r"\s*(?:(?:time|host|rank) +: |\([\w./-]{1,200}\.\w{1,4}:\d{1,6}\) )")
+"""A row of torchrun's table, or a place in the sources, that tells no reason."""
 
 
 @dataclass(slots=True)

@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+from slurm_restart.core.category import Category
+
 TRACEBACK = "Traceback (most recent call last)"
 CHAINS = (
     "During handling of the above exception, another exception occurred",
@@ -19,6 +21,21 @@ EXCEPTION = re.compile(r"[\w.]{1,120}(?:Error|Exception)\b")
 CODE = re.compile(r" {4,}(?:raise|return|assert|self\.|if|with|for|yield|await)\b")
 """A source line of a traceback whose header is missing."""
 
+# Compiled when the first frame is read, which takes 1 ms.
+_FRAME = r' +File "(?P<file>[^"]{1,400})", line \d{1,7}, in (?P<name>\S{1,100})'
+# What a program reads where, by the words for it in the names of files and functions.
+_OF_DATA = (
+    r"data_?(?:set|loader|module|iter|source|pipe|utils|reader)|/datasets?/|/datapipes?/|__getitem__"
+    r"|collate|_fetch\b|(?:read|load|get|next|fetch|decode|parse|open)_?(?:data|sample|record|shard"
+    r"|batch|image|example|document|feature|annotation|video|audio)s?\b"
+)
+_OF_CHECKPOINTS = (
+    r"[Cc]heck_?[Pp]oint|ckpt|(?:load|restore|resume|read)_?\w{0,20}(?:model|weight|state|param"
+    r"|optim|train)|from_pretrained|\b_?(?:resume|restore)"
+)
+UNREADABLE = frozenset({Category.DATA_CORRUPT, Category.CHECKPOINT_CORRUPT})
+"""Categories of files that cannot be read; the message alone may not tell which kind it was."""
+
 
 @dataclass(slots=True)
 class TracebackState:
@@ -34,3 +51,21 @@ class TracebackState:
     """Line of the notice that the following exception is ignored."""
     at: float | None = None
     """When the header of the traceback was logged; see `logged_at`."""
+    reading: Category | None = None
+    """Which kind of file the program was reading, by its innermost frame that tells; None: none."""
+
+    def note_frame(self, body: str) -> None:
+        """Record what a line inside the traceback tells about the file that was read."""
+        frame = re.match(_FRAME, body) if '", line ' in body else None
+        if frame is None:
+            return
+        own = frame["file"].rpartition("/site-packages/")[2].rpartition("/dist-packages/")[2]
+        place = f"{own[-120:]} {frame['name']}"
+        if re.search(_OF_CHECKPOINTS, place):
+            self.reading = Category.CHECKPOINT_CORRUPT
+        elif re.search(_OF_DATA, place):
+            self.reading = Category.DATA_CORRUPT
+
+    def category_of(self, category: Category) -> Category:
+        """Return a category, as that of the kind of file that was read if no file could be read."""
+        return self.reading or category if category in UNREADABLE else category

@@ -1,0 +1,154 @@
+"""Causes that other lines than the loudest one tell: frames, libraries, numbers: own texts."""
+
+import pytest
+
+from slurm_restart.core.category import Category
+
+from .judge_text import judge_text
+
+STEPS = "".join(f"step {number} | loss 2.1\n" for number in range(50))
+TITLE = "Traceback (most recent call last):\n"
+OF_DATA = (
+    '  File "/w/data/reader.py", line 8, in load_shard\n',
+    '  File "/w/feed.py", line 8, in __getitem__\n',
+    (
+        '  File "/v/lib/site-packages/torch/utils/data/_utils/fetch.py", line 52, in fetch\n'
+        "    return self.collate_fn(data)\n"
+        '  File "/w/mix.py", line 8, in collate_rows\n'
+    ),
+    '  File "/w/pipe/dataset.py", line 8, in open\n    self.file = opener(path)\n',
+)
+OF_CHECKPOINTS = (
+    '  File "/w/t.py", line 8, in load_checkpoint\n',
+    '  File "/w/t.py", line 8, in restore_state\n',
+    '  File "/w/ckpt_io.py", line 8, in read_part\n',
+    '  File "/v/lib/python3.12/site-packages/zoo/models.py", line 8, in from_pretrained\n',
+)
+UNREADABLE = (
+    "_pickle.UnpicklingError: pickle data was truncated",
+    "EOFError: Ran out of input",
+    "zipfile.BadZipFile: File is not a zip file",
+    "OSError: Unable to open file (truncated file: eof = 96, sblock->base_addr = 0)",
+)
+
+
+@pytest.mark.parametrize("error", UNREADABLE)
+@pytest.mark.parametrize(
+    ("category", "frames"),
+    [
+        *((Category.DATA_CORRUPT, frames) for frames in OF_DATA),
+        *((Category.CHECKPOINT_CORRUPT, frames) for frames in OF_CHECKPOINTS),
+    ],
+)
+def test_the_frames_tell_which_file_cannot_be_read(
+    category: Category, frames: str, error: str
+) -> None:
+    main = '  File "/w/t.py", line 3, in <module>\n    main()\n'
+    judged = judge_text(f"{STEPS}{TITLE}{main}{frames}    raise\n{error}\n")
+    assert judged.category is category
+    assert judged.root_cause is not None
+    assert judged.root_cause.text == error
+
+
+def test_the_innermost_frame_that_tells_counts() -> None:
+    judged = judge_text(f"{TITLE}{OF_CHECKPOINTS[0]}{OF_DATA[0]}EOFError: Ran out of input\n")
+    assert judged.category is Category.DATA_CORRUPT
+
+
+def test_the_frames_of_an_earlier_traceback_tell_nothing() -> None:
+    handled = f"{TITLE}{OF_DATA[0]}OSError: handled\n"
+    judged = judge_text(f"{handled}{TITLE}EOFError: Ran out of input\n")
+    assert judged.category is Category.CHECKPOINT_CORRUPT
+
+
+@pytest.mark.parametrize("error", ["IndexError: list index out of range", "NameError: name 'x'"])
+def test_frames_do_not_change_what_is_no_matter_of_files(error: str) -> None:
+    assert judge_text(f"{TITLE}{OF_DATA[0]}{error}\n").category is Category.CODE
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "n3:77:90 [2] misc/shm.cc:12 NCCL WARN Call to open failed: No such file or directory",
+        "n3:77:90 [2] transport/net.cc:9 NCCL WARN Error while mapping a segment: not found",
+    ],
+)
+def test_the_librarys_line_is_the_root_where_the_program_passes_the_failure_on(line: str) -> None:
+    text = f"{line}\nRuntimeError: NCCL error in: x.cpp:9, unhandled system error, NCCL version 2\n"
+    judged = judge_text(text)
+    assert judged.category is Category.NETWORK_FABRIC
+    assert judged.root_cause is not None
+    assert judged.root_cause.text == line
+
+
+def test_a_librarys_line_of_long_ago_is_not_the_root() -> None:
+    line = "n3:77:90 [2] misc/shm.cc:12 NCCL WARN Call to open failed: No such file or directory"
+    error = "RuntimeError: NCCL error in: x.cpp:9, unhandled system error"
+    judged = judge_text(f"{line}\n{STEPS}{STEPS}{error}\n")
+    assert judged.root_cause is not None
+    assert judged.root_cause.text == error
+
+
+@pytest.mark.parametrize(
+    ("category", "exit_code", "text"),
+    [
+        (Category.DEVICE_OOM, "1:0", "solver.cu:77: CUDA error: 2"),
+        (Category.DEVICE_OOM, "1:0", "alloc: HIP error code 2"),
+        (Category.HARDWARE_ACCELERATOR, "1:0", "init: cuda runtime error (214)"),
+        (Category.SOFTWARE_CRASH, "1:0", "flux: CUDA error: 700"),
+        (Category.SOFTWARE_CRASH, "1:0", "XlaRuntimeError: INTERNAL: Core halted unexpectedly: x"),
+        (Category.HARDWARE_ACCELERATOR, "1:0", "Fatal error:\nCannot do it: no GPU is\ndetected."),
+        (Category.HARDWARE_ACCELERATOR, "1:0", "RuntimeError: No accelerator found"),
+        (Category.CODE, "1:0", f"{TITLE}RuntimeError: the plugin cannot be imported"),
+        (Category.CODE, "1:0", f"{TITLE}ValueError: fastmix is not installed"),
+        (Category.COMPILE, "1:0", f"{TITLE}RuntimeError: Failed to find C compiler."),
+        (Category.CONFIG, "1:0", "ERROR: split: bad\n>>> split: each task must hold at least 4"),
+        (Category.CONFIG, "86:0", "[0]PETSC ERROR: Unknown type. Check the spelling"),
+        (Category.NUMERIC_NAN, "91:0", "[0]PETSC ERROR: SNESSolve has not converged"),
+        (Category.NUMERIC_NAN, "91:0", "[0]PETSC ERROR: KSP stopped (reason DIVERGED_ITS)"),
+        (Category.CONFIG, "255:0", 'FATAL:   Image file already exists: "a.sif"'),
+        (Category.UNKNOWN, "255:0", "FATAL:   While pulling: the server closed the stream"),
+        (Category.HANG, "1:0", "RuntimeError: ACL stream synchronize failed, error code:507046"),
+        (Category.NETWORK_FABRIC, "1:0", "worker 4 failed with UnavailableError():"),
+        (
+            Category.HARDWARE_NODE,
+            "1:0",
+            (
+                "slurmstepd: error: pyxis:     id: cannot find name for user ID 42\n"
+                "slurmstepd: error: pyxis:     mkdir: cannot create directory '/x/42': "
+                "Permission denied\nslurmstepd: error: pyxis: couldn't start container"
+            ),
+        ),
+        (
+            Category.CONFIG,
+            "134:0",
+            (
+                "terminate called after throwing an instance of 'PLMD::E'\nwhat():\n"
+                "(core/Action.cpp:240) void PLMD::Action::error() const\n"
+                "ERROR in input to action DISTANCE: two atoms must be given\n"
+            ),
+        ),
+    ],
+)
+def test_words_of_a_class_tell_the_cause(category: Category, exit_code: str, text: str) -> None:
+    assert judge_text(f"{text}\n", exit_code).category is category
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "WARNING: no GPU found, falling back to the CPU",
+        "Error of the probe: no GPU is visible, using the CPU",
+    ],
+)
+def test_a_program_that_goes_on_without_a_gpu_has_not_failed_of_it(line: str) -> None:
+    judged = judge_text(f"{line}\n{STEPS}{TITLE}MemoryError\n")
+    assert judged.category is Category.OOM_HOST
+
+
+def test_a_pointer_to_another_file_is_no_root() -> None:
+    judged = judge_text(
+        "Error in rule map:\n    log: 7.txt (check log file(s) for error details)\n"
+    )
+    assert judged.root_cause is not None
+    assert judged.root_cause.text == "Error in rule map:"
