@@ -108,6 +108,26 @@ def test_a_librarys_line_of_long_ago_is_not_the_root() -> None:
         (Category.NUMERIC_NAN, "91:0", "[0]PETSC ERROR: KSP stopped (reason DIVERGED_ITS)"),
         (Category.CONFIG, "255:0", 'FATAL:   Image file already exists: "a.sif"'),
         (Category.UNKNOWN, "255:0", "FATAL:   While pulling: the server closed the stream"),
+        (Category.CONFIG, "1:0", "srun: error: You must specify a project!"),
+        (
+            Category.DEPENDENCY_SERVICE,
+            "1:0",
+            "srun: error: Unable to allocate resources: Unable to contact slurm controller",
+        ),
+        (Category.STORAGE_IO, "126:0", "run.sh: line 26: /w/wrap.sh: Text file busy"),
+        (Category.CONFIG, "1:0", f"{TITLE}RuntimeError: too few samples, consider increasing it"),
+        (Category.CONFIG, "1:0", "Key 'period' not in 'SaverConf'\n    full_key: saver.period"),
+        (
+            Category.CONFIG,
+            "1:0",
+            "Lmod has detected the following error: A different version is already loaded.\n"
+            "You should load another module that is compatible.",
+        ),
+        (
+            Category.NETWORK_FABRIC,
+            "1:0",
+            "DistBackendError: NCCL error in: x.cpp:9, internal error - please report this",
+        ),
         (Category.HANG, "1:0", "RuntimeError: ACL stream synchronize failed, error code:507046"),
         (Category.NETWORK_FABRIC, "1:0", "worker 4 failed with UnavailableError():"),
         (
