@@ -120,8 +120,10 @@ def test_a_librarys_line_of_long_ago_is_not_the_root() -> None:
         (
             Category.CONFIG,
             "1:0",
-            "Lmod has detected the following error: A different version is already loaded.\n"
-            "You should load another module that is compatible.",
+            (
+                "Lmod has detected the following error: A different version is already loaded.\n"
+                "You should load another module that is compatible."
+            ),
         ),
         (
             Category.NETWORK_FABRIC,
