@@ -9,6 +9,7 @@ from slurm_restart.core.attribute_log import ExitFacts
 from slurm_restart.core.hostlist import expand
 from slurm_restart.core.job import JobFlag, JobState
 from slurm_restart.core.slurm_state import STATE_BY_NAME, is_end
+from slurm_restart.core.task_layout import even_counts, task_layout
 from slurm_restart.errors import (
     JobNotFoundError,
     SlurmError,
@@ -142,7 +143,8 @@ def facts_from_slurm(job_id: int, given: KnownFacts) -> KnownFacts:
         return _with_accounting(given, _accounted(job_id, error))
     log = Path(job.work_dir or ".") / job.std_out if job.std_out else None
     nodes = given.exit.nodes or job.nodes
-    exit_facts = replace(given.exit, nodes=nodes, down=_down(slurm, job, nodes))
+    down, layout = _down(slurm, job, nodes), _layout(slurm, job)
+    exit_facts = replace(given.exit, nodes=nodes, down=down, layout=layout)
     if job.state is not None and job.state.is_final:
         status = (job.exit_code, job.signal)
         return replace(_merge(given, exit_facts, "slurm", job.state, status), log=log)
@@ -170,6 +172,19 @@ def _down(slurm: "Commands", job: "Job", nodes: tuple[str, ...]) -> tuple[str, .
         and node.down
         and (last is None or node.reason_time is None or node.reason_time <= last)
     )
+
+
+def _layout(slurm: "Commands", job: "Job") -> tuple[str, ...]:
+    """Return the node of each task, as far as any distribution of them gives the same."""
+    if not job.nodes:
+        return ()
+    try:
+        shown = slurm.tasks(job.job_id)
+    except SlurmError:
+        # As above.
+        return ()
+    counts = () if shown is None else even_counts(*shown, len(job.nodes))
+    return task_layout(job.nodes, counts, None)
 
 
 def _is_first_attempt(job: "Job") -> bool:

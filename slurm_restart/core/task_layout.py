@@ -28,6 +28,18 @@ def parse_task_counts(text: str) -> tuple[int, ...]:
     return tuple(counts)
 
 
+def even_counts(tasks: int, per_node: int, nodes: int) -> tuple[int, ...]:
+    """Return the tasks of each node where the totals leave only one answer; empty: they do not.
+
+    Args:
+        tasks: of the job.
+        per_node: those requested for each node; 0: none were.
+        nodes: their number; each of them has a task.
+    """
+    each = per_node or 1
+    return (each,) * nodes if 0 < each * nodes == tasks <= MAX_TASKS else ()
+
+
 def task_layout(
     nodes: Sequence[str], counts: Sequence[int], distribution: str | None
 ) -> tuple[str, ...]:

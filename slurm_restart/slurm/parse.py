@@ -82,6 +82,8 @@ _COUNTS = {
     "restarts": "restartcnt:20",
 }
 """Narrow fields of `squeue -O` for lists: it pads each to its width."""
+TASKS_FORMAT = "jobid:20,numtasks:20,ntpernode:20"
+"""Fields of `squeue -O` for `parse_tasks`; numbers only, so that blanks separate them."""
 _IN_BOTH = ("job_id", "state", "submit", "start")
 _REQUESTED_NODES = re.compile(r"(?:^|,)node=([0-9]+)(?:,|$)")
 
@@ -194,6 +196,20 @@ def parse_states(text: str) -> dict[int, tuple[str, int | None]]:
         for row in rows
         if len(row) == 3 and row[0].isdecimal()  # noqa: PLR2004 - the fields asked for
     }
+
+
+def parse_tasks(text: str, job_id: int) -> tuple[int, int] | None:
+    """Return the tasks of a job, and those requested for each node (0: none); None: not shown.
+
+    Args:
+        text: what `squeue -O` printed with `TASKS_FORMAT`.
+        job_id: the job.
+    """
+    for line in text.splitlines():
+        match line.split():
+            case [shown, tasks, per_node] if shown == str(job_id) and tasks.isdecimal():
+                return int(tasks), int(per_node) if per_node.isdecimal() else 0
+    return None
 
 
 def to_job(record: Record, detail: Record | None = None, base: Base | None = None) -> Job:

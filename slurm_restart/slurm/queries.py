@@ -119,6 +119,15 @@ class Queries:
         # The id of an array's last task is that of the array: Slurm shows all tasks then.
         return {job_id: state for job_id, state in found.items() if job_id in job_ids}
 
+    def tasks(self, job_id: int) -> tuple[int, int] | None:
+        """Return the tasks of a job, and those requested for each node (0: none); None: not shown.
+
+        Without a request for tasks Slurm counts one a node.
+        """
+        call = self._squeue("-j", f"{job_id:d}", "-O", parse.TASKS_FORMAT)
+        (answer,) = self._client.request(f"tasks of job {job_id}", call)
+        return parse.parse_tasks(answer.stdout, job_id)
+
     def nodes(self) -> tuple[NodeState, ...]:
         """Return all nodes."""
         return parse_nodes(self._client.request("nodes", self._show_all("node"))[0].stdout)

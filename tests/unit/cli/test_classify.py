@@ -351,7 +351,7 @@ def test_the_format_option_and_the_flag_give_the_same_json(call, log):
 def slurm_has(monkeypatch):
     """Let Slurm show this job, or raise this error, and sacct print these ends."""
 
-    def prepare(job, ends=(), nodes=()):
+    def prepare(job, ends=(), nodes=(), tasks=None):
         def show(*_):
             if isinstance(job, Exception):
                 raise job
@@ -363,7 +363,14 @@ def slurm_has(monkeypatch):
             return ends[-1]
 
         monkeypatch.setattr(Commands, "job", show)
+
+        def counted(*_):
+            if isinstance(tasks, Exception):
+                raise tasks
+            return tasks
+
         monkeypatch.setattr(Commands, "nodes", lambda _: nodes)
+        monkeypatch.setattr(Commands, "tasks", counted)
         monkeypatch.setattr(accounting, "accounted_end", accounted)
 
     return prepare
@@ -411,6 +418,31 @@ def test_a_node_that_slurm_shows_down_outranks_a_likely_stop(
     slurm_has(FAILED, nodes=(node,))
     answer = judged("--job", "12", log(LIKELY_STOP))
     assert (answer["category"], answer["blamed_nodes"]) == (category, blamed)
+
+
+LABELLED = """\
+0: step 10 | loss 2.1
+1: RuntimeError: CUDA error: uncorrectable ECC error encountered
+0: torch.distributed.DistBackendError: NCCL error: remote process exited
+"""
+
+
+@pytest.mark.parametrize(
+    ("tasks", "blamed"),
+    [
+        ((2, 0), ["n2"]),
+        ((2, 1), ["n2"]),
+        # The step had another number of tasks than the job, or nobody knows where they ran.
+        ((3, 0), []),
+        ((4, 2), []),
+        (None, []),
+        (SlurmError("squeue: no"), []),
+    ],
+)
+def test_the_node_of_a_labelled_task_is_known_from_slurm(judged, slurm_has, log, tasks, blamed):
+    slurm_has(FAILED, tasks=tasks)
+    answer = judged("--job", "12", log(LABELLED))
+    assert (answer["category"], answer["blamed_nodes"]) == ("hardware.accelerator", blamed)
 
 
 def test_a_job_that_nobody_knows_is_an_error(call, slurm_has):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from slurm_restart.core.task_layout import MAX_TASKS, parse_task_counts, task_layout
+from slurm_restart.core.task_layout import MAX_TASKS, even_counts, parse_task_counts, task_layout
 
 NODES = ("n1", "n2", "n3")
 
@@ -57,3 +57,22 @@ def test_what_is_not_known_places_nobody(counts: tuple[int, ...], distribution: 
 
 def test_more_tasks_than_are_kept_place_nobody() -> None:
     assert task_layout(("n1",), (MAX_TASKS + 1,), "block") == ()
+
+
+@pytest.mark.parametrize(
+    ("tasks", "per_node", "nodes", "counts"),
+    [
+        (3, 0, 3, (1, 1, 1)),
+        (3, 1, 3, (1, 1, 1)),
+        (6, 2, 3, (2, 2, 2)),
+        # Slurm may place four on one node and one on each other.
+        (6, 0, 3, ()),
+        (5, 2, 3, ()),
+        (0, 0, 0, ()),
+        (MAX_TASKS + 1, 0, MAX_TASKS + 1, ()),
+    ],
+)
+def test_totals_tell_the_tasks_of_each_node_where_only_one_answer_is_possible(
+    tasks: int, per_node: int, nodes: int, counts: tuple[int, ...]
+) -> None:
+    assert even_counts(tasks, per_node, nodes) == counts

@@ -321,3 +321,17 @@ def test_the_states_of_several_jobs() -> None:
     found = parse.parse_bases(text)
     assert found[10] == (JobState.RUNNING, frozenset())
     assert 1 not in found
+
+
+@pytest.mark.parametrize(
+    ("job_id", "tasks"), [(2, (6, 2)), (3, (3, 0)), (4, (5, 0)), (5, None), (9, None)]
+)
+def test_the_tasks_of_a_job_are_read(job_id: int, tasks: tuple[int, int] | None) -> None:
+    # Measured on 22.05; releases differ in what they print where nothing was requested.
+    shown = (
+        "2                   6                   2                   \n"
+        "3                   3                   0                   \n"
+        "4                   5                   N/A                 \n"
+        "5                   N/A                 0                   \n"
+    )
+    assert parse.parse_tasks(shown, job_id) == tasks
