@@ -45,7 +45,7 @@ class Target:
     problems: tuple[str, ...] = ()
     """Records in the run directory that cannot be read or written."""
     warnings: tuple[str, ...] = ()
-    """What the newest attempt warned of."""
+    """What the newest attempt warned of, and checkpoints that are not used as they came late."""
     unanswered: SlurmError | None = None
     """Why it is not known whether Slurm knows the job; None: Slurm has answered."""
 
@@ -104,6 +104,7 @@ def _with_records(target: Target, run_dir: RunDir) -> Target:
     problems: list[str] = []
     summary: dict[str, Any] = {}
     warnings: tuple[str, ...] = ()
+    late: list[str] = []
     user = os.geteuid()
     try:
         if user != 0 and run_dir.path.stat().st_uid == user:
@@ -114,13 +115,20 @@ def _with_records(target: Target, run_dir: RunDir) -> Target:
         for attempt in run_dir.attempts():
             problems += map(str, attempt.problems())
             warnings = attempt.warnings()
+            late += (
+                f"checkpoint {checkpoint.path} is not used: {checkpoint.reason}"
+                for checkpoint in attempt.late()
+            )
         summary = read_summary(run_dir.summary)
     except FileNotFoundError:
         pass  # no attempt has ended
     except (OSError, StateError) as error:
         problems.append(str(error))
     return replace(
-        target, summary=summary, warnings=warnings, problems=tuple(dict.fromkeys(problems))
+        target,
+        summary=summary,
+        warnings=(*warnings, *late),
+        problems=tuple(dict.fromkeys(problems)),
     )
 
 

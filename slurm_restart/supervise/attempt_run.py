@@ -138,7 +138,9 @@ class AttemptRun:
     ) -> TrainerEnd:
         # What was read and compiled before the start took more than the monitoring needs: 0.3 MB.
         release_memory()
-        supersede_monitor = SupersedeMonitor(prepared.attempt, self._events, self._stalls)
+        supersede_monitor = SupersedeMonitor(
+            prepared.attempt, prepared.fence, self._events, self._stalls
+        )
         node_watch = NodeWatch(self._slurm, self._job, self._events, progress.warn)
         watches = (node_watch,) if self._plan.keeps_allocation else ()
         for thread in (output, monitor, supersede_monitor, *watches):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from slurm_restart.logs.scanner import LogScanner
+from slurm_restart.supervise.attempt_fence import OvertakenError
 from slurm_restart.supervise.events import (
     AttemptPrepared,
     Event,
@@ -73,7 +74,8 @@ class PreparationWait:
                     for problem in problems:
                         self._recorder.log(MAIN, f"rule left out: {problem}", level="WARNING")
                 case PreparationFailed(error):
-                    return error
+                    is_overtaken = isinstance(error, OvertakenError)
+                    return StopReason.SUPERSEDED if is_overtaken else error
                 case ReaperExited():
                     return RuntimeError("the reaper process was killed")
                 case PlanLoaded(plan):

@@ -1,11 +1,12 @@
 """Read from the records of a phase which checkpoints its attempts fail from."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from slurm_restart.core.category import Category
 from slurm_restart.core.fall_back import AttemptOutcome, CheckpointVersion, fall_back
 from slurm_restart.supervise.checkpoint_selection import Evidence
-from slurm_restart.trainer.attempt_records import AttemptEnd, AttemptStart
+from slurm_restart.supervise.late_checkpoints import Version, recorded
+from slurm_restart.trainer.attempt_records import AttemptEnd, AttemptStart, Saved
 from slurm_restart.trainer.rundir import AttemptDir
 
 
@@ -16,13 +17,20 @@ def read_evidence(earlier: Sequence[AttemptDir]) -> Evidence:
         earlier: they, in order.
     """
     outcomes = [outcome for attempt in earlier if (outcome := _outcome(attempt)) is not None]
-    written = {saved.path: saved.step for attempt in earlier for saved in attempt.saved()}
+    saved = [saved for attempt in earlier for saved in attempt.saved()]
+    written = {checkpoint.path: checkpoint.step for checkpoint in saved}
+    late = recorded(earlier)
     first_step = next((start.first_step for attempt in earlier if (start := attempt.start())), 0)
     # One that is written before the first step holds no work: it is no other start than scratch.
     return Evidence(
         fall_back=fall_back(outcomes),
+        has_written=any(_is_timely(checkpoint, late) for checkpoint in saved),
         only_one=len(written) == 1 and max(written.values()) > first_step,
     )
+
+
+def _is_timely(saved: Saved, late: Container[Version]) -> bool:
+    return saved.mark is None or (saved.path, saved.mark) not in late
 
 
 def _outcome(attempt: AttemptDir) -> AttemptOutcome | None:

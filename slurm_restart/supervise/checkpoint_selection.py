@@ -43,6 +43,8 @@ class StartPoint:
     """Whether there is an earlier one to go back to."""
     left_out: tuple[LeftOut, ...] = ()
     """Checkpoints that are well-formed and not used, as attempts fail from them."""
+    late: tuple[Checkpoint, ...] = ()
+    """Those that are not used as an attempt wrote them after a later one had begun."""
 
 
 @frozen
@@ -50,6 +52,8 @@ class Evidence:
     """What the records of earlier attempts say about checkpoints."""
 
     fall_back: FallBack = FallBack()
+    has_written: bool = False
+    """Whether the phase has written checkpoints that are not late."""
     only_one: bool = False
     """Whether the phase has written one checkpoint in all, after its first step: before it there is
     where the first attempt started. Of several, the trainer may have removed the others."""
@@ -63,8 +67,12 @@ def choose_start(
     before: Marks | None,
     probe: Prober,
     evidence: Evidence = NO_EVIDENCE,
+    is_late: Callable[[Checkpoint], bool] = lambda _: False,
 ) -> StartPoint:
     """Return the checkpoint to start from.
+
+    A late one is used only if nothing else is left of what the phase wrote, which the attempt that
+    wrote it may have removed.
 
     Args:
         plan: the phase.
@@ -72,6 +80,7 @@ def choose_start(
             name; None: this is the first attempt.
         probe: the check of checkpoints by their form.
         evidence: checkpoints to leave out, as long as there is another one.
+        is_late: whether an attempt wrote a checkpoint after a later one had begun.
 
     Raises:
         OSError: the checkpoints cannot be listed or checked.
@@ -82,17 +91,22 @@ def choose_start(
     present = find(plan.checkpoint, before)
     rejected: tuple[Probe, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    late: tuple[Checkpoint, ...] = ()
     if before is not None:
         own = [
             checkpoint for checkpoint in present if before.get(checkpoint.name) != checkpoint.mark
         ]
-        newest = _newest_own(plan.checkpoint, own, probe, evidence)
+        late = tuple(filter(is_late, own))
+        timely = [checkpoint for checkpoint in own if checkpoint not in late]
+        newest = replace(_newest_own(plan.checkpoint, timely, probe, evidence), late=late)
+        if not newest.resumed and late and evidence.has_written:
+            newest = _newest_own(plan.checkpoint, own, probe, evidence)
         if newest.resumed:
             return newest
         rejected, left_out = newest.rejected, newest.left_out
         present = tuple(checkpoint for checkpoint in present if checkpoint not in own)
     first = _first_attempt_start(plan, present, probe)
-    return replace(first, rejected=(*rejected, *first.rejected), left_out=left_out)
+    return replace(first, rejected=(*rejected, *first.rejected), left_out=left_out, late=late)
 
 
 def _newest_own(

@@ -9,9 +9,11 @@ from pathlib import Path
 from slurm_restart.errors import StateError
 from slurm_restart.safe_files import FileTooLargeError, NotRegularFileError
 from slurm_restart.slurm.interface import Slurm
+from slurm_restart.supervise.attempt_fence import count_of_start, take_fence
 from slurm_restart.supervise.events import AttemptPrepared, Events, PlanLoaded, PreparationFailed
 from slurm_restart.supervise.excluded_nodes import leave_excluded
 from slurm_restart.supervise.job_environment import JobEnvironment
+from slurm_restart.supervise.late_checkpoints import look_at_fence
 from slurm_restart.supervise.node_health import check_nodes, due_check
 from slurm_restart.supervise.prepare_attempt import prepare
 from slurm_restart.supervise.stall_monitor import StallMonitor
@@ -91,11 +93,17 @@ class PreparationThread(threading.Thread):
             plan = _load(self._run_dir.plan)
         self._job = self._job.using(plan.nodes_of(len(self._job.nodes)))
         self._events.put(PlanLoaded(plan))
-        if plan.requeues_itself:
-            with self._stalls.access(str(self._run_dir.path)):
+        with self._stalls.access(str(self._run_dir.path)):
+            restarts = count_of_start(self._run_dir, self._job, partial(self._slurm, plan))
+            if plan.requeues_itself:
                 self._settle(plan)
         with self._stalls.access(str(self._run_dir.path)):
             self.attempt = attempt = self._run_dir.new_attempt()
+            fence = take_fence(self._run_dir, attempt, self._job, restarts=restarts)
+            earlier = [other for other in self._run_dir.attempts() if other.number < attempt.number]
+        with self._stalls.access(plan.checkpoint.directory):
+            at_fence = look_at_fence(plan, attempt, earlier)
+        with self._stalls.access(str(self._run_dir.path)):
             # Before a checkpoint is chosen: they may be writing one.
             sweep_nodes(
                 self._run_dir,
@@ -116,7 +124,15 @@ class PreparationThread(threading.Thread):
                 warn=partial(self._warn, attempt),
             )
         with self._stalls.access(f"{self._run_dir.path} or {plan.checkpoint.directory}"):
-            prepared = prepare(plan, self._run_dir, attempt, self._job, clock=time.time)
+            prepared = prepare(
+                plan,
+                self._run_dir,
+                attempt,
+                self._job,
+                clock=time.time,
+                fence=fence,
+                at_fence=at_fence,
+            )
         self._events.put(AttemptPrepared(prepared))
 
     def _settle(self, plan: RunPlan) -> None:

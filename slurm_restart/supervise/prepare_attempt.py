@@ -14,14 +14,21 @@ from slurm_restart.supervise.checkpoint_evidence import read_evidence
 from slurm_restart.supervise.checkpoint_selection import Prober, StartPoint, choose_start, set_aside
 from slurm_restart.supervise.expected_decision import ended_attempts, in_place_events
 from slurm_restart.supervise.job_environment import JobEnvironment
+from slurm_restart.supervise.late_checkpoints import AtFence, recorded, save
 from slurm_restart.supervise.progress_monitor import highest_measured
 from slurm_restart.supervise.reaper import TrainerCommand
 from slurm_restart.supervise.render_config import RenderRequest, render
 from slurm_restart.supervise.step_environment import step_environment
 from slurm_restart.trainer.atomic_file import write_atomic
-from slurm_restart.trainer.attempt_records import AttemptStart, LeftOutCheckpoint, to_json
+from slurm_restart.trainer.attempt_records import (
+    AttemptStart,
+    Fence,
+    LateCheckpoint,
+    LeftOutCheckpoint,
+    to_json,
+)
 from slurm_restart.trainer.checkpoint_probe import Probe
-from slurm_restart.trainer.checkpoints import MAX_FOUND, Marks, iterate
+from slurm_restart.trainer.checkpoints import MAX_FOUND, Checkpoint, Marks, iterate
 from slurm_restart.trainer.known_checkpoints import KnownCheckpoints
 from slurm_restart.trainer.launch import Launch, validation_command
 from slurm_restart.trainer.run_plan import RunPlan
@@ -45,6 +52,9 @@ class PreparedAttempt:
     """Of those that existed before the first attempt; in the first attempt it is empty."""
     in_place: tuple[EndEvent, ...] = ()
     """The ends of earlier attempts in this allocation."""
+    late: tuple[LateCheckpoint, ...] = ()
+    """Checkpoints that are not used as an attempt wrote them after a later one had begun."""
+    fence: Fence | None = None
 
     @property
     def done(self) -> bool:
@@ -60,6 +70,8 @@ def prepare(
     *,
     clock: Callable[[], float],
     probe: Prober | None = None,
+    fence: Fence | None = None,
+    at_fence: AtFence | None = None,
 ) -> PreparedAttempt:
     """Write the files that the trainer needs into the attempt's new directory.
 
@@ -70,6 +82,8 @@ def prepare(
         job: the allocation.
         clock: returns epoch seconds.
         probe: the check of checkpoints; None: by their form, in a process of its own.
+        fence: the attempt's.
+        at_fence: what was there when it was taken; None: no earlier attempt can be running.
 
     Raises:
         OSError: a file system cannot be used (ENOSPC: it is full; ETIMEDOUT: it hangs).
@@ -77,9 +91,13 @@ def prepare(
         CheckpointError: the checkpoint that the config names is certainly broken.
     """
     earlier = [other for other in run_dir.attempts() if other.number < attempt.number]
-    base, before, start_point = _choose(plan, earlier, probe)
+    base, before, start_point = _choose(plan, earlier, probe, at_fence)
     renamed = set_aside(plan.checkpoint, start_point, before)
-    present = KnownCheckpoints.of(iterate(plan.checkpoint))
+    late: list[LateCheckpoint] = []
+    there = iterate(plan.checkpoint)
+    present = KnownCheckpoints.of(there if at_fence is None else at_fence.noting(there, late))
+    if late:
+        save(attempt, late)
     first_step = (start_point.step or 0) if base is None else base.first_step
     last_step = None if plan.mode.is_evaluation else plan.loop.last_step(first_step)
     from_step = _from_step(plan, start_point, earlier)
@@ -129,11 +147,16 @@ def prepare(
         present=present,
         before=KnownCheckpoints.of(()) if before is None else before,
         in_place=_in_place(earlier, attempt.number, job.in_place),
+        late=(*_passed_over(start_point, earlier), *late),
+        fence=fence,
     )
 
 
 def _choose(
-    plan: RunPlan, earlier: Sequence[AttemptDir], probe: Prober | None = None
+    plan: RunPlan,
+    earlier: Sequence[AttemptDir],
+    probe: Prober | None = None,
+    at_fence: AtFence | None = None,
 ) -> tuple[AttemptStart | None, Marks | None, StartPoint]:
     """Return the first start record, what existed before it, and where the next attempt starts."""
     # An attempt without start record has never started a trainer.
@@ -143,7 +166,21 @@ def _choose(
     base = None if first is None else first[1]
     before = None if first is None else known_before(*first)
     by_form = partial(first_complete, form=plan.checkpoint.format)
-    return base, before, choose_start(plan, before, probe or by_form, read_evidence(earlier))
+    known = recorded(earlier)
+
+    def is_late(checkpoint: Checkpoint) -> bool:
+        on_record = (checkpoint.path, checkpoint.mark) in known
+        return on_record or (at_fence is not None and at_fence.is_late(checkpoint))
+
+    evidence = read_evidence(earlier)
+    return base, before, choose_start(plan, before, probe or by_form, evidence, is_late)
+
+
+def _passed_over(start_point: StartPoint, earlier: Sequence[AttemptDir]) -> list[LateCheckpoint]:
+    """Return the late checkpoints on record that are newer than what the attempt starts from."""
+    known, step = recorded(earlier), start_point.step or 0
+    versions = [(late.path, late.mark) for late in start_point.late if late.step > step]
+    return [known[version] for version in versions if version in known]
 
 
 def reached_step(plan: RunPlan, earlier: Sequence[AttemptDir]) -> int | None:

@@ -18,6 +18,7 @@ from slurm_restart.core.journal_events import Action
 from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.errors import CsxError
 from slurm_restart.slurm.format_hostlist import format_hostlist
+from slurm_restart.supervise import late_checkpoints
 from slurm_restart.supervise.ask_allocation import AllocationQuestion
 from slurm_restart.supervise.attempt_result import AttemptResult
 from slurm_restart.supervise.expected_decision import (
@@ -89,6 +90,9 @@ class Recorder(threading.Thread):
         for left_out in start.left_out:
             message = f"checkpoint {left_out.path} is not used: {left_out.reason}"
             self.log(name, message, level="WARNING")
+        for late in prepared.late:
+            message = f"checkpoint {late.path} is not used: {late.reason}"
+            self.log(name, message, level="WARNING")
         self.log(name, _format_start(plan, prepared))
         self.summarize(plan)
 
@@ -136,6 +140,19 @@ class Recorder(threading.Thread):
                 answer(decision)
 
         self._enqueue("attempts", decide)
+
+    def record_superseded(self, plan: RunPlan, attempt: AttemptDir) -> None:
+        """Record what an attempt may have written after a later one had begun."""
+
+        def write() -> None:
+            late = late_checkpoints.written_since(plan, self._run_dir, attempt)
+            if late:
+                late_checkpoints.save(attempt, (*attempt.late(), *late))
+            for checkpoint in late:
+                message = f"checkpoint {checkpoint.path} will not be used: {checkpoint.reason}"
+                self.log(runlog.run_name(attempt.number), message, level="WARNING")
+
+        self._enqueue("late.jsonl", write)
 
     def record_end(
         self, plan: RunPlan | None, result: AttemptResult, decision: Decision | None = None

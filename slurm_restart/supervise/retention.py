@@ -95,7 +95,8 @@ class Retention:
                 *(saved for attempt in attempts for saved in _loaded(attempt)),
                 *(saved for attempt in attempts[:-1] for saved in attempt.saved()),
             ]
-        for old in superfluous(keep, self._earlier, self._own, self._kept):
+        too_late = {late.path for attempt in attempts for late in attempt.late()}
+        for old in superfluous(keep, self._earlier, self._own, self._kept | too_late):
             self._earlier = [saved for saved in self._earlier if saved.path != old.path]
             if self._may_be_removed(old):
                 Path(old.path).unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from slurm_restart.core.journal_events import Action
 from slurm_restart.errors import CsxError
 from slurm_restart.frozen import frozen
 from slurm_restart.slurm.interface import Slurm
+from slurm_restart.supervise.attempt_fence import is_overtaken
 from slurm_restart.supervise.backfill import derive_end
 from slurm_restart.supervise.cluster_view import ClusterView, await_cluster
 from slurm_restart.supervise.expected_decision import format_decision
@@ -64,6 +65,9 @@ class Settlement:
         until = time.monotonic() + SLURM_WAIT
         view = await_cluster(lambda: self.slurm(plan), self.job.job_id, until=until, warn=self.tell)
         attempt = self._attempt()
+        if attempt is None:
+            self.tell("csx-restart: nothing is settled: a later start of this job has begun")
+            return
         end = attempt.end()
         if end is not None and not _restarts(end):
             return
@@ -80,12 +84,17 @@ class Settlement:
         )
         requeue.carry_out(judged)
 
-    def _attempt(self) -> AttemptDir:
-        """Return the attempt of this start of the job, which may have ended before its record."""
+    def _attempt(self) -> AttemptDir | None:
+        """Return the attempt of this start of the job, which may have ended before its record.
+
+        None: Slurm has given this start up, and a later one has begun.
+        """
         attempts = self.run_dir.attempts()
         newest = attempts[-1] if attempts else None
         start = None if newest is None else newest.start()
         earlier = start is not None and start.restarts != self.job.restarts
+        if (start is None or earlier) and is_overtaken(attempts, self.job):
+            return None
         if newest is None or earlier:
             return self.run_dir.new_attempt()
         return newest

@@ -9,6 +9,7 @@ import threading
 
 from slurm_restart.supervise.events import Events, Superseded
 from slurm_restart.supervise.stall_monitor import StallMonitor
+from slurm_restart.trainer.attempt_records import Fence
 from slurm_restart.trainer.rundir import AttemptDir
 
 INTERVAL = 5.0
@@ -16,19 +17,25 @@ INTERVAL = 5.0
 
 
 class SupersedeMonitor(threading.Thread):
-    """Checks for the directory of the next attempt.
+    """Checks, at once and then every few seconds, for a fence after that of this attempt.
 
     Args:
         attempt: the directory of this attempt.
+        fence: its fence; None: it has none.
         events: receives `Superseded` at most once.
         stalls: is told of each access to files.
     """
 
-    def __init__(self, attempt: AttemptDir, events: Events, stalls: StallMonitor) -> None:
+    def __init__(
+        self, attempt: AttemptDir, fence: Fence | None, events: Events, stalls: StallMonitor
+    ) -> None:
         super().__init__(name="supersede-monitor", daemon=True)
-        self._next = attempt.path.with_name(str(attempt.number + 1))
+        self._attempt = attempt
+        self._next = _after(attempt)
+        self._fence = fence
         self._events = events
         self._stalls = stalls
+        self._seen: str | None = None
         self._stopped = threading.Event()
 
     def stop(self) -> None:
@@ -36,11 +43,35 @@ class SupersedeMonitor(threading.Thread):
         self._stopped.set()
 
     def run(self) -> None:
-        """Check until the directory exists or `stop` is called."""
-        while not self._stopped.wait(INTERVAL):
-            with self._stalls.access(str(self._next)):
-                # On an error, or if this attempt's directory was removed, isdir returns False.
-                found = os.path.isdir(self._next)  # noqa: PTH112 - called every few seconds for days
+        """Check until there is a later fence or `stop` is called."""
+        while True:
+            with self._stalls.access(str(self._next.path)):
+                found = self._is_superseded()
             if found:
                 self._events.put(Superseded())
+            if found or self._stopped.wait(INTERVAL):
                 return
+
+    def _is_superseded(self) -> bool:
+        own = None if self._fence is None else self._attempt.fence()
+        # If this attempt's directory was removed, nothing is known of others.
+        if own is not None and self._fence is not None and own.token != self._fence.token:
+            return True
+        # On an error isdir returns False.
+        while os.path.isdir(self._next.path):  # noqa: PTH112 - called every few seconds for days
+            other = self._next.fence()
+            if other is None or self._fence is None or not other.is_before(self._fence):
+                return other is not None or self._is_seen_again()
+            self._next = _after(self._next)
+        return False
+
+    def _is_seen_again(self) -> bool:
+        """Whether a directory has still no fence: one of an earlier release, or not readable."""
+        path = str(self._next.path)
+        again, self._seen = self._seen == path, path
+        return again
+
+
+def _after(attempt: AttemptDir) -> AttemptDir:
+    number = attempt.number + 1
+    return AttemptDir(attempt.path.with_name(str(number)), number)

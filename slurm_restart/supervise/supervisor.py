@@ -232,6 +232,8 @@ class Supervisor:
         judged = None if requeueing is None or relaunches else requeueing.judge(result)
         if judged is not None:
             decision, result = judged.decision, judged.amend(result)
+        if result.stop is StopReason.SUPERSEDED and self._plan and result.attempt and result.start:
+            self._recorder.record_superseded(self._plan, result.attempt)
         self._recorder.record_end(self._plan, result, decision)
         self._recorder.finish(0)
         if restart is not None and decision is not None and relaunches:

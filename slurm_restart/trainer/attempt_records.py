@@ -95,6 +95,40 @@ class AttemptStart:
 
 
 @frozen
+class Fence:
+    """Taken by an attempt before it chooses a checkpoint: no earlier one is the current attempt."""
+
+    attempt: int
+    token: Argument
+    """Random: a directory of the same number that was made anew has another one."""
+    at: _Time
+    job_id: int | None
+    restarts: int
+    """Slurm's restart count, or that of an earlier fence of this job, if Slurm counts anew."""
+    node: str | None
+    """That of the supervisor, by Slurm's name."""
+    unknown: dict[str, Any] = unknown_keys()
+
+    def is_before(self, other: "Fence") -> bool:
+        """Return whether Slurm started this one first, whichever has the higher number."""
+        return self.job_id == other.job_id and self.restarts < other.restarts
+
+
+@frozen
+class LateCheckpoint:
+    """A checkpoint that an attempt may have written after a later one had taken its fence."""
+
+    at: _Time
+    path: Argument
+    mark: tuple[_Mark, _Mark]
+    """Written anew, it has another mark."""
+    step: int
+    reason: str
+    """Why it is not used, for people."""
+    unknown: dict[str, Any] = unknown_keys()
+
+
+@frozen
 class Saved:
     """A new complete checkpoint."""
 

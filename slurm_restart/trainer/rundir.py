@@ -13,6 +13,8 @@ from slurm_restart.trainer import run_plan
 from slurm_restart.trainer.attempt_records import (
     AttemptEnd,
     AttemptStart,
+    Fence,
+    LateCheckpoint,
     Measured,
     RequeueRequest,
     Saved,
@@ -59,6 +61,16 @@ class AttemptDir:
         return self.path / "end.json"
 
     @property
+    def fence_file(self) -> Path:
+        """From when on this is the current attempt."""
+        return self.path / "fence.json"
+
+    @property
+    def late_file(self) -> Path:
+        """Checkpoints that an attempt wrote after a later one had begun, a line each."""
+        return self.path / "late.jsonl"
+
+    @property
     def requeue_file(self) -> Path:
         """What the supervisor has asked of Slurm after the attempt."""
         return self.path / "requeue.json"
@@ -90,6 +102,14 @@ class AttemptDir:
     def end(self) -> AttemptEnd | None:
         """Return the end record; None if it is missing or cannot be read."""
         return read_record(AttemptEnd, self.end_file)
+
+    def fence(self) -> Fence | None:
+        """Return the attempt's fence; None: not taken, or it cannot be read."""
+        return read_record(Fence, self.fence_file)
+
+    def late(self) -> tuple[LateCheckpoint, ...]:
+        """Return the checkpoints that are not used as an attempt wrote them too late."""
+        return read_lines(LateCheckpoint, self.late_file)[0]
 
     def requeue(self) -> RequeueRequest | None:
         """Return what was asked of Slurm after the attempt; None: nothing is on record."""
@@ -193,6 +213,7 @@ class RunDir:
                     os.mkdir(str(number), dir_fd=directory)
                 except FileExistsError:
                     continue
+                os.fsync(directory)
                 return self.attempt(number)
         finally:
             os.close(directory)

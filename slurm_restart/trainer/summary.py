@@ -138,6 +138,7 @@ def _started(plan: RunPlan, attempt: AttemptDir, start: AttemptStart | None) -> 
         "resumed": start.resumed if start else None,
         "checkpoint": start.checkpoint if start else None,
         "validation_only": start.validation_only if start else None,
+        "late_checkpoints": [late.path for late in attempt.late()],
     }
 
 

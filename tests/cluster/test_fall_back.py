@@ -64,3 +64,39 @@ def test_it_goes_back_twice_at_most_and_counts_the_second_time(cluster: ManagedC
     ends = cluster.ends(job_id)
     assert [end["failures"] for end in ends] == [0, 0, 1, 2, 3]
     assert [end.get("fall_back", False) for end in ends] == [False, True, False, False, False]
+
+
+BOTH = """\
+#!/bin/bash
+#SBATCH --ntasks=1
+#CSX --max-restarts=0 --checkpoint=ckpt/step-{step}.npz
+name=${CSX_RESTART_CHECKPOINT##*/}
+mkdir -p ckpt
+echo "${name:-none}" >> starts
+save() {
+    echo "$1" > data && python3 -m zipfile -c new data && mv new "ckpt/step-$1.npz"
+}
+case $name in
+    "") save 10; save 20; save 30; truncate -s 40 ckpt/step-30.npz; exit 9;;
+    step-20.npz) kill -SEGV $$;;
+esac
+save 40
+"""
+
+
+def test_a_truncated_one_and_one_that_kills_its_program_are_both_survived(
+    cluster: ManagedCluster,
+) -> None:
+    """The budget is for neither; every checkpoint is still on disk."""
+    (cluster.work / "job.sh").write_text(BOTH)
+    job_id = int(cluster.run("csx-sbatch", "--parsable", "job.sh"))
+    assert cluster.await_end(job_id) == "COMPLETED"
+    assert starts(cluster) == ["none", "step-20.npz", "step-10.npz"]
+    assert [end["failures"] for end in cluster.ends(job_id)] == [0, 0, 0]
+    left = sorted(path.name for path in (cluster.work / "ckpt").iterdir())
+    whole = [f"step-{step}.npz" for step in (10, 20, 40)]
+    assert left == sorted([*whole, "step-30.npz.unusable"])
+    assert (cluster.work / "ckpt/step-30.npz.unusable").stat().st_size == 40
+    log = (cluster.run_dir(cluster.work / "csx-restart") / "run.log").read_text()
+    assert "step-30.npz is not used: " in log
+    assert "step-20.npz is not used: attempt 1 started from it and failed" in log

@@ -215,6 +215,49 @@ def test_killed_five_times_it_trains_as_if_it_never_was(cluster: ManagedCluster)
     subprocess.run([python, "-c", SAME, *paths], check=True, timeout=120)
 
 
+def is_further(output: Path, steps: int) -> bool:
+    """Whether an attempt has printed the losses of so many steps."""
+    return len(said(output)) >= steps
+
+
+def test_hung_killed_and_given_a_truncated_checkpoint_it_trains_all_steps(
+    cluster: ManagedCluster,
+) -> None:
+    expected = undisturbed(cluster)
+    thresholds = "floor=5s,start_floor=5min,busy_factor=3"
+    [job_id] = cluster.csx_sbatch(config(cluster, plain=False), f"--watchdog={thresholds}")
+    run_dir, model_dir = cluster.run_dir(), cluster.work / "model_dir"
+    outputs = [run_dir / f"attempts/{number}/output.log" for number in range(4)]
+
+    def reach(number: int) -> None:
+        """Wait until an attempt has trained beyond a further checkpoint."""
+        await_attempts(cluster, job_id, run_dir, number + 1)
+        await_(partial(is_further, outputs[number], EVERY + 5), "further steps", timeout=180)
+
+    reach(0)
+    for pid in trainer_pids(cluster, job_id):
+        os.kill(pid, signal.SIGSTOP)
+    reach(1)
+    kill_trainer(cluster, job_id)
+    reach(2)
+    kill_trainer(cluster, job_id)
+    step = highest(model_dir)
+    newest = model_dir / f"checkpoint_{step}.mdl"
+    os.truncate(newest, newest.stat().st_size // 2)
+    assert cluster.await_end(job_id, timeout=300) == "COMPLETED"
+    runs = cluster.summary(run_dir)["runs"]
+    assert [run["status"] for run in runs] == ["failed", "failed", "failed", "success"]
+    assert runs[0]["category"] == "hang"
+    assert runs[-1]["ending_step"] == STEPS
+    # From the one before; the truncated one is kept under another name, and written anew.
+    assert runs[-1]["starting_step"] == step - EVERY
+    assert newest.with_name(f"{newest.name}.unusable").exists()
+    seen = [said(output) for output in outputs]
+    for attempt in seen:
+        assert attempt == {step: expected[step] for step in attempt}
+    assert set().union(*seen) == set(expected)
+
+
 def highest(model_dir: Path) -> int:
     """The highest step of the checkpoints there."""
     return max((int(path.stem.split("_")[1]) for path in model_dir.glob("*.mdl")), default=0)

@@ -4,8 +4,9 @@ import os
 
 import pytest
 
+from slurm_restart.supervise.late_checkpoints import save
 from slurm_restart.supervise.retention import Retention, superfluous
-from slurm_restart.trainer.attempt_records import AttemptStart, Saved, to_line
+from slurm_restart.trainer.attempt_records import AttemptStart, LateCheckpoint, Saved, to_line
 from slurm_restart.trainer.checkpoints import iterate
 from slurm_restart.trainer.known_checkpoints import KnownCheckpoints
 
@@ -161,6 +162,18 @@ def test_an_attempt_that_is_superseded_removes_nothing(run):
     run.dir.new_attempt()
     place.go(40, 50)
     assert place.left == [10, 20, 30, 40, 50]
+
+
+def test_what_was_written_too_late_is_not_removed(run):
+    """It is evidence, and may be all that is left."""
+    place = Place(run)
+    late = [
+        LateCheckpoint(at=1.0, path=saved.path, mark=saved.mark, step=saved.step, reason="late")
+        for saved in place.first[1:]
+    ]
+    save(place.attempts[1], late)
+    place.go(40, 50)
+    assert place.left == [20, 30, 40, 50]
 
 
 def test_paths_of_other_directories_in_the_records_are_left_alone(run, tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from slurm_restart.supervise.attempt_fence import take_fence
 from slurm_restart.supervise.job_environment import JobEnvironment
 from slurm_restart.supervise.settle_run import Settlement, settle
 from tests.unit.supervise import fake_cluster
@@ -154,6 +155,22 @@ def test_attempts_that_die_before_their_start_record_are_counted(run, cluster):
         run.dir.new_attempt()
     assert attempt(run, cluster, 3, "true") == 1
     assert "max_num_restarts is 2" in run.log()
+
+
+def test_a_start_that_slurm_has_given_up_settles_nothing(run, cluster):
+    """Its supervisor is killed on a node that is lost, while the job runs elsewhere."""
+    attempt(run, cluster, 0, KILL)
+    fenced = run.dir.new_attempt()
+    later = JobEnvironment.read(environment(1))
+    take_fence(run.dir, fenced, later, restarts=1)
+    settle_after(run, cluster, 0)
+    assert [one.number for one in run.dir.attempts()] == [0, 1]
+    assert run.dir.attempts()[1].end() is None
+    assert cluster.read()["calls"] == []
+    # Nor does it begin, if it gets there only now.
+    cluster.reset(restarts=1)
+    assert run.start("echo never", **environment(0)).wait(240) == 143
+    assert len(run.dir.attempts()) == 2
 
 
 def test_a_lost_node_is_blamed(run, cluster):

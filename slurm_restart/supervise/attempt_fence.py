@@ -1,0 +1,83 @@
+"""The fence of an attempt: once it is taken, no earlier attempt of the run is the current one.
+
+It is a file in the attempt's directory, whose number is the order. A start of the job that Slurm
+has given up, and that takes its fence late, gets a higher number: the restart count shows it.
+"""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+
+from slurm_restart.errors import CsxError, SlurmError
+from slurm_restart.slurm.interface import Slurm
+from slurm_restart.supervise.job_environment import JobEnvironment
+from slurm_restart.trainer.atomic_file import write_atomic
+from slurm_restart.trainer.attempt_records import Fence, to_json
+from slurm_restart.trainer.rundir import AttemptDir, RunDir
+
+
+class OvertakenError(CsxError):
+    """A later start of the job has taken its fence already."""
+
+
+def is_overtaken(attempts: Sequence[AttemptDir], job: JobEnvironment) -> bool:
+    """Return whether a start of the job with a higher restart count has taken its fence."""
+    return _highest(attempts, job) > job.restarts
+
+
+def count_of_start(run_dir: RunDir, job: JobEnvironment, slurm: Callable[[], Slurm]) -> int:
+    """Return the restart count of this start of the job, unless Slurm has given it up.
+
+    Slurm is asked where a fence has a higher one, as it may have lost its state and count anew; the
+    higher one is then returned. Without an answer the fence is believed.
+
+    Raises:
+        OvertakenError: it is.
+        OSError: the attempts cannot be listed.
+    """
+    highest = _highest(run_dir.attempts(), job)
+    if highest <= job.restarts or job.job_id is None:
+        return job.restarts
+    try:
+        counts_anew = slurm().job(job.job_id).restarts <= job.restarts
+    except SlurmError:
+        counts_anew = False
+    if not counts_anew:
+        raise OvertakenError(f"{run_dir.path}: a later start of job {job.job_id} has begun")
+    return highest
+
+
+def take_fence(
+    run_dir: RunDir, attempt: AttemptDir, job: JobEnvironment, *, restarts: int
+) -> Fence:
+    """Take the fence of a new attempt; once this returns, it is on disk.
+
+    Args:
+        run_dir: the phase's directory.
+        attempt: the attempt's directory.
+        job: the allocation.
+        restarts: as `count_of_start` has returned it.
+
+    Raises:
+        OvertakenError: a later start of the job has taken its fence meanwhile.
+        OSError: the fence cannot be written.
+    """
+    fence = Fence(
+        attempt=attempt.number,
+        token=os.urandom(16).hex(),
+        at=time.time(),
+        job_id=job.job_id,
+        restarts=restarts,
+        node=job.node_name,
+    )
+    write_atomic(attempt.fence_file, to_json(fence))
+    others = (other.fence() for other in run_dir.attempts())
+    if any(other is not None and fence.is_before(other) for other in others):
+        raise OvertakenError(f"{run_dir.path}: a later start of job {job.job_id} has begun")
+    return fence
+
+
+def _highest(attempts: Sequence[AttemptDir], job: JobEnvironment) -> int:
+    fences = (attempt.fence() for attempt in attempts)
+    own = (fence.restarts for fence in fences if fence is not None and fence.job_id == job.job_id)
+    return max(own, default=0)
