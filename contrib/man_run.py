@@ -13,7 +13,7 @@ from contrib import roff
 from contrib.docs_run import DOCS, exit_codes, option_row, usage
 from slurm_restart.cli import restart, sbatch
 
-ADMIN = ("reconcile", "doctor", "hook", "nodes")
+ADMIN = ("install", "reconcile", "doctor", "hook", "nodes")
 """Subcommands that the page of section 8 describes."""
 SHARED = ("nodes",)
 """Subcommands that users run too."""

@@ -31,8 +31,12 @@ stage() { # PROGRAM ARGUMENTS…
 }
 
 need_packages() { # PROGRAM:PACKAGE…, beside those of a cluster
+    need slurmctld:slurmctld slurmd:slurmd sbatch:slurm-client munged:munge "$@"
+}
+
+need() { # PROGRAM:PACKAGE…, beside Python
     missing=
-    for pair in slurmctld:slurmctld slurmd:slurmd sbatch:slurm-client munged:munge "$@"; do
+    for pair in "$@"; do
         PATH="$PATH:/usr/sbin:/sbin" command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
     done
     base_python >/dev/null || missing="$missing python3 python3-venv"
