@@ -23,12 +23,12 @@ from contrib import (
     bench_storm,
 )
 from contrib.testing.dev_cluster import missing
-from contrib.testing.managed_cluster import ManagedCluster
+from contrib.testing.managed_cluster import KNOWN_CAUSE, ManagedCluster
 from contrib.testing.waiting import await_
 from slurm_restart.core.job_comment import CommentRecord, format_comment
 
 # A trainer that writes down when it starts and when it fails.
-PAYLOAD = "sh -c 'date +start:%s.%N >> times; sleep 2; date +fail:%s.%N >> times; exit 1'"
+PAYLOAD = "sh -c 'date +start:%s.%N >> times; sleep 2; {then}date +fail:%s.%N >> times; exit 1'"
 PLAIN = "date +start:%s.%N >> times; sleep 2; date +fail:%s.%N >> times"
 
 
@@ -48,11 +48,12 @@ def starts(times: Path) -> int:
     return times.read_text().count("start") if times.exists() else 0
 
 
-def plugin_latency(cluster: ManagedCluster, count: int) -> list[float]:
-    """Failures of a managed run, one after the other."""
+def plugin_latency(cluster: ManagedCluster, count: int, then: str = "") -> list[float]:
+    """Failures of a managed run, one after the other; `then` is run before each."""
     times = cluster.work / "times"
     times.unlink(missing_ok=True)
-    config = cluster.config(command=PAYLOAD, nodes=2, min_nodes=2, restarts=count)
+    command = PAYLOAD.format(then=then)
+    config = cluster.config(command=command, nodes=2, min_nodes=2, restarts=count)
     [job_id] = cluster.csx_sbatch(config)
     await_(lambda: starts(times) > count, "the last restart", timeout=30 * count)
     cluster.run("scancel", str(job_id))
@@ -87,10 +88,12 @@ def node_fail_latency(cluster: ManagedCluster) -> list[float]:
 
 
 def restart_latency(count: int) -> dict[str, object]:
-    """Failure to the first line of the new attempt, with default scheduler parameters."""
+    """Failure to the first line of the new attempt, with default parameters."""
     policy = {"backoff": [0], "outside_backoff": 0, "short_wait": 0}
-    with ManagedCluster(nodes=4, policy=policy) as cluster:
-        ours = plugin_latency(cluster, count)
+    with ManagedCluster(nodes=4, policy=policy, recovery=None) as cluster:
+        ours = plugin_latency(cluster, count, f'echo "{KNOWN_CAUSE}"; ')
+        cluster.heal()
+        moved = plugin_latency(cluster, count)
         cluster.heal()
         requeue = requeue_latency(cluster)
         cluster.heal()
@@ -98,6 +101,7 @@ def restart_latency(count: int) -> dict[str, object]:
     median = statistics.median(ours)
     return {
         "slurm_restart": summary(ours),
+        "slurm_restart, no cause known and other nodes free": summary(moved),
         "scontrol requeue": summary(requeue),
         "NODE_FAIL requeue": summary(node_fail),
         "requeue / slurm_restart": round(statistics.median(requeue) / median, 1),

@@ -23,6 +23,8 @@ SWEEP_EVERY = 1.0
 """Seconds between two sweeps of the reconciler while a test waits for a job."""
 FAST: dict[str, Any] = {"backoff": [1, 1, 1], "outside_backoff": 0, "short_wait": 0}
 """A policy for tests: the waits of the default policy take minutes."""
+KNOWN_CAUSE = "torch.distributed.DistNetworkError: The client socket has timed out after 60s."
+"""A line of output that explains a failure by a cause that is not tied to a node."""
 SHORT_BATCH_START = ("--set", "BatchStartTimeout=15")
 """Options for a cluster that finds a lost batch step 25 s after the job's start."""
 PATIENT_LIMITS = {
@@ -42,6 +44,8 @@ class ManagedCluster(DevCluster):
         policy: the `[policy]` table of site.toml.
         hook: the `[hook]` table.
         mode: "act" or "observe".
+        recovery: where runs restart that say nothing else; None: the plugin's default. Most tests
+            are about the hook, which has nothing to do after a restart in place.
         options: further options of `devcluster up`.
     """
 
@@ -52,8 +56,10 @@ class ManagedCluster(DevCluster):
         policy: dict[str, Any] | None = None,
         hook: dict[str, Any] | None = None,
         mode: str = "act",
+        recovery: str | None = "requeue",
         options: tuple[str, ...] = (),
     ) -> None:
+        self.recovery = recovery
         super().__init__(nodes=nodes, prefix=PREFIX, options=options)
         self.site_dir = self.directory / "site"
         self.state_dir = self.site_dir / "state"
@@ -90,7 +96,12 @@ class ManagedCluster(DevCluster):
             f'slurm_bin = "{self.bin_dir}"',
             f'slurm_conf = "{self.conf}"',
         ]
-        for table, values in (("policy", policy or {}), ("hook", PATIENT_LIMITS | (hook or {}))):
+        tables = {
+            "policy": policy or {},
+            "hook": PATIENT_LIMITS | (hook or {}),
+            "slurm": {"recovery": self.recovery} if self.recovery else {},
+        }
+        for table, values in tables.items():
             lines += [f"[{table}]", *(f"{key} = {json.dumps(v)}" for key, v in values.items())]
         # A hook or a sweep that runs at this moment must not read half of the file.
         new = self.site.with_suffix(".new")

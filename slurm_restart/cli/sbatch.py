@@ -54,7 +54,7 @@ How to restart a batch script; the same options in its `#CSX` lines, beside `#SB
   --leave-drained true         leave a node that the site drains at the next checkpoint
   --min-nodes N     continue with as few nodes as this if necessary
   --run-dir DIR     where run directories are made (default csx-restart)
-  --recovery auto   restart in the same allocation, at once, where that is right
+  --recovery requeue  restart through the queue only, never in the same allocation
   --spares N        allocate N more nodes, to take the place of one that fails
   --stop-on-repeat, --shrink-after, --give-up-after, --exclude-for, --relaunch-min-time, --rules,
   --health-check-timeout, --health-check-when    see the reference

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from slurm_restart.core.job import Job, JobState, NodeState
+from slurm_restart.core.node_pool import build_pool
 from slurm_restart.frozen import frozen
 
 
@@ -26,6 +27,8 @@ class Allocation:
     """What Slurm shows of the job now; None: no answer in time."""
     nodes: tuple[NodeState, ...] = ()
     """What Slurm shows of the cluster's nodes now."""
+    others_wait: bool = False
+    """Whether other jobs wait for nodes of the job's partitions."""
     is_own_run: bool = True
     """Whether the job's Comment still holds the record of this run."""
     reserve: int = 0
@@ -37,6 +40,14 @@ class Allocation:
     requeues: bool = True
     """Whether the run may be requeued too. If not, its job has been submitted with --no-requeue, so
     that its Requeue flag says nothing about restarts in place."""
+
+    @property
+    def other_nodes_are_free(self) -> bool:
+        """Whether the job could start at once on a node that it does not hold."""
+        if self.job is None or self.others_wait:
+            return False
+        own = {*self.names, *self.spares, *self.held}
+        return bool(build_pool(self.job, self.nodes, own).idle)
 
 
 def _no_answer(allocation: Allocation) -> str | None:

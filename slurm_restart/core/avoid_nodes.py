@@ -13,7 +13,8 @@ from slurm_restart.core.journal_events import EndEvent
 from slurm_restart.core.restart_limits import SitePolicy
 from slurm_restart.frozen import frozen
 
-_UNEXPLAINED = frozenset({Category.UNKNOWN, Category.SOFTWARE_CRASH})
+UNEXPLAINED = frozenset({Category.UNKNOWN, Category.SOFTWARE_CRASH})
+"""Causes of a failure that a node may have without a line in the log that says so."""
 
 
 @frozen
@@ -109,7 +110,7 @@ def _suspicion(ends: Iterable[EndEvent], short_attempt: int, blamed: frozenset[s
 
 
 def _unexplained(end: EndEvent, blamed: frozenset[str]) -> bool:
-    return end.category in _UNEXPLAINED and blamed.isdisjoint(end.nodes)
+    return end.category in UNEXPLAINED and blamed.isdisjoint(end.nodes)
 
 
 def _usable(names: Iterable[str], usable: Collection[str]) -> tuple[str, ...]:

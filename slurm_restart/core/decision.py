@@ -207,6 +207,9 @@ def stop_rules() -> tuple[str, ...]:
     return tuple(stop.id for stop in _STOP_RULES)
 
 
+_MOVES = "it failed at once without a known cause, and other nodes are free"
+
+
 def _restart_action(situation: Situation) -> tuple[Action, Placement | str | None]:
     """Return the action of a restart, and where it is in place, or why not where it may be."""
     if situation.attribution.category is Category.PROLOG_FAILED:
@@ -215,6 +218,8 @@ def _restart_action(situation: Situation) -> tuple[Action, Placement | str | Non
         return Action.ADJUST, None
     if situation.allocation is None:
         return Action.REQUEUE, None
+    if situation.may_move:
+        return Action.REQUEUE, _MOVES
     placement = place(situation.attribution, situation.allocation)
     return Action.REQUEUE if isinstance(placement, str) else placement.action, placement
 

@@ -25,14 +25,14 @@ class Recovery(Enum):
 
     @property
     def where(self) -> str:
-        """Where the next attempt starts, in words that follow "restarts"; empty: in the queue."""
+        """Where the next attempt starts, in words that follow "restarts"; empty: by default."""
         match self:
             case Recovery.REQUEUE:
-                return ""
+                return " by requeue"
             case Recovery.IN_PLACE:
                 return " in the same allocation"
             case Recovery.AUTO:
-                return " in the same allocation or after a requeue"
+                return ""
 
 
 class HookUse(Enum):

@@ -4,6 +4,7 @@ from dataclasses import field, replace
 
 from slurm_restart.core.allocation import Allocation
 from slurm_restart.core.attribution import Attribution
+from slurm_restart.core.avoid_nodes import UNEXPLAINED
 from slurm_restart.core.category import Category
 from slurm_restart.core.end_rules import NOT_STARTED_RULES
 from slurm_restart.core.history import History, Streak, add_in_place, streak
@@ -84,6 +85,20 @@ class Situation:
         if self.progress.made is None and self.failed and self._short:
             return False
         return self.progress.made
+
+    @property
+    def failed_at_once(self) -> bool:
+        """Whether the attempt was short and failed without progress and without a known cause."""
+        unexplained = self.attribution.category in UNEXPLAINED
+        return unexplained and self.failed and self._short and self.made is False
+
+    @property
+    def may_move(self) -> bool:
+        """Whether a requeue could find other nodes for an attempt that its nodes may have ended."""
+        allocation = self.allocation
+        if allocation is None or not allocation.requeues:
+            return False
+        return self.failed_at_once and allocation.other_nodes_are_free
 
     @property
     def falls_back(self) -> bool:

@@ -42,6 +42,9 @@ class Slurm(Protocol):
     def partitions(self) -> tuple[PartitionState, ...]:
         """Return all partitions."""
 
+    def others_wait(self, job: Job) -> bool:
+        """Return whether other jobs wait for nodes of the partitions of a job."""
+
     def node_limit(self, job: Job) -> int | None:
         """Return how many nodes limits leave for a pending job; None: there is no limit."""
 

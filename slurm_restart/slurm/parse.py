@@ -212,6 +212,16 @@ def parse_tasks(text: str, job_id: int) -> tuple[int, int] | None:
     return None
 
 
+_WAITS_FOR_NODES = frozenset({"None", "Priority", "Resources"})
+"""Slurm's reasons of a pending job that starts once nodes are free; None: not tried yet."""
+
+
+def waits_for_nodes(text: str, *, but: int) -> bool:
+    """Return whether a job of `squeue -o '%A|%r'` waits for nodes, other than the job `but`."""
+    rows = (line.partition("|") for line in text.splitlines())
+    return any(job != str(but) and reason in _WAITS_FOR_NODES for job, _, reason in rows)
+
+
 def to_job(record: Record, detail: Record | None = None, base: Base | None = None) -> Job:
     """Return a job from its records.
 

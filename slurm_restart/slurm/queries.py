@@ -142,6 +142,14 @@ class Queries:
         call = self._show_all("partition")
         return parse_partitions(self._client.request("partitions", call)[0].stdout)
 
+    def others_wait(self, job: Job) -> bool:
+        """Return whether other jobs wait for nodes of the partitions of a job, by one call."""
+        states = ("-h", "-a", "-t", "PENDING", "-o", "%A|%r")
+        of_partitions = ("-p", ",".join(job.partitions)) if job.partitions else ()
+        call = self._client.call("squeue", *states, *of_partitions)
+        (answer,) = self._client.request("pending jobs", call)
+        return parse.waits_for_nodes(answer.stdout, but=job.job_id)
+
     def node_limit(self, job: Job) -> int | None:
         """Return how many nodes the limits of association and QOS leave for a pending job.
 

@@ -12,7 +12,7 @@ from slurm_restart.submit.health import health_check
 from slurm_restart.submit.progress import progress_measure
 from slurm_restart.submit.size import JobSize, size_of
 from slurm_restart.submit.stop_signal import stop_request, warning_signal
-from slurm_restart.submit.submission import PhaseJob, restart_policy
+from slurm_restart.submit.submission import PhaseJob, may_outlive_nodes, restart_policy
 from slurm_restart.submit.watchdog import watchdog_settings
 from slurm_restart.trainer.checkpoint_layout import (
     DefaultNames,
@@ -67,6 +67,7 @@ def plan_job(request: SubmissionRequest, phase: Phase, context: SubmitContext) -
     )
     whole = not isinstance(request.document.data["trainer"], list)
     return PhaseJob(
+        outlives_nodes=may_outlive_nodes(settings),
         plan=_plan(request, phase, size, context),
         can_shrink=size.can_shrink,
         name=_CONTROL.sub("_", Path(request.document.path).stem),

@@ -164,9 +164,9 @@ RESTART: tuple[Option, ...] = (
     _restart("exclude-for", "how long a faulty node stays excluded"),
     _restart(
         "recovery",
-        "`requeue`: each restart is a start of the job by Slurm (unless given); `auto`: in the "
-        "same allocation where that is right, else a requeue; `in-place`: in the same allocation "
-        "only, by `--no-requeue`",
+        "`auto` (unless given): in the same allocation where that is right, else a requeue; "
+        "`requeue`: each restart is a start of the job by Slurm; `in-place`: in the same "
+        "allocation only, by `--no-requeue`",
     ),
     _restart(
         "hook",
@@ -181,7 +181,7 @@ RESTART: tuple[Option, ...] = (
     _restart(
         "spares",
         "how many more nodes to allocate than an attempt uses: one takes the place of a node that "
-        "fails, in the same allocation; restarts are as with `--recovery=auto` then",
+        "fails, in the same allocation; not with `--recovery=requeue`",
     ),
     _restart(
         "relaunch-min-time",

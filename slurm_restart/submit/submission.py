@@ -133,6 +133,15 @@ def _requeued_by_supervisor(job: PhaseJob) -> PhaseJob:
     return replace(job, plan=replace(job.plan, policy=replace(policy, self_requeue=True)))
 
 
+def may_outlive_nodes(settings: Settings) -> bool:
+    """Return whether a job may be submitted so that it outlives the loss of a node.
+
+    Only if the user or the site has asked for it: a job that has lost its batch host is ended by
+    the reconciler alone then, which a site may lack.
+    """
+    return settings.recovery is not None or bool(settings.spares)
+
+
 def restart_policy(settings: Settings, max_restarts: int) -> RestartPolicy:
     """Return the policy that the settings give a run."""
     return RestartPolicy(
@@ -141,7 +150,7 @@ def restart_policy(settings: Settings, max_restarts: int) -> RestartPolicy:
         shrink_after=settings.shrink_after,
         give_up_after=settings.give_up_after,
         exclude_for=settings.exclude_for,
-        recovery=settings.recovery or (Recovery.AUTO if settings.spares else Recovery.REQUEUE),
+        recovery=settings.recovery or Recovery.AUTO,
         relaunch_min_time=RELAUNCH_MIN_TIME
         if settings.relaunch_min_time is None
         else settings.relaunch_min_time,

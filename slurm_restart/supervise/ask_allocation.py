@@ -34,6 +34,7 @@ class AllocationQuestion(threading.Thread):
         self._environment = job
         self._job: Job | None = None
         self._nodes: tuple[NodeState, ...] = ()
+        self._others_wait = False
 
     def run(self) -> None:
         """Ask for the job and the nodes."""
@@ -42,7 +43,9 @@ class AllocationQuestion(threading.Thread):
         try:
             slurm = self._slurm()
             self._nodes = slurm.nodes()
-            self._job = slurm.job(self._environment.job_id)
+            job = slurm.job(self._environment.job_id)
+            self._others_wait = slurm.others_wait(job)
+            self._job = job
         except SlurmError:
             return  # no answer: no restart in place
 
@@ -82,6 +85,7 @@ class AllocationQuestion(threading.Thread):
             batch_host=self._environment.node_name,
             job=self._job,
             nodes=self._nodes,
+            others_wait=self._others_wait,
             is_own_run=self.comment_record is not None,
             reserve=self._plan.signal_lead,
             min_time=0 if policy is None else policy.relaunch_min_time,

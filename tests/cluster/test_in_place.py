@@ -3,11 +3,12 @@
 import os
 import re
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from contrib.testing.managed_cluster import ManagedCluster
+from contrib.testing.managed_cluster import FAST, KNOWN_CAUSE, ManagedCluster
 from contrib.testing.waiting import await_
 
 
@@ -16,21 +17,27 @@ def cluster_options() -> dict[str, object]:
     return {"nodes": 4}
 
 
+FAIL = f"echo {KNOWN_CAUSE}; exit 3"
+"""Commands of the shell: fail with a cause that is not tied to a node."""
+
+
 def submit(
     cluster: ManagedCluster,
     command: str,
     *,
     restarts: int = 3,
     min_nodes: int = 1,
-    recovery: str = "auto",
+    recovery: str | None = "auto",
+    nodes: int = 2,
     **settings: object,
 ) -> int:
-    """Submit a run of two nodes that restarts in place."""
+    """Submit a run of two nodes that restarts in place; `recovery` None: by default."""
     changes = {f"slurm.{key}": value for key, value in settings.items()}
     config = cluster.config(
-        command=command, nodes=2, min_nodes=min_nodes, restarts=restarts, **changes
+        command=command, nodes=nodes, min_nodes=min_nodes, restarts=restarts, **changes
     )
-    [job_id] = cluster.csx_sbatch(config, "--recovery", recovery)
+    option = () if recovery is None else ("--recovery", recovery)
+    [job_id] = cluster.csx_sbatch(config, *option)
     return job_id
 
 
@@ -46,7 +53,7 @@ def submit_until_told(cluster: ManagedCluster, then: str) -> tuple[int, Path]:
     """
     wait = f"touch {cluster.work}/waits; until test -e {cluster.work}/go; do sleep 0.1; done"
     job_id = submit(
-        cluster, f"sh -c 'test $CSX_RESTART_ATTEMPT = 0 || exec {then}; {wait}; exit 3'"
+        cluster, f"sh -c 'test $CSX_RESTART_ATTEMPT = 0 || exec {then}; {wait}; {FAIL}'"
     )
     await_((cluster.work / "waits").exists, "the first attempt runs")
     return job_id, cluster.run_dir() / "attempts/0/end.json"
@@ -56,7 +63,7 @@ def submit_until_told(cluster: ManagedCluster, then: str) -> tuple[int, Path]:
 def test_without_progress_exactly_so_many_restarts_in_place(
     cluster: ManagedCluster, restarts: int
 ) -> None:
-    job_id = submit(cluster, "sh -c 'kill -9 $$'", restarts=restarts)
+    job_id = submit(cluster, f"sh -c '{FAIL}'", restarts=restarts)
     assert cluster.await_end(job_id) == "FAILED"
     assert cluster.job(job_id)["Restarts"] == "0"
     [end] = cluster.ends(job_id)
@@ -80,7 +87,7 @@ def test_a_node_that_fails_the_health_check_is_not_started_on_again(
 ) -> None:
     broken = cluster.work / "broken"
     check = f'test ! -e {broken}.$SLURMD_NODENAME || {{ echo "fan 3 stands still"; exit 9; }}'
-    command = f"sh -c 'test $CSX_RESTART_ATTEMPT != 0 || {{ touch {broken}.csx2; exit 3; }}'"
+    command = f"sh -c 'test $CSX_RESTART_ATTEMPT != 0 || {{ touch {broken}.csx2; {FAIL}; }}'"
     job_id = submit(cluster, command, restarts=1, health_check=check)
     assert cluster.await_end(job_id) == "COMPLETED"
     unhealthy, completed = cluster.ends(job_id)
@@ -159,10 +166,58 @@ def test_slurmctld_killed_on_the_way_loses_no_attempt(cluster: ManagedCluster) -
 def test_no_hook_is_needed(cluster: ManagedCluster) -> None:
     cluster.hook.write_text("#!/bin/sh\n")
     try:
-        job_id = submit(cluster, "sh -c 'kill -9 $$'", restarts=2)
+        job_id = submit(cluster, "sh -c 'kill -9 $$'", restarts=2, nodes=4)
         assert cluster.await_state(job_id, "FAILED") == "FAILED"
     finally:
         cluster.install_hook()
     assert cluster.job(job_id)["Restarts"] == "0"
     assert cluster.journal(job_id) == []
     assert len(cluster.summary()["runs"]) == 3
+
+
+@pytest.fixture
+def default_recovery(cluster: ManagedCluster) -> Iterator[None]:
+    """A site that says nothing about recovery."""
+    cluster.recovery = None
+    cluster.configure(policy=FAST)
+    yield
+    cluster.recovery = "requeue"
+    cluster.configure(policy=FAST)
+
+
+@pytest.mark.usefixtures("default_recovery")
+@pytest.mark.core
+def test_by_default_a_run_restarts_in_place_where_that_is_right(cluster: ManagedCluster) -> None:
+    lost = "srun: error: Node failure on csx2"
+    ends = f"0) {FAIL};; 1) echo {lost}; exit 3;; 2) exit 0"
+    command = f"sh -c 'case $CSX_RESTART_ATTEMPT in {ends};; esac'"
+    job_id = submit(cluster, command, recovery=None)
+    assert cluster.await_end(job_id) == "COMPLETED"
+    assert cluster.job(job_id)["Restarts"] == "1"
+    assert [run["in_place"] for run in cluster.summary()["runs"]] == [0, 1, 0]
+    assert cluster.excluded(job_id) == {"csx2"}
+
+
+@pytest.mark.usefixtures("default_recovery")
+def test_a_failure_at_once_without_a_cause_moves_the_run(cluster: ManagedCluster) -> None:
+    # Whatever is started on csx1 fails at once.
+    command = "sh -c 'test $SLURMD_NODENAME != csx1 || exit 3'"
+    config = cluster.config(command=command, nodes=1, min_nodes=1, restarts=1)
+    [job_id] = cluster.csx_sbatch(config)
+    assert cluster.await_end(job_id) == "COMPLETED"
+    first, second = cluster.summary()["runs"]
+    assert (first["nodes"], second["in_place"]) == (["csx1"], 0)
+    assert "other nodes are free" in (cluster.run_dir() / "run.log").read_text()
+    assert cluster.excluded(job_id) == set()
+
+
+@pytest.mark.usefixtures("default_recovery")
+def test_while_others_wait_for_the_nodes_it_stays(cluster: ManagedCluster) -> None:
+    wait = f"touch {cluster.work}/waits; until test -e {cluster.work}/go; do sleep 0.1; done"
+    command = f"sh -c 'test $CSX_RESTART_ATTEMPT != 0 || {{ {wait}; exit 3; }}'"
+    job_id = submit(cluster, command, recovery=None)
+    await_((cluster.work / "waits").exists, "the first attempt runs")
+    cluster.submit("true", "-N4", "--exclusive")
+    (cluster.work / "go").touch()
+    assert cluster.await_end(job_id) == "COMPLETED"
+    assert cluster.job(job_id)["Restarts"] == "0"

@@ -9,6 +9,7 @@ import pytest
 
 from contrib.testing.dev_cluster import DEAD_NODE_NOTICED
 from contrib.testing.hookless_cluster import HooklessCluster
+from contrib.testing.managed_cluster import KNOWN_CAUSE
 from contrib.testing.waiting import LONG_DEADLINE, await_
 
 SOON = ("--set", "SchedulerParameters=sched_interval=2,bf_interval=2")
@@ -245,7 +246,7 @@ def test_later_jobs_wait_for_the_end(cluster: HooklessCluster, ends_well: bool) 
 
 def test_in_place_where_that_is_right_else_a_requeue(cluster: HooklessCluster) -> None:
     lost = "srun: error: Node failure on csx2"
-    ends = f"0) exit 3;; 1) echo {lost}; exit 3;; 2) exit 0"
+    ends = f"0) echo {KNOWN_CAUSE}; exit 3;; 1) echo {lost}; exit 3;; 2) exit 0"
     command = f"sh -c 'case $CSX_RESTART_ATTEMPT in {ends};; esac'"
     job_id = submit(cluster, command, "--recovery", "auto")
     assert cluster.await_end(job_id) == "COMPLETED"

@@ -48,6 +48,39 @@ def blaming(*names: str, category: Category = Category.HARDWARE_NODE) -> Any:
 
 
 @pytest.mark.parametrize(
+    ("category", "changes", "run_time", "made", "in_place"),
+    [
+        (Category.UNKNOWN, {}, 5, False, False),
+        (Category.SOFTWARE_CRASH, {}, 59, None, False),
+        # Other nodes would not help, or there are none.
+        (Category.NETWORK_RENDEZVOUS, {}, 5, False, True),
+        (Category.UNKNOWN, {}, 60, False, True),
+        (Category.UNKNOWN, {}, 5, True, True),
+        (Category.UNKNOWN, {"others_wait": True}, 5, False, True),
+        (Category.UNKNOWN, {"states": {"csx4": "ALLOCATED"}}, 5, False, True),
+        (Category.UNKNOWN, {"states": {"csx4": "IDLE+DRAIN"}}, 5, False, True),
+        (Category.UNKNOWN, {"requeues": False}, 5, False, True),
+    ],
+)
+def test_a_failure_at_once_without_a_cause_moves_to_nodes_that_are_free(
+    category: Category,
+    changes: dict[str, Any],
+    run_time: int,
+    made: bool | None,
+    in_place: bool,
+) -> None:
+    three = {"names": HELD[:2], "spares": HELD[2:3], "held": HELD[:3], "left": HELD[:3]}
+    found = allocation(**three | changes)
+    decision = decide(
+        situation(category, made=made, failed=True, run_time=run_time, allocation=found)
+    )
+    assert decision.action.in_place is in_place
+    assert (decision.not_in_place is None) is in_place
+    if not in_place:
+        assert "other nodes are free" in (decision.not_in_place or "")
+
+
+@pytest.mark.parametrize(
     ("blamed", "changes", "action", "nodes", "spares"),
     [
         # A spare takes the place of a node that is lost, blamed or drained.

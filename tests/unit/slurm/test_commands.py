@@ -193,6 +193,22 @@ def test_partitions(fake: FakeSlurm) -> None:
     assert env["SCONTROL_ALL"] == "1"
 
 
+@pytest.mark.parametrize(
+    ("shown", "wait"),
+    [
+        ("", False),
+        ("7|Priority\n8|JobHeldUser\n9|Dependency\n", False),
+        ("7|None\n8|Resources\n", True),
+        ("8|Priority\n", True),
+        ("8|None\n", True),
+    ],
+)
+def test_whether_other_jobs_wait_for_nodes(fake: FakeSlurm, shown: str, wait: bool) -> None:
+    job = Job(job_id=7, uid=1000, state=JobState.RUNNING, partitions=("main", "long"))
+    fake.answer({"squeue -h -a -t PENDING -o %A|%r -p main,long": [(0, shown, "")]})
+    assert fake.commands().others_wait(job) is wait
+
+
 def test_the_limit_of_nodes(fake: FakeSlurm) -> None:
     job = Job(job_id=7, uid=1000, state=JobState.PENDING, partitions=("main",))
     partition = "PartitionName=main Default=NO QoS=part MaxNodes=4 MaxTime=1 State=UP TotalNodes=4 "

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from slurm_restart.core.job_comment import Mode
+from slurm_restart.core.recovery import Recovery
 from slurm_restart.errors import ConfigError, UsageError
 from slurm_restart.submit.argv import OptionTable, parse
 from slurm_restart.submit.context import SubmitContext
@@ -19,7 +20,7 @@ def test_the_plan_of_one_phase(submission, tmp_path):
     assert len(plan.run) == 16
     assert (plan.phase, plan.phases, plan.mode) == (0, 1, Mode.FIT)
     assert (plan.num_nodes, plan.min_nodes, plan.num_csx, plan.csx_per_node) == (4, 2, 4, 1)
-    assert plan.policy == RestartPolicy(max_restarts=3)
+    assert plan.policy == RestartPolicy(max_restarts=3, recovery=Recovery.AUTO)
     assert (plan.command, plan.arguments) == ("cszoo fit {config}", ("--x", "y z"))
     assert plan.model_dir == str(tmp_path / "out")
     assert plan.work_dir == str(tmp_path)
@@ -72,7 +73,9 @@ slurm:
 """
     (job,) = submission("-t2", config=block + CONFIG, env={"SBATCH_PARTITION": "env"}).jobs
     plan = job.plan
-    assert plan.policy == RestartPolicy(max_restarts=3, shrink_after=300, stop_on_repeat=0)
+    assert plan.policy == RestartPolicy(
+        max_restarts=3, recovery=Recovery.AUTO, shrink_after=300, stop_on_repeat=0
+    )
     assert (plan.num_nodes, plan.min_nodes, plan.num_csx) == (2, 1, 4)
     assert [plan.csx_of(nodes) for nodes in (1, 2)] == [3, 4]
     assert plan.command == "train {config} {checkpoint}"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from slurm_restart.core.job_comment import Mode
+from slurm_restart.core.recovery import Recovery
 from slurm_restart.errors import ConfigError, CsxError, UsageError
 from slurm_restart.submit import format_plan
 from slurm_restart.submit.argv import OptionTable, parse
@@ -68,7 +69,7 @@ def test_the_plan_of_a_script(script, tmp_path):
     (job,) = result.jobs
     plan = job.plan
     assert (plan.mode, plan.phase, plan.phases) == (Mode.SCRIPT, 0, 1)
-    assert plan.policy == RestartPolicy(max_restarts=5)
+    assert plan.policy == RestartPolicy(max_restarts=5, recovery=Recovery.AUTO)
     assert plan.command == "exec /bin/bash {run_dir}/job.sh"
     assert plan.arguments == ("-N", "x y", "--")
     assert (plan.work_dir, plan.model_dir) == (str(tmp_path), str(tmp_path / "csx-restart"))
@@ -99,20 +100,27 @@ def test_variables_and_the_command_line_stand_above_the_script_and_settings_belo
     ).jobs[0]  # fmt: skip
     arguments = job.arguments()
     assert {"--time=5", "--gres=gpu:4", "--output=out-%j.txt", "--account=a"} <= set(arguments)
-    assert job.plan.policy == RestartPolicy(max_restarts=5)
+    assert job.plan.policy == RestartPolicy(max_restarts=5, recovery=Recovery.AUTO)
 
 
 def test_restart_options_of_settings_lines_and_the_command_line(script):
     files = [layer(script={"max_restarts": "9", "run_dir": "runs"}, policy={"exclude_for": "1h"})]
     plan = script(text="#!/bin/sh\n", files=files).jobs[0].plan
-    assert plan.policy == RestartPolicy(max_restarts=9, exclude_for=3600)
+    assert plan.policy == RestartPolicy(max_restarts=9, recovery=Recovery.AUTO, exclude_for=3600)
     assert plan.model_dir.endswith("/runs")
     text = "#!/bin/sh\n#CSX --shrink-after=10min --give-up-after 2h\n#CSX --max-restarts=4\n"
     plan = script("--max-restarts=0", "--stop-on-repeat=3", "job.sh", text=text, files=files)
     assert plan.jobs[0].plan.policy == RestartPolicy(
-        max_restarts=0, exclude_for=3600, stop_on_repeat=3, shrink_after=600, give_up_after=7200
+        max_restarts=0,
+        recovery=Recovery.AUTO,
+        exclude_for=3600,
+        stop_on_repeat=3,
+        shrink_after=600,
+        give_up_after=7200,
     )
-    assert script(text="#!/bin/sh\n").jobs[0].plan.policy == RestartPolicy(max_restarts=3)
+    assert script(text="#!/bin/sh\n").jobs[0].plan.policy == RestartPolicy(
+        max_restarts=3, recovery=Recovery.AUTO
+    )
 
 
 def test_a_script_is_not_given_what_is_for_configs(script):

@@ -63,6 +63,13 @@ def test_a_run_that_may_become_smaller_outlives_a_node_if_it_restarts_in_place(
     assert ("--no-kill" in found.jobs[0].arguments()) is kept
 
 
+def test_unless_it_is_asked_for_a_run_in_place_does_not_outlive_a_node(submission):
+    found = submission()
+    assert plan_of(found).policy.recovery is Recovery.AUTO
+    assert "--no-kill" not in found.jobs[0].arguments()
+    assert "--requeue" in found.jobs[0].arguments()
+
+
 @pytest.mark.parametrize(
     ("option", "has_hook", "kept", "warned"),
     [

@@ -80,6 +80,9 @@ class FakeCluster:
     def partitions(self) -> tuple[()]:
         return ()
 
+    def others_wait(self, _job: object) -> bool:
+        return False
+
     def cluster_facts(self) -> ClusterFacts:
         codes = frozenset(self.read()["requeue_exit"])
         return ClusterFacts(kill_wait=600, requeue_exit=codes)

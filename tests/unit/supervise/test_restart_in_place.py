@@ -36,6 +36,8 @@ class FakeSlurm:
         failure = "fan 3 stands still" if in_place else None
         answer = {{"node": "csx1", "failure": failure, "check": "command", "notes": []}}
         return Completed(0, json.dumps(answer), "")
+    def others_wait(self, job):
+        return False
     def cluster_facts(self):
         return ClusterFacts(kill_wait=600)
     def update(self, job_id, fields):
