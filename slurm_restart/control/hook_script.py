@@ -1,5 +1,6 @@
 """The hook script that a site installs: csx-epilog with interpreter and settings filled in."""
 
+import math
 import re
 import shlex
 import sys
@@ -16,6 +17,9 @@ _SHARE = Path(__file__).resolve().parent.parent / "share"
 _CHECKOUT = Path(__file__).resolve().parents[2] / "contrib"
 _LOCKS = 15.0
 """Seconds that csx-epilog waits for two locks before it requeues a job itself."""
+_LOOK = 5.0
+"""Seconds at most between two looks of a process that waits. In a storm of 500 ends hundreds wait,
+and each look starts one flock(1)."""
 _SLICE = 10.0
 """Seconds beyond two deadlines that a process may live: it may begin another end late."""
 
@@ -54,6 +58,7 @@ def hook_text(
     template = share("csx-epilog")
     settings = settings or Site()
     limits = settings.limits
+    looks = math.ceil(limits.queue_timeout / _LOOK)
     values = {
         "PYTHON": str(python or sys.executable),
         "SITE": str(site),
@@ -63,6 +68,8 @@ def hook_text(
         "SLURM_CONF": str(settings.slurm_conf),
         "SLOTS": str(limits.concurrency),
         "TURN": f"{limits.queue_timeout:g}",
+        "LOOK": f"{limits.queue_timeout / looks:g}",
+        "LOOKS": str(looks),
         "JUDGE": f"{_judgement_limit(limits):g}",
         "COMMAND": f"{limits.command_timeout:g}",
         "FORMER_TIME": f"{limits.deadline:g}",

@@ -241,6 +241,21 @@ def test_an_end_that_was_served_meanwhile_starts_nothing(front: Front) -> None:
     assert front.log == ""
 
 
+def test_who_waits_ends_once_another_slot_has_served_the_end(
+    front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hook_script, "_LOOK", 0.1)
+    with locked(front.state / "slots" / "1"):
+        process = front.start()
+        while not (found := queued(front.state)):
+            assert process.poll() is None
+        found[0].unlink()
+        # The slot's own process is still busy.
+        assert process.wait(300) == 0
+    assert not front.marks.exists()
+    assert front.log == ""
+
+
 # --- trouble: a failed job is requeued first -----------------------------------------------------
 
 
