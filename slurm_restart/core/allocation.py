@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from slurm_restart.core.job import Job, JobState, NodeState
+from slurm_restart.core.job import Job, NodeState
 from slurm_restart.core.node_pool import build_pool
 from slurm_restart.frozen import frozen
 
@@ -56,7 +56,7 @@ def _no_answer(allocation: Allocation) -> str | None:
 
 def _not_running(allocation: Allocation) -> str | None:
     job = allocation.job
-    if job is None or (job.state is JobState.RUNNING and not job.completing):
+    if job is None or job.running:
         return None if job is None or job.restarts == allocation.restarts else "Slurm requeued it"
     shown = "+".join(sorted(flag.value for flag in job.flags))
     return f"Slurm shows the job {job.state.value if job.state else shown}"

@@ -128,6 +128,11 @@ class Job:
         return self.array_job_id is not None and self.array_task_id is None
 
     @property
+    def running(self) -> bool:
+        """Whether the job runs, and is not ending."""
+        return self.state is JobState.RUNNING and not self.completing
+
+    @property
     def completing(self) -> bool:
         """Whether the job's end is still being completed."""
         return JobFlag.COMPLETING in self.flags

@@ -30,11 +30,6 @@ class OwnEnd:
     """The nodes that the evidence names."""
 
 
-def is_running(job: Job) -> bool:
-    """Return whether Slurm has not ended the job."""
-    return job.state is JobState.RUNNING and not job.completing
-
-
 def is_requeued(job: Job, restarts: int) -> bool:
     """Return whether Slurm, or a person, has requeued the job since an attempt began.
 
@@ -90,7 +85,7 @@ def judge_own_end(
 
 def _job_end(own: OwnEnd, job: Job, nodes: tuple[NodeState, ...]) -> JobEnd:
     mine = [node for node in nodes if node.name in own.nodes]
-    running = is_running(job)
+    running = job.running
     # As in the hook's environment, where a job that is cancelled or requeued shows 0:0.
     imposed = not running and not (own.by_itself and is_requeued(job, own.restarts))
     preempted = job.preempt_time is not None and job.preempt_time >= (job.start_time or 0)

@@ -47,7 +47,8 @@ _TIED_TO_NODE = frozenset(
 def lost_nodes(allocation: Allocation) -> dict[str, str]:
     """Return those of the attempt's nodes that Slurm has lost, with what it shows of them.
 
-    A job keeps RUNNING without them only if it was submitted with --no-kill.
+    A job keeps RUNNING without them only if it was submitted with --no-kill. One that is ending
+    gives up its healthy nodes too.
     """
     job = allocation.job
     if job is None or not job.nodes:
@@ -56,7 +57,8 @@ def lost_nodes(allocation: Allocation) -> dict[str, str]:
     return {
         name: _shown(states.get(name))
         for name in allocation.names
-        if name not in job.nodes or ((node := states.get(name)) is not None and node.down)
+        if (job.running and name not in job.nodes)
+        or ((node := states.get(name)) is not None and node.down)
     }
 
 

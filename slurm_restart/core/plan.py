@@ -485,7 +485,7 @@ def lost_batch_host(seen: Observation) -> NodeState | None:
     No script runs then that could end, so that no hook is ever run for the attempt (measured).
     """
     job = seen.job
-    if job.state is not JobState.RUNNING or job.completing or not job.nodes:
+    if not job.running or not job.nodes:
         return None
     host = next((node for node in seen.nodes if node.name == job.batch_host), None)
     is_lost = host is not None and host.state == "DOWN" and host.name not in job.nodes

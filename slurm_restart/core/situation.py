@@ -88,9 +88,9 @@ class Situation:
 
     @property
     def failed_at_once(self) -> bool:
-        """Whether the attempt was short and failed without progress and without a known cause."""
+        """Whether the attempt failed within a short time without progress or a known cause."""
         unexplained = self.attribution.category in UNEXPLAINED
-        return unexplained and self.failed and self._short and self.made is False
+        return unexplained and self._short and self.made is False
 
     @property
     def may_move(self) -> bool:

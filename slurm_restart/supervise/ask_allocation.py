@@ -63,7 +63,8 @@ class AllocationQuestion(threading.Thread):
     @property
     def has_lost_nodes(self) -> bool:
         """Whether the job goes on without nodes that it started on."""
-        return self._job is not None and not set(self._environment.held) <= set(self._job.nodes)
+        job = self._job
+        return job is not None and job.running and not set(self._environment.held) <= {*job.nodes}
 
     def left_out(self, nodes: Sequence[str], spares: Sequence[str]) -> str | None:
         """Return the job's other nodes, for the comment record."""

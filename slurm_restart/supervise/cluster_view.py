@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 from slurm_restart.core.cluster_facts import ClusterFacts
 from slurm_restart.core.job import Job, NodeState, PartitionState
-from slurm_restart.core.own_end import is_running
 from slurm_restart.errors import SlurmError, SlurmUnavailableError
 from slurm_restart.frozen import frozen
 from slurm_restart.slurm.interface import Slurm
@@ -86,4 +85,4 @@ def is_still_running(slurm: Callable[[], Slurm], job_id: int) -> bool:
     Raises:
         SlurmError: Slurm does not answer.
     """
-    return is_running(slurm().job(job_id))
+    return slurm().job(job_id).running

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from slurm_restart.core.attribution import Attribution, Blame
 from slurm_restart.core.category import Category, Confidence
-from slurm_restart.core.job import JobState
 from slurm_restart.errors import SlurmError
 from slurm_restart.slurm.format_hostlist import format_hostlist
 from slurm_restart.slurm.interface import Slurm
@@ -63,7 +62,7 @@ class NodeWatch(threading.Thread):
             job = self._slurm().job(self._job.job_id)
         except SlurmError:
             return []  # the next look asks again
-        if job.state is not JobState.RUNNING or job.completing or not job.nodes:
+        if not job.running or not job.nodes:
             return []
         return [name for name in self._job.nodes if name not in job.nodes]
 

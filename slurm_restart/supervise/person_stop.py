@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable
 
-from slurm_restart.core.job import JobState
 from slurm_restart.errors import SlurmError
 from slurm_restart.slurm.interface import Slurm
 
@@ -33,7 +32,7 @@ def is_stopped_by_person(
             job = slurm.job(job_id)
         except SlurmError:
             return  # Not known: the hook judges the end by Slurm's facts alone.
-        running = job.state is JobState.RUNNING and not job.completing
+        running = job.running
         answers.append(running and job.preempt_time is None)
 
     if others_signalled():

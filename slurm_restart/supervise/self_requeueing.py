@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from slurm_restart.core.own_end import is_running
 from slurm_restart.errors import CsxError
 from slurm_restart.slurm.interface import Slurm
 from slurm_restart.supervise.attempt_result import AttemptResult
@@ -94,7 +93,7 @@ class SelfRequeueing:
 
     def carry_out(self, judged: OwnJudgement) -> None:
         """Do what was decided; if the job was told to end since, judge the end again before."""
-        if self._ending.is_asked_to_end() and is_running(judged.view.job):
+        if self._ending.is_asked_to_end() and judged.view.job.running:
             again = self._judge(judged.ended)
             if again is None:
                 return  # the batch script's shell looks once more

@@ -221,3 +221,14 @@ def test_while_others_wait_for_the_nodes_it_stays(cluster: ManagedCluster) -> No
     (cluster.work / "go").touch()
     assert cluster.await_end(job_id) == "COMPLETED"
     assert cluster.job(job_id)["Restarts"] == "0"
+
+
+@pytest.mark.usefixtures("default_recovery")
+def test_a_lost_node_alone_is_excluded(cluster: ManagedCluster) -> None:
+    wait = f"touch {cluster.work}/waits.$SLURM_RESTART_COUNT; exec sleep 600"
+    job_id = submit(cluster, f"sh -c '{wait}'", min_nodes=2, nodes=4, recovery=None)
+    await_((cluster.work / "waits.").exists, "the first attempt runs")
+    cluster.fault("node-down", "csx3")
+    await_((cluster.work / "waits.1").exists, "the next attempt runs")
+    assert cluster.excluded(job_id) == {"csx3"}
+    assert cluster.nodes_of(job_id) == ["csx1", "csx2", "csx4"]

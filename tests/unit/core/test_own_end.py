@@ -8,7 +8,7 @@ from slurm_restart.core.category import Category
 from slurm_restart.core.job import Job, JobFlag, JobState
 from slurm_restart.core.journal_events import Action, ExcludeEvent
 from slurm_restart.core.judge_end import Judgement
-from slurm_restart.core.own_end import OwnEnd, is_requeued, is_running, judge_own_end
+from slurm_restart.core.own_end import OwnEnd, is_requeued, judge_own_end
 from slurm_restart.core.restart_limits import SitePolicy
 from tests.unit.core import facts
 from tests.unit.core.facts import COMPLETING, NODES, SUBMITTED
@@ -120,5 +120,5 @@ def test_only_nodes_of_the_job_are_excluded() -> None:
     ],
 )
 def test_what_slurm_shows_of_the_job(shown: dict[str, Any], running: bool, requeued: bool) -> None:
-    assert is_running(job(**shown)) is running
+    assert job(**shown).running is running
     assert is_requeued(job(**shown), 0) is requeued

@@ -8,7 +8,7 @@ from slurm_restart.core.allocation import Allocation
 from slurm_restart.core.attribution import Blame
 from slurm_restart.core.category import Category
 from slurm_restart.core.decision import decide
-from slurm_restart.core.job import JobState
+from slurm_restart.core.job import JobFlag, JobState
 from slurm_restart.core.journal_events import Action
 from slurm_restart.core.placement import lost_nodes, place
 from tests.unit.core import facts
@@ -51,7 +51,7 @@ def blaming(*names: str, category: Category = Category.HARDWARE_NODE) -> Any:
     ("category", "changes", "run_time", "made", "in_place"),
     [
         (Category.UNKNOWN, {}, 5, False, False),
-        (Category.SOFTWARE_CRASH, {}, 59, None, False),
+        (Category.SOFTWARE_CRASH, {}, 59, False, False),
         # Other nodes would not help, or there are none.
         (Category.NETWORK_RENDEZVOUS, {}, 5, False, True),
         (Category.UNKNOWN, {}, 60, False, True),
@@ -171,6 +171,21 @@ def test_what_is_said(changes: dict[str, Any], text: str) -> None:
     assert not isinstance(found, str)
     assert found.reason == text
     assert lost_nodes(here) == {"csx3": "DOWN"}
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        {"state": JobState.NODE_FAIL, "flags": frozenset({JobFlag.COMPLETING})},
+        # 22.05 shows no base state.
+        {"state": None, "flags": frozenset({JobFlag.COMPLETING})},
+        {"state": JobState.PENDING},
+    ],
+)
+def test_a_job_that_is_ending_has_not_lost_its_healthy_nodes(ending: dict[str, Any]) -> None:
+    left = facts.job(nodes=without("csx1", "csx3"), **ending)
+    here = allocation(job=left, states={"csx3": "DOWN+NOT_RESPONDING"})
+    assert list(lost_nodes(here)) == ["csx3"]
 
 
 def test_the_counters_are_those_of_every_restart() -> None:
