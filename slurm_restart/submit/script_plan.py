@@ -73,7 +73,9 @@ def plan_script(request: ScriptRequest, context: SubmitContext) -> PhaseJob:
         fixed_size=size.is_fixed,
         num_csx=size.num_nodes,
         csx_per_node=1,
-        policy=restart_policy(settings, MAX_RESTARTS if allowed is None else allowed)
+        policy=restart_policy(
+            settings, MAX_RESTARTS if allowed is None else allowed, observes=context.observes
+        )
         if request.restarts
         else None,
         command=_command(request.script),

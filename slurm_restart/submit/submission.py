@@ -142,15 +142,24 @@ def may_outlive_nodes(settings: Settings) -> bool:
     return settings.recovery is not None or bool(settings.spares)
 
 
-def restart_policy(settings: Settings, max_restarts: int) -> RestartPolicy:
-    """Return the policy that the settings give a run."""
+def restart_policy(
+    settings: Settings, max_restarts: int, *, observes: bool | None
+) -> RestartPolicy:
+    """Return the policy that the settings give a run.
+
+    Args:
+        settings: the run's.
+        max_restarts: in a row without progress.
+        observes: whether the site is in observe mode, in which nothing restarts by default.
+    """
+    waits = observes and settings.hook is not HookUse.NO
     return RestartPolicy(
         max_restarts=max_restarts,
         stop_on_repeat=settings.stop_on_repeat,
         shrink_after=settings.shrink_after,
         give_up_after=settings.give_up_after,
         exclude_for=settings.exclude_for,
-        recovery=settings.recovery or Recovery.AUTO,
+        recovery=settings.recovery or (Recovery.REQUEUE if waits else Recovery.AUTO),
         relaunch_min_time=RELAUNCH_MIN_TIME
         if settings.relaunch_min_time is None
         else settings.relaunch_min_time,

@@ -87,6 +87,9 @@ def test_wrong_values_are_refused(submission, option):
 )
 def test_no_restart_is_promised_in_observe_mode(submission, options, observes, warned, told):
     planned = submission(*options, observes=observes)
+    if not options:
+        # Nor is there one in the allocation, unless it is asked for.
+        assert planned.jobs[0].plan.policy.recovery.in_place is not bool(observes)
     assert any("observe mode" in text for text in planned.warnings) is warned
     [note] = planned.notes
     assert ("once the site acts, at most 3 restarts" in note) is warned
