@@ -71,7 +71,7 @@ def _set(name: str, value: str, machine: Machine) -> tuple[str, ...]:
     line, conf = f"{name}={value}", quote(machine.slurm_conf)
     if name.lower() not in machine.conf_settings:
         return (f"echo {quote(line)} >> {conf}",)
-    return (f"sed -i 's|^[ \\t]*{name}[ \\t]*=.*|{line}|I' {conf}",)
+    return (f"sed -i --follow-symlinks 's|^[ \\t]*{name}[ \\t]*=.*|{line}|I' {conf}",)
 
 
 def _restart(machine: Machine) -> tuple[str, ...]:
