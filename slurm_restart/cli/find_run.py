@@ -6,6 +6,7 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
+from slurm_restart.cli.run_source import hides_jobs
 from slurm_restart.control.find_journal import Found, find_journal
 from slurm_restart.control.site import Site
 from slurm_restart.core.array_task import run_of_task
@@ -70,12 +71,27 @@ def resolve_known(text: str, site: Site) -> tuple[Target, Found | None]:
     """
     target = resolve(text)
     found = find_journal(site, job_id=target.job_id, run=target.run, uid=target.uid)
+    if found is not None and _is_hidden(found, target, site):
+        found = find_journal(site, job_id=target.job_id, run=target.run, uid=os.getuid())
     if target.job is None and target.run_dir is None and found is None:
         raise target.unanswered or JobNotFoundError(
             f"{text}: Slurm does not know this job, and no journal of it can be read here; of a "
             "run that Slurm has forgotten, give the run directory"
         )
     return target, found
+
+
+def _is_hidden(found: Found, target: Target, site: Site) -> bool:
+    """Return whether it is the copy of a run of another user's, which Slurm may not show.
+
+    A run that Slurm shows, or in whose directory the caller can read, is no secret of its owner's.
+    """
+    own = os.getuid()
+    if target.job is not None or target.run_dir is not None or own in {found.uid, 0}:
+        return False
+    if site.export_dir is None or site.export_dir not in found.path.parents:
+        return False
+    return hides_jobs(slurm_here(site.slurm_bin))
 
 
 def resolve(text: str) -> Target:

@@ -76,6 +76,12 @@ def find_source(site: Site, slurm: Commands, command: str) -> RunSource:
     )
 
 
+def hides_jobs(slurm: Commands) -> bool:
+    """Return whether PrivateData hides the jobs of others; also where Slurm does not answer."""
+    private = _facts(slurm)[1]
+    return private is None or _SEES_JOBS in private
+
+
 def site_commands(path: Path, site: Site) -> Commands:
     """Return Slurm's commands: the site's where its settings are, else those in PATH."""
     if not path.exists():

@@ -136,6 +136,22 @@ def _export_owner(context: Context) -> Iterable[Finding]:
     yield from _foreign_files(path, context.slurm_user)
 
 
+def _export_private(context: Context) -> Iterable[Finding]:
+    path = context.site.export_dir
+    if path is None:
+        return
+    hidden = sorted({"jobs", "nodes"} & set(context.options("PrivateData")))
+    if not hidden or not path.is_dir() or not all(map(_open_to_all, (path, *path.parents))):
+        yield ok("the exported copies show nobody what PrivateData hides")
+        return
+    yield warning(
+        f"everybody can read {path}, while PrivateData={','.join(hidden)} hides {hidden[0]} of "
+        "others from users",
+        f"remove export_dir from {context.site_path}, or chmod 700 {path}: users then see their "
+        "runs by their run directories",
+    )
+
+
 CHECKS = (
     Check(
         id="state.directory",
@@ -161,6 +177,11 @@ CHECKS = (
         id="export.directory",
         meaning="SlurmUser can write `export_dir`, and everybody can read it.",
         run=_export,
+    ),
+    Check(
+        id="export.private",
+        meaning="The exported copies do not show everybody what PrivateData hides.",
+        run=_export_private,
     ),
     Check(
         id="export.owner",

@@ -68,8 +68,8 @@ class Machine:
 
     @property
     def hides_jobs(self) -> bool:
-        """Whether users may not see the jobs of others (PrivateData)."""
-        return "jobs" in self.context.options("PrivateData")
+        """Whether users may not see the jobs of others, or the nodes (PrivateData)."""
+        return bool({"jobs", "nodes"} & set(self.context.options("PrivateData")))
 
 
 def look(site_path: Path) -> Machine:

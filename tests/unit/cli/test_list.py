@@ -9,11 +9,11 @@ import pytest
 from click.testing import CliRunner
 
 from contrib.bench_lists import CLUSTER
+from slurm_restart.cli import explain, nodes, status
 from slurm_restart.cli import list as list_module
-from slurm_restart.cli import nodes
 from slurm_restart.core.job import Job, JobFlag, JobState, NodeState
 from slurm_restart.core.job_comment import CommentRecord, format_comment
-from slurm_restart.errors import SlurmUnavailableError
+from slurm_restart.errors import JobNotFoundError, SlurmUnavailableError
 from slurm_restart.slurm.commands import Commands
 from tests.unit.control.test_run_index import write
 from tests.unit.core.test_run_summary import DONE, END, EXCLUDED, FINAL, STARTED
@@ -196,3 +196,29 @@ def test_a_job_that_completes_is_found_by_either_state(public, monkeypatch):
     answer(monkeypatch, extra=[completing])
     assert ids(public, "--state", "FAILED") == [8]
     assert ids(public, "--state", "completing") == [8]
+
+
+@pytest.mark.parametrize("command", [explain.command, status.command])
+@pytest.mark.parametrize(
+    ("job_id", "private", "shown"),
+    [
+        (2, "jobs", True),  # the caller's own
+        (4, "none", True),
+        (4, "jobs", False),
+        (4, None, False),  # Slurm does not answer
+    ],
+)
+def test_one_run_that_slurm_hides(public, monkeypatch, command, job_id, private, shown):
+    """It is as if nobody knew the job, as it is for Slurm's own commands."""
+
+    def forgotten(*_: object) -> None:
+        raise JobNotFoundError("no such job") if private else SlurmUnavailableError("no answer")
+
+    answer(monkeypatch, private=private or "none")
+    for name in ("job", "script", *(() if private else ("config",))):
+        monkeypatch.setattr(Commands, name, forgotten)
+    done = CliRunner().invoke(command, [str(job_id), "--site", str(public)])
+    if shown:
+        assert done.exit_code == 0, done.exception
+    else:
+        assert isinstance(done.exception, JobNotFoundError | SlurmUnavailableError)

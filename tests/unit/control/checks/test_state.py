@@ -191,3 +191,25 @@ def test_an_export_directory_of_a_user(exporting: Context, top: Path) -> None:
     assert files.level is Level.OK
     os.chown(top / "export" / "7.json", NOBODY.pw_uid, 0)
     assert results(exporting, "export.owner")[1].level is Level.PROBLEM
+
+
+@pytest.mark.parametrize(
+    ("private", "mode", "found"),
+    [
+        ("none", 0o755, Level.OK),
+        ("accounts,usage", 0o755, Level.OK),
+        ("jobs,usage", 0o755, Level.WARNING),
+        ("nodes", 0o755, Level.WARNING),
+        ("jobs", 0o700, Level.OK),
+    ],
+)
+def test_copies_of_what_slurm_hides(
+    exporting: Context, private: str, mode: int, found: Level
+) -> None:
+    assert exporting.site.export_dir is not None
+    exporting.site.export_dir.chmod(mode)
+    assert level(configured(exporting, PrivateData=private), "export.private") is found
+
+
+def test_without_copies_nothing_is_shown(context: Context) -> None:
+    assert results(configured(context, PrivateData="jobs"), "export.private") == ()
