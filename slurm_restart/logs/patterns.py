@@ -26,8 +26,12 @@ _COMMON = (
     *("accuracy", "batch", "checkpoint", "Checkpoint", "epoch", "global", "grad", "iteration"),
     *("learning", "loss", "memory", "model", "nan", "norm", "perplexity", "process", "rank"),
     *("restore", "sample", "save", "seconds", "size", "step", "time", "token", "train", "valid"),
+    *("with", "from"),
 )
 """Words of ordinary training output; rarer texts are preferred as literals."""
+_OF_FAILURES = re.compile("(?:e?rrors?|f?ail(?:ed|ures?|ing)?)", re.IGNORECASE)
+_FREQUENT = 3.5
+"""Weight of a word that stands in most lines of a failure: four other letters are rarer."""
 _MANY = 1000
 """Repetitions from this length count as unbounded."""
 
@@ -50,14 +54,16 @@ def letters(text: str) -> str:
     return "".join(_LETTERS.findall(text))
 
 
-def _rarity(needed: frozenset[str]) -> tuple[bool, int, int]:
+def _rarity(needed: frozenset[str]) -> tuple[bool, float, int]:
     enough = all(len(letters(text)) >= MIN_LETTERS for text in needed)
     return enough, min(map(_weight, needed)), -len(needed)
 
 
-def _weight(text: str) -> int:
+def _weight(text: str) -> float:
     """Return how many letters of a text do not belong to a word of `_COMMON`."""
     left = letters(text)
+    if _OF_FAILURES.fullmatch(left):
+        return _FREQUENT
     if any(left in word for word in _COMMON):
         return 0
     for word in _COMMON:

@@ -56,3 +56,18 @@ def test_slow_patterns_are_dangerous(pattern: str) -> None:
 )
 def test_bounded_or_anchored_patterns_are_not(pattern: str) -> None:
     assert danger(pattern) is None
+
+
+@pytest.mark.parametrize(
+    ("pattern", "needed"),
+    [
+        # Most lines of a failed job hold such a word, and few of them the other text.
+        ("vader.{0,9}(?:error|failed)", {"vader"}),
+        ("(?:error|failed).{0,9}yaml[.]", {"yaml."}),
+        # A text of three letters is no better.
+        ("NFS.{0,9}error", {"error"}),
+        ("error with", {"error with"}),
+    ],
+)
+def test_texts_that_are_rare_among_errors_are_preferred(pattern: str, needed: set[str]) -> None:
+    assert literals(pattern) == needed
