@@ -13,6 +13,13 @@ from slurm_restart.core.printable import escape_controls
 from slurm_restart.errors import ConfigError, CsxError
 
 EXIT_INTERRUPTED = 128 + signal.SIGINT
+_DEPENDENCIES = {
+    "ClusterShell": "pip install ClusterShell (Debian: python3-clustershell)",
+    "h5py": "pip install h5py (Debian: python3-h5py)",
+    "jinja2": "pip install jinja2 (Debian: python3-jinja2)",
+    "yaml": "pip install pyyaml (Debian: python3-yaml)",
+}
+"""What an installation may be without: see contrib/controller.txt."""
 
 
 def run(command: click.Command, name: str, args: Sequence[str] | None = None) -> None:
@@ -33,6 +40,15 @@ def run(command: click.Command, name: str, args: Sequence[str] | None = None) ->
     except BrokenPipeError:
         # The reader has closed the pipe (`| head`): no message, and the exit code of click.
         _drop_output()
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        if (package := (error.name or "").partition(".")[0]) not in _DEPENDENCIES:
+            raise
+        click.echo(
+            f"{name}: error: this installation lacks {package}, without which this command cannot "
+            f"work: {_DEPENDENCIES[package]}",
+            err=True,
+        )
         sys.exit(1)
     except OSError as error:
         _drop_output()

@@ -85,6 +85,9 @@ def test_install_upgrade_and_remove(root: CleanRoot, packages: tuple[Path, Path]
     assert __version__ in root.run("csx-restart", "--version").stdout
     assert root.run("csx-sbatch", "--version").stdout == f"csx-sbatch {__version__}\n"
     assert "Usage: csx-restart" in root.run("csx-restart", "--help").stdout
+    # Without what Debian's package recommends.
+    lacks = root.run("csx-sbatch", "--print", "--wrap=true", check=False)
+    assert (lacks.returncode, "this installation lacks jinja2" in lacks.stdout) == (1, True)
     listed = root.run("dpkg", "-L", "slurm-restart").stdout.splitlines()
     for name in (
         "/usr/share/man/man1/csx-sbatch.1.gz",

@@ -8,6 +8,8 @@ import pytest
 from slurm_restart.cli import common
 from slurm_restart.errors import ConfigError, SlurmUnavailableError, UsageError
 
+LACKS = "this installation lacks yaml, without which this command cannot work"
+
 
 def run(function, *args):
     """Run a command as a program; its exit code."""
@@ -36,6 +38,11 @@ def raising(error):
         ),
         (UsageError("a\x1b[31m\udcff\tü"), 2, "csx-test: error: a\\x1b[31m\\udcff\tü\n"),
         (ConfigError("t.yaml", ["p"]), 3, "csx-test: error: 1 problem in t.yaml\np\n"),
+        (
+            ModuleNotFoundError("No module named 'yaml'", name="yaml.nodes"),
+            1,
+            f"csx-test: error: {LACKS}: pip install pyyaml (Debian: python3-yaml)\n",
+        ),
         (KeyboardInterrupt(), 130, "\ncsx-test: interrupted\n"),
         (click.Abort(), 130, "csx-test: interrupted\n"),
     ],
@@ -55,6 +62,15 @@ def test_the_return_value_of_a_command_is_its_exit_code():
 def test_clicks_own_errors_keep_their_form(capsys):
     assert run(lambda: None, "--nope") == 2
     assert "No such option" in capsys.readouterr().err
+
+
+def test_a_module_of_our_own_that_is_missing_is_a_bug():
+    with pytest.raises(ModuleNotFoundError):
+        common.run(
+            click.command()(raising(ModuleNotFoundError("x", name="slurm_restart.x"))),
+            "csx-test",
+            [],
+        )
 
 
 def test_an_unexpected_exception_is_not_caught():

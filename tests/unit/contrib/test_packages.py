@@ -81,3 +81,8 @@ def test_the_files_of_a_package(tmp_path: Path) -> None:
         path = tmp_path / "usr/share" / (name or "zsh/vendor-completions/_csx-sbatch")
         if shutil.which(shell) is not None:
             subprocess.run([shell, "-n", str(path)], check=True)
+
+
+def test_what_a_controller_needs_is_a_part_of_what_pip_installs() -> None:
+    lines = (CONTRIB / "controller.txt").read_text().splitlines()
+    assert {line for line in lines if not line.startswith("#")} < set(NEEDED)
