@@ -16,7 +16,7 @@ from slurm_restart.supervise.job_environment import JobEnvironment
 from slurm_restart.supervise.job_processes import Belonging, JobProcesses
 from slurm_restart.supervise.life_signs import GENERIC_STEPS, MODEL_ZOO_STEPS, LifeSigns
 from slurm_restart.supervise.trainer_end import StopReason
-from slurm_restart.trainer.launch import default_command
+from slurm_restart.trainer.launch import runs_model_zoo
 from slurm_restart.trainer.run_plan import RunPlan
 
 GATHER_TIMEOUT = 120.0
@@ -40,7 +40,7 @@ def _pattern(plan: RunPlan) -> str:
 
 
 def _is_model_zoo(plan: RunPlan) -> bool:
-    return plan.mode is not Mode.SCRIPT and plan.command == default_command(plan.mode)
+    return plan.mode is not Mode.SCRIPT and runs_model_zoo(plan.command)
 
 
 def _speaks(plan: RunPlan) -> bool:

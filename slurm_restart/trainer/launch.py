@@ -18,7 +18,9 @@ _CHECKPOINT_WORD = re.compile(
 )
 
 # `cszoo fit` as a command of its own or of a launcher, with or without a path.
-_FIT = re.compile(r"(?P<cszoo>(?:^|(?<=[\s;&|(/]))cszoo[ \t]+)fit(?=\s|$)")
+_CSZOO = r"(?P<cszoo>(?:^|(?<=[\s;&|(/]))cszoo[ \t]+)"
+_FIT = re.compile(rf"{_CSZOO}fit(?=\s|$)")
+_MODEL_ZOO = re.compile(rf"{_CSZOO}(?:fit|validate|validate_all)(?=\s|$)")
 
 PLACEHOLDERS: dict[str, str] = {
     "config": "the attempt's config file",
@@ -47,6 +49,11 @@ _DEFAULTS: dict[Mode, str] = {
 def default_command(mode: Mode) -> str:
     """Return the launch template that is used if the settings have none."""
     return _DEFAULTS[mode]
+
+
+def runs_model_zoo(template: str) -> bool:
+    """Return whether the template starts the Model Zoo's command, with or without a launcher."""
+    return _MODEL_ZOO.search(template) is not None
 
 
 def validation_command(template: str) -> str | None:

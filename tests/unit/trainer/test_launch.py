@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from slurm_restart.core.job_comment import Mode
 from slurm_restart.errors import UsageError
-from slurm_restart.trainer.launch import PLACEHOLDERS, Launch, default_command
+from slurm_restart.trainer.launch import PLACEHOLDERS, Launch, default_command, runs_model_zoo
 
 LAUNCH = Launch(
     config="/r/attempts/1/params.yaml",
@@ -37,6 +37,23 @@ TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])
 )
 def test_the_default_command_of_each_mode(mode, command):
     assert LAUNCH.command(default_command(mode)) == command
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("cszoo fit {config}", True),
+        ("/opt/zoo/bin/cszoo validate {config}", True),
+        ("srun -N {nodes} ./cszoo  validate_all {config}", True),
+        ("cd /x && cszoo fit {config}", True),
+        ("cszoo checkpoint info {config}", False),
+        ("mycszoo fit {config}", False),
+        ("python cszoo fitting {config}", False),
+        ("python train.py {config}", False),
+    ],
+)
+def test_the_model_zoo_is_known_by_its_command(template, expected):
+    assert runs_model_zoo(template) is expected
 
 
 def test_every_placeholder_is_filled_in():
