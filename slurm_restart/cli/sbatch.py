@@ -23,7 +23,7 @@ from slurm_restart.submit.limit_warnings import limit_warnings
 from slurm_restart.submit.submission import Submission, slurm_access
 from slurm_restart.trainer.run_plan import SlurmAccess
 from slurm_restart.trainer.settings import combine
-from slurm_restart.trainer.settings_files import SettingsLayer, file_layers, site_observes
+from slurm_restart.trainer.settings_files import SettingsLayer, file_layers, site_facts
 
 NAME = "csx-sbatch"
 NO_SLURM = SlurmAccess(bin_dir="/usr/bin")
@@ -142,7 +142,7 @@ def command(arguments: Sequence[str]) -> None:
         environ=os.environ,
         cwd=Path.cwd(),
         slurm=access or NO_SLURM,
-        observes=site_observes(os.environ),
+        site=site_facts(os.environ),
     )
     submission = _prepare(line, table, layers, context)
     if not own.quiet:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from slurm_restart.frozen import frozen
 from slurm_restart.trainer.run_plan import SlurmAccess
+from slurm_restart.trainer.settings_files import SiteFacts
 
 
 @frozen
@@ -14,5 +15,9 @@ class SubmitContext:
     environ: Mapping[str, str]
     cwd: Path
     slurm: SlurmAccess
-    observes: bool | None = False
-    """Whether the site is in observe mode; None: its settings are not on this host."""
+    site: SiteFacts = SiteFacts()
+
+    @property
+    def observes(self) -> bool | None:
+        """Whether the site is in observe mode; None: its settings are not on this host."""
+        return self.site.observes

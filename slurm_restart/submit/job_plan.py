@@ -100,9 +100,7 @@ def _plan(
         csx_per_node=size.csx_per_node,
         policy=None
         if phase.autorestart is None
-        else restart_policy(
-            settings, phase.autorestart.max_num_restarts, observes=context.observes
-        ),
+        else restart_policy(settings, phase.autorestart.max_num_restarts, site=context.site),
         command=settings.command or default_command(request.mode),
         arguments=request.arguments,
         model_dir=str(model_dir),

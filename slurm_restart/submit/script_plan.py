@@ -74,7 +74,7 @@ def plan_script(request: ScriptRequest, context: SubmitContext) -> PhaseJob:
         num_csx=size.num_nodes,
         csx_per_node=1,
         policy=restart_policy(
-            settings, MAX_RESTARTS if allowed is None else allowed, observes=context.observes
+            settings, MAX_RESTARTS if allowed is None else allowed, site=context.site
         )
         if request.restarts
         else None,

@@ -22,6 +22,7 @@ from slurm_restart.trainer.run_plan import (
 )
 from slurm_restart.trainer.rundir import PARAMS, SCRIPT
 from slurm_restart.trainer.settings import Settings
+from slurm_restart.trainer.settings_files import SiteFacts
 
 CONFIG_JOB, SCRIPT_JOB = "job.sh", "supervisor.sh"
 """Names of the batch script that sbatch gets, in the run directory of a config and of a script."""
@@ -142,17 +143,15 @@ def may_outlive_nodes(settings: Settings) -> bool:
     return settings.recovery is not None or bool(settings.spares)
 
 
-def restart_policy(
-    settings: Settings, max_restarts: int, *, observes: bool | None
-) -> RestartPolicy:
+def restart_policy(settings: Settings, max_restarts: int, *, site: SiteFacts) -> RestartPolicy:
     """Return the policy that the settings give a run.
 
     Args:
         settings: the run's.
         max_restarts: in a row without progress.
-        observes: whether the site is in observe mode, in which nothing restarts by default.
+        site: the site's; in observe mode nothing restarts by default.
     """
-    waits = observes and settings.hook is not HookUse.NO
+    waits = site.observes and settings.hook is not HookUse.NO
     return RestartPolicy(
         max_restarts=max_restarts,
         stop_on_repeat=settings.stop_on_repeat,
@@ -165,6 +164,8 @@ def restart_policy(
         else settings.relaunch_min_time,
         self_requeue=settings.hook is HookUse.NO,
         backoff=settings.backoff,
+        max_total_restarts=site.max_total_restarts,
+        max_uncounted_restarts=site.max_uncounted_restarts,
     )
 
 

@@ -26,6 +26,7 @@ def expected_decision(
     root: str | None,
     exit_code: int | None,
     now: float,
+    site: SitePolicy,
     allocation: Allocation | None = None,
 ) -> Decision:
     """Return the decision that the hook takes if Slurm adds no facts of its own.
@@ -39,6 +40,7 @@ def expected_decision(
         root: fingerprint of the root cause line.
         exit_code: of the job.
         now: epoch seconds.
+        site: the site's limits, as far as the supervisor knows them.
         allocation: what is left of it; None: no restart in place is wanted.
     """
     job = None if allocation is None else allocation.job
@@ -64,7 +66,7 @@ def expected_decision(
                 step=_reached(start, step),
                 unit=start.unit,
             ),
-            policy=policy_for(comment_record, SitePolicy()),
+            policy=policy_for(comment_record, site),
             history=history,
             restarts=start.restarts,
             requeueable=job is None or job.requeue,

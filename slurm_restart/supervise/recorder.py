@@ -28,6 +28,7 @@ from slurm_restart.supervise.expected_decision import (
 )
 from slurm_restart.supervise.prepare_attempt import PreparedAttempt
 from slurm_restart.supervise.run_over import RULE as RUN_OVER_RULE
+from slurm_restart.supervise.run_records import site_policy
 from slurm_restart.trainer import runlog, summary
 from slurm_restart.trainer.atomic_file import write_atomic
 from slurm_restart.trainer.attempt_records import (
@@ -235,6 +236,7 @@ class Recorder(threading.Thread):
             root=result.end.root,
             exit_code=result.exit_code,
             now=result.end.at,
+            site=site_policy(plan),
             allocation=allocation,
         )
 

@@ -5,6 +5,7 @@ end twice, or not at all.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from slurm_restart.core.attribution import Blame
 from slurm_restart.core.category import Nodes
@@ -30,11 +31,19 @@ class _Ended:
 
 
 def site_policy(plan: RunPlan) -> SitePolicy:
-    """Return the limits that hold without a site's settings."""
-    backoff = None if plan.policy is None else plan.policy.backoff
-    if backoff is None:
+    """Return the site's limits as far as the plan has them, else the defaults."""
+    policy = plan.policy
+    if policy is None:
         return SitePolicy()
-    return SitePolicy(backoff=backoff, short_wait=backoff[0], outside_backoff=backoff[0])
+    given: dict[str, Any] = {
+        name: cap
+        for name in ("max_total_restarts", "max_uncounted_restarts")
+        if (cap := getattr(policy, name)) is not None
+    }
+    if policy.backoff is not None:
+        wait = policy.backoff[0]
+        given |= {"backoff": policy.backoff, "short_wait": wait, "outside_backoff": wait}
+    return SitePolicy(**given)
 
 
 def history_of(plan: RunPlan, attempts: Sequence[AttemptDir], job_id: int | None) -> History:

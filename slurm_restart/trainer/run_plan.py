@@ -176,6 +176,9 @@ class RestartPolicy:
     """Seconds before the warning of the time limit that have to be left for that."""
     self_requeue: bool = False
     """The supervisor requeues the job, as no hook does."""
+    max_total_restarts: _Restarts | None = None
+    """The site's caps, for restarts that it does not see: in place, or by the supervisor."""
+    max_uncounted_restarts: _Restarts | None = None
     backoff: tuple[_Seconds, ...] | None = None
     """Waits before restarts without progress, where the supervisor requeues the job."""
     unknown: dict[str, Any] = unknown_keys()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slurm_restart.core.job_comment import MAX_RESTARTS
 from slurm_restart.errors import ConfigError
 from slurm_restart.frozen import frozen
 from slurm_restart.safe_files import read_bounded
@@ -70,14 +71,37 @@ def site_path(environ: Mapping[str, str]) -> Path:
     return Path(environ.get(SITE_VARIABLE) or SITE_PATH)
 
 
-def site_observes(environ: Mapping[str, str]) -> bool | None:
-    """Return whether the site only observes; None: this host does not have its settings.
+@frozen
+class SiteFacts:
+    """What the site's settings mean for a run; None: not given, or not on this host."""
+
+    observes: bool | None = None
+    """Whether the site only observes."""
+    max_total_restarts: int | None = None
+    max_uncounted_restarts: int | None = None
+
+
+def site_facts(environ: Mapping[str, str]) -> SiteFacts:
+    """Return what the site's settings mean for a run.
 
     Raises:
         ConfigError: as `file_layers`.
     """
     found = _read_toml(site_path(environ))
-    return None if found is None else found[1].get("mode") == "observe"
+    if found is None:
+        return SiteFacts()
+    policy = found[1].get("policy")
+    return SiteFacts(
+        observes=found[1].get("mode") == "observe",
+        max_total_restarts=_cap(policy, "max_total_restarts"),
+        max_uncounted_restarts=_cap(policy, "max_uncounted_restarts"),
+    )
+
+
+def _cap(policy: Any, name: str) -> int | None:
+    """Return a limit of the table `policy`, whose values the hook checks."""
+    cap = policy.get(name) if isinstance(policy, dict) else None
+    return min(cap, MAX_RESTARTS) if isinstance(cap, int) and cap >= 0 else None
 
 
 def _read_toml(path: Path) -> tuple[str, dict[str, Any]] | None:

@@ -135,7 +135,7 @@ def test_a_job_that_is_not_requeued(
 
 @pytest.mark.parametrize("category", sorted(IN_PLACE, key=lambda category: category.value))
 def test_a_restart_in_place_is_at_once_unless_the_cause_is_outside(category: Category) -> None:
-    decision = decide(situation(category, run_time=5, allocation=allocation()))
+    decision = decide(situation(category, run_time=5, allocation=allocation(others_wait=True)))
     outside = category in {Category.STORAGE_IO, Category.DEPENDENCY_SERVICE}
     assert decision.action is Action.RELAUNCH
     assert (decision.delay > 0) is outside

@@ -7,6 +7,7 @@ from slurm_restart.submit.argv import OptionTable, parse
 from slurm_restart.submit.context import SubmitContext
 from slurm_restart.submit.prepare import prepare
 from slurm_restart.trainer.run_plan import SlurmAccess
+from slurm_restart.trainer.settings_files import SiteFacts
 
 CONFIG = """\
 trainer:
@@ -34,11 +35,14 @@ trainer:
 NOW = datetime(2026, 11, 25, 2, 30, 0, 123456)  # noqa: DTZ001 - run directories bear local time
 
 
+ACTS = SiteFacts(observes=False)
+
+
 @pytest.fixture
 def submission(tmp_path):
     """Prepare a submission in an empty directory: `submission("-p", "gpu", config=…, env=…)`."""
 
-    def make(*arguments, config=CONFIG, env=None, site_options=(), files=(), observes=False):
+    def make(*arguments, config=CONFIG, env=None, site_options=(), files=(), site=ACTS):
         path = tmp_path / "trainer.yaml"
         path.write_text(config)
         table = OptionTable(site_options)
@@ -46,7 +50,7 @@ def submission(tmp_path):
             environ=env or {},
             cwd=Path(tmp_path),
             slurm=SlurmAccess(bin_dir="/usr/bin"),
-            observes=observes,
+            site=site,
         )
         line = parse(["trainer.yaml", *arguments], table)
         # The path as a user gives it, relative to the current directory.

@@ -8,6 +8,7 @@ from slurm_restart.core.cluster_facts import ClusterFacts
 from slurm_restart.errors import SlurmUnavailableError
 from slurm_restart.submit.find_requeuer import find_requeuer
 from slurm_restart.submit.format_plan import plan_json
+from slurm_restart.trainer.settings_files import SiteFacts
 from tests.unit.submit.conftest import TWO_PHASES
 
 NO_EPILOG = ClusterFacts(has_epilog=False)
@@ -86,7 +87,7 @@ def test_wrong_values_are_refused(submission, option):
     ],
 )
 def test_no_restart_is_promised_in_observe_mode(submission, options, observes, warned, told):
-    planned = submission(*options, observes=observes)
+    planned = submission(*options, site=SiteFacts(observes=observes))
     if not options:
         # Nor is there one in the allocation, unless it is asked for.
         assert planned.jobs[0].plan.policy.recovery.in_place is not bool(observes)

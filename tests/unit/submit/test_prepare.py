@@ -10,6 +10,7 @@ from slurm_restart.submit.argv import OptionTable, parse
 from slurm_restart.submit.context import SubmitContext
 from slurm_restart.submit.prepare import prepare
 from slurm_restart.trainer.run_plan import CheckpointFormat, LoopFacts, RestartPolicy, SlurmAccess
+from slurm_restart.trainer.settings_files import SiteFacts, site_facts
 
 from .conftest import CONFIG, TWO_PHASES
 
@@ -305,3 +306,27 @@ def test_rules_of_the_run_are_checked_with_its_config(submission, tmp_path):
         "trainer.yaml:2: slurm.rules: flux.yaml:2: own.flux: category: expected",
         "trainer.yaml:2: slurm.rules: gone.yaml: No such file or directory",
     ]
+
+
+def test_the_site_s_caps_are_in_the_plan(submission):
+    facts = SiteFacts(observes=False, max_total_restarts=7, max_uncounted_restarts=9)
+    policy = submission(site=facts).jobs[0].plan.policy
+    assert (policy.max_total_restarts, policy.max_uncounted_restarts) == (7, 9)
+
+
+@pytest.mark.parametrize(
+    ("text", "facts"),
+    [
+        ("", SiteFacts(observes=False)),
+        ('mode = "observe"\n', SiteFacts(observes=True)),
+        ("[policy]\nmax_total_restarts = 7\n", SiteFacts(observes=False, max_total_restarts=7)),
+        ("[policy]\nmax_uncounted_restarts = -1\n", SiteFacts(observes=False)),
+        ('policy = "odd"\n', SiteFacts(observes=False)),
+        (None, SiteFacts()),
+    ],
+)
+def test_what_a_submission_reads_of_the_site_s_settings(tmp_path, text, facts):
+    path = tmp_path / "site.toml"
+    if text is not None:
+        path.write_text(text)
+    assert site_facts({"CSX_RESTART_SITE": str(path)}) == facts

@@ -9,10 +9,12 @@ from slurm_restart.core.hang import HangReport
 from slurm_restart.core.in_place_ends import NONE_IN_PLACE
 from slurm_restart.core.job_comment import in_place_fields
 from slurm_restart.core.journal_events import Action
+from slurm_restart.core.restart_limits import SitePolicy
 from slurm_restart.errors import ConfigError, StateError
 from slurm_restart.supervise.attempt_result import attempt_result, preparation_failure
 from slurm_restart.supervise.expected_decision import expected_decision
 from slurm_restart.supervise.prepare_attempt import PreparedAttempt
+from slurm_restart.supervise.run_records import site_policy
 from slurm_restart.supervise.trainer_end import (
     StopReason,
     TrainerEnd,
@@ -189,9 +191,28 @@ def test_the_decision_that_is_expected(run, earlier, now, action, reason):
         root=now.get("root"),
         exit_code=1,
         now=1000.0,
+        site=SitePolicy(),
     )
     assert decision.action is action
     assert reason in decision.reason
+
+
+def test_the_site_s_cap_holds_for_the_supervisor_s_decisions(run):
+    pairs = [(start(number), end(number, step=5, progress=True)) for number in range(3)]
+    run.set(policy=replace(run.plan.policy, max_total_restarts=3))
+    decision = expected_decision(
+        run.plan.comment_record,
+        pairs,
+        start(3),
+        attribution(Category.UNKNOWN),
+        step=9,
+        root=None,
+        exit_code=1,
+        now=1000.0,
+        site=site_policy(run.plan),
+    )
+    assert (decision.action, decision.rule) == (Action.LEAVE, "total-cap")
+    assert "the site allows 3" in decision.reason
 
 
 @pytest.fixture
