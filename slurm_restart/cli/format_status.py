@@ -79,7 +79,9 @@ def _restarts(status: RunStatus) -> str | None:
         return None
     if status.failures is None or status.max_num_restarts is None:
         return str(status.restarts)
-    return f"{status.restarts}; {status.failures} of {status.max_num_restarts} without progress"
+    in_place = f", {status.in_place} of them in place" if status.in_place else ""
+    failures = f"{status.failures} of {status.max_num_restarts} without progress"
+    return f"{status.restarts}{in_place}; {failures}"
 
 
 def _time_left(status: RunStatus) -> str | None:

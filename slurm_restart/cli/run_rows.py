@@ -121,7 +121,8 @@ def _of_job(job: Job, record: CommentRecord, known: RunRow | None, key: Key) -> 
         max_num_restarts=record.max_restarts,
         step=row.step if record.step is None else record.step,
         unit=record.unit.value,
-        restarts=row.restarts if row.restarts is not None else job.restarts,
+        # Restarts in place since the last judged end are in the number of the attempt alone.
+        restarts=max(row.restarts or 0, job.restarts, record.attempt or 0),
         num_nodes=job.num_nodes,
         nodes=job.nodes or row.nodes,
         began=row.began or job.start_time or job.submit_time,

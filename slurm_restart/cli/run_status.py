@@ -8,10 +8,11 @@ from slurm_restart.cli.stop_advice import stop_advice
 from slurm_restart.cli.table import state_of
 from slurm_restart.control.find_journal import Found
 from slurm_restart.control.site import Site
-from slurm_restart.core.history import History, replay, streak
+from slurm_restart.core.history import History, replay
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.core.next_action import NextAction, next_action
+from slurm_restart.core.run_counters import count_now
 from slurm_restart.errors import SlurmError, StateError
 from slurm_restart.frozen import frozen
 from slurm_restart.trainer.attempt_records import AttemptStart
@@ -66,7 +67,9 @@ class RunStatus:
     """Where the run is done."""
     unit: str | None
     restarts: int | None
-    """Slurm's restart count."""
+    """Those by Slurm, and those in the same allocation."""
+    in_place: int | None
+    """Restarts in the same allocation, of which Slurm does not know."""
     failures: int | None
     """Ends in a row without progress that counted."""
     max_num_restarts: int | None
@@ -108,6 +111,7 @@ def run_status(target: Target, found: Found | None, site: Site) -> RunStatus:
     observed = going_on and observes(target, site)
     coming = _next(target, record, history, now, observed=observed)
     step, unit = _position(record, history)
+    counters = None if history is None else count_now(history, record)
     return RunStatus(
         job_id=target.job_id,
         run=target.run,
@@ -124,8 +128,9 @@ def run_status(target: Target, found: Found | None, site: Site) -> RunStatus:
         first_step=None if start is None else start.first_step,
         last_step=None if start is None else start.last_step,
         unit=unit,
-        restarts=None if job is None else job.restarts,
-        failures=_failures(history, record),
+        restarts=None if job is None else job.restarts + (counters.in_place if counters else 0),
+        in_place=None if counters is None else counters.in_place,
+        failures=None if counters is None else counters.failures,
         max_num_restarts=_max_restarts(record, plan),
         nodes=() if job is None else job.nodes,
         excluded=() if job is None else job.exc_nodes,
@@ -187,12 +192,6 @@ def _position(
 def _last_attempt(target: Target) -> int | None:
     ended = target.attempts()
     return len(ended) - 1 if ended else None
-
-
-def _failures(history: History | None, record: CommentRecord | None) -> int | None:
-    if history is None:
-        return None
-    return streak(history.ends, next_from_step=record.from_step if record else None).failures
 
 
 def _max_restarts(record: CommentRecord | None, plan: RunPlan | None) -> int | None:

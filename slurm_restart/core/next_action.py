@@ -1,8 +1,9 @@
 """Say what happens to a run next, and when."""
 
-from slurm_restart.core.history import History, streak
+from slurm_restart.core.history import History
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.job_comment import CommentRecord
+from slurm_restart.core.run_counters import count_now
 from slurm_restart.frozen import frozen
 
 _OBSERVES = "the site only observes (mode = observe)"
@@ -73,13 +74,14 @@ def _running(
 ) -> NextAction:
     if record is None:
         return NextAction(text="nothing: the job is not managed by this plugin")
-    if observes:
+    if record.is_stopped(job.restarts):
+        text = "the run ends with this attempt: a person asked for that (csx-restart stop)"
+    elif observes:
         text = f"if it fails, the controller does nothing: {_OBSERVES}"
     elif history is None:
         text = "if it fails, the controller decides"
     else:
-        found = streak(history.ends, next_from_step=record.from_step)
-        left = max(0, record.max_restarts - found.failures)
+        left = max(0, record.max_restarts - count_now(history, record).failures)
         text = (
             f"if it fails, it is restarted: {left} more in a row without progress"
             if left

@@ -27,6 +27,7 @@ STATUS = RunStatus(
     last_step=5000,
     unit="step",
     restarts=2,
+    in_place=0,
     failures=1,
     max_num_restarts=3,
     nodes=("csx1", "csx2"),
@@ -93,6 +94,8 @@ def test_what_is_shown(monkeypatch):
     lines = {line[:16].strip(): line[17:] for line in format_status(STATUS).splitlines()}
     assert lines["step"] == "1200 of 5000  [####----------------] 24 %"
     assert lines["restarts"] == "2; 1 of 3 without progress"
+    in_place = format_status(replace(STATUS, in_place=1))
+    assert "2, 1 of them in place; 1 of 3 without progress" in in_place
     assert lines["phase"] == "1 of 2"
     assert lines["phase 2"] == "job 4712: PENDING, Dependency"
     assert lines["time left"] == "1:00:00 of 1-1:00:00"

@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 
 from slurm_restart.core.history import replay
+from slurm_restart.core.in_place_ends import InPlaceEnds
 from slurm_restart.core.job import Job, JobFlag, JobState
 from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.core.next_action import next_action
+from slurm_restart.core.run_counters import RunCounters, count_now
 from tests.unit.core.test_run_summary import DONE, END
 
 RECORD = CommentRecord(run="0" * 16, max_restarts=1, num_nodes=1, min_nodes=1)
@@ -68,3 +70,20 @@ def test_observe_mode_promises_no_restart(shown, text):
     found = next_action(shown, RECORD, FAILED, now=100.0, observes=True)
     assert text in found.text
     assert "restarted" not in found.text
+
+
+def test_a_run_that_a_person_ends_is_promised_no_restart():
+    found = next_action(job(JobState.RUNNING), replace(RECORD, stop=0), replay([]), now=1.0)
+    assert found.text.startswith("the run ends with this attempt")
+
+
+def test_restarts_in_the_present_allocation_are_counted_once():
+    """Those before the end that is judged last are in the journal, with their end."""
+    running = job(JobState.RUNNING)
+    record = replace(RECORD, max_restarts=3, attempt=2, in_place=2, in_place_failures=2)
+    assert "1 more in a row" in next_action(running, record, replay([]), now=1.0).text
+    assert count_now(replay([]), record) == RunCounters(failures=2, in_place=2)
+    judged = replace(END, attempt=2, in_place=InPlaceEnds(restarts=2, failures=2))
+    assert count_now(replay([judged]), record) == RunCounters(failures=3, in_place=2)
+    anew = replace(record, attempt=4, in_place=1, in_place_failures=1)
+    assert count_now(replay([judged]), anew) == RunCounters(failures=4, in_place=3)
