@@ -16,19 +16,28 @@ from slurm_restart.core.printable import escape_controls
 
 _MARKS = {State.PRESENT: "ok     ", State.MISSING: "MISSING", State.DIFFERS: "DIFFERS"}
 
+_OTHERS = "the package and its commands are enough here; a login node may have the same site.toml"
+
 
 @click.command()
 @click.option("--print", "as_script", is_flag=True, help="Print a shell script (the default).")
 @click.option("--check", is_flag=True, help="Compare with what is there.")
+@click.option(
+    "--controller", is_flag=True, help="slurmctld runs here, whatever the name of this host is."
+)
 @site_option
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def command(
     as_script: bool,  # noqa: FBT001 - a flag
     check: bool,  # noqa: FBT001 - a flag
+    controller: bool,  # noqa: FBT001 - a flag
     site_path: Path,
     as_json: bool,  # noqa: FBT001 - a flag
 ) -> int:
-    """Print what an installation on this controller needs, and where; change nothing.
+    """Print what an installation on this host needs, and where; change nothing.
+
+    On the controller, where SlurmctldHost of slurm.conf names this host, that is all; on other
+    hosts the package and its commands.
 
     With --print a shell script for root: what is there already stands in it as a comment. After it
     has run, `csx-restart doctor` finds no problem. With --check one line for each part.
@@ -39,7 +48,11 @@ def command(
     if as_script and check:
         raise click.UsageError("give --print or --check, not both")
     machine = look(site_path.absolute())
-    found = parts(machine)
+    controller = controller or machine.is_controller
+    found = parts(machine, controller=controller)
+    if not controller:
+        hosts = ", ".join(machine.controllers)
+        click.echo(f"csx-restart: no controller (SlurmctldHost: {hosts}): {_OTHERS}", err=True)
     if as_json:
         click.echo(json.dumps([data(part) for part in found], indent=2))
     elif check:
@@ -77,7 +90,7 @@ def script(machine: Machine, found: Sequence[Part]) -> str:
     user = machine.context.slurm_user.name
     runs = "systemd" if machine.systemd else "no systemd"
     lines = [
-        f"# slurm_restart {__version__} on this controller: SlurmUser is {user}, {runs}.",
+        f"# slurm_restart {__version__} on this host: SlurmUser is {user}, {runs}.",
         "# Read it, then run it as root: csx-restart install --print | sh -eu",
     ]
     for number, part in enumerate(found, start=1):

@@ -14,6 +14,8 @@ from contrib.testing.waiting import LONG_DEADLINE, await_
 from slurm_restart import __version__
 
 TOOLS = ("dpkg-buildpackage", "dh", "dh_python3", "lintian", "fakeroot")
+CLUSTER = "/srv/cluster"
+DEVCLUSTER = f"{TOP}/contrib/devcluster"
 JOURNAL = "/var/lib/slurm_restart/journal/c/7-5-0123456789abcdef.jsonl"
 WAITS = """\
 import pathlib, time
@@ -62,6 +64,8 @@ def root(packages: tuple[Path, Path]) -> Iterator[CleanRoot]:
     with CleanRoot() as root:
         for package in packages:
             shutil.copy(package, root.path("/tmp"))
+        # The index of all manual pages is not looked at here, and takes seconds each time.
+        root.path("/var/lib/man-db/auto-update").unlink(missing_ok=True)
         names = ("python3-click", "python3-clustershell", "python3-yaml")
         if (reason := install_packages(root, names)) is not None:
             pytest.skip(f"Debian's packages cannot be fetched: {reason}")
@@ -150,3 +154,25 @@ def refused_while_a_run_is_supervised(root: CleanRoot, package: str) -> None:
         root.path("/tmp/stop").touch()
         process.wait(LONG_DEADLINE)
         shutil.rmtree(packages / "slurm_restart")
+
+
+def test_a_controller_is_set_up_from_the_package(
+    root: CleanRoot, packages: tuple[Path, Path]
+) -> None:
+    """As README.Debian says, with cron in place of systemd, which does not run in such a root."""
+    root.run("dpkg", "-i", f"/tmp/{packages[0].name}")
+    root.run(DEVCLUSTER, "up", "--nodes", "1", "--timeout", "300", CLUSTER)
+    try:
+        root.run("mkdir", "-p", "/etc/slurm")
+        root.run("ln", "-sf", f"{CLUSTER}/etc/slurm.conf", "/etc/slurm/slurm.conf")
+        root.run("sh", "-c", "csx-restart install --print > /root/install.sh")
+        assert root.run("csx-restart", "install", "--check", check=False).returncode == 1
+        root.run("sh", "-eu", "/root/install.sh")
+        for fault in ("kill-ctld", "start-ctld"):
+            root.run(DEVCLUSTER, "fault", CLUSTER, fault)
+        checked = root.run("csx-restart", "install", "--check").stdout
+        assert "package: slurm_restart" in checked
+        assert "0 missing, 0 differs" in checked
+        assert "0 problem" in root.run("csx-restart", "doctor").stdout
+    finally:
+        root.run(DEVCLUSTER, "down", "--purge", CLUSTER, check=False)

@@ -5,8 +5,10 @@ import json
 import os
 import re
 import shutil
+import socket
 import sys
 from collections.abc import Mapping
+from dataclasses import field
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
@@ -35,6 +37,7 @@ class Machine:
         answers: whether slurmctld has answered.
         command: csx-restart, by the path that files are to name.
         systemd: whether systemd is the init system.
+        host: the name of this machine.
         root: where the files of the system are looked for; another directory than `/` in tests.
     """
 
@@ -43,6 +46,7 @@ class Machine:
     command: Path
     systemd: bool
     root: Path = Path("/")
+    host: str = field(default_factory=socket.gethostname)
 
     def at(self, path: str) -> Path:
         """Return the path of a file of the system."""
@@ -65,6 +69,17 @@ class Machine:
         """The directory of Slurm's commands."""
         found = shutil.which("scontrol")
         return Site().slurm_bin if found is None else Path(found).parent
+
+    @property
+    def controllers(self) -> tuple[str, ...]:
+        """The names of the hosts that slurmctld runs on, without their addresses."""
+        return tuple(name.partition("(")[0] for name in self.context.several("SlurmctldHost"))
+
+    @property
+    def is_controller(self) -> bool:
+        """Whether slurmctld runs here, by the name of this host; also where that is not known."""
+        names = {name.partition(".")[0] for name in self.controllers}
+        return not names or self.host.partition(".")[0] in names
 
     @property
     def hides_jobs(self) -> bool:

@@ -15,12 +15,18 @@ from slurm_restart.control.installation.sweep import sweep
 from slurm_restart.control.site import Site
 
 
-def parts(machine: Machine) -> tuple[Part, ...]:
+def parts(machine: Machine, *, controller: bool = True) -> tuple[Part, ...]:
     """Return the parts of an installation on this machine, and what is there of them.
+
+    Args:
+        machine: its facts.
+        controller: whether slurmctld runs here; all other hosts need package and commands only.
 
     Raises:
         CsxError: SlurmUser is not known, or this installation lacks files.
     """
+    if not controller:
+        return (package(machine), *commands_in_path(machine))
     site = proposed_site(machine)
     user = machine.context.slurm_user.name
     found = [package(machine), *commands_in_path(machine), settings(machine, site)]

@@ -26,12 +26,14 @@ MISSING = Part(
 )
 
 
-def invoke(monkeypatch: pytest.MonkeyPatch, *options: str, parts: tuple[Part, ...]):
+def invoke(monkeypatch: pytest.MonkeyPatch, *options: str, parts: tuple[Part, ...], here=True):
     user = type("User", (), {"name": "slurm"})
     context = type("Context", (), {"slurm_user": user})
-    machine = type("Machine", (), {"context": context, "systemd": True, "command": Path("/c")})
-    monkeypatch.setattr(install, "look", lambda _: machine)
-    monkeypatch.setattr(install, "parts", lambda _: parts)
+    values = {"context": context, "systemd": True, "command": Path("/c")}
+    values |= {"is_controller": here, "controllers": ("ctl",)}
+    monkeypatch.setattr(install, "look", lambda _: type("Machine", (), values))
+    shown = {True: parts, False: parts[:1]}
+    monkeypatch.setattr(install, "parts", lambda _, *, controller: shown[controller])
     return CliRunner().invoke(install.command, list(options), standalone_mode=False)
 
 
@@ -59,6 +61,15 @@ def test_json(monkeypatch):
     done = invoke(monkeypatch, "--check", "--json", parts=(PRESENT, MISSING))
     assert done.return_value == 1
     check("install", done.output)
+
+
+def test_another_host_than_the_controller(monkeypatch):
+    done = invoke(monkeypatch, "--check", parts=(PRESENT, MISSING), here=False)
+    assert done.return_value == 0
+    assert "no controller (SlurmctldHost: ctl)" in done.stderr
+    options = ("--check", "--controller")
+    done = invoke(monkeypatch, *options, parts=(PRESENT, MISSING), here=False)
+    assert (done.return_value, done.stderr) == (1, "")
 
 
 def test_either_or(monkeypatch):

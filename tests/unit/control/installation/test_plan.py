@@ -211,3 +211,20 @@ def test_without_slurmctld_the_settings_are_those_of_slurm_conf(machine: Machine
     machine.slurm_conf.unlink()
     with pytest.raises(SlurmUnavailableError, match="run this on the controller"):
         look(machine.context.site_path)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "here"),
+    [
+        ({"SlurmctldHost[0]": "ctl1(10.0.0.1)", "SlurmctldHost[1]": "ctl2"}, True),
+        ({"SlurmctldHost[0]": "ctl2.example.org"}, True),
+        ({"SlurmctldHost[0]": "ctl1"}, False),
+        ({}, True),
+    ],
+)
+def test_whether_this_is_a_controller(machine: Machine, hosts: dict[str, str], here: bool) -> None:
+    context = replace(machine.context, config_found=CONFIG | hosts)
+    machine = replace(machine, context=context, host="ctl2.cluster")
+    assert machine.is_controller is here
+    found = [part.id for part in parts(machine, controller=False)]
+    assert found == ["package", "path"]
