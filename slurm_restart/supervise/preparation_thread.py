@@ -114,7 +114,7 @@ class PreparationThread(threading.Thread):
             )
             due = due_check(plan, self._run_dir, attempt, self._job)
             if plan.requeues_itself:
-                leave_excluded(plan, self._run_dir, attempt, self._job)
+                leave_excluded(plan, self._run_dir, attempt, self._job, partial(self._slurm, plan))
         if due is not None:
             check_nodes(
                 due,

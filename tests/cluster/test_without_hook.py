@@ -1,11 +1,13 @@
 """Runs on a cluster without the hook: their jobs requeue themselves, with their owner's rights."""
 
+import json
 import os
 import re
 import signal
 from pathlib import Path
 
 import pytest
+import yaml
 
 from contrib.testing.dev_cluster import DEAD_NODE_NOTICED
 from contrib.testing.hookless_cluster import HooklessCluster
@@ -253,3 +255,30 @@ def test_in_place_where_that_is_right_else_a_requeue(cluster: HooklessCluster) -
     assert cluster.job(job_id)["Restarts"] == "1"
     assert decisions(cluster.run_dir()) == ["relaunch", "requeue", "leave"]
     assert [run["in_place"] for run in cluster.summary()["runs"]] == [0, 1, 0]
+
+
+def test_a_later_phase_leaves_the_nodes_that_an_earlier_one_excludes(
+    cluster: HooklessCluster,
+) -> None:
+    """It was submitted before them: its first attempt starts no program there, uncounted."""
+    lines = [
+        'if [ "$CSX_RESTART_ATTEMPT" = 0 ] && mkdir first 2>/dev/null; then',
+        '    echo "srun: error: Node failure on $SLURMD_NODENAME"; exit 3',
+        "fi",
+    ]
+    script = cluster.script("\n".join(lines))
+    settings = {"slurm.command": str(script), "slurm.policy.backoff": "1s"}
+    config = cluster.config(nodes=1, min_nodes=1, restarts=1, **settings)
+    data = yaml.safe_load(config.read_text())
+    one = data["trainer"]
+    two = json.loads(json.dumps(one))
+    two["init"]["model_dir"] = "model_dir_2"
+    data["trainer"] = [{"trainer": one}, {"trainer": two}]
+    config.write_text(yaml.safe_dump(data))
+    first, later = cluster.csx_sbatch(config)
+    assert [cluster.await_end(job_id) for job_id in (first, later)] == ["COMPLETED"] * 2
+    before, _ = cluster.summary()["runs"]
+    left, done = cluster.summary(cluster.run_dir(cluster.work / "model_dir_2"))["runs"]
+    assert (left["rule"], left["blamed_nodes"]) == ("supervisor.excluded_node", before["nodes"])
+    assert done["status"] == "success"
+    assert cluster.job(later)["ExcNodeList"] == before["nodes"][0]

@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from slurm_restart.core.job_comment import format_comment
 from slurm_restart.supervise.attempt_fence import take_fence
+from slurm_restart.supervise.excluded_nodes import ExcludedNodesError, leave_excluded
 from slurm_restart.supervise.job_environment import JobEnvironment
 from slurm_restart.supervise.settle_run import Settlement, settle
+from slurm_restart.trainer.rundir import RunDir
+from slurm_restart.trainer.submission_record import SubmissionRecord
 from tests.unit.supervise import fake_cluster
 from tests.unit.supervise.fake_cluster import FakeCluster
 
@@ -193,6 +197,33 @@ def test_an_allocation_with_an_excluded_node_is_left_once(run, cluster):
     attempt(run, cluster, 2, command)
     assert run.output_of(2).startswith("started\n")
     assert "restart 2/2" in run.end_of(2)["expected_decision"]
+
+
+@pytest.mark.parametrize(
+    ("cleared", "phase", "left"),
+    [(None, 1, True), (1, 1, True), (10**10, 1, False), (None, 0, False)],
+)
+def test_a_later_phase_leaves_the_nodes_of_the_earlier_ones(run, cluster, cleared, phase, left):
+    command = "echo 'srun: error: Node failure on csx2'; exit 3"
+    attempt(run, cluster, 0, command)
+    later = RunDir(run.model / "later_restartable")
+    later.path.mkdir()
+    plan = replace(run.plan, phase=phase, phases=2)
+    plan.save(later.plan)
+    SubmissionRecord(
+        directory="/",
+        script="job.sh",
+        arguments=(),
+        phases=(str(run.dir.path), str(later.path)),
+    ).save(later.path)
+    cluster.reset(comment=format_comment(replace(plan.comment_record, cleared=cleared)))
+    job = JobEnvironment.read(environment(0, job_id=8))
+    first = later.new_attempt()
+    if left:
+        with pytest.raises(ExcludedNodesError, match="csx2"):
+            leave_excluded(plan, later, first, job, lambda: cluster)
+    else:
+        leave_excluded(plan, later, first, job, lambda: cluster)
 
 
 def test_a_cancelled_job_is_not_requeued(run, cluster):
