@@ -162,7 +162,14 @@ def test_the_page_for_administrators(root: CleanRoot, capsys: pytest.CaptureFixt
     [act] = [block for block in blocks(page, trial, after) if "act" in block]
     guide.admin(act)
     admin = guide.told(f"{page}, an administrator")
+    # Upgraded later, to a venv beside the first: nothing but the hook is to be done.
+    [upgrade] = blocks(page, "## Upgrade", "## Removal")
+    assert "0 problem" in guide.admin(upgrade)
+    assert (
+        "PYTHON=/opt/slurm_restart-0.3/" in root.path("/etc/slurm_restart/csx-epilog").read_text()
+    )
+    upgraded = guide.told("an upgrade")
     survives(guide)
     # What the hook has decided, shown to a user by the copies.
     assert "source: /var/lib/slurm_restart_public/" in guide.user("csx-restart explain 2")
-    say(capsys, admin, guide.told("then a user"))
+    say(capsys, admin, upgraded, guide.told("then a user"))

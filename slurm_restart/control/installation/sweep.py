@@ -152,7 +152,7 @@ def _find(machine: Machine, name: str) -> Path | None:
 def timer(machine: Machine) -> Part:
     """Return the part that is the timer, enabled."""
     link = machine.at(_WANTED) / TIMER
-    enabled = link.exists()
+    enabled = link.is_symlink() or link.exists()
     return Part(
         id="timer",
         what="the timer of the sweep, every 30 s",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from contrib import package_files
 from slurm_restart.cli.install import script
 from slurm_restart.control.checks.context import Context
 from slurm_restart.control.checks.timer import SERVICE, TIMER
@@ -134,6 +135,23 @@ def test_what_differs_is_said_and_corrected(machine: Machine) -> None:
     }
     assert found["state_dir"].found.endswith("has mode 755, expected 700")
     assert absent(follow(machine)) == set()
+
+
+@as_root
+def test_the_unit_of_a_package_gets_a_drop_in_for_what_differs(machine: Machine) -> None:
+    machine = replace(machine, systemd=True)
+    package_files.main([str(machine.root)])
+    unit = machine.root / "usr/lib/systemd/system" / SERVICE
+    before = unit.read_text()
+    assert planned(machine)["service"].found == f"{unit} lacks User=games"
+    after = follow(machine)
+    assert absent(after) == set()
+    assert unit.read_text() == before
+    drop_in = machine.root / "etc/systemd/system" / f"{SERVICE}.d" / "site.conf"
+    lines = drop_in.read_text().splitlines()
+    assert lines[:3] == ["[Service]", "User=games", "Group=games"]
+    # The package's own command is replaced, not followed.
+    assert lines[lines.index("ExecStart=") + 1].startswith(f"ExecStart={machine.command} reconcile")
 
 
 @as_root
