@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
@@ -92,10 +93,10 @@ def _lines(target: Target, found: Found | None, *, observed: bool) -> list[str]:
     for number, end in enumerate(ends):
         last = number if end.attempt is None else end.attempt
         while in_place and in_place[0] < last:
-            lines += ["", *_in_place_lines(before := in_place.pop(0), roots[before])]
+            lines += ["", *_in_place_lines(target, before := in_place.pop(0), roots[before])]
         lines += ["", *_end_lines(number, end, roots.get(last, {}), _timing(target, end))]
     for before in in_place:
-        lines += ["", *_in_place_lines(before, roots[before])]
+        lines += ["", *_in_place_lines(target, before, roots[before])]
     following = next_attempt(found.events)
     return lines if following is None else [*lines, "", *_next_lines(following)]
 
@@ -178,11 +179,9 @@ def _end_lines(
     number: int, end: EndReport, attempt: dict[str, object], timing: dict[str, float]
 ) -> list[str]:
     name = number if end.attempt is None else end.attempt
-    count = len(end.nodes)
-    nodes = f" on {count} {'node' if count == 1 else 'nodes'}" if end.nodes else ""
     # Slurm shows no run time of a job that it has requeued itself.
     ran = f" after {end.run_time} s" if end.run_time else ""
-    lines = [f"attempt {name}{nodes} ended {_clock(end.at)}{ran}: {end.category}"]
+    lines = [f"attempt {name}{_on(end.nodes)} ended {_clock(end.at)}{ran}: {end.category}"]
     lines.append(f"  judged by    {end.rule} (found by the {end.found_by})")
     lines += _evidence(attempt)
     lines.append(f"  progress     {_progress(end)}")
@@ -211,13 +210,32 @@ def _is_relaunched(attempt: dict[str, object]) -> bool:
     return any(action.in_place and word == action.value for action in Action)
 
 
-def _in_place_lines(number: int, attempt: dict[str, object]) -> list[str]:
+def _in_place_lines(target: Target, number: int, attempt: dict[str, object]) -> list[str]:
     """Format an end after which the supervisor restarted the run in place; no hook has seen it."""
+    stages = {} if target.run_dir is None else attempt_times(RunDir(target.run_dir), number)
+    timing = {name: at for name, at in stages.items() if at is not None}
+    ended = f" {_clock(int(timing['ended']))}" if "ended" in timing else ""
+    nodes = _on(_texts(attempt.get("nodes")))
     lines = [
-        f"attempt {number} ended: {attempt.get('category')}; restarted in place",
+        f"attempt {number}{nodes} ended{ended}: {attempt.get('category')}; restarted in place",
         f"  judged by    {attempt.get('rule')} (found by the supervisor)",
+        *_evidence(attempt),
+        *_steps(attempt),
+        f"  decision     {attempt.get('expected_decision')}",
     ]
-    return [*lines, *_evidence(attempt), f"  decision     {attempt.get('expected_decision')}"]
+    line = _timing_line(timing)
+    return lines if line is None else [*lines, line]
+
+
+def _steps(attempt: dict[str, object]) -> list[str]:
+    first, last = attempt.get("starting_step"), attempt.get("ending_step")
+    known = first is not None and last is not None
+    return [f"  steps        from {first} to {last}"] if known else []
+
+
+def _on(nodes: Sequence[str]) -> str:
+    """Return how many nodes an attempt had; empty: it is not known."""
+    return f" on {len(nodes)} {'node' if len(nodes) == 1 else 'nodes'}" if nodes else ""
 
 
 def _evidence(attempt: dict[str, object]) -> list[str]:
