@@ -309,7 +309,10 @@ def bench(count: int, nodes: int, limit: float) -> dict[str, Any]:
     options = ("--cpus", str(CPUS), "--partition-set", "OverSubscribe=NO")
     with ManagedCluster(nodes=nodes, policy=policy, hook=NO_PATIENCE, options=options) as cluster:
         hooks = ("/bin/true", "plain requeue", "slurm_restart")
-        return {hook: asdict(storm(cluster, hook, count, limit)) for hook in hooks}
+        found = {hook: asdict(storm(cluster, hook, count, limit)) for hook in hooks}
+        # Else the last of them writes into a directory that is gone.
+        cluster.await_helper()
+        return found
 
 
 NO_PATIENCE = {
