@@ -235,3 +235,20 @@ def test_a_lost_node_alone_is_excluded(cluster: ManagedCluster) -> None:
     await_((cluster.work / "waits.1").exists, "the next attempt runs")
     assert cluster.excluded(job_id) == {"csx3"}
     assert cluster.nodes_of(job_id) == ["csx1", "csx2", "csx4"]
+
+
+@pytest.mark.usefixtures("default_recovery")
+def test_the_tasks_of_an_array_restart_in_place(cluster: ManagedCluster) -> None:
+    script = cluster.work / "tasks.sh"
+    note = f"{cluster.work}/seen.$SLURM_ARRAY_TASK_ID.${{SLURM_RESTART_COUNT-0}}"
+    script.write_text(
+        "#!/bin/sh\n#SBATCH -n1 --array=0-1\n"
+        f"touch {note}.$CSX_RESTART_ATTEMPT\n"
+        f"test $CSX_RESTART_ATTEMPT != 0 || {{ {FAIL}; }}\n"
+    )
+    out = cluster.run("csx-sbatch", "--parsable", str(script))
+    job_id = int(out.strip().partition(";")[0])
+    await_(lambda: cluster.state(job_id).split() == ["COMPLETED"] * 2, "both tasks have ended")
+    # Task, Slurm's restart count, attempt.
+    seen = sorted(path.name for path in cluster.work.glob("seen.*"))
+    assert seen == ["seen.0.0.0", "seen.0.0.1", "seen.1.0.0", "seen.1.0.1"]
