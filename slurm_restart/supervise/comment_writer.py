@@ -49,6 +49,19 @@ class SelfReport:
 
     values: dict[str, Any]
 
+    def is_overtaken(self, present: str) -> bool:
+        """Return whether the Comment has the record of a later attempt, which runs elsewhere.
+
+        Its number alone does not tell: attempts count anew where their directory was removed.
+        """
+        base = _parse_or_none(present)
+        attempt, submit = self.values.get("attempt"), self.values.get("submit")
+        if base is None or base.attempt is None or base.submit is None:
+            return False
+        if attempt is None or submit is None:
+            return False
+        return bool(base.attempt > attempt and base.submit > submit)
+
     def merge_into(self, present: str, fallback: CommentRecord | None) -> str:
         """Return the new Comment; the present policy and the user's own text are kept.
 
@@ -187,6 +200,8 @@ class CommentWriter(threading.Thread):
             # Read only once: a requeue changes it while this attempt is still ending.
             self._submit_time = self._submit_time or job.submit_time
             identified = SelfReport(values=report.values | {"submit": self._submit_time})
+            if identified.is_overtaken(job.comment):
+                return _Outcome.UNCHANGED
             comment = identified.merge_into(job.comment, self._fallback)
             if comment != job.comment:
                 self._slurm.update(job.name, {"Comment": comment})

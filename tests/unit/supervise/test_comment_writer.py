@@ -70,6 +70,21 @@ def test_the_first_update_is_written_at_once_and_the_final_one_too(writer, waits
     assert warnings == []
 
 
+def test_the_record_of_a_later_attempt_is_left_alone(writer, waits, warnings):
+    """This attempt goes on, on a node that Slurm has given up."""
+    slurm = FakeSlurm()
+    thread = writer(slurm, interval=0.0)
+    thread.update(attempt=0, step=10)
+    waits(lambda: slurm.written, "the first update")
+    later = format_comment(replace(BASE, attempt=1, submit=2000, step=10), "mine")
+    slurm.shown = replace(slurm.shown, submit_time=2000, comment=later)
+    thread.update(step=20)
+    assert thread.finish(DEADLINE, ended=True, exit=1)
+    assert slurm.shown.comment == later
+    assert len(slurm.written) == 1
+    assert warnings == []
+
+
 def test_updates_within_the_interval_are_merged(writer, waits):
     class Slow(FakeSlurm):
         """Does not answer its first update until `answer` is set."""
