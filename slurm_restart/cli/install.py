@@ -42,8 +42,8 @@ def command(
     With --print a shell script for root: what is there already stands in it as a comment. After it
     has run, `csx-restart doctor` finds no problem. With --check one line for each part.
 
-    Exit code 0: printed, or all parts are there; 1: --check has found that one is missing or
-    differs.
+    Exit codes: 0 printed, or all parts are there; 1 --check has found that one is missing or
+    differs; 75 neither slurmctld nor slurm.conf can be asked.
     """
     if as_script and check:
         raise click.UsageError("give --print or --check, not both")

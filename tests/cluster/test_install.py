@@ -16,6 +16,7 @@ from contrib.testing import clean_root
 from contrib.testing.clean_root import TOP, CleanRoot
 
 CLUSTER = "/srv/cluster"
+USER = "csx-alice"
 CHECKOUT = "/root/slurm_restart"
 DEVCLUSTER = f"{TOP}/contrib/devcluster"
 RESTART = f"{DEVCLUSTER} fault {CLUSTER} kill-ctld && {DEVCLUSTER} fault {CLUSTER} start-ctld"
@@ -66,7 +67,7 @@ def root() -> Iterator[CleanRoot]:
         )
         root.path(CHECKOUT).mkdir(parents=True)
         subprocess.run(["tar", "x", "-C", root.path(CHECKOUT)], input=pack.stdout, check=True)
-        root.run("useradd", "--create-home", "alice")
+        root.run("useradd", "--create-home", USER)
         root.run(DEVCLUSTER, "up", "--nodes", "3", "--timeout", "300", CLUSTER)
         root.run("mkdir", "-p", "/etc/slurm")
         root.run("ln", "-sf", f"{CLUSTER}/etc/slurm.conf", "/etc/slurm/slurm.conf")
@@ -95,7 +96,7 @@ class Guide:
         return self._follow(text, "bash", "-euc", f"cd {CHECKOUT}\n{text}")
 
     def user(self, text: str) -> str:
-        return self._follow(text, "runuser", "-l", "alice", "-c", f"set -eu\n{text}")
+        return self._follow(text, "runuser", "-l", USER, "-c", f"set -eu\n{text}")
 
     def _follow(self, text: str, *command: str) -> str:
         self.count += number_of_commands(text)
@@ -115,7 +116,7 @@ def survives(guide: Guide) -> None:
     said = guide.user(block)
     assert "COMPLETED" in said
     assert "decision     requeue" in said
-    newest = max(guide.root.path("/home/alice").glob("slurm-*.out"))
+    newest = max(guide.root.path(f"/home/{USER}").glob("slurm-*.out"))
     steps = re.findall(r"^step (\d+)$", newest.read_text(), re.MULTILINE)
     assert steps == [str(step) for step in range(1, 21)]
 

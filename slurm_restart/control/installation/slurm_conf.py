@@ -70,8 +70,11 @@ def slurm_conf(machine: Machine, site: Site) -> Part:
 def _set(name: str, value: str, machine: Machine) -> tuple[str, ...]:
     line, conf = f"{name}={value}", quote(machine.slurm_conf)
     if name.lower() not in machine.conf_settings:
-        return (f"echo {quote(line)} >> {conf}",)
-    return (f"sed -i --follow-symlinks 's|^[ \\t]*{name}[ \\t]*=.*|{line}|I' {conf}",)
+        # The last line may lack its line feed; the file may be a link.
+        change = f"$a {line}"
+    else:
+        change = f"s|^[ \\t]*{name}[ \\t]*=.*|{line}|I"
+    return (f"sed -i --follow-symlinks {quote(change)} {conf}",)
 
 
 def _restart(machine: Machine) -> tuple[str, ...]:

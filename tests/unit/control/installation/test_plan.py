@@ -41,7 +41,7 @@ echo "$@" >> {top}/asked
 def machine(top: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A controller with Slurm, without anything of this package but the package."""
     conf = top / "slurm.conf"
-    conf.write_text("ClusterName=c\nSlurmUser=games\n")
+    conf.write_text("ClusterName=c\nSlurmUser=games  # no line feed at the end")
     for folder in ("etc/cron.d", "usr/local/bin", "var/lib", "opt/bin"):
         (top / folder).mkdir(parents=True)
     programs = {"csx-restart": RESTART, "csx-sbatch": RESTART, "systemctl": SYSTEMCTL}
@@ -109,7 +109,7 @@ def test_the_printed_script_installs_everything(machine: Machine, systemd: bool)
     assert site.export_dir is not None
     assert site.export_dir.stat().st_uid == 5
     hook = after.context.site_path.parent / "csx-epilog"
-    assert f"EpilogSlurmctld={hook}" in after.slurm_conf.read_text()
+    assert after.slurm_conf.read_text().splitlines()[2:] == [f"EpilogSlurmctld={hook}"]
     assert hook.stat().st_mode & 0o777 == 0o755
     if systemd:
         unit = (machine.root / "etc/systemd/system" / SERVICE).read_text()
