@@ -7,9 +7,11 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from slurm_restart.cli.resume import ResumedJob
 from slurm_restart.cli.run_log import LogLine
 from slurm_restart.cli.run_rows import RunRow
 from slurm_restart.cli.run_status import RunStatus
+from slurm_restart.cli.steer import Outcome
 from slurm_restart.control.installation.part import Part, State
 from slurm_restart.control.reconcile import Sweep
 from slurm_restart.core.end_report import EndReport, NextAttempt
@@ -92,12 +94,20 @@ def _doctor() -> dict[str, Any]:
     return array_of(object_of({"check": str, "level": level, "text": str, "remedy": str | None}))
 
 
+def _jobs(kind: type) -> dict[str, Any]:
+    return object_of({"jobs": array_of(schema_of(kind))})
+
+
 SCHEMAS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "list": ("csx-restart list --json", array_of(schema_of(RunRow))),
     "nodes": ("csx-restart nodes --json", array_of(schema_of(NodeSummary))),
     "status": ("csx-restart status TARGET --json", schema_of(RunStatus)),
     "explain": ("csx-restart explain TARGET --json", _explain()),
     "log": ("a line of csx-restart log TARGET --json", schema_of(LogLine)),
+    "stop": ("csx-restart stop RUN --json", _jobs(Outcome)),
+    "set": ("csx-restart set RUN --json", _jobs(Outcome)),
+    "release": ("csx-restart release RUN --json", _jobs(Outcome)),
+    "resume": ("csx-restart resume RUN --json", _jobs(ResumedJob)),
     "reconcile": ("csx-restart reconcile --json", schema_of(Sweep)),
     "install": ("csx-restart install --json", array_of(_install())),
     "doctor": ("csx-restart doctor --json", _doctor()),

@@ -5,9 +5,8 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -25,6 +24,7 @@ from slurm_restart.core.job import Job
 from slurm_restart.core.job_comment import format_comment
 from slurm_restart.core.printable import escape_controls
 from slurm_restart.errors import JobNotFoundError, SlurmError, StateError, UsageError
+from slurm_restart.frozen import frozen
 from slurm_restart.slurm.commands import Commands
 from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import RunDir
@@ -72,7 +72,7 @@ def command(
         resumption = Resumption(slurm_here(), site, run_dir)
         submitted = resumption.submit(reset_count=reset_count, clear_nodes=clear_nodes)
     if as_json:
-        click.echo(json.dumps({"jobs": submitted}, indent=2))
+        click.echo(json.dumps({"jobs": [asdict(entry) for entry in submitted]}, indent=2))
         return
     for entry in submitted:
         click.echo(escape_controls(_line(entry)))
@@ -102,6 +102,27 @@ def _locked(run_dir: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+@frozen
+class ResumedJob:
+    """A job that takes up a phase of a run."""
+
+    job: str
+    """The job id, as sbatch prints it."""
+    phase: int
+    """From 0."""
+    phases: int
+    run_dir: str
+    checkpoint: str | None
+    """Where it starts; None: from scratch."""
+    step: int | None
+    failures: int
+    """Ends in a row without progress that it begins with."""
+    total_restarts: int
+    excluded: tuple[str, ...]
+    after: str | None
+    """The job id of the phase that it waits for; None: it waits for none."""
+
+
 class Resumption:
     """Submits the phases of a run anew.
 
@@ -119,7 +140,7 @@ class Resumption:
         self._record = SubmissionRecord.load(run_dir)
         self._jobs = slurm.jobs(uid=os.geteuid())
 
-    def submit(self, *, reset_count: bool, clear_nodes: bool) -> list[dict[str, Any]]:
+    def submit(self, *, reset_count: bool, clear_nodes: bool) -> list[ResumedJob]:
         """Submit the phase and the later ones; return what was submitted.
 
         Raises:
@@ -133,17 +154,17 @@ class Resumption:
         after = self._phase_before(index)
         for plan in plans[1:]:
             self._cancel_waiting(plan)
-        done: list[dict[str, Any]] = []
+        done: list[ResumedJob] = []
         try:
             for path, plan in zip(phases, plans, strict=True):
                 keep = self._kept(path, plan, reset_count=reset_count, clear_nodes=clear_nodes)
                 entry = self._submit_phase(path, plan, keep, after)
-                after = str(entry["job"])
+                after = entry.job
                 done.append(entry)
         except BaseException:
             for entry in reversed(done):
                 with suppress(SlurmError):
-                    self._slurm.cancel(int(entry["job"]))
+                    self._slurm.cancel(int(entry.job))
             raise
         for path, entry in zip(phases, done, strict=True):
             note(path, f"resume: {_line(entry)}")
@@ -198,9 +219,7 @@ class Resumption:
             keep = replace(keep, nodes=(), cleared=resume_plan.now_cleared())
         return keep
 
-    def _submit_phase(
-        self, path: Path, plan: RunPlan, keep: Kept, after: str | None
-    ) -> dict[str, Any]:
+    def _submit_phase(self, path: Path, plan: RunPlan, keep: Kept, after: str | None) -> ResumedJob:
         former = [job for job in self._jobs if is_phase(job, plan)]
         last = max(former, key=lambda job: job.submit_time or 0, default=None)
         record = resume_plan.new_record(plan, record_of(last) if last else None, keep)
@@ -216,27 +235,27 @@ class Resumption:
         begin = resume_plan.start_point(plan, RunDir(path).attempts())
         os.chdir(own.directory)
         job_id = self._slurm.submit(str(path / own.script), words)
-        return {
-            "job": job_id,
-            "phase": plan.phase,
-            "phases": plan.phases,
-            "run_dir": str(path),
-            "checkpoint": begin.checkpoint,
-            "step": begin.step,
-            "failures": keep.failures,
-            "total_restarts": keep.total,
-            "excluded": list(nodes),
-            "after": after,
-        }
+        return ResumedJob(
+            job=job_id,
+            phase=plan.phase,
+            phases=plan.phases,
+            run_dir=str(path),
+            checkpoint=begin.checkpoint,
+            step=begin.step,
+            failures=keep.failures,
+            total_restarts=keep.total,
+            excluded=nodes,
+            after=after,
+        )
 
 
-def _line(entry: dict[str, Any]) -> str:
-    phase = "" if entry["phases"] == 1 else f"phase {entry['phase'] + 1} of {entry['phases']}, "
+def _line(entry: ResumedJob) -> str:
+    phase = "" if entry.phases == 1 else f"phase {entry.phase + 1} of {entry.phases}, "
     begin = "from scratch"
-    if entry["checkpoint"]:
-        step = "" if entry["step"] is None else f", step {entry['step']}"
-        begin = f"from {entry['checkpoint']}{step}"
-    counters = f"{entry['failures']} without progress, {entry['total_restarts']} restarts in all"
-    nodes = f"; excluded {','.join(entry['excluded'])}" if entry["excluded"] else ""
-    waits = f", after job {entry['after']}" if entry["after"] else ""
-    return f"Submitted batch job {entry['job']}: {phase}{begin}{waits}; {counters}{nodes}"
+    if entry.checkpoint:
+        step = "" if entry.step is None else f", step {entry.step}"
+        begin = f"from {entry.checkpoint}{step}"
+    counters = f"{entry.failures} without progress, {entry.total_restarts} restarts in all"
+    nodes = f"; excluded {','.join(entry.excluded)}" if entry.excluded else ""
+    waits = f", after job {entry.after}" if entry.after else ""
+    return f"Submitted batch job {entry.job}: {phase}{begin}{waits}; {counters}{nodes}"

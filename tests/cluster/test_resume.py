@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from contrib.testing.dev_cluster import AS_ROOT
+from contrib.testing.json_output import validate_json
 from contrib.testing.managed_cluster import ManagedCluster
 
 EVERY = 5
@@ -47,8 +48,11 @@ def resume(cluster: ManagedCluster, *words: str, user: int | None = None) -> tup
         check=False,
         **identity,
     )
-    data = json.loads(done.stdout)["jobs"] if done.returncode == 0 else None
-    return done.returncode, data, done.stderr
+    if done.returncode != 0:
+        return done.returncode, None, done.stderr
+    data = json.loads(done.stdout)
+    validate_json("resume", data)
+    return done.returncode, data["jobs"], done.stderr
 
 
 def test_a_run_whose_restarts_are_used_up_goes_on_from_its_last_checkpoint(

@@ -4,17 +4,18 @@ import json
 import os
 import pwd
 import subprocess
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jsonschema
 import pytest
 
+from contrib.testing.json_output import validate_json
 from contrib.testing.managed_cluster import AS_ROOT, ManagedCluster
 from contrib.testing.waiting import await_
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 pytestmark = pytest.mark.skipif(not AS_ROOT, reason="a second user is needed")
-SCHEMAS = Path(__file__).parents[2] / "docs" / "reference" / "schemas"
 OTHER = pwd.getpwnam("mail")
 WIDTHS = (60, 80, 200)
 RUNS: dict[str, tuple[str, ...]] = {
@@ -82,8 +83,7 @@ def submit(cluster: ManagedCluster, user: pwd.struct_passwd) -> dict[str, int]:
 def as_json(cluster: ManagedCluster, user: pwd.struct_passwd, *words: str) -> Any:
     """Return what a command prints with --json, which is as its schema says."""
     data = json.loads(run_as(cluster, user, "csx-restart", *words, "--json"))
-    schema = json.loads((SCHEMAS / f"{words[0]}.json").read_text())
-    jsonschema.validate(data, schema)
+    validate_json(words[0], data)
     return data
 
 

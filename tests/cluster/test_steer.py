@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from contrib.testing.dev_cluster import AS_ROOT
+from contrib.testing.json_output import validate_json
 from contrib.testing.managed_cluster import FAST, ManagedCluster
 from contrib.testing.waiting import await_
 
@@ -46,7 +47,9 @@ def start_waiting(cluster: ManagedCluster) -> int:
 
 def restart(cluster: ManagedCluster, *words: str, **how: Any) -> dict[str, Any]:
     """What a command says as JSON about the only job that it is about."""
-    [job] = json.loads(cluster.run("csx-restart", *words, "--json", **how))["jobs"]
+    data = json.loads(cluster.run("csx-restart", *words, "--json", **how))
+    validate_json(words[0], data)
+    [job] = data["jobs"]
     return dict(job)
 
 
@@ -82,7 +85,9 @@ def is_left(cluster: ManagedCluster, job_id: int) -> None:
 def test_a_running_run_ends_after_its_next_checkpoint(cluster: ManagedCluster) -> None:
     cluster.trainer_does("wait@7")
     job_id = start(cluster)
-    cluster.await_step(EVERY)
+    log = cluster.run_dir() / "run.log"
+    # A checkpoint that the supervisor has not seen before the request is the next one for it.
+    await_(lambda: f"checkpoint at step {EVERY}:" in log.read_text(), "the supervisor has seen it")
     said = restart(cluster, "stop", str(job_id), "--after-checkpoint")
     assert (said["result"], said["state"]) == ("will_end", "RUNNING")
     assert cluster.state(job_id) == "RUNNING"
@@ -94,9 +99,9 @@ def test_a_running_run_ends_after_its_next_checkpoint(cluster: ManagedCluster) -
     assert "csx-restart stop" in end["reason"]
     assert end["step"] >= 2 * EVERY
     assert end["step"] < 40
-    log = (cluster.run_dir() / "run.log").read_text()
-    assert f"{cluster.user.pw_name}: stop after the next checkpoint" in log
-    assert "stopped after checkpoint" in log
+    text = log.read_text()
+    assert f"{cluster.user.pw_name}: stop after the next checkpoint" in text
+    assert "stopped after checkpoint" in text
     # Of a run that has ended, neither settings nor anything else can be changed.
     assert refused(cluster, "set", str(job_id), "max_num_restarts=5")[0] == 2
     assert restart(cluster, "stop", str(job_id))["result"] == "had_ended"
