@@ -89,7 +89,12 @@ def _fence_time(attempt: AttemptDir, layout: CheckpointLayout) -> int | None:
 
 def recorded(attempts: Iterable[AttemptDir]) -> Mapping[Version, LateCheckpoint]:
     """Return the late checkpoints on record."""
-    return {(late.path, late.mark): late for attempt in attempts for late in attempt.late()}
+    return {version_of(late): late for attempt in attempts for late in attempt.late()}
+
+
+def version_of(late: LateCheckpoint) -> Version:
+    """Return what names a checkpoint until it is written anew."""
+    return late.path, late.mark
 
 
 def save(attempt: AttemptDir, late: Sequence[LateCheckpoint]) -> None:
@@ -102,8 +107,10 @@ def save(attempt: AttemptDir, late: Sequence[LateCheckpoint]) -> None:
     write_atomic(attempt.late_file, lines.encode())
 
 
-def written_since(plan: RunPlan, run_dir: RunDir, attempt: AttemptDir) -> list[LateCheckpoint]:
-    """Return what an attempt may have written since a later one took its fence.
+def written_since(
+    plan: RunPlan, run_dir: RunDir, attempt: AttemptDir
+) -> list[LateCheckpoint] | None:
+    """Return what an attempt may have written since a later one took its fence; None: not known.
 
     Its program has just been ended. What the later attempt's output names, and not its own, is left
     out.
@@ -119,8 +126,11 @@ def written_since(plan: RunPlan, run_dir: RunDir, attempt: AttemptDir) -> list[L
     attempts = run_dir.attempts()
     later = [other for other in attempts if other.number > attempt.number]
     fenced = [other for other in later if other.fence() is not None]
-    if not fenced or (fence := _fence_time(fenced[0], plan.checkpoint)) is None:
+    if not fenced:
         return []
+    fence = _fence_time(fenced[0], plan.checkpoint)
+    if fence is None:
+        return None
     known = recorded(attempts)
     since = [
         checkpoint

@@ -14,7 +14,7 @@ from slurm_restart.supervise.checkpoint_evidence import read_evidence
 from slurm_restart.supervise.checkpoint_selection import Prober, StartPoint, choose_start, set_aside
 from slurm_restart.supervise.expected_decision import ended_attempts, in_place_events
 from slurm_restart.supervise.job_environment import JobEnvironment
-from slurm_restart.supervise.late_checkpoints import AtFence, recorded, save
+from slurm_restart.supervise.late_checkpoints import AtFence, recorded, save, version_of
 from slurm_restart.supervise.progress_monitor import highest_measured
 from slurm_restart.supervise.reaper import TrainerCommand
 from slurm_restart.supervise.render_config import RenderRequest, render
@@ -54,6 +54,8 @@ class PreparedAttempt:
     """The ends of earlier attempts in this allocation."""
     late: tuple[LateCheckpoint, ...] = ()
     """Checkpoints that are not used as an attempt wrote them after a later one had begun."""
+    late_start: LateCheckpoint | None = None
+    """What the attempt starts from, if that is such a one: no other is left."""
     fence: Fence | None = None
 
     @property
@@ -96,6 +98,9 @@ def prepare(
     late: list[LateCheckpoint] = []
     there = iterate(plan.checkpoint)
     present = KnownCheckpoints.of(there if at_fence is None else at_fence.noting(there, late))
+    known = {version_of(entry): entry for entry in late} | dict(recorded(earlier))
+    late_start = known.get((start_point.checkpoint or "", start_point.mark or (0, 0)))
+    late = [entry for entry in late if entry is not late_start]
     if late:
         save(attempt, late)
     first_step = (start_point.step or 0) if base is None else base.first_step
@@ -148,6 +153,7 @@ def prepare(
         before=KnownCheckpoints.of(()) if before is None else before,
         in_place=_in_place(earlier, attempt.number, job.in_place),
         late=(*_passed_over(start_point, earlier), *late),
+        late_start=late_start,
         fence=fence,
     )
 

@@ -91,6 +91,9 @@ class Recorder(threading.Thread):
         for left_out in start.left_out:
             message = f"checkpoint {left_out.path} is not used: {left_out.reason}"
             self.log(name, message, level="WARNING")
+        if prepared.late_start is not None:
+            message = f"checkpoint {start.checkpoint} is used, as no other of this run is left: "
+            self.log(name, f"{message}{prepared.late_start.reason}", level="WARNING")
         for late in prepared.late:
             message = f"checkpoint {late.path} is not used: {late.reason}"
             self.log(name, message, level="WARNING")
@@ -147,6 +150,13 @@ class Recorder(threading.Thread):
 
         def write() -> None:
             late = late_checkpoints.written_since(plan, self._run_dir, attempt)
+            if late is None:
+                message = (
+                    "what this attempt has written since the next one has begun cannot be told: "
+                    "the checkpoints are on another file system than the run directory"
+                )
+                self.log(runlog.run_name(attempt.number), message, level="WARNING")
+                return
             if late:
                 late_checkpoints.save(attempt, (*attempt.late(), *late))
             for checkpoint in late:

@@ -109,7 +109,14 @@ def test_a_late_one_is_used_if_the_attempt_has_removed_all_others(run, write):
     first.attempt.progress_file.write_text(f"{to_line(saved)}\n")
     begin(run, lambda: write(20))
     old.unlink()
-    assert name(begin(run)) == "checkpoint_20.mdl"
+    third = begin(run, lambda: write(30))
+    # Of two of them, the newest; that it is one is said.
+    assert name(third) == "checkpoint_30.mdl"
+    assert third.late_start.step == 30
+    assert third.late == ()
+    # The attempt has started from it: that it came late no longer matters.
+    fourth = begin(run)
+    assert (name(fourth), fourth.late_start) == ("checkpoint_30.mdl", None)
 
 
 def test_without_any_before_the_fence_the_run_starts_as_at_first(run, write):
@@ -139,6 +146,16 @@ def test_what_came_while_two_programs_ran(run, write, own, theirs, late):
     if late:
         certain = "checkpoint_20" in own and not theirs
         assert ("wrote it after attempt 1" in found[0].reason) is certain
+
+
+def test_times_of_two_file_systems_are_not_compared(run, write, monkeypatch):
+    first = begin(run)
+    begin(run)
+    write(20)
+    monkeypatch.setattr("slurm_restart.supervise.late_checkpoints._fence_time", lambda *_: None)
+    assert written_since(run.plan, run.dir, first.attempt) is None
+    # What is there at the fence, and what is not, can be told all the same.
+    assert names(begin(run, lambda: write(30)).late) == ["checkpoint_30.mdl"]
 
 
 def test_without_a_later_fence_nothing_is_late(run, write):
