@@ -22,8 +22,8 @@ def _configured(context: Context) -> Iterable[Finding]:
     found = ", ".join(context.several("EpilogSlurmctld")) or "none"
     yield problem(
         f"EpilogSlurmctld is not csx-epilog (found: {found}), so no job is restarted",
-        "csx-restart hook > /etc/slurm_restart/csx-epilog; chmod 755 it; set EpilogSlurmctld in "
-        "slurm.conf; restart slurmctld",
+        "csx-restart install --print prints how to install it: the hook, EpilogSlurmctld in "
+        "slurm.conf, a restart of slurmctld",
     )
 
 

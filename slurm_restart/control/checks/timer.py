@@ -43,7 +43,7 @@ def _enabled(_context: Context) -> Iterable[Finding]:
         yield warning(
             f"there is no {TIMER}: what the hook misses stays undone unless something else runs "
             "the reconciler",
-            f"install contrib/systemd, {_BY_HAND}",
+            f"csx-restart install --print prints how to install it, {_BY_HAND}",
         )
     elif timer.get("LoadState") != "loaded":
         text = f"{TIMER} cannot be loaded: {timer.get('LoadState')}"
