@@ -56,8 +56,8 @@ How to restart a batch script; the same options in its `#CSX` lines, beside `#SB
   --run-dir DIR     where run directories are made (default csx-restart)
   --recovery requeue  restart through the queue only, never in the same allocation
   --spares N        allocate N more nodes, to take the place of one that fails
-  --stop-on-repeat, --shrink-after, --give-up-after, --exclude-for, --relaunch-min-time, --rules,
-  --health-check-timeout, --health-check-when    see the reference
+  --stop-on-repeat, --shrink-after, --give-up-after, --exclude-for, --node-search,
+  --relaunch-min-time, --rules, --health-check-timeout, --health-check-when    see the reference
 
 For a trainer config, in which `autorestart` says how to restart:
   --mode MODE       fit (the default), train_and_eval, validate or validate_all

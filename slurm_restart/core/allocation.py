@@ -42,6 +42,11 @@ class Allocation:
     that its Requeue flag says nothing about restarts in place."""
 
     @property
+    def may_shrink(self) -> bool:
+        """Whether an attempt could do with fewer nodes."""
+        return self.min_nodes is not None and self.min_nodes < len(self.names)
+
+    @property
     def other_nodes_are_free(self) -> bool:
         """Whether the job could start at once on a node that it does not hold."""
         if self.job is None or self.others_wait:

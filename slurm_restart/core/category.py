@@ -59,6 +59,7 @@ class Category(Enum):
     PROLOG_FAILED = "prolog_failed"
     HEALTH_CHECK = "health_check"
     NODE_DRAINED = "node_drained"
+    NODE_SEARCH = "node_search"
     UNKNOWN = "unknown"
     UNLISTED = "unlisted"
 
@@ -203,6 +204,9 @@ _TREATMENTS: dict[Category, _Treatment] = {
     # Slurm itself starts nothing on a drained node, and takes it back once it is resumed.
     Category.NODE_DRAINED: _yes(
         "the site drains a node of the job", nodes=Nodes.NONE, counts=False
+    ),
+    Category.NODE_SEARCH: _yes(
+        "ended at a checkpoint to go on with the search for a faulty node", nodes=Nodes.NONE
     ),
     Category.UNKNOWN: _yes("no known cause", suspects_checkpoint=True),
     Category.UNLISTED: _no("an end without a rule of its own gets no action"),

@@ -208,6 +208,7 @@ def stop_rules() -> tuple[str, ...]:
 
 
 _MOVES = "it failed at once without a known cause, and other nodes are free"
+_SEARCHES = "it failed again without a known cause, and a faulty node is searched for"
 
 
 def _restart_action(situation: Situation) -> tuple[Action, Placement | str | None]:
@@ -220,6 +221,8 @@ def _restart_action(situation: Situation) -> tuple[Action, Placement | str | Non
         return Action.REQUEUE, None
     if situation.may_move:
         return Action.REQUEUE, _MOVES
+    if situation.is_searched:
+        return Action.REQUEUE, _SEARCHES
     placement = place(situation.attribution, situation.allocation)
     return Action.REQUEUE if isinstance(placement, str) else placement.action, placement
 

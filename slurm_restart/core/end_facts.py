@@ -38,6 +38,8 @@ class EndFacts:
     """Slurm's restart count when the attempt began."""
     named: tuple[str, ...] = ()
     """Node names of the comment record's hostlist, expanded."""
+    searching: bool = False
+    """Whether the controller wanted the attempt to end for the search for a faulty node."""
 
     # --- what Slurm shows ------------------------------------------------------------------------
 
@@ -169,6 +171,8 @@ class EndFacts:
         if cause is Category.HEALTH_CHECK:
             # Each such restart costs the run a node of its own.
             return any(name in self.end.nodes for name in self.named)
+        if cause is Category.NODE_SEARCH:
+            return self.searching
         return cause is not Category.NODE_DRAINED or self.end.drained
 
     @property

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import field, replace
 
 from slurm_restart.core.attribution import Blame
-from slurm_restart.core.avoid_nodes import Avoidance, avoided_nodes
 from slurm_restart.core.category import Nodes
 from slurm_restart.core.cluster_facts import ClusterFacts
 from slurm_restart.core.exclusions import (
@@ -29,6 +28,7 @@ from slurm_restart.core.journal_events import (
     ReadmitEvent,
 )
 from slurm_restart.core.node_pool import NodePool, SizeChoice, build_pool, choose_size, within_limit
+from slurm_restart.core.node_search import Avoidance, Room, search_nodes
 from slurm_restart.core.restart_limits import Policy, SitePolicy, granted_policy
 from slurm_restart.core.slurm_operations import (
     SAFE_START,
@@ -121,7 +121,7 @@ class Fit:
     """Nodes that this plugin excludes."""
     size: SizeChoice
     avoidance: Avoidance | None = None
-    """Nodes among `own` that are avoided as a guess."""
+    """Nodes among `own` that are left out as a guess."""
 
     @property
     def new_size(self) -> int | None:
@@ -144,6 +144,7 @@ def fit(seen: Observation, history: History, last: EndEvent | None, *, waited: f
     names = {exclusion.node for exclusion in changed.excluded(seen.now)}
     avoidance = _avoidance(seen, changed, last, policy, names)
     names.update(avoidance.nodes if avoidance is not None else ())
+    events = (*events, *_avoidance_note(seen, history, last, avoidance))
     own = own_exclusions(seen.job, changed, names, seen.names)
     pool = _pool(seen, changed, own)
     if policy.fixed_size:
@@ -162,18 +163,26 @@ def fit(seen: Observation, history: History, last: EndEvent | None, *, waited: f
 def _avoidance(
     seen: Observation, history: History, last: EndEvent | None, policy: Policy, excluded: set[str]
 ) -> Avoidance | None:
-    """Return a guess which nodes make every attempt fail; None while Slurm lacks nodes for it."""
+    """Return a guess which nodes make attempts fail; None while Slurm lacks nodes for it."""
     if last is None or seen.job.reason == BAD_CONSTRAINTS:
         return None
     usable = _pool(seen, history, excluded).usable - history.readmitted_since(last.at)
     wanted = len(last.nodes) if policy.fixed_size else policy.num_nodes
-    return avoided_nodes(
-        history.ends,
-        usable,
-        needed=min(wanted, len(usable)),
-        short_attempt=seen.site.short_attempt,
-        blamed={exclusion.node for exclusion in history.exclusions},
+    room = Room(
+        usable=usable, wanted=wanted, least=wanted if policy.fixed_size else policy.min_nodes
     )
+    return search_nodes(history, policy).avoid(room, last_chance=last.last_chance)
+
+
+def _avoidance_note(
+    seen: Observation, history: History, last: EndEvent | None, avoidance: Avoidance | None
+) -> tuple[NoteEvent, ...]:
+    """Note each step of a search, for `explain`; a single failure is none."""
+    if last is None or avoidance is None or avoidance.mark is None:
+        return ()
+    if history.noted(avoidance.reason, since=last.at):
+        return ()
+    return (NoteEvent(at=seen.time, text=avoidance.reason),)
 
 
 def _pool(seen: Observation, history: History, own: Iterable[str]) -> NodePool:
@@ -405,6 +414,10 @@ def restart_comment(seen: Observation, fitted: Fit, last: EndEvent) -> str:
     if fitted.avoidance is not None:
         new.append(fitted.avoidance.reason)
     text = format_admin_comment(
-        last, max_restarts=fitted.policy.max_restarts, size=fitted.size, notes=new
+        last,
+        max_restarts=fitted.policy.max_restarts,
+        size=fitted.size,
+        notes=new,
+        search=None if fitted.avoidance is None else fitted.avoidance.mark,
     )
     return merge_admin_comment(seen.job.admin_comment, text)

@@ -82,6 +82,7 @@ class CommentRecord:
     shrink_after: int | None = None
     give_up_after: int | None = None
     exclude_for: int | None = None
+    node_search: bool = True
     lead: int | None = None
     """Seconds between the warning signal and the time limit; None: the default."""
     fixed_size: bool = False
@@ -223,6 +224,7 @@ _FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "shrink_after": ("shrink", _int(0, MAX_SECONDS)),
     "give_up_after": ("giveup", _int(0, MAX_SECONDS)),
     "exclude_for": ("exclude", _int(0, MAX_SECONDS)),
+    "node_search": ("search", _flag),
     "lead": ("lead", _int(0, MAX_LEAD)),
     "stop": ("stop", _int(0, MAX_COUNT)),
     "prior_failures": ("pf", _int(0, MAX_RESTARTS)),

@@ -8,14 +8,16 @@ from slurm_restart.core.decision import Decision, decide
 from slurm_restart.core.end_facts import EndFacts
 from slurm_restart.core.exclusions import exclude_events
 from slurm_restart.core.fall_back import speaks_against_checkpoint
-from slurm_restart.core.history import History
+from slurm_restart.core.history import History, replay
 from slurm_restart.core.in_place_ends import NONE_IN_PLACE, InPlaceEnds
 from slurm_restart.core.job import Job, JobEnd, NodeState
 from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.core.journal_events import EndEvent, Event, ExcludeEvent
+from slurm_restart.core.node_search import search_nodes
 from slurm_restart.core.prolog_failures import count_prolog_failures
 from slurm_restart.core.restart_limits import Policy, SitePolicy, granted_policy
 from slurm_restart.core.situation import STOPPED, Progress, Situation
+from slurm_restart.core.slurm_operations import SearchMark, read_search_mark
 from slurm_restart.frozen import frozen
 
 
@@ -77,6 +79,7 @@ def judge_end(case: EndCase) -> Judgement:
         self_report=case.self_report,
         known_restarts=case.index,
         named=case.named,
+        searching=read_search_mark(case.job.admin_comment) is SearchMark.OPEN,
     )
     attribution = attribute_end(facts)
     progress = attempt_progress(case, policy)
@@ -98,7 +101,10 @@ def judge_end(case: EndCase) -> Judgement:
     )
     ended = _end_event(case, attribution, decision, progress)
     excluded = exclude_events(
-        attribution.blamed if decision.action.restarts else (),
+        (
+            *(attribution.blamed if decision.action.restarts else ()),
+            *_found_faulty(case, ended, policy),
+        ),
         now=case.now,
         until=case.now + policy.exclude_for,
         submit_time=case.end.submit_time,
@@ -127,6 +133,20 @@ def _exclude_left_out(
         until=case.now + policy.exclude_for,
         submit_time=case.end.submit_time,
     )
+
+
+def _found_faulty(case: EndCase, ended: EndEvent, policy: Policy) -> tuple[Blame, ...]:
+    """Return the node that no log names and that the ends up to this one show to be faulty.
+
+    It is recorded after a final end too, for the later phases of the run and for people.
+    """
+    history = replay([ended], case.history)
+    search = search_nodes(history, policy)
+    known = {exclusion.node for exclusion in history.excluded(case.now)}
+    known |= history.readmitted_since(case.now - policy.exclude_for)
+    if search.found is None or search.found in known:
+        return ()
+    return (Blame(node=search.found, evidence=search.evidence),)
 
 
 def observed_only(judgement: Judgement) -> Judgement:

@@ -50,6 +50,8 @@ class Policy:
     shrink_after: int
     give_up_after: int
     exclude_for: int
+    node_search: bool = True
+    """Whether a faulty node is searched for that no log names."""
     prior_failures: int = 0
     """Ends in a row without progress before the run's present job."""
     prior_total: int = 0
@@ -118,6 +120,7 @@ def policy_for(comment_record: CommentRecord, site: SitePolicy) -> Policy:
         shrink_after=_chosen(comment_record.shrink_after, site.shrink_after),
         give_up_after=_chosen(comment_record.give_up_after, site.give_up_after),
         exclude_for=_chosen(comment_record.exclude_for, site.exclude_for),
+        node_search=comment_record.node_search,
         prior_failures=comment_record.prior_failures,
         prior_total=comment_record.prior_total,
         fixed_size=comment_record.fixed_size,

@@ -4,14 +4,15 @@ from dataclasses import field, replace
 
 from slurm_restart.core.allocation import Allocation
 from slurm_restart.core.attribution import Attribution
-from slurm_restart.core.avoid_nodes import UNEXPLAINED
 from slurm_restart.core.category import Category
 from slurm_restart.core.end_rules import NOT_STARTED_RULES
 from slurm_restart.core.history import History, Streak, add_in_place, streak
 from slurm_restart.core.in_place_ends import NONE_IN_PLACE, InPlaceEnds
+from slurm_restart.core.node_search import MAY_BE_NODE, WITHOUT_CAUSE
 from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.core.prolog_failures import PrologFailures
 from slurm_restart.core.restart_limits import Policy
+from slurm_restart.core.slurm_operations import read_search_mark
 from slurm_restart.frozen import frozen
 
 STOPPED = "a person wanted the run to end here (csx-restart stop)"
@@ -89,16 +90,34 @@ class Situation:
     @property
     def failed_at_once(self) -> bool:
         """Whether the attempt failed within a short time without progress or a known cause."""
-        unexplained = self.attribution.category in UNEXPLAINED
+        unexplained = self.attribution.category in WITHOUT_CAUSE
         return unexplained and self._short and self.made is False
 
     @property
     def may_move(self) -> bool:
         """Whether a requeue could find other nodes for an attempt that its nodes may have ended."""
         allocation = self.allocation
-        if allocation is None or not allocation.requeues:
+        if allocation is None or not allocation.requeues or not self.policy.node_search:
             return False
         return self.failed_at_once and allocation.other_nodes_are_free
+
+    @property
+    def is_searched(self) -> bool:
+        """Whether a requeue could find out whether a node is to blame: it failed so again.
+
+        In a search each failure leads to a requeue, as the next attempt gets other nodes.
+        """
+        allocation, category = self.allocation, self.attribution.category
+        if allocation is None or not allocation.requeues or not self.policy.node_search:
+            return False
+        if category not in MAY_BE_NODE or self.attribution.blamed or self.made is not False:
+            return False
+        if allocation.job is not None and read_search_mark(allocation.job.admin_comment):
+            return True
+        last = self.history.ends[-1] if self.history.ends else None
+        again = last is not None and last.category in WITHOUT_CAUSE and last.progress is False
+        again = again and category in WITHOUT_CAUSE
+        return again and (allocation.may_shrink or allocation.other_nodes_are_free)
 
     @property
     def falls_back(self) -> bool:

@@ -157,8 +157,30 @@ def size_is_ours(shown: int, history: History, submitted: int) -> bool:
     return shown == submitted or shown in history.intended.sizes
 
 
+class SearchMark(Enum):
+    """The last of the counters in an AdminComment, of a run that searches for a faulty node."""
+
+    ON = "on"
+    """A failure of the attempt says something: the run is requeued after it."""
+    OPEN = "open"
+    """So does progress: the supervisor ends the attempt at its first checkpoint beyond those of the
+    attempts before."""
+
+
+def read_search_mark(admin_comment: str) -> SearchMark | None:
+    """Return what the AdminComment of a restart says of its attempt."""
+    _, prefix, ours = admin_comment.rpartition(ADMIN_PREFIX)
+    mark = ours.partition(" | ")[0].rpartition(" ")[2] if prefix else ""
+    return next((each for each in SearchMark if mark == f"search={each.value}"), None)
+
+
 def format_admin_comment(
-    end: EndEvent, *, max_restarts: int, size: SizeChoice, notes: Sequence[str]
+    end: EndEvent,
+    *,
+    max_restarts: int,
+    size: SizeChoice,
+    notes: Sequence[str],
+    search: SearchMark | None = None,
 ) -> str:
     """The AdminComment of a restart: counters for machines, then a sentence for people.
 
@@ -167,6 +189,7 @@ def format_admin_comment(
         max_restarts: the run's `max_num_restarts`.
         size: of the next attempt.
         notes: further clauses, such as the excluded nodes.
+        search: what the search for a faulty node wants of the attempt.
     """
     reached = "" if not end.step else f"{end.unit.format(end.step)}"
     where = f"from {reached}" if reached else "from the start"
@@ -178,9 +201,10 @@ def format_admin_comment(
         parts.append(f"waits: {size.reason}")
     tail = ": the next failure without progress is final" if end.last_chance else ""
     nodes = "-" if size.num_nodes is None else str(size.num_nodes)
+    mark = "" if search is None else f" search={search.value}"
     counters = (
         f"failures={end.failures}/{max_restarts} total={end.total} "
-        f"step={'-' if end.step is None else end.step} nodes={nodes}"
+        f"step={'-' if end.step is None else end.step} nodes={nodes}{mark}"
     )
     text = f"{ADMIN_PREFIX}{counters} | {', '.join(parts)}{tail}"
     printable = "".join(char if char.isprintable() else "?" for char in text)

@@ -163,6 +163,10 @@ RESTART: tuple[Option, ...] = (
     _restart("give-up-after", "how long a restart waits for nodes at all"),
     _restart("exclude-for", "how long a faulty node stays excluded"),
     _restart(
+        "node-search",
+        "search for a faulty node that no log names: `true` (unless given) or `false`",
+    ),
+    _restart(
         "recovery",
         "`auto` (unless given): in the same allocation where that is right, else a requeue; "
         "`requeue`: each restart is a start of the job by Slurm; `in-place`: in the same "

@@ -32,6 +32,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "shrink-after": ("policy", "shrink_after"),
     "give-up-after": ("policy", "give_up_after"),
     "exclude-for": ("policy", "exclude_for"),
+    "node-search": ("policy", "node_search"),
     "recovery": ("recovery",),
     "hook": ("hook",),
     "backoff": ("policy", "backoff"),

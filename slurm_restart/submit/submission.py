@@ -158,6 +158,7 @@ def restart_policy(settings: Settings, max_restarts: int, *, site: SiteFacts) ->
         shrink_after=settings.shrink_after,
         give_up_after=settings.give_up_after,
         exclude_for=settings.exclude_for,
+        node_search=settings.node_search is not False,
         recovery=settings.recovery or (Recovery.REQUEUE if waits else Recovery.AUTO),
         relaunch_min_time=RELAUNCH_MIN_TIME
         if settings.relaunch_min_time is None

@@ -131,9 +131,12 @@ class AttemptProgress:
             self._recorder.record_checkpoint(attempt, saved)
             self._comment.update(step=self.reached)
             retention.saved(saved)
-            if saved.step != self._prepared.start.last_step:
+            start = self._prepared.start
+            if saved.step != start.last_step:
+                made = start.to_exceed is not None and saved.step > start.to_exceed
+                name = saved.path.rpartition("/")[2]
                 for watch in self._watches:
-                    watch.saved(f"checkpoint {saved.path.rpartition('/')[2]}")
+                    watch.saved(f"checkpoint {name}", made_progress=made)
 
         absence = AbsenceWarning(
             plan.checkpoint,

@@ -19,13 +19,16 @@ class CheckpointWatch:
         self._events = events
         self._asking = threading.Lock()
         self._found = False
+        self._made_progress = False
 
-    def saved(self, what: str) -> None:
+    def saved(self, what: str, *, made_progress: bool) -> None:
         """Ask in a thread, as Slurm may not answer; an earlier question that waits suffices.
 
         Args:
             what: the checkpoint, for the line that says why the run stops.
+            made_progress: whether it is beyond those of the attempts before.
         """
+        self._made_progress = made_progress
         if self._found or not self._asking.acquire(blocking=False):
             return
         name = type(self).__name__

@@ -96,6 +96,11 @@ class NodesLost:
 
 
 @dataclass(frozen=True, slots=True)
+class SearchOpen:
+    """The search for a faulty node goes on, and a checkpoint has just been completed."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrainerHung:
     """The watchdog has found that the trainer hangs, or is slow, and is to be ended."""
 
@@ -121,6 +126,7 @@ Event = (
     | NodesDrained
     | StopWanted
     | NodesLost
+    | SearchOpen
     | TrainerHung
     | ReaperExited
 )

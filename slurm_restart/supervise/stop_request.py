@@ -23,7 +23,12 @@ STOP_REASONS: dict[int, StopReason | None] = {
     signal.SIGUSR2: None,
 }
 """The signals that the supervisor handles; None: the trainer gets it and need not end."""
-_BY_CHOICE = (StopReason.TIME_LIMIT, StopReason.NODE_DRAINED, StopReason.STOPPED)
+_BY_CHOICE = (
+    StopReason.TIME_LIMIT,
+    StopReason.NODE_DRAINED,
+    StopReason.NODE_SEARCH,
+    StopReason.STOPPED,
+)
 """Reasons for which no KILL of Slurm's follows at once."""
 
 

@@ -29,6 +29,7 @@ class StopReason(Enum):
     SUPERSEDED = "another attempt of this run has begun elsewhere"
     NODE_DRAINED = "the site drains a node of the job"
     NODES_LOST = "Slurm has lost nodes of the job"
+    NODE_SEARCH = "the search for a faulty node goes on"
     HUNG = "the run hung"
     SLOW = "the run was much slower than before"
 
@@ -114,6 +115,7 @@ _CAUSES_OF_STOPS: dict[StopReason, tuple[Category, Confidence]] = {
     StopReason.STOPPED: (Category.CANCELLED, Confidence.CERTAIN),
     StopReason.NODE_DRAINED: (Category.NODE_DRAINED, Confidence.CERTAIN),
     StopReason.NODES_LOST: (Category.HARDWARE_NODE, Confidence.CERTAIN),
+    StopReason.NODE_SEARCH: (Category.NODE_SEARCH, Confidence.CERTAIN),
     StopReason.TERMINATED: (Category.UNKNOWN, Confidence.GUESS),
     StopReason.SUPERSEDED: (Category.UNKNOWN, Confidence.GUESS),
 }

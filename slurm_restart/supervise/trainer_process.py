@@ -18,6 +18,7 @@ from slurm_restart.supervise.events import (
     NodesLost,
     Preempted,
     ReaperExited,
+    SearchOpen,
     SignalReceived,
     StopWanted,
     Superseded,
@@ -70,6 +71,14 @@ class TrainerExit:
     stop: StopReason | None
     hang: HangReport | None = None
     """What the watchdog found, if that is why the trainer was ended."""
+
+
+_AFTER_CHECKPOINT: dict[type[Event], StopReason] = {
+    NodesDrained: StopReason.NODE_DRAINED,
+    StopWanted: StopReason.STOPPED,
+    SearchOpen: StopReason.NODE_SEARCH,
+}
+"""Why the trainer is ended now that it has completed a checkpoint."""
 
 
 class TrainerProcess:
@@ -145,10 +154,8 @@ class TrainerProcess:
                 self._respond(number)
             case Preempted(grace_time):
                 self._set_grace_time(grace_time)
-            case NodesDrained():
-                self._end_after_checkpoint(StopReason.NODE_DRAINED)
-            case StopWanted():
-                self._end_after_checkpoint(StopReason.STOPPED)
+            case NodesDrained() | StopWanted() | SearchOpen():
+                self._end_after_checkpoint(_AFTER_CHECKPOINT[type(event)])
             case NodesLost():
                 self._end_without_nodes()
             case Superseded():

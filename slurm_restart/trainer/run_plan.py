@@ -170,6 +170,7 @@ class RestartPolicy:
     shrink_after: _Seconds | None = None
     give_up_after: _Seconds | None = None
     exclude_for: _Seconds | None = None
+    node_search: bool = True
     recovery: Recovery = Recovery.REQUEUE
     """Whether attempts may start in the allocation of the one before."""
     relaunch_min_time: _Seconds = RELAUNCH_MIN_TIME
@@ -320,6 +321,7 @@ class RunPlan:
             shrink_after=self.policy.shrink_after,
             give_up_after=self.policy.give_up_after,
             exclude_for=self.policy.exclude_for,
+            node_search=self.policy.node_search,
             lead=None if self.signal_lead == DEFAULT_SIGNAL_LEAD else self.signal_lead,
             unit=self.progress_unit,
             fixed_size=self.fixed_size,

@@ -99,6 +99,7 @@ class Settings:
     exclude_for: int | None = None
     backoff: tuple[int, ...] | None = None
     """Seconds before the first, second, … restart without progress, where no hook requeues."""
+    node_search: bool | None = None
     relaunch_min_time: int | None = None
     script_max_restarts: int | None = None
     """For a batch script: restarts in a row without progress."""
@@ -341,6 +342,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "policy.shrink_after": _duration,
     "policy.give_up_after": _duration,
     "policy.exclude_for": _duration,
+    "policy.node_search": _flag,
     "policy.relaunch_min_time": _duration,
     "policy.backoff": _durations,
     "script.max_restarts": _whole(0, MAX_RESTARTS),

@@ -169,7 +169,7 @@ def test_slurmctld_killed_on_the_way_loses_no_attempt(cluster: ManagedCluster) -
 def test_no_hook_is_needed(cluster: ManagedCluster) -> None:
     cluster.hook.write_text("#!/bin/sh\n")
     try:
-        job_id = submit(cluster, "sh -c 'kill -9 $$'", restarts=2, nodes=4)
+        job_id = submit(cluster, "sh -c 'kill -9 $$'", restarts=2, nodes=4, min_nodes=4)
         assert cluster.await_state(job_id, "FAILED") == "FAILED"
     finally:
         cluster.install_hook()

@@ -143,7 +143,7 @@ def test_a_restart_in_place_is_at_once_unless_the_cause_is_outside(category: Cat
 
 @pytest.mark.parametrize("limit", [0, 1, 3])
 def test_exactly_so_many_restarts_in_place(limit: int) -> None:
-    policy, count = facts.policy(max_restarts=limit), 0
+    policy, count = facts.policy(max_restarts=limit, node_search=False), 0
     while True:
         before = facts.attempts(count, action=Action.RELAUNCH)
         decision = decide(

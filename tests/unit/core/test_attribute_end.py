@@ -188,6 +188,23 @@ def test_a_forged_cause_neither_escapes_the_counters_nor_releases_a_job(cause: C
     assert found.root_hash == ("0" * 8 if believed else None)
 
 
+@pytest.mark.parametrize("searching", [True, False])
+def test_an_end_for_the_search_is_believed_if_the_controller_wanted_it_and_counts(
+    searching: bool,
+) -> None:
+    found = attribute_end(
+        EndFacts(
+            end=facts.end(),
+            self_report=facts.comment_record(cause=Category.NODE_SEARCH, rule="r"),
+            known_restarts=0,
+            searching=searching,
+        )
+    )
+    assert found.category is (Category.NODE_SEARCH if searching else Category.UNKNOWN)
+    assert found.counts
+    assert found.blamed == ()
+
+
 @pytest.mark.parametrize("cause", [Category.PREEMPTION, Category.PROLOG_FAILED, Category.HELD])
 def test_nor_does_it_where_slurm_has_requeued_the_job(cause: Category) -> None:
     found = judge({"cause": cause}, exit_code=0, signal=1, restarts=1, env_restarts=1)

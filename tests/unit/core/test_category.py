@@ -44,6 +44,7 @@ ROWS = {
     "prolog_failed": NAMED,
     "health_check": (Restart.YES, False, Nodes.NAMED),
     "node_drained": NEVER_COUNTS,
+    "node_search": UNBLAMED,
 }
 
 

@@ -37,7 +37,7 @@ from slurm_restart.core.journal_events import (
     ReadmitEvent,
 )
 from slurm_restart.core.restart_limits import SitePolicy
-from slurm_restart.core.slurm_operations import Verb
+from slurm_restart.core.slurm_operations import JobUpdate, SearchMark, Verb, read_search_mark
 from tests.unit.core import facts
 from tests.unit.core.facts import NODES, SUBMITTED
 
@@ -641,6 +641,76 @@ def test_a_guess_leaves_as_many_nodes_as_the_last_attempt_had() -> None:
     fitted = fit(seen, replay([short]), short, waited=0)
     assert fitted.avoidance is not None
     assert len(fitted.avoidance.nodes) == 1
+
+
+# --- the search for a faulty node ----------------------------------------------------------------
+
+ALL_BUT_ONE = facts.nodes(csx4="DOWN")
+
+
+def failures(count: int) -> list[EndEvent]:
+    """So many attempts on three nodes without a cause and without progress."""
+    return [
+        facts.ended(nodes=NODES[:3], num_nodes=3, run_time=90, start_at=SUBMITTED, attempt=number)
+        for number in range(count)
+    ]
+
+
+def test_a_search_makes_the_job_smaller_and_says_why_once() -> None:
+    ends = failures(2)
+    seen = facts.observation(job=waiting(), nodes=ALL_BUT_ONE, now=float(NOW))
+    fitted = fit(seen, replay(ends), ends[-1], waited=0)
+    [note] = fitted.events
+    assert isinstance(note, NoteEvent)
+    assert note.text == (
+        "searches for a faulty node (a guess): 2 attempts without a known cause failed on csx1, "
+        "csx2, csx3, 0 without ran on; the next one leaves out csx1"
+    )
+    assert (fitted.own, fitted.new_size) == (("csx1",), 2)
+    comment = restart_comment(seen, fitted, ends[-1])
+    assert read_search_mark(comment) is SearchMark.OPEN
+    assert note.text in comment
+    assert fit(seen, replay([*ends, note]), ends[-1], waited=0).events == ()
+
+
+def test_what_a_search_asks_for_is_asked_once() -> None:
+    ends = failures(2)
+    first = planned(waiting(), first=tuple(ends), last=ends[-1], nodes=ALL_BUT_ONE)
+    asked = first.job_update
+    assert (asked.exc_nodes, asked.num_nodes) == (("csx1",), 2)
+    events = (
+        *first.events,
+        facts.intent(exc_nodes=asked.own_nodes, num_nodes=2),
+        AppliedEvent(at=NOW, exc_nodes=asked.own_nodes, num_nodes=2),
+    )
+    job = waiting(exc_nodes=("csx1",), num_nodes=2)
+    again = planned(job, *events, first=tuple(ends), last=ends[-1], nodes=ALL_BUT_ONE)
+    assert (again.job_update.exc_nodes, again.job_update.num_nodes) == (None, None)
+    assert [event for event in again.events if isinstance(event, NoteEvent)] == []
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_one_failure_is_no_search(count: int) -> None:
+    ends = failures(count)
+    last = ends[-1] if ends else None
+    fitted = fit(facts.observation(job=waiting()), replay(ends), last, waited=0)
+    assert (fitted.own, fitted.events, fitted.avoidance) == ((), (), None)
+
+
+def test_without_a_search_two_failures_change_nothing() -> None:
+    ends, record = failures(2), facts.comment_record(node_search=False)
+    seen = facts.observation(job=waiting(), comment_record=record)
+    fitted = fit(seen, replay(ends), ends[-1], waited=0)
+    assert (fitted.own, fitted.avoidance) == ((), None)
+
+
+def test_a_job_that_a_person_holds_gets_no_guess() -> None:
+    held = waiting(priority=0, reason="JobHeldUser")
+    ends = failures(2)
+    plan = planned(held, first=tuple(ends), last=ends[-1])
+    notes = [event.text for event in plan.events if isinstance(event, NoteEvent)]
+    assert notes == ["held by a person (JobHeldUser): left alone"]
+    assert plan.job_update == JobUpdate()
 
 
 # --- a task of an array --------------------------------------------------------------------------

@@ -75,6 +75,7 @@ def test_the_longest_record_has_room_beside_what_may_be_left_out() -> None:
         shrink_after=MAX_SECONDS,
         give_up_after=MAX_SECONDS,
         exclude_for=MAX_SECONDS,
+        node_search=True,
         lead=MAX_LEAD,
         fixed_size=True,
         stop=MAX_COUNT,

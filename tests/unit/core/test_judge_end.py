@@ -1,5 +1,6 @@
 """One end is judged once: progress, the record of this attempt only, events, and the budget."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -392,3 +393,49 @@ def test_nodes_that_restarts_in_place_have_left_out_are_excluded(
     started = StartedEvent(at=SUBMITTED, restarts=0, submit_time=SUBMITTED, nodes=NODES)
     judged = judge_end(case(left_out=left_out, history=replay([started])))
     assert set(excluded(judged)) == names
+
+
+# --- the search for a faulty node ----------------------------------------------------------------
+
+
+def search_history(last: bool) -> History:
+    """The ends of a search that the end of an attempt without csx1 completes, or not yet."""
+    attempts = [(True, NODES)] * 2 + [(False, NODES[1:])] + [(True, NODES)] * 2
+    attempts += [(False, NODES[1:])] * (3 if last else 2)
+    ends = [
+        facts.ended(nodes=nodes, run_time=9, attempt=number, progress=not failed)
+        for number, (failed, nodes) in enumerate(attempts)
+    ]
+    return replay(ends)
+
+
+@pytest.mark.parametrize(
+    ("last", "step", "policy", "found"),
+    [
+        (True, 5, {}, ["csx1"]),
+        (False, 5, {}, []),
+        (True, 0, {}, []),  # it made no progress
+        (True, 5, {"node_search": False}, []),
+    ],
+)
+def test_a_node_that_the_search_finds_is_excluded(
+    last: bool, step: int, policy: dict[str, Any], found: list[str]
+) -> None:
+    record = facts.comment_record(step=step, attempt=9, cause=Category.NODE_SEARCH, **policy)
+    job = facts.job(admin_comment="csx-restart: failures=0/3 search=open | restart")
+    given = case(
+        comment_record=record,
+        end=facts.end(nodes=NODES[1:]),
+        job=job,
+        history=search_history(last),
+        index=9,
+    )
+    judged = judge_end(given)
+    assert judged.attribution.category is Category.NODE_SEARCH
+    assert judged.decision.action is Action.REQUEUE
+    assert excluded(judged) == found
+    if found:
+        [event] = [event for event in judged.events if isinstance(event, ExcludeEvent)]
+        assert event.evidence.startswith("search: all 4 attempts on it failed")
+        again = replace(given, history=replay([event], given.history))
+        assert excluded(judge_end(again)) == []

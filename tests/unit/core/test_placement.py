@@ -1,5 +1,6 @@
 """On which nodes of its allocation a run goes on."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from slurm_restart.core.allocation import Allocation
 from slurm_restart.core.attribution import Blame
 from slurm_restart.core.category import Category
 from slurm_restart.core.decision import decide
+from slurm_restart.core.history import History
 from slurm_restart.core.job import JobFlag, JobState
 from slurm_restart.core.journal_events import Action
 from slurm_restart.core.placement import lost_nodes, place
@@ -78,6 +80,59 @@ def test_a_failure_at_once_without_a_cause_moves_to_nodes_that_are_free(
     assert (decision.not_in_place is None) is in_place
     if not in_place:
         assert "other nodes are free" in (decision.not_in_place or "")
+
+
+FULL = {"csx4": "ALLOCATED"}
+"""No other node is free."""
+
+
+@pytest.mark.parametrize(
+    ("category", "before", "changes", "made", "in_place"),
+    [
+        (Category.UNKNOWN, Category.UNKNOWN, {}, False, False),
+        (Category.SOFTWARE_CRASH, Category.UNKNOWN, {}, False, False),
+        (Category.HANG, Category.UNKNOWN, {}, False, True),
+        # The first failure says nothing.
+        (Category.UNKNOWN, None, {}, False, True),
+        (Category.UNKNOWN, Category.STORAGE_IO, {}, False, True),
+        (Category.STORAGE_IO, Category.UNKNOWN, {}, False, True),
+        (Category.UNKNOWN, Category.UNKNOWN, {}, True, True),
+        # Neither are there other nodes nor could it do with fewer.
+        (Category.UNKNOWN, Category.UNKNOWN, {"min_nodes": 3}, False, True),
+        (Category.UNKNOWN, Category.UNKNOWN, {"min_nodes": 3, "states": {}}, False, False),
+        (Category.UNKNOWN, Category.UNKNOWN, {"requeues": False}, False, True),
+        # In a search each failure leads to other nodes.
+        (Category.UNKNOWN, None, {"search": "on"}, False, False),
+        (Category.HANG, None, {"search": "on"}, False, False),
+        (Category.UNKNOWN, None, {"search": "open", "min_nodes": 3}, False, False),
+        (Category.STORAGE_IO, None, {"search": "on"}, False, True),
+    ],
+)
+def test_a_second_failure_without_a_cause_leaves_the_allocation_for_the_search(
+    category: Category,
+    before: Category | None,
+    changes: dict[str, Any],
+    made: bool,
+    in_place: bool,
+) -> None:
+    given: dict[str, Any]
+    given = {"names": HELD[:3], "spares": (), "held": HELD[:3], "left": HELD[:3], "states": FULL}
+    given |= {key: value for key, value in changes.items() if key != "search"}
+    found = allocation(**given)
+    assert found.job is not None
+    if "search" in changes:
+        comment = f"csx-restart: failures=1/3 nodes=3 search={changes['search']} | restart 1/3"
+        found = replace(found, job=replace(found.job, admin_comment=comment))
+    history = History(ends=() if before is None else (facts.ended(before),))
+    kept = {"failed": True, "run_time": 90, "allocation": found}
+    decision = decide(situation(category, history, made=made, **kept))
+    assert decision.action.in_place is in_place
+    if not in_place:
+        assert "a faulty node is searched for" in (decision.not_in_place or "")
+    off = decide(
+        situation(category, history, made=made, policy=facts.policy(node_search=False), **kept)
+    )
+    assert off.action.in_place
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def watched():
     def save(*, answers=True):
         """Complete a checkpoint; with `answers`, wait until the question is settled."""
         before = set(threading.enumerate())
-        watch.saved("checkpoint c")
+        watch.saved("checkpoint c", made_progress=False)
         if answers:
             slurm.answers.release()
         for thread in set(threading.enumerate()) - before:

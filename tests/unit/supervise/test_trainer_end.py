@@ -19,6 +19,7 @@ from slurm_restart.supervise.trainer_end import (
     StopReason,
     TrainerEnd,
     attribute_trainer_end,
+    cause_of_stop,
     explain,
     fingerprint,
 )
@@ -293,3 +294,8 @@ def test_what_keeps_the_trainer_from_starting(failure, exit_code, category):
 def test_an_end_that_no_restart_can_help_is_final(failure, final):
     result = preparation_failure(failure, None, now=5.0)
     assert (result.is_final, result.end.recoverable) == (final, not final)
+
+
+@pytest.mark.parametrize("stop", StopReason)
+def test_every_reason_to_stop_has_a_cause(stop):
+    assert cause_of_stop(stop)

@@ -12,6 +12,7 @@ from slurm_restart.supervise.events import (
     NodesLost,
     Preempted,
     ReaperExited,
+    SearchOpen,
     SignalReceived,
     Superseded,
     TrainerEnded,
@@ -241,10 +242,14 @@ def test_every_stop_signal_has_a_number(run, name):
     assert signal.Signals(signal_number(run.plan)).name == f"SIG{name}"
 
 
-def test_a_trainer_on_a_drained_node_is_asked_to_save_and_end(events):
+@pytest.mark.parametrize(
+    ("event", "stop"),
+    [(NodesDrained(), StopReason.NODE_DRAINED), (SearchOpen(), StopReason.NODE_SEARCH)],
+)
+def test_a_trainer_that_goes_on_with_other_nodes_is_asked_to_save_and_end(events, event, stop):
     request = StopRequest(number=signal.SIGUSR1)
-    result, requests = follow(events, NodesDrained(), request=request)
-    assert result.stop is StopReason.NODE_DRAINED
+    result, requests = follow(events, event, request=request)
+    assert result.stop is stop
     assert requests[:3] == ["true", ("group", signal.SIGUSR1), ("all", signal.SIGKILL, None)]
 
 
@@ -272,3 +277,4 @@ def test_a_lost_node_is_no_reason_for_a_trainer_that_ends_already(events):
 def test_who_is_left_of_its_own_choice_has_the_lead_to_save():
     grace = GracePeriods(signal_lead=600, kill_wait=30)
     assert grace.of(StopReason.NODE_DRAINED) == grace.of(StopReason.TIME_LIMIT)
+    assert grace.of(StopReason.NODE_SEARCH) == grace.of(StopReason.TIME_LIMIT)

@@ -1,0 +1,229 @@
+"""Search for a faulty node that no log names, by what the ends of a run say about its nodes.
+
+A suspect is a node that took part in every failure without a known cause, and in no attempt since
+that ran on. The next attempts leave suspects out by halves until one is left. It is excluded once
+it has predicted enough outcomes. `tests/unit/core/test_node_search_rates.py` measures how often
+that is wrong. Nothing here is kept: it is computed from the journal each time.
+"""
+
+from dataclasses import replace
+
+from slurm_restart.core.category import Category
+from slurm_restart.core.history import History
+from slurm_restart.core.in_place_ends import NONE_IN_PLACE
+from slurm_restart.core.journal_events import EndEvent
+from slurm_restart.core.restart_limits import Policy
+from slurm_restart.core.slurm_operations import SearchMark
+from slurm_restart.frozen import frozen
+
+MIN_FAILURES = 4
+"""A node is found if it took part in so many failures, all there were, and was the only suspect"""
+MIN_PREDICTED = 6
+"""in so many attempts: each failed with it and ran on without it. By chance, if attempts fail at
+random in half of the cases, that happens once in 64 searches."""
+MAX_ATTEMPTS = 18
+"""Attempts of one search after which none ends for it any more."""
+SEARCH_EVIDENCE = "search: "
+"""How the evidence of an exclusion begins that the search itself has found."""
+WITHOUT_CAUSE = frozenset({Category.UNKNOWN, Category.SOFTWARE_CRASH})
+MAY_BE_NODE = WITHOUT_CAUSE | frozenset(
+    {
+        Category.NUMERIC_NAN,
+        Category.HANG,
+        Category.NETWORK_FABRIC,
+        Category.NETWORK_RENDEZVOUS,
+        Category.HARDWARE_ACCELERATOR,
+    }
+)
+"""Causes that one faulty node of several can bring about. File systems, services, data and
+credentials fail for all nodes."""
+_MAX_NAMES = 8
+
+
+@frozen
+class Room:
+    """How many nodes there are to leave out."""
+
+    usable: frozenset[str]
+    """Nodes that the job could have otherwise, the suspected ones included."""
+    wanted: int
+    """Nodes of the next attempt."""
+    least: int
+    """The fewest that it can do with."""
+
+    def spare(self, *, shrinks: bool) -> int:
+        """Return how many nodes can be left out, with a smaller size if it may shrink."""
+        return max(0, len(self.usable) - (self.least if shrinks else self.wanted))
+
+
+@frozen
+class Avoidance:
+    """Nodes that the next attempt leaves out as a guess."""
+
+    nodes: tuple[str, ...]
+    """Sorted; none where the suspects are to take part."""
+    reason: str
+    """One sentence for AdminComment."""
+    mark: SearchMark | None
+    """What the search wants of the attempt; None: one failure alone begins no search."""
+
+
+@frozen
+class NodeSearch:
+    """What the attempts so far say about the nodes of a run."""
+
+    suspects: frozenset[str] = frozenset()
+    """Empty before the first failure, and once the nodes are not the reason."""
+    failures: int = 0
+    """Since the first failure, with it: attempts that failed."""
+    ran: int = 0
+    """Attempts that ran on, none with a suspect."""
+    predicted: int = 0
+    """Attempts, of both kinds, since there is one suspect only."""
+    last_failed: bool = False
+    at_once: bool = False
+    """Whether the first failure came within a short time without a known cause."""
+    over: bool = False
+    """No node explains all failures of this time: it is the run's own fault, or several nodes'."""
+
+    def after(self, nodes: frozenset[str], *, failed: bool, at_once: bool = False) -> "NodeSearch":
+        """Return the search after one more attempt, on these nodes."""
+        if self.over or not (failed or self.failures):
+            return self
+        if not self.failures:
+            return NodeSearch(suspects=nodes, failures=1, last_failed=True, at_once=at_once)
+        left = self.suspects & nodes if failed else self.suspects - nodes
+        if not left:
+            # A single failure, after which all its nodes have run, is forgotten.
+            return NodeSearch(over=self.failures + failed > 1)
+        return replace(
+            self,
+            suspects=left,
+            failures=self.failures + failed,
+            ran=self.ran + (not failed),
+            predicted=self.predicted + (len(self.suspects) == 1),
+            last_failed=failed,
+        )
+
+    @property
+    def found(self) -> str | None:
+        """The node that is to be excluded."""
+        enough = self.failures >= MIN_FAILURES and self.predicted >= MIN_PREDICTED
+        return next(iter(self.suspects)) if enough and len(self.suspects) == 1 else None
+
+    @property
+    def evidence(self) -> str:
+        """Why the node that is found is excluded."""
+        return (
+            f"{SEARCH_EVIDENCE}all {self.failures} attempts on it failed without a known cause, "
+            f"all {self.ran} without it ran on; it alone predicted {self.predicted} outcomes, "
+            f"{MIN_PREDICTED} suffice"
+        )
+
+    def avoid(self, room: Room, *, last_chance: bool) -> Avoidance | None:
+        """Return what the next attempt is to leave out; None: there is no reason.
+
+        Args:
+            room: the nodes there are.
+            last_chance: whether the next failure ends the run.
+        """
+        suspects = sorted(self.suspects & room.usable)
+        if not suspects:
+            return None
+        count = self._count(len(suspects), last_chance=last_chance)
+        nodes = tuple(suspects[: min(count, room.spare(shrinks=self.failures > 1))])
+        reason = self._reason(suspects, nodes)
+        if self.failures == 1:
+            return Avoidance(nodes=nodes, reason=reason, mark=None) if nodes else None
+        goes_on = self._goes_on(room, room.usable - set(nodes))
+        mark = SearchMark.OPEN if goes_on else SearchMark.ON
+        return Avoidance(nodes=nodes, reason=reason, mark=mark)
+
+    def _count(self, suspects: int, *, last_chance: bool) -> int:
+        """Return how many of so many suspects are to be left out: half, later three quarters.
+
+        After one failure, which came at once, half of them if other nodes replace them. A last
+        suspect is tested with an attempt on it as long as the failures do not suffice.
+        """
+        if self.failures == 1:
+            half = (suspects + 1) // 2 if self.last_failed else suspects
+            return half if self.at_once else 0
+        if suspects == 1:
+            return int(self.last_failed or last_chance or self.failures >= MIN_FAILURES)
+        if last_chance:
+            return suspects
+        part = 2 if self.failures < MIN_FAILURES - 1 else 4
+        return suspects - max(1, suspects // part)
+
+    def _goes_on(self, room: Room, nodes: frozenset[str]) -> bool:
+        # Where there are more than it needs, the attempt may not get the suspects.
+        certain = nodes if len(nodes) <= room.wanted else nodes - self.suspects
+        after = self.after(certain, failed=False)
+        unfinished = after.failures > 1 and after.found is None
+        return unfinished and self.failures + self.ran < MAX_ATTEMPTS
+
+    def _reason(self, suspects: list[str], nodes: tuple[str, ...]) -> str:
+        if self.failures == 1:
+            ran = ", and others ran elsewhere" if self.ran else ""
+            why = f"an attempt failed at once there without a known cause{ran}"
+            return f"avoids {_names(nodes)} (a guess: {why})"
+        return (
+            f"searches for a faulty node (a guess): {self.failures} attempts without a known cause "
+            f"failed on {_names(suspects)}, {self.ran} without ran on; the next one leaves out "
+            f"{_names(nodes) if nodes else 'none of them'}"
+        )
+
+
+def _names(nodes: list[str] | tuple[str, ...]) -> str:
+    return ", ".join(nodes) if len(nodes) <= _MAX_NAMES else f"{len(nodes)} nodes"
+
+
+def search_nodes(history: History, policy: Policy) -> NodeSearch:
+    """Return what the ends of a run say; nothing where the search is off.
+
+    What is older than `exclude_for` before the last end says nothing about the nodes of now. Of the
+    attempts that failed in the same allocation before an end only one counts, and only to begin.
+    """
+    search = NodeSearch()
+    if not policy.node_search:
+        return search
+    named = {
+        exclusion.node
+        for exclusion in history.exclusions
+        if not exclusion.evidence.startswith(SEARCH_EVIDENCE)
+    }
+    short_attempt = policy.site.short_attempt
+    for end in history.ends:
+        failed = _failed(end, short_attempt, named)
+        recent = end.at > history.ends[-1].at - policy.exclude_for
+        if failed is None or not recent or not end.nodes:
+            continue
+        nodes, before = frozenset(end.nodes), end.in_place or NONE_IN_PLACE
+        if failed and not search.failures and (before.failures or before.fall_back):
+            search = search.after(nodes, failed=True)
+        at_once = end.category in WITHOUT_CAUSE and _is_short(end, short_attempt)
+        search = search.after(nodes, failed=failed, at_once=at_once)
+    return search
+
+
+def _is_short(end: EndEvent, short_attempt: int) -> bool:
+    return end.run_time is not None and end.run_time < short_attempt
+
+
+def _failed(end: EndEvent, short_attempt: int, named: set[str]) -> bool | None:
+    """Return whether an attempt failed, maybe for a node, or ran on; None: it says nothing.
+
+    Args:
+        end: of the attempt.
+        short_attempt: seconds; an attempt of unknown progress that failed earlier has made none.
+        named: nodes that evidence names; a failure that they took part in is explained.
+    """
+    if end.progress or end.category is Category.COMPLETED:
+        return False
+    if end.run_time is None:
+        return None
+    short = _is_short(end, short_attempt)
+    if end.category in MAY_BE_NODE and (short or end.progress is False):
+        return True if named.isdisjoint(end.nodes) else None
+    # Of a job without known progress only the time tells.
+    return False if end.progress is None and not short else None

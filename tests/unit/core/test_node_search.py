@@ -1,0 +1,323 @@
+"""The search for a faulty node: what ends say, what is left out, and what is found."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slurm_restart.core.category import Category
+from slurm_restart.core.history import replay
+from slurm_restart.core.in_place_ends import InPlaceEnds
+from slurm_restart.core.journal_events import EndEvent, ExcludeEvent
+from slurm_restart.core.node_search import (
+    MAX_ATTEMPTS,
+    MIN_FAILURES,
+    MIN_PREDICTED,
+    SEARCH_EVIDENCE,
+    Avoidance,
+    NodeSearch,
+    Room,
+    search_nodes,
+)
+from slurm_restart.core.restart_limits import SitePolicy
+from slurm_restart.core.slurm_operations import SearchMark
+from tests.unit.core import facts
+
+EIGHT = "abcdefgh"
+
+
+def after(*attempts: str) -> NodeSearch:
+    """The search after attempts: `-ab` failed on a and b, `!ab` at once, `+ab` ran on."""
+    search = NodeSearch()
+    for attempt in attempts:
+        how, nodes = attempt[0], frozenset(attempt[1:])
+        search = search.after(nodes, failed=how != "+", at_once=how == "!")
+    return search
+
+
+def suspects(*attempts: str) -> str:
+    return "".join(sorted(after(*attempts).suspects))
+
+
+def avoid(
+    *attempts: str,
+    usable: str = EIGHT,
+    wanted: int = 8,
+    least: int = 4,
+    last_chance: bool = False,
+) -> Avoidance | None:
+    room = Room(usable=frozenset(usable), wanted=wanted, least=least)
+    return after(*attempts).avoid(room, last_chance=last_chance)
+
+
+def left_out(*attempts: str, **room: object) -> str:
+    found = avoid(*attempts, **room)  # type: ignore[arg-type]
+    return "" if found is None else "".join(found.nodes)
+
+
+# --- suspects ------------------------------------------------------------------------------------
+
+
+def test_suspects_took_part_in_every_failure_and_in_nothing_that_ran_on_since() -> None:
+    assert suspects("-abcd") == "abcd"
+    assert suspects("+abcd", "-abcd") == "abcd"
+    assert suspects("-abcd", "-cdef") == "cd"
+    assert suspects("-abcd", "-cdef", "+cg") == "d"
+
+
+def test_a_single_failure_is_forgotten_once_its_nodes_have_run() -> None:
+    assert after("-ab", "+abc") == NodeSearch()
+    assert suspects("-ab", "+abc", "-cd") == "cd"
+
+
+@pytest.mark.parametrize("attempts", [("-ab", "-cd"), ("-ab", "-ab", "+ab"), ("-ab", "-bc", "+b")])
+def test_a_search_without_a_suspect_is_over(attempts: tuple[str, ...]) -> None:
+    """It is the run's own fault then, or several nodes'; no restarts are spent on it again."""
+    assert after(*attempts).over
+    assert suspects(*attempts, "-ab", "-ab") == ""
+    assert left_out(*attempts, "-ab", "-ab") == ""
+
+
+# --- what the next attempt leaves out ------------------------------------------------------------
+
+
+def test_after_one_failure_at_once_half_are_left_out_if_others_replace_them() -> None:
+    assert left_out("!abcd", wanted=4) == "ab"
+    assert left_out("!abcd", usable="abcde", wanted=4) == "a"
+    assert left_out("!abcdefgh") == ""
+    assert left_out("!a", wanted=1, least=1) == "a"
+    assert left_out("!abcd", "+cdef", wanted=4) == "ab"
+    assert left_out("!abcd", "+cdef", usable="bcdef", wanted=4) == "b"
+    assert left_out("-abcd", wanted=4) == ""
+
+
+@pytest.mark.parametrize(
+    ("attempts", "reason"),
+    [
+        (["!a"], "avoids a (a guess: an attempt failed at once there without a known cause)"),
+        (
+            ["!a", "+b"],
+            (
+                "avoids a (a guess: an attempt failed at once there without a known cause, and "
+                "others ran elsewhere)"
+            ),
+        ),
+    ],
+)
+def test_the_reason_says_that_it_is_a_guess(attempts: list[str], reason: str) -> None:
+    found = avoid(*attempts, wanted=1, least=1)
+    assert found is not None
+    assert (found.reason, found.mark) == (reason, None)
+
+
+def test_each_further_failure_or_success_halves_the_suspects() -> None:
+    first = ("-abcdefgh", "-abcdefgh")
+    assert left_out(*first) == "abcd"
+    assert left_out(*first, "+efgh") == "ab"
+    assert left_out(*first, "+efgh", "+cdefgh") == "a"
+    assert left_out(*first, "-efgh") == "efg"  # from the third failure on only a quarter is tested
+    assert left_out(*first, "-efgh", "-abcdh") == "h"
+
+
+def test_a_last_suspect_is_tested_until_the_failures_suffice() -> None:
+    first = ("-abcdefgh", "-abcdefgh", "+efgh", "+cdefgh", "+bcdefgh")
+    assert left_out(*first) == ""
+    assert left_out(*first, last_chance=True) == "a"
+    third = (*first, "-abcdefgh")
+    assert left_out(*third) == "a"
+    assert left_out(*third, "+bcdefgh") == ""
+    assert left_out(*third, "+bcdefgh", "-abcdefgh", "+bcdefgh") == "a"
+
+
+def test_before_the_last_failure_that_is_left_all_suspects_stay_out() -> None:
+    assert left_out("-abcd", "-abcd", wanted=4, last_chance=True) == "abcd"
+
+
+@pytest.mark.parametrize(("least", "expected"), [(8, ""), (7, "a"), (6, "ab"), (1, "abcd")])
+def test_the_size_never_falls_below_the_minimum(least: int, expected: str) -> None:
+    assert left_out("-abcdefgh", "-abcdefgh", least=least) == expected
+
+
+def test_only_nodes_that_the_job_could_have_are_left_out() -> None:
+    assert left_out("-ab", "-ab", usable="bcdef", wanted=2, least=2) == "b"
+    assert left_out("-abcd", "-abcd", usable="bcdefgh", wanted=4) == "bc"
+
+
+@given(
+    runs=st.lists(
+        st.tuples(st.sets(st.sampled_from(EIGHT), min_size=1), st.booleans()), max_size=9
+    ),
+    usable=st.sets(st.sampled_from(EIGHT), min_size=1),
+    sizes=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    last_chance=st.booleans(),
+)
+def test_only_suspects_are_left_out_and_enough_nodes_stay(
+    runs: list[tuple[set[str], bool]],
+    usable: set[str],
+    sizes: tuple[int, int],
+    last_chance: bool,
+) -> None:
+    search = NodeSearch()
+    for nodes, failed in runs:
+        search = search.after(frozenset(nodes), failed=failed)
+    room = Room(usable=frozenset(usable), wanted=max(sizes), least=min(sizes))
+    found = search.avoid(room, last_chance=last_chance)
+    if found is not None:
+        assert set(found.nodes) <= usable & search.suspects
+        assert len(usable) - len(found.nodes) >= min(*sizes, len(usable))
+        assert found.reason
+
+
+# --- whether an attempt ends at its first checkpoint for the search ------------------------------
+
+FOUND = (
+    "-abcdefgh", "-abcdefgh", "+efgh", "+cdefgh", "+bcdefgh",
+    "-abcdefgh", "+bcdefgh", "-abcdefgh", "+bcdefgh", "+bcdefgh", "+bcdefgh",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("attempts", "mark"),
+    [(1, None), (2, SearchMark.OPEN), (5, SearchMark.ON), (10, SearchMark.ON)],
+)
+def test_an_attempt_ends_for_the_search_as_long_as_it_has_not_finished(
+    attempts: int, mark: SearchMark | None
+) -> None:
+    """After the fifth, a success on all nodes would end the search; after the tenth, it finds."""
+    found = avoid(*FOUND[:attempts])
+    assert (None if found is None else found.mark) is mark
+
+
+def test_where_there_are_more_nodes_a_test_may_not_get_the_suspect() -> None:
+    found = avoid("-ab", "-ab", "+b", usable="abcd", wanted=2)
+    assert found is not None
+    assert (found.nodes, found.mark) == ((), SearchMark.OPEN)
+
+
+def test_a_search_without_end_costs_no_attempts_for_ever() -> None:
+    endless = ("-abcd", "-abcd", *["+efgh"] * (MAX_ATTEMPTS - 2))
+    last, more = avoid(*endless[:-1], wanted=4), avoid(*endless, wanted=4)
+    assert [each and each.mark for each in (last, more)] == [SearchMark.OPEN, SearchMark.ON]
+
+
+# --- what is found -------------------------------------------------------------------------------
+
+
+def test_a_node_is_found_after_enough_failures_and_predictions() -> None:
+    assert [after(*FOUND[:count]).found for count in (8, 10, 11)] == [None, None, "a"]
+    assert after(*FOUND).evidence == (
+        "search: all 4 attempts on it failed without a known cause, all 7 without it ran on; it "
+        "alone predicted 6 outcomes, 6 suffice"
+    )
+    assert (MIN_FAILURES, MIN_PREDICTED) == (4, 6)
+    assert left_out(*FOUND) == "a"
+
+
+def test_fewer_failures_never_suffice() -> None:
+    three = ("-ab", "-ac", "-ad")
+    assert after(*three, *["+bcd"] * 9).found is None
+    assert after(*three, "-ae", *["+bcd"] * 9).found == "a"
+
+
+def test_where_every_attempt_fails_nothing_is_found() -> None:
+    assert after(*["-a"] * 20).found == "a"  # a node that is alone
+    assert after(*["-ab"] * 20).found is None
+
+
+@pytest.mark.parametrize("against", ["+abcdefgh", "-bcdefgh"])
+def test_one_outcome_against_it_clears_a_node(against: str) -> None:
+    assert after(*FOUND[:10], against, *FOUND).found is None
+
+
+# --- what an end says ----------------------------------------------------------------------------
+
+
+def failure(*nodes: str, **changes: object) -> EndEvent:
+    """A short failure without a cause and without progress."""
+    return facts.ended(**{"nodes": nodes or ("a", "b"), "run_time": 5} | changes)
+
+
+def searched(*events: EndEvent | ExcludeEvent, **policy: object) -> NodeSearch:
+    numbered = [
+        replace(each, attempt=number) if isinstance(each, EndEvent) else each
+        for number, each in enumerate(events)
+    ]
+    return search_nodes(replay(numbered), facts.policy(**policy))
+
+
+@pytest.mark.parametrize(
+    ("end", "failed"),
+    [
+        (failure(), True),
+        (failure(category=Category.SOFTWARE_CRASH), True),
+        (failure(category=Category.NUMERIC_NAN), True),
+        (failure(category=Category.HANG, run_time=7200), True),
+        (failure(run_time=None), None),
+        (failure(progress=None, run_time=59), True),
+        (failure(progress=None, run_time=60), False),
+        (failure(progress=None, run_time=None), None),
+        (failure(category=Category.PREEMPTION, progress=None, run_time=60), False),
+        (failure(category=Category.PREEMPTION, run_time=7200), None),
+        (failure(category=Category.STORAGE_IO), None),
+        (failure(category=Category.CODE), None),
+        (failure(category=Category.NODE_SEARCH), None),
+        (failure(category=Category.NODE_SEARCH, progress=True), False),
+        (failure(progress=True), False),
+        (failure(category=Category.COMPLETED), False),
+    ],
+)
+def test_an_attempt_failed_or_ran_on_or_says_nothing(end: EndEvent, failed: bool | None) -> None:
+    """Before it, one attempt failed on its nodes and one more."""
+    left = {True: {"a", "b"}, False: {"c"}, None: {"a", "b", "c"}}[failed]
+    assert searched(failure("a", "b", "c"), end).suspects == left
+
+
+def test_what_is_short_is_the_sites() -> None:
+    end = failure("a", progress=None, run_time=100)
+    assert searched(end).failures == 0
+    assert searched(end, site=SitePolicy(short_attempt=120)).failures == 1
+
+
+def test_a_failure_that_a_named_node_explains_says_nothing() -> None:
+    now = facts.SUBMITTED
+    for evidence, failures in (("Slurm: DOWN", 0), (f"{SEARCH_EVIDENCE}…", 1)):
+        named = ExcludeEvent(at=now, node="a", until=now + 9, evidence=evidence, submit_time=now)
+        assert searched(failure(), named).failures == failures
+
+
+def test_what_is_older_than_an_exclusion_says_nothing() -> None:
+    now = facts.SUBMITTED
+    ends = [failure("a", at=now - 100), failure("b", at=now - 99), failure("b", at=now)]
+    assert searched(*ends, exclude_for=100).suspects == {"b"}
+    assert searched(*ends, exclude_for=101).over
+
+
+def test_without_a_search_nothing_is_suspected() -> None:
+    assert searched(failure(), failure(), node_search=False) == NodeSearch()
+
+
+@pytest.mark.parametrize(
+    ("in_place", "failures"),
+    [
+        (InPlaceEnds(restarts=1, failures=1), 2),
+        (InPlaceEnds(restarts=1, fall_back=True), 2),
+        (InPlaceEnds(restarts=9, failures=9), 2),
+        (InPlaceEnds(restarts=1, progress=True), 1),
+    ],
+)
+def test_a_failure_before_in_the_same_allocation_begins_the_search(
+    in_place: InPlaceEnds, failures: int
+) -> None:
+    """They are reported by the job itself, so that they cannot add up."""
+    end = failure(in_place=in_place)
+    assert searched(end).failures == failures
+    assert searched(end, end).failures == failures + 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "at_once"),
+    [({}, True), ({"run_time": 60}, False), ({"category": Category.HANG}, False)],
+)
+def test_what_comes_at_once(changes: dict[str, object], at_once: bool) -> None:
+    assert searched(failure(**changes)).at_once is at_once
