@@ -13,6 +13,8 @@ from slurm_restart.frozen import frozen
 from slurm_restart.slurm.format_hostlist import format_hostlist
 from slurm_restart.supervise.reaper import IN_PLACE, IN_PLACE_NODES
 
+RESTART_COUNT = "SLURM_RESTART_COUNT"
+
 
 @frozen
 class JobEnvironment:
@@ -48,7 +50,7 @@ class JobEnvironment:
         return cls(
             job_id=_number(env.get("SLURM_JOB_ID")),
             # Slurm does not set it before the first restart.
-            restarts=_number(env.get("SLURM_RESTART_COUNT")) or 0,
+            restarts=_number(env.get(RESTART_COUNT)) or 0,
             nodes=nodes,
             num_nodes=(whole and _number(env.get("SLURM_JOB_NUM_NODES"))) or len(nodes) or None,
             array_task=_number(env.get("SLURM_ARRAY_TASK_ID")),

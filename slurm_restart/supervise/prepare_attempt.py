@@ -13,7 +13,7 @@ from slurm_restart.supervise.checkpoint_check import first_complete
 from slurm_restart.supervise.checkpoint_evidence import read_evidence
 from slurm_restart.supervise.checkpoint_selection import Prober, StartPoint, choose_start, set_aside
 from slurm_restart.supervise.expected_decision import ended_attempts, in_place_events
-from slurm_restart.supervise.job_environment import JobEnvironment
+from slurm_restart.supervise.job_environment import RESTART_COUNT, JobEnvironment
 from slurm_restart.supervise.late_checkpoints import AtFence, recorded, save, version_of
 from slurm_restart.supervise.progress_monitor import highest_measured
 from slurm_restart.supervise.reaper import TrainerCommand
@@ -290,11 +290,21 @@ def _command(
         directory=plan.work_dir,
         variables={
             **launch.environment(script=plan.mode is Mode.SCRIPT),
+            **_restart_count(job, attempt),
             **step_environment(job, attempt, plan.slurm.bin_dir),
         },
         own_errors=plan.mode is Mode.SCRIPT and _has_error_log(),
         own_input=plan.mode is Mode.SCRIPT,
     )
+
+
+def _restart_count(job: JobEnvironment, attempt: AttemptDir) -> dict[str, str]:
+    """Return the variable by which programs tell a restart from the first start.
+
+    Slurm counts no restart in place, and begins anew in a job that takes up the run of another.
+    """
+    count = max(job.restarts, attempt.number)
+    return {RESTART_COUNT: str(count)} if count else {}
 
 
 def _has_error_log() -> bool:

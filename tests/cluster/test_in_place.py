@@ -249,6 +249,6 @@ def test_the_tasks_of_an_array_restart_in_place(cluster: ManagedCluster) -> None
     out = cluster.run("csx-sbatch", "--parsable", str(script))
     job_id = int(out.strip().partition(";")[0])
     await_(lambda: cluster.state(job_id).split() == ["COMPLETED"] * 2, "both tasks have ended")
-    # Task, Slurm's restart count, attempt.
+    # Task, restart count as the program sees it, attempt.
     seen = sorted(path.name for path in cluster.work.glob("seen.*"))
-    assert seen == ["seen.0.0.0", "seen.0.0.1", "seen.1.0.0", "seen.1.0.1"]
+    assert seen == ["seen.0.0.0", "seen.0.1.1", "seen.1.0.0", "seen.1.1.1"]

@@ -61,10 +61,10 @@ def comments(run, tmp_path):
 
 
 def test_as_many_as_allowed_and_each_is_on_record(run, comments):
-    command = "echo $CSX_RESTART_ATTEMPT ${CSX_RESTART_IN_PLACE-unset}; exit 3"
+    command = "echo $SLURM_RESTART_COUNT $CSX_RESTART_ATTEMPT ${CSX_RESTART_IN_PLACE-unset}; exit 3"
     done = run.run(command, **JOB)
     assert done.returncode == 3
-    assert done.stdout.splitlines() == ["0 unset", "1 unset", "2 unset"]
+    assert done.stdout.splitlines() == ["0 unset", "1 1 unset", "2 2 unset"]
     assert [run.start_of(attempt)["in_place"] for attempt in range(3)] == [0, 1, 2]
     assert [one["in_place"] for one in run.summary()["runs"]] == [0, 1, 2]
     assert run.end_of(1)["expected_decision"].startswith("relaunch (unknown: restart 2/2")
