@@ -1,6 +1,7 @@
 """Attribute the end of a program to a cause, from its log and what is known of its exit."""
 
 from collections.abc import Iterable, Sequence
+from signal import SIGABRT
 
 from slurm_restart.core.attribution import Attribution, Blame, RootCause
 from slurm_restart.core.category import Category, Confidence
@@ -207,7 +208,7 @@ def _attribute_by_text(facts: ExitFacts, candidate: Finding | None) -> tuple[Cau
     if candidate is not None and candidate.role is Role.ROOT and not guess:
         return _cause_of(candidate), candidate
     by_exit = exit_cause(facts.exit_code, facts.signal)
-    if by_exit is not None and by_exit is not NONZERO:
+    if by_exit is not None and by_exit is not NONZERO and not _aborted_after(facts, candidate):
         return by_exit, candidate
     if candidate is None or candidate.role is Role.MESSAGE:
         failed = by_exit is not None or facts.state
@@ -215,3 +216,11 @@ def _attribute_by_text(facts: ExitFacts, candidate: Finding | None) -> tuple[Cau
     # A guess never stops a run.
     category = candidate.category if candidate.category.recoverable else Category.UNKNOWN
     return Cause(candidate.rule, category, Confidence.GUESS), candidate
+
+
+def _aborted_after(facts: ExitFacts, candidate: Finding | None) -> bool:
+    """Return whether a program aborted itself as another one of the run had failed."""
+    if candidate is None or candidate.role is not Role.CASCADE:
+        return False
+    aborted = facts.signal == SIGABRT or facts.exit_code == 128 + SIGABRT
+    return aborted and candidate.category is not Category.UNKNOWN

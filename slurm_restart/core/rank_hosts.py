@@ -66,6 +66,8 @@ class RankHosts:
     """Host of each rank of a program, as its launcher tells it; empty text: lines disagree."""
     ended: set[int] = field(default_factory=set)
     """Tasks that ended of themselves: they exited or crashed, and were not terminated."""
+    printed: dict[int, str] = field(default_factory=dict)
+    """Host of each rank as the program itself prints it; empty text: lines disagree."""
     highest_rank: int = -1
     """The highest rank that has printed a line or stands in a launcher's table."""
     members: dict[int, str] = field(default_factory=dict)
@@ -94,6 +96,11 @@ class RankHosts:
         self.note_rank(rank)
         self.launched = True
 
+    def add_printed(self, rank: int, host: str) -> None:
+        """Record the host of a rank, from a line in which the program tells it."""
+        _place(self.printed, rank, host)
+        self.note_rank(rank)
+
     def add_member(self, rank: int, size: int, host: str, process: str) -> None:
         """Record that a process has joined a communicator of NCCL as one of `size` ranks."""
         if len(self.processes) < MAX_PLACED:
@@ -117,6 +124,7 @@ class RankHosts:
             placed[number]
             for placed, number in (
                 (self._world(), rank),
+                (self.printed, rank),
                 (self.ranks, rank),
                 (self.tasks, task),
             )

@@ -4,9 +4,19 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from slurm_restart.core.rank_hosts import RankHosts, short_host, split_rank
+from slurm_restart.core.rank_hosts import RankHosts, is_role_name, short_host, split_rank
 
-PLACING = ("host      : ", "(local_rank: ", " - Init COMPLETE")
+_JOINED = (" - Init COMPLETE", " - Init START", " - Abort COMPLETE", " - Destroy COMPLETE")
+"""Ends of the lines of NCCL that name a process and its rank."""
+PLACING = (
+    "host      : ",
+    "(local_rank: ",
+    *_JOINED,
+    " running on ",
+    " on host ",
+    " on node ",
+    " Pid ",
+)
 """Texts that make a line suspect besides the literals of the rules."""
 MAX_RANGE = 65536
 """Tasks of one range of a line."""
@@ -26,7 +36,7 @@ _ENDED_OF_ITSELF = (
     "Trace/breakpoint trap",
     "Bad system call",
 )
-_TABLE = ("host ", "rank ")
+_TABLE = ("host      : ", "rank      : ")
 # PyTorch, torch/distributed/elastic/multiprocessing/errors/__init__.py.
 _TABLE_HOST = rf"host {{6}}: {_HOST}"
 _TABLE_RANK = r"rank {6}: (?P<rank>\d{1,9}) \(local_rank: \d{1,9}\)"
@@ -36,6 +46,15 @@ _MPI_RANK = rf"process rank (?P<rank>\d{{1,9}}) with PID \d+ on node {_HOST} "
 _NCCL = (
     rf"(?P<process>{_HOST}:\d{{1,10}}):\d{{1,10}} \[\d{{1,3}}\] NCCL INFO (?:\w{{1,40}} )?"
     r"comm \w{1,40} rank (?P<rank>\d{1,9}) n[rR]anks (?P<size>\d{1,9}) cudaDev (?P<device>\d{1,3}) "
+)
+# What programs print of themselves, such as `Process 4 of 39 is running on cu12`. A name of a host
+# has a digit or a domain.
+_PRINTED = (
+    r"(?<!ocal )(?<!ocal_)(?<!ocal-)\b(?:[Pp]roc(?:ess(?:or)?)?|[Rr]ank|[Tt]ask|PE) {0,2}[:#=]?"
+    r" {0,2}(?P<rank>\d{1,9})(?:(?: ?/|,? of|,? out of) *\d{1,9})?"
+    r"(?: +Group +\d{1,9})?(?: +Pid +\d{1,10})?"
+    r"(?:,? (?:is )?(?:running|started|starting|launched))? +on +(?:host |node |machine )?"
+    r"(?P<host>(?=[\w-]{0,127}[.\d])[A-Za-z][\w.-]{0,127}?)(?: +device +\d.{0,200}|[.,;]?$)"
 )
 
 
@@ -68,10 +87,18 @@ class HostLines:
             self._read_table(label, message)
         elif "process rank " in message and (found := re.search(_MPI_RANK, message)):
             self.placed.add_rank(int(found["rank"]), short_host(found["host"]))
-        elif message.endswith(PLACING[-1]) and (found := re.match(_NCCL, message)):
+        elif message.endswith(_JOINED) and (found := re.match(_NCCL, message)):
             process = f"{found['process']}:{found['device']}"
             rank, size = int(found["rank"]), int(found["size"])
             self.placed.add_member(rank, size, short_host(found["host"]), process)
+        else:
+            self._read_printed(message)
+
+    def _read_printed(self, message: str) -> None:
+        """Process a line in which a program may tell where a rank runs."""
+        found = re.search(_PRINTED, message) if " on " in message else None
+        if found and not is_role_name(host := short_host(found["host"])):
+            self.placed.add_printed(int(found["rank"]), host)
 
     def _read_srun(self, message: str) -> None:
         if found := re.match(_TASKS, message):

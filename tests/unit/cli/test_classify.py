@@ -253,6 +253,12 @@ def test_classify_needs_no_slurm_and_little_of_the_package(log):
         (["--exit-code", "0"], "completed", False),
         (["--exit-code", "139"], "software.crash", True),
         (["--state", "FAILED", "--exit-code", "1:0"], "unknown", True),
+        (["--state", "NODE_FAIL"], "hardware.node", True),
+        (["--state", "PREEMPTED", "--exit-code", "0:15"], "preemption", True),
+        (["--state", "TIMEOUT", "--exit-code", "0:15"], "timeout", True),
+        (["--state", "DEADLINE"], "deadline", False),
+        (["--exit-code", "127"], "config", False),
+        (["--state", "FAILED", "--exit-code", "0:7"], "software.crash", True),
     ],
 )
 def test_facts_answer_without_a_log(judged, call, args, category, restart):

@@ -169,6 +169,14 @@ def test_a_signal_of_the_programs_own_is_a_crash_unless_the_log_knows_better() -
     assert category(ExitFacts(signal=9)) is Category.UNKNOWN
 
 
+def test_who_aborts_as_another_has_failed_has_not_crashed() -> None:
+    lost = finding(Category.NETWORK_FABRIC, CASCADE)
+    for aborted in (ExitFacts(signal=6), ExitFacts(state=JobState.FAILED, exit_code=134)):
+        assert category(aborted, lost) is Category.NETWORK_FABRIC
+        assert category(aborted, finding(Category.UNKNOWN, CASCADE)) is Category.SOFTWARE_CRASH
+    assert category(ExitFacts(signal=11), lost) is Category.SOFTWARE_CRASH
+
+
 def test_a_command_that_is_not_there_is_a_matter_of_configuration() -> None:
     for code in (126, 127):
         assert category(ExitFacts(state=JobState.FAILED, exit_code=code)) is Category.CONFIG

@@ -118,12 +118,32 @@ srun: error: n3: task 1: Exited with exit code 1
 srun: error: n1: task 0: Exited with exit code 1
 """
 )
+PRINTED = (
+    "Process  9 of  32 is running on n3",
+    "Rank 9 running on host n3.site.org",
+    "rank 9 on node n3",
+    "Hello from rank 9 of 32 on host n3",
+    "MPI Rank 9/32 started on node n3.",
+    "#  Rank  9 Group  0 Pid  30443 on         n3 device  0 [0x07] NVIDIA A100-SXM4-80GB",
+)
+CULPRITS.update({line: f"{line}\n[rank0]: {LOST}\n[rank9]: {ECC}\n" for line in PRINTED})
+CULPRITS.update(
+    {
+        f"the communicator of all ranks at its {step}": NCCL.replace("Init COMPLETE", step)
+        + f"[rank1]: {ECC}\n"
+        for step in ("Init START", "Abort COMPLETE", "Destroy COMPLETE")
+    }
+)
 NAME_ERROR = "NameError: name 'x' is not defined"
 INNOCENT = {
     "software in torchrun's table": f"[rank9]: {NAME_ERROR}\n" + TABLE.format(host="n3"),
     "software of a labelled task": f"9: {NAME_ERROR}\n"
     "srun: error: n3: tasks 8-11: Exited with exit code 1\n",
     "a peer": "Connection closed by remote peer n3<51159>\n",
+    "a rank within a node that is printed": f"local rank 9 running on n3\n[rank9]: {ECC}\n",
+    "a device that is printed": f"Rank 9 running on gpu3\n[rank9]: {ECC}\n",
+    "another rank that is printed": f"Rank 8 running on n3\n[rank9]: {ECC}\n",
+    "printed hosts that disagree": f"Rank 9 running on n3\nRank 9 running on n1\n[rank9]: {ECC}\n",
     "the reporter of a peer": f"0: {LOST}\nsrun: error: n3: tasks 0-3: Exited with exit code 1\n",
     "terminated tasks": f"[rank9]: {ECC}\nsrun: error: n3: tasks 8-11: Terminated\n",
     "killed tasks": f"[rank9]: {ECC}\nsrun: error: n3: task 9: Killed\n",

@@ -174,3 +174,37 @@ def test_a_pointer_to_another_file_is_no_root() -> None:
     )
     assert judged.root_cause is not None
     assert judged.root_cause.text == "Error in rule map:"
+
+
+@pytest.mark.parametrize(
+    ("category", "line"),
+    [
+        (Category.CODE, "RuntimeError: The count of index files must match that of the archives"),
+        (Category.CODE, "RuntimeError: batch size should be larger than zero"),
+        (Category.CODE, "Exception: argument `lr` cannot be negative"),
+        (Category.CODE, "RuntimeError: stack expects each row to be equal size, but got 4 at 2"),
+        (Category.CODE, "RuntimeError: Unsupported dtype float8"),
+        (Category.CONFIG, "kit.MisconfigurationException: No `train_dataloader` is defined"),
+        (Category.UNKNOWN, "RuntimeError: the barrier must be reached by all ranks in 60 s"),
+        (Category.DEPENDENCY_SERVICE, "ValueError: Connection error, and the cache has no copy"),
+        (Category.NETWORK_RENDEZVOUS, "RuntimeError: Timed out initializing process group"),
+        (Category.NETWORK_RENDEZVOUS, "OSError: Timed out trying to connect to 'tcp://n1:35695'"),
+        (Category.DEVICE_OOM, "RuntimeError: No executable batch size found, reached zero."),
+        (
+            Category.NETWORK_FABRIC,
+            "Terminating process because the coordinator detected missing heartbeats.",
+        ),
+    ],
+)
+def test_wording_tells_a_demand_from_trouble_outside(category: Category, line: str) -> None:
+    assert judge_text(f"{TITLE}{line}\n").category is category
+
+
+def test_a_check_that_fails_after_long_progress_stops_no_run() -> None:
+    judged = judge_text(f"{STEPS * 10}{TITLE}RuntimeError: Unsupported dtype float8\n")
+    assert judged.category is Category.UNKNOWN
+
+
+def test_the_time_of_ctime_in_front_of_a_label_is_no_part_of_a_message() -> None:
+    front = "Fri Sep 11 07:07:20 2020[0]<stderr>:"
+    assert judge_text(f"{front}KeyError: 'loss'\n").category is Category.CODE
