@@ -105,7 +105,8 @@ class Situation:
     def is_searched(self) -> bool:
         """Whether a requeue could find out whether a node is to blame: it failed so again.
 
-        In a search each failure leads to a requeue, as the next attempt gets other nodes.
+        In a search each failure leads to a requeue, as the next attempt gets other nodes. None
+        begins while other jobs wait for the nodes: the run would lose its own to them.
         """
         allocation, category = self.allocation, self.attribution.category
         if allocation is None or not allocation.requeues or not self.policy.node_search:
@@ -116,7 +117,7 @@ class Situation:
             return True
         last = self.history.ends[-1] if self.history.ends else None
         again = last is not None and last.category in WITHOUT_CAUSE and last.progress is False
-        again = again and category in WITHOUT_CAUSE
+        again = again and category in WITHOUT_CAUSE and not allocation.others_wait
         return again and (allocation.may_shrink or allocation.other_nodes_are_free)
 
     @property

@@ -141,6 +141,23 @@ def test_a_restart_in_place_is_at_once_unless_the_cause_is_outside(category: Cat
     assert (decision.delay > 0) is outside
 
 
+@pytest.mark.parametrize(
+    ("changes", "search", "in_place"),
+    [
+        ({"min_nodes": 1}, True, False),
+        ({"min_nodes": 1}, False, True),
+        # The run would lose its nodes to the jobs that wait for them.
+        ({"min_nodes": 1, "others_wait": True}, True, True),
+    ],
+)
+def test_the_second_failure_without_a_cause_begins_a_search(changes, search, in_place) -> None:
+    before = facts.attempts(1, action=Action.RELAUNCH)
+    policy = facts.policy(max_restarts=9, node_search=search)
+    here = allocation(**changes)
+    decision = decide(situation(Category.UNKNOWN, before, policy=policy, allocation=here))
+    assert (decision.action is Action.RELAUNCH) is in_place
+
+
 @pytest.mark.parametrize("limit", [0, 1, 3])
 def test_exactly_so_many_restarts_in_place(limit: int) -> None:
     policy, count = facts.policy(max_restarts=limit, node_search=False), 0
