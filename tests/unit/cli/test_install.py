@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,7 +80,7 @@ def test_either_or(monkeypatch):
 
 def test_without_slurm_it_says_where_to_run_it(tmp_path):
     done = subprocess.run(
-        ["csx-restart", "install", "--check"],
+        [sys.executable, "-I", "-m", "slurm_restart.cli.restart", "install", "--check"],
         env={"PATH": os.environ["PATH"], "SLURM_CONF": str(tmp_path / "slurm.conf")},
         capture_output=True,
         text=True,

@@ -256,8 +256,20 @@ def test_what_a_program_printed_until_the_deadline(
 ) -> None:
     expire_after_line(monkeypatch, tmp_path / "up")
     monkeypatch.setattr(process, "_TERM_GRACE", HANG)
-    script = f"trap 'echo told; exit 3' TERM; echo first; echo >{tmp_path}/up; sleep 600 & wait"
-    done = run_until(["/bin/sh", "-c", script], timeout=1.0)
+    # A shell would need a child to wait for, which the signal misses between fork and exec.
+    code = f"""
+import signal, sys, time
+def end(*_):
+    print("told")
+    sys.exit(3)
+signal.signal(signal.SIGTERM, end)
+print("first", flush=True)
+with open({str(tmp_path / "up")!r}, "w") as up:
+    up.write("\\n")
+while True:
+    time.sleep(0.1)
+"""
+    done = run_until([sys.executable, "-I", "-c", code], timeout=1.0)
     assert done == Completed(-signal.SIGTERM, "first\ntold\n", "")
 
 

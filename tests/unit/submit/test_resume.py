@@ -56,8 +56,8 @@ def resume(slurm, run_dir, tmp_path, *, reset=False, clear=False):
 def test_all_phases_are_submitted_in_their_order(ended, tmp_path):
     slurm, dirs = ended
     entries = resume(slurm, dirs[0], tmp_path)
-    assert [entry["job"] for entry in entries] == ["102", "103"]
-    assert [entry["run_dir"] for entry in entries] == [str(path) for path in dirs]
+    assert [entry.job for entry in entries] == ["102", "103"]
+    assert [entry.run_dir for entry in entries] == [str(path) for path in dirs]
     assert not any(word.startswith("--dependency") for word in slurm.queue[102])
     assert "--dependency=afterok:102" in slurm.queue[103]
     assert "--dependency=afterok:100" not in slurm.queue[103]
@@ -101,7 +101,7 @@ def test_a_later_phase_waits_for_the_one_before(ended, tmp_path):
         resume(slurm, dirs[1], tmp_path)
     slurm.states[100] = JobState.RUNNING
     [entry] = resume(slurm, dirs[1], tmp_path)
-    assert entry["after"] == "100"
+    assert entry.after == "100"
 
 
 def test_a_refused_phase_leaves_nothing_in_the_queue(ended, tmp_path):

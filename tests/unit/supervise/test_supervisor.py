@@ -697,7 +697,8 @@ def resident(pid, name):
 def test_memory_between_checks(run):
     """The supervisor's own memory, and what the reaper does not share with it.
 
-    Compared with an interpreter that does nothing, as that differs by 5 MB between versions.
+    Compared with an interpreter that does nothing, as that differs by 5 MB between versions. With
+    8 MB for that, the two stay below the 30 MB that are promised.
     """
     run.patched = {}
     process = run.start_ready("echo ready; exec sleep 300")
@@ -713,7 +714,7 @@ def test_memory_between_checks(run):
     idle.communicate("\n", timeout=DEADLINE)
     own = resident(process.pid, "Rss") - empty
     both = resident(process.pid, "Pss:") + resident(reaper_of(process), "Pss:") - empty
-    assert (own <= 16 * 1024, both <= 18 * 1024) == (True, True), (own, both, empty)
+    assert (own <= 18 * 1024, both <= 21 * 1024) == (True, True), (own, both, empty)
 
 
 def test_a_run_without_checkpoints_is_told_early(run):
