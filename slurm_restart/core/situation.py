@@ -88,18 +88,10 @@ class Situation:
         return self.progress.made
 
     @property
-    def failed_at_once(self) -> bool:
-        """Whether the attempt failed within a short time without progress or a known cause."""
-        unexplained = self.attribution.category in WITHOUT_CAUSE
-        return unexplained and self._short and self.made is False
-
-    @property
     def may_move(self) -> bool:
         """Whether a requeue could find other nodes for an attempt that its nodes may have ended."""
-        allocation = self.allocation
-        if allocation is None or not allocation.requeues or not self.policy.node_search:
-            return False
-        return self.failed_at_once and allocation.other_nodes_are_free
+        allocation = self._allocation_to_leave
+        return allocation is not None and self._failed_at_once and allocation.other_nodes_are_free
 
     @property
     def is_searched(self) -> bool:
@@ -108,10 +100,10 @@ class Situation:
         In a search each failure leads to a requeue, as the next attempt gets other nodes. None
         begins while other jobs wait for the nodes: the run would lose its own to them.
         """
-        allocation, category = self.allocation, self.attribution.category
-        if allocation is None or not allocation.requeues or not self.policy.node_search:
+        allocation, category = self._allocation_to_leave, self.attribution.category
+        if allocation is None or category not in MAY_BE_NODE:
             return False
-        if category not in MAY_BE_NODE or self.attribution.blamed or self.made is not False:
+        if self.attribution.blamed or self.made is not False:
             return False
         if allocation.job is not None and read_search_mark(allocation.job.admin_comment):
             return True
@@ -148,6 +140,19 @@ class Situation:
     @property
     def _short(self) -> bool:
         return self.run_time is not None and self.run_time < self.policy.site.short_attempt
+
+    @property
+    def _failed_at_once(self) -> bool:
+        """Whether the attempt failed within a short time without progress or a known cause."""
+        unexplained = self.attribution.category in WITHOUT_CAUSE
+        return unexplained and self._short and self.made is False
+
+    @property
+    def _allocation_to_leave(self) -> Allocation | None:
+        """The allocation, if the run may leave it for other nodes than those of a failure."""
+        allocation = self.allocation
+        leaves = allocation is not None and allocation.requeues and self.policy.node_search
+        return allocation if leaves else None
 
     @property
     def total(self) -> int:

@@ -44,7 +44,8 @@ class AllocationQuestion(threading.Thread):
             slurm = self._slurm()
             self._nodes = slurm.nodes()
             job = slurm.job(self._environment.job_id)
-            self._others_wait = slurm.others_wait(job)
+            if self._requeues:
+                self._others_wait = slurm.others_wait(job)
             self._job = job
         except SlurmError:
             return  # no answer: no restart in place
@@ -91,5 +92,10 @@ class AllocationQuestion(threading.Thread):
             reserve=self._plan.signal_lead,
             min_time=0 if policy is None else policy.relaunch_min_time,
             doubt=doubt,
-            requeues=policy is None or policy.recovery.requeues,
+            requeues=self._requeues,
         )
+
+    @property
+    def _requeues(self) -> bool:
+        policy = self._plan.policy
+        return policy is None or policy.recovery.requeues

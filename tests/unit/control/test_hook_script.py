@@ -97,6 +97,13 @@ class Front:
             **options,
         )
 
+    def start_queued(self) -> tuple[subprocess.Popen[str], Path]:
+        """Start the script, and wait until the end is queued; return the process and the file."""
+        process = self.start()
+        while not (found := queued(self.state)):
+            assert process.poll() is None
+        return process, found[0]
+
     @property
     def log(self) -> str:
         log = self.state / "csx-epilog.log"
@@ -217,9 +224,7 @@ def test_the_file_holds_the_facts_as_slurmctld_gave_them(front: Front, user: str
 
 def test_an_end_waits_for_its_slot(front: Front) -> None:
     with locked(front.state / "slots" / "1"):  # 7 modulo 3
-        process = front.start()
-        while not queued(front.state):
-            assert process.poll() is None
+        process, _ = front.start_queued()
         assert not front.marks.exists()
     assert process.wait(300) == 0
     assert front.marks.read_text().startswith("python ")
@@ -232,10 +237,8 @@ def test_other_slots_are_not_waited_for(front: Front) -> None:
 
 def test_an_end_that_was_served_meanwhile_starts_nothing(front: Front) -> None:
     with locked(front.state / "slots" / "1"):
-        process = front.start()
-        while not (found := queued(front.state)):
-            assert process.poll() is None
-        found[0].unlink()
+        process, end = front.start_queued()
+        end.unlink()
     assert process.wait(300) == 0
     assert not front.marks.exists()
     assert front.log == ""
@@ -246,10 +249,8 @@ def test_who_waits_ends_once_another_slot_has_served_the_end(
 ) -> None:
     monkeypatch.setattr(hook_script, "_LOOK", 0.1)
     with locked(front.state / "slots" / "1"):
-        process = front.start()
-        while not (found := queued(front.state)):
-            assert process.poll() is None
-        found[0].unlink()
+        process, end = front.start_queued()
+        end.unlink()
         # The slot's own process is still busy.
         assert process.wait(300) == 0
     assert not front.marks.exists()
@@ -330,13 +331,11 @@ def test_no_slot_in_time(front: Front) -> None:
 def test_a_file_that_another_process_serves_is_waited_for(front: Front) -> None:
     front.limits = HookLimits(queue_timeout=0.2, concurrency=1)
     with locked(front.state / "slots" / "0"):
-        process = front.start()
-        while not (found := queued(front.state)):
-            assert process.poll() is None
-        with locked(found[0]):
+        process, end = front.start_queued()
+        with locked(end):
             while "no turn" not in front.log:
                 assert process.poll() is None
-            found[0].unlink()
+            end.unlink()
         assert process.wait(300) == 0
     assert not front.marks.exists()
     assert queued(front.state) == ()
