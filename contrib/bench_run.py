@@ -185,7 +185,12 @@ def print_storm(jobs: int, args: argparse.Namespace) -> None:
     if args.unmanaged:
         print(
             json.dumps(
-                {"unmanaged jobs a second": bench_storm.throughput(args.unmanaged, args.nodes)}
+                {
+                    "unmanaged jobs a second": bench_storm.throughput(
+                        args.unmanaged, args.nodes, args.seconds
+                    )
+                },
+                indent=2,
             )
         )
         return
@@ -206,6 +211,13 @@ def main() -> int:
     parser.add_argument("--nodes", type=int, default=64, help="of the storm (default 64)")
     parser.add_argument(
         "--unmanaged", type=int, metavar="JOBS", help="storm: throughput of so many other jobs"
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=8,
+        help="how long each of them runs (default 8: the places of 16 nodes set the rate then; "
+        "0: the CPUs of this machine do)",
     )
     parser.add_argument("--json", action="store_true", help="storm: JSON in place of a table")
     parser.add_argument(

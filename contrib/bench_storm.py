@@ -345,11 +345,17 @@ def _cell(value: Any) -> str:
 # --- unmanaged jobs ------------------------------------------------------------------------------
 
 
-def throughput(count: int, nodes: int) -> dict[str, Any]:
+def throughput(count: int, nodes: int, seconds: float) -> dict[str, Any]:
     """Return unmanaged jobs a second, and the controller's CPU time, without a hook and with it.
 
-    In turns, on a new cluster each. `ratio` compares with no hook. Where slurmctld shares the
-    machine with all nodes, and with others, CPU time is the surer figure.
+    In turns, on a new cluster each. `ratio` compares with no hook.
+
+    Args:
+        count: jobs with each hook.
+        nodes: nodes of the cluster, each with places for `CPUS` jobs.
+        seconds: how long a job runs. The places of the cluster set the rate if that is long enough.
+            With 0 the CPUs of this machine do, which slurmctld shares with all nodes: a hook's
+            process then costs as much as a part of a job, and CPU time is the surer figure.
     """
     rates: dict[str, list[float]] = {"no hook": [], "/bin/true": [], "slurm_restart": []}
     cpu: dict[str, list[float]] = {name: [] for name in rates}
@@ -361,11 +367,13 @@ def throughput(count: int, nodes: int) -> dict[str, Any]:
             else:
                 install(cluster, name)
             before = controller_cpu(cluster)
-            rates[name].append(_jobs_a_second(cluster, count // 2))
+            rates[name].append(_jobs_a_second(cluster, count // 2, seconds))
             cpu[name].append(1000 * (controller_cpu(cluster) - before) / (count // 2))
     found = {name: round(statistics.mean(values), 2) for name, values in rates.items()}
     return found | {
         "ratio": round(found["slurm_restart"] / found["no hook"], 4),
+        "turns": {name: [round(rate, 2) for rate in values] for name, values in rates.items()},
+        "places": nodes * CPUS,
         "controller's CPU ms a job": {
             name: round(statistics.mean(values), 2) for name, values in cpu.items()
         },
@@ -393,8 +401,8 @@ def without_hook(cluster: ManagedCluster) -> None:
         raise SystemExit("bench: slurmctld still has the hook")
 
 
-def _jobs_a_second(cluster: ManagedCluster, count: int) -> float:
-    script = str(cluster.script("exit 0"))
+def _jobs_a_second(cluster: ManagedCluster, count: int, seconds: float) -> float:
+    script = str(cluster.script(f"exec sleep {seconds}"))
     # Held until all are submitted, so that only their run is measured.
     for first in range(0, count, ARRAY):
         size = min(ARRAY, count - first)
