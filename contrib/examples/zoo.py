@@ -201,6 +201,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--model_dir", help="instead of trainer.init.model_dir, in every phase")
     parser.add_argument("--checkpoint_path", help="start from this one, in every phase")
     parser.add_argument("--num_csx", type=int, help="how many ranks are expected")
+    parser.add_argument("--compile_only", action="store_true", help="compile, which CPUs need not")
     parser.add_argument("--validate_only", action="store_true", help="check the config, no more")
     return parser.parse_args()
 
@@ -213,6 +214,9 @@ def main() -> int:
     phases = read_phases(args.params)
     if args.validate_only:
         log("The config is valid.")
+        return 0
+    if args.compile_only:
+        log("Compile was successful!")
         return 0
     command = {"fit": fit, "validate": validate, "validate_all": validate_all}[args.command]
     try:

@@ -62,6 +62,7 @@ How to restart a batch script; the same options in its `#CSX` lines, beside `#SB
 For a trainer config, in which `autorestart` says how to restart:
   --mode MODE       fit (the default), train_and_eval, validate or validate_all
   --num-csx N       CSX systems of a full-size attempt, instead of the config's
+  --compile-prefetch off   do not compile smaller sizes ahead while the run executes
 
 For both:
   --print, --dry-run   print the plan and the scripts, and change nothing

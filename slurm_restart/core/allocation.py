@@ -21,6 +21,8 @@ class Allocation:
     """All nodes that the job started on, in Slurm's order; empty: `names` and `spares`."""
     min_nodes: int | None = None
     """Fewest nodes of an attempt; None: as many as this one had."""
+    refused_sizes: frozenset[int] = frozenset()
+    """Numbers of nodes for which the model is known not to compile."""
     batch_host: str | None = None
     """The node that the supervisor itself runs on."""
     job: Job | None

@@ -6,6 +6,7 @@ from dataclasses import field, replace
 from slurm_restart.core.attribution import Blame
 from slurm_restart.core.category import Nodes
 from slurm_restart.core.cluster_facts import ClusterFacts
+from slurm_restart.core.compile_sizes import smallest_compilable
 from slurm_restart.core.exclusions import (
     exclude_events,
     exclusion_list,
@@ -27,7 +28,14 @@ from slurm_restart.core.journal_events import (
     NoteEvent,
     ReadmitEvent,
 )
-from slurm_restart.core.node_pool import NodePool, SizeChoice, build_pool, choose_size, within_limit
+from slurm_restart.core.node_pool import (
+    NodePool,
+    SizeChoice,
+    build_pool,
+    choose_size,
+    compilable,
+    within_limit,
+)
 from slurm_restart.core.node_search import Avoidance, Room, search_nodes
 from slurm_restart.core.restart_limits import Policy, SitePolicy, granted_policy
 from slurm_restart.core.slurm_operations import (
@@ -155,6 +163,8 @@ def fit(seen: Observation, history: History, last: EndEvent | None, *, waited: f
     if history.intended.sizes or written:
         since_due = max(0, seen.time - due_time(last)) if last is not None else 0
         size = within_limit(policy, size, limit=seen.node_limit, waited=since_due)
+    if not policy.fixed_size:
+        size = compilable(policy, size)
     return Fit(
         policy=policy, events=events, history=changed, own=own, size=size, avoidance=avoidance
     )
@@ -168,9 +178,8 @@ def _avoidance(
         return None
     usable = _pool(seen, history, excluded).usable - history.readmitted_since(last.at)
     wanted = len(last.nodes) if policy.fixed_size else policy.num_nodes
-    room = Room(
-        usable=usable, wanted=wanted, least=wanted if policy.fixed_size else policy.min_nodes
-    )
+    least = smallest_compilable(policy.min_nodes, policy.num_nodes, policy.refused_sizes)
+    room = Room(usable=usable, wanted=wanted, least=wanted if policy.fixed_size else least)
     return search_nodes(history, policy).avoid(room, last_chance=last.last_chance)
 
 

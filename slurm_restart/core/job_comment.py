@@ -15,6 +15,7 @@ from enum import Enum
 from typing import Any
 
 from slurm_restart.core.category import Category
+from slurm_restart.core.compile_sizes import SIZE_LIST, parse_sizes
 from slurm_restart.core.in_place_ends import InPlaceEnds
 from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.errors import CommentRecordError
@@ -100,6 +101,9 @@ class CommentRecord:
     cleared: int | None = None
     """Exclusions of the run from before this time, epoch seconds, no longer hold."""
 
+    no_compile: str | None = None
+    """Numbers of nodes for which the model is known not to compile: `3,2`; see `compile_sizes`."""
+
     unit: ProgressUnit = ProgressUnit.STEP
     """What `from_step` and `step` count."""
 
@@ -142,6 +146,11 @@ class CommentRecord:
     """Nodes of the job, as a hostlist, that restarts in place have left out for a failure."""
     said: str | None = None
     """What the health check printed on the first of them; `_` stands for blanks and the like."""
+
+    @property
+    def refused_sizes(self) -> frozenset[int]:
+        """Numbers of nodes for which the model is known not to compile."""
+        return parse_sizes(self.no_compile)
 
     def is_stopped(self, restarts: int) -> bool:
         """Return whether the run is to end with the attempt of this restart count of Slurm's."""
@@ -230,6 +239,7 @@ _FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "prior_failures": ("pf", _int(0, MAX_RESTARTS)),
     "prior_total": ("pt", _int(0, MAX_COUNT)),
     "cleared": ("clear", _int(0, MAX_TIME)),
+    "no_compile": ("nocomp", _text(SIZE_LIST)),
     "unit": ("unit", _enum(ProgressUnit)),
     "fixed_size": ("fixed", _flag),
     "self_requeue": ("self", _flag),
@@ -270,8 +280,8 @@ def format_record(comment_record: CommentRecord) -> str:
 
     `self` comes first: the shell part of the hook knows such a job by it.
 
-    `said`, then `left_out`, then `nodes`, is omitted if the text would exceed `MAX_RECORD_BYTES`:
-    without `nodes`, the hook blames no node.
+    `said`, then `no_compile`, `left_out` and `nodes`, is omitted if the text would exceed
+    `MAX_RECORD_BYTES`: without `nodes`, the hook blames no node.
     """
     pairs = [
         f"{_FIELDS[field.name][0]}={_format_value(value)}"
@@ -279,7 +289,7 @@ def format_record(comment_record: CommentRecord) -> str:
         if (value := getattr(comment_record, field.name)) is not None and value != field.default
     ]
     text = ";".join(pairs)
-    for name in ("said", "left_out", "nodes") if len(text) > MAX_RECORD_BYTES else ():
+    for name in ("said", "no_compile", "left_out", "nodes") if len(text) > MAX_RECORD_BYTES else ():
         if getattr(comment_record, name) is not None:
             less: dict[str, Any] = {name: None}
             return format_record(replace(comment_record, **less))

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from slurm_restart.core.compile_sizes import largest_compilable
 from slurm_restart.core.job import Job, NodeState, PartitionState
 from slurm_restart.core.node_fit import is_large_enough
 from slurm_restart.core.restart_limits import Policy
@@ -216,3 +217,25 @@ def within_limit(
     if waited < policy.shrink_after or limit < policy.min_nodes:
         return SizeChoice(num_nodes=None, reason=reason)
     return SizeChoice(num_nodes=limit, reason=f"{reason}, after {waited} s of waiting")
+
+
+def compilable(policy: Policy, choice: SizeChoice) -> SizeChoice:
+    """Return the size, or the next smaller one that is not known to be refused by the compiler.
+
+    If there is none, the job waits for more nodes.
+
+    Args:
+        policy: the run's limits.
+        choice: of `choose_size`, within the limits.
+    """
+    if choice.num_nodes is None:
+        return choice
+    # Nodes beyond those of a full-size attempt are spares.
+    used = min(choice.num_nodes, policy.num_nodes)
+    if used not in policy.refused_sizes:
+        return choice
+    reason = f"{choice.reason}; the model does not compile for {used}"
+    size = largest_compilable(used, policy.min_nodes, policy.refused_sizes)
+    if size is None:
+        reason = f"{reason}, nor for fewer, down to {policy.min_nodes}"
+    return SizeChoice(num_nodes=size, reason=reason)

@@ -8,6 +8,7 @@ left, no size that Slurm would refuse.
 from collections.abc import Iterable
 from dataclasses import replace
 
+from slurm_restart.core.compile_sizes import smallest_compilable
 from slurm_restart.core.exclusions import exclusion_list, own_exclusions, user_excluded
 from slurm_restart.core.fit_pending import Fit, Observation, due_time, fit
 from slurm_restart.core.history import History
@@ -79,7 +80,10 @@ def _size(seen: Observation, fitted: Fit, held: int) -> int:
     ours = size_is_ours(held, fitted.history, seen.comment_record.num_nodes)
     if fitted.policy.fixed_size or not ours:
         return held
-    return fitted.policy.min_nodes if fitted.new_size is None else fitted.new_size
+    policy = fitted.policy
+    if fitted.new_size is None:
+        return smallest_compilable(policy.min_nodes, policy.num_nodes, policy.refused_sizes)
+    return fitted.new_size
 
 
 def _affordable(seen: Observation, fitted: Fit, needed: int) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from slurm_restart.core.allocation import Allocation, why_unusable
 from slurm_restart.core.attribution import Attribution
 from slurm_restart.core.category import Category
+from slurm_restart.core.compile_sizes import largest_compilable
 from slurm_restart.core.job import NodeState
 from slurm_restart.core.journal_events import Action
 from slurm_restart.frozen import frozen
@@ -126,6 +127,12 @@ def _without(
         least = count if allocation.min_nodes is None else allocation.min_nodes
         if len(nodes) < least:
             return f"{why}; {len(nodes)} nodes are left, at least {least} are needed"
+        size = largest_compilable(len(nodes), least, allocation.refused_sizes)
+        if size is None:
+            return f"{why}; {len(nodes)} nodes are left, for which the model does not compile"
+        # The last ones stay with the job: each may take the place of another later.
+        spares += [name for name in nodes[size:] if name not in spares]
+        nodes = nodes[:size]
     taken = [name for name in nodes if name not in good]
     return Placement(
         action=_action(len(nodes) < count, bool(out)),

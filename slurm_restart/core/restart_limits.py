@@ -58,6 +58,8 @@ class Policy:
     """Restarts in all before it that count against the cap."""
     fixed_size: bool = False
     """Slurm chooses the size from the user's own options; this plugin never writes it."""
+    refused_sizes: frozenset[int] = frozenset()
+    """Numbers of nodes for which the model is known not to compile: no restart gets them."""
     seed: int = 0
     """What makes the waits of different runs differ."""
 
@@ -124,6 +126,7 @@ def policy_for(comment_record: CommentRecord, site: SitePolicy) -> Policy:
         prior_failures=comment_record.prior_failures,
         prior_total=comment_record.prior_total,
         fixed_size=comment_record.fixed_size,
+        refused_sizes=comment_record.refused_sizes,
         seed=int(comment_record.run, 16),
     )
 

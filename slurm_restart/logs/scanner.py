@@ -48,6 +48,10 @@ class LogScanner:
         self._tail = b""
         self._waiting = bytearray()
 
+    def for_another_log(self) -> "LogScanner":
+        """Return a scanner with the same rules that has read nothing."""
+        return LogScanner(self._matcher)
+
     def feed(self, chunk: bytes) -> None:
         """Process the next bytes of the log, cut at any position."""
         # Without NULs, holes in a file cost nothing and most UTF-16 text reads as ASCII.

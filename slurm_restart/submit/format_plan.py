@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any
 
 from slurm_restart.core.record_reader import to_data
+from slurm_restart.submit.compile_prefetch import describe_compiles
 from slurm_restart.submit.submission import PhaseJob, Submission
 from slurm_restart.submit.submit import SubmittedPhase, preview_run_dir
 from slurm_restart.trainer.run_plan import CheckpointFormat
@@ -28,6 +29,7 @@ def _phase_text(job: PhaseJob) -> str:
     checkpoints = f"{layout.directory!r}, {names!r}, format {layout.format.value}"
     if layout.format is CheckpointFormat.NONE:
         checkpoints = "none known (--checkpoint)"
+    compiled = describe_compiles(plan)
     program = shlex.join([plan.config_path, *plan.arguments])
     lines = [
         f"# script:        {program}"
@@ -36,6 +38,7 @@ def _phase_text(job: PhaseJob) -> str:
         f"# run directory: {str(run_dir)!r}",
         *([] if job.is_script else [f"# trainer:       {plan.command!r}"]),
         f"# checkpoints:   {checkpoints}",
+        *([] if compiled is None else [f"# compiles ahead: {compiled}"]),
         command,
         "",
         job.script(run_dir),

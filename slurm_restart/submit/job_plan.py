@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from slurm_restart.core.job_comment import Mode
 from slurm_restart.frozen import frozen
 from slurm_restart.submit.argv import GivenOption, value_of
+from slurm_restart.submit.compile_prefetch import compiles_ahead
 from slurm_restart.submit.context import SubmitContext
 from slurm_restart.submit.health import health_check
 from slurm_restart.submit.progress import progress_measure
@@ -66,9 +68,10 @@ def plan_job(request: SubmissionRequest, phase: Phase, context: SubmitContext) -
         csx_per_node=per_node,
     )
     whole = not isinstance(request.document.data["trainer"], list)
+    plan = _plan(request, phase, size, context)
     return PhaseJob(
         outlives_nodes=may_outlive_nodes(settings),
-        plan=_plan(request, phase, size, context),
+        plan=replace(plan, compile_prefetch=compiles_ahead(plan, phase, settings)),
         can_shrink=size.can_shrink,
         name=_CONTROL.sub("_", Path(request.document.path).stem),
         options=request.options,

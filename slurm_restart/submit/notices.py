@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from slurm_restart.submit.compile_prefetch import describe_compiles
 from slurm_restart.submit.job_plan import SubmissionRequest
 from slurm_restart.submit.plural import count
 from slurm_restart.submit.submission import PhaseJob
@@ -116,6 +117,8 @@ def notes(jobs: Sequence[PhaseJob], *, observes: bool | None = False) -> Iterato
         spares = f" and {count(plan.spares, 'spare')}" if plan.spares else ""
         restarting = _restarting(plan.policy, job, observes=observes)
         yield f"{phase}{nodes}{spares} (--exclusive); {restarting}"
+        if (compiled := describe_compiles(plan)) is not None:
+            yield f"{phase}compiled ahead while it executes: {compiled} (compile_prefetch)"
     unmanaged = any(job.plan.policy is None for job in jobs[:-1])
     if unmanaged and "kill-on-invalid-dep" not in jobs[-1].options:
         yield (

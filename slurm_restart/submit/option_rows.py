@@ -151,6 +151,11 @@ RESTART: tuple[Option, ...] = (
         "`true`: a node that the site drains while the run is on it is left at the next checkpoint",
     ),
     _restart(
+        "compile-prefetch",
+        "`on` or `off`: compile the sizes of smaller restarts while the run executes; `on` where a "
+        "config starts `cszoo fit` alone on CS systems and may become smaller, unless given",
+    ),
+    _restart(
         "watchdog",
         "`off`, `report` or `on` (unless given): end a run that hangs, so that it restarts; or "
         "thresholds, such as `floor=1h,busy_factor=6,steps=step (\\d+)`",

@@ -17,6 +17,7 @@ from slurm_restart.submit.argv import (
     layered,
     value_of,
 )
+from slurm_restart.submit.compile_prefetch import compile_problems, compile_warnings
 from slurm_restart.submit.context import SubmitContext
 from slurm_restart.submit.directories import directory_problem
 from slurm_restart.submit.health import health_warnings
@@ -92,7 +93,7 @@ def prepare(
     problems += option_problems + _setup_problems(settings)
     problems += rules_problems(settings, request.rule_files)
     problems += progress_problems(settings) + watchdog_problems(settings)
-    problems += spares_problems(settings, jobs)
+    problems += spares_problems(settings, jobs) + compile_problems(settings, jobs)
     for phase, job in zip(phases, jobs, strict=True):
         problems += _phase_problems(request, phase, job)
         problems += sbatch_arguments(options, job.facts())[1]
@@ -102,6 +103,7 @@ def prepare(
         jobs=jobs,
         warnings=(
             *(() if mode.is_evaluation else _training_warnings(request, phases, jobs[0])),
+            *compile_warnings(jobs[0].plan, phases[0], settings),
             *observe_warnings(jobs, observes=context.observes),
         ),
         notes=tuple(notes(jobs, observes=context.observes)),

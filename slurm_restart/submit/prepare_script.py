@@ -27,6 +27,7 @@ from slurm_restart.submit.batch_script import (
     read_script,
     wrapped_script,
 )
+from slurm_restart.submit.compile_prefetch import compile_problems
 from slurm_restart.submit.context import SubmitContext
 from slurm_restart.submit.directories import directory_problem
 from slurm_restart.submit.merge import sbatch_arguments
@@ -120,7 +121,7 @@ def prepare_script(
     job = plan_script(request, context)
     problems += size_problems + checkpoint_problems + rules_problems(settings, request.rule_files)
     problems += progress_problems(settings) + watchdog_problems(settings)
-    problems += spares_problems(settings, (job,))
+    problems += spares_problems(settings, (job,)) + compile_problems(settings, (job,))
     problems += sbatch_arguments(options, job.facts())[1]
     if (problem := directory_problem(request.run_dirs)) is not None:
         problems.append(f"{settings.origins.get('script_run_dir', '--run-dir')}: {problem}")

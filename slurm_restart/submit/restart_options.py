@@ -26,6 +26,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "health-check-timeout": ("health_check", "timeout"),
     "health-check-when": ("health_check", "when"),
     "leave-drained": ("leave_drained",),
+    "compile-prefetch": ("compile_prefetch",),
     "watchdog": ("watchdog", "mode"),
     "rules": ("rules",),
     "stop-on-repeat": ("policy", "stop_on_repeat"),

@@ -1,7 +1,7 @@
 """Ask Slurm, in a thread, whether the job and its nodes are as they were at its start."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from slurm_restart.core.allocation import Allocation
@@ -25,13 +25,21 @@ class AllocationQuestion(threading.Thread):
         slurm: returns the cluster.
         plan: the phase, which has a policy.
         job: the allocation at the start of the job.
+        refused_sizes: numbers of nodes for which the model is known not to compile.
     """
 
-    def __init__(self, slurm: Callable[[], Slurm], plan: RunPlan, job: JobEnvironment) -> None:
+    def __init__(
+        self,
+        slurm: Callable[[], Slurm],
+        plan: RunPlan,
+        job: JobEnvironment,
+        refused_sizes: Iterable[int] = (),
+    ) -> None:
         super().__init__(name="allocation", daemon=True)
         self._slurm = slurm
         self._plan = plan
         self._environment = job
+        self._refused_sizes = frozenset(refused_sizes)
         self._job: Job | None = None
         self._nodes: tuple[NodeState, ...] = ()
         self._others_wait = False
@@ -84,6 +92,7 @@ class AllocationQuestion(threading.Thread):
             spares=self._environment.spares,
             held=self._environment.held,
             min_nodes=None if self._plan.fixed_size else self._plan.min_nodes,
+            refused_sizes=self._refused_sizes,
             batch_host=self._environment.node_name,
             job=self._job,
             nodes=self._nodes,

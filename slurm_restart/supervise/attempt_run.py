@@ -4,8 +4,10 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from slurm_restart.core.finding import Finding
+from slurm_restart.core.watchdog_settings import WatchdogMode
 from slurm_restart.logs.scanner import LogScanner
 from slurm_restart.slurm.interface import Slurm
 from slurm_restart.supervise.ask_allocation import AllocationQuestion
@@ -37,8 +39,13 @@ from slurm_restart.supervise.trainer_process import TrainerExit, TrainerProcess
 from slurm_restart.supervise.watchdog import AttemptFacts, make_hang_watch, make_life_signs
 from slurm_restart.trainer.run_plan import RunPlan, StopReceiver
 
+if TYPE_CHECKING:
+    from slurm_restart.supervise.compile_prefetch import CompilePrefetch
+
 OUTPUT_TIMEOUT = 5.0
 """Seconds to copy the rest of the output."""
+PREFETCH_TIMEOUT = 2.0
+"""Seconds for a compile that goes on to end: it gets TERM, and soon KILL."""
 FINAL_CHECK_TIMEOUT = 15.0
 """Seconds for the last check for new checkpoints."""
 
@@ -56,6 +63,7 @@ class AttemptRun:
         stalls: is told of accesses to files.
         ending: limits the waits after the trainer's end.
         stop_reason: returns why a signal asked this process to end, given its usual meaning.
+        prefetch: compiles the sizes of smaller restarts; None: nothing does.
     """
 
     def __init__(
@@ -70,6 +78,7 @@ class AttemptRun:
         stalls: StallMonitor,
         ending: Ending,
         stop_reason: Callable[[StopReason], StopReason],
+        prefetch: "CompilePrefetch | None" = None,
     ) -> None:
         self._plan = plan
         self._job = job
@@ -80,6 +89,7 @@ class AttemptRun:
         self._stalls = stalls
         self._ending = ending
         self._stop_reason = stop_reason
+        self._prefetch = prefetch
         self.question: AllocationQuestion | None = None
         """What Slurm shows of the allocation, where a restart in place may be right."""
         self.doubt: str | None = None
@@ -112,7 +122,11 @@ class AttemptRun:
             errors=self._reaper.errors if prepared.command.own_errors else None,
             signs=signs,
         )
-        watch = None if signs is None else self._hang_watch(signs, prepared, progress)
+        watch = None
+        if signs is not None and plan.watchdog.mode is not WatchdogMode.OFF:
+            watch = self._hang_watch(signs, prepared, progress)
+        if signs is not None and self._prefetch is not None:
+            self._prefetch.start_with(prepared, signs, scanner)
         monitor = progress.monitor(steps)
         trainer_end = self._run_trainer(
             prepared, prepared.command, output, progress=progress, monitor=monitor, watch=watch
@@ -148,6 +162,8 @@ class AttemptRun:
         before_stop: list[tuple[tuple[Finding, ...], float]] = []
 
         def note_stop(stop: StopReason) -> None:
+            if self._prefetch is not None:
+                self._prefetch.finish(0)
             before_stop.append((output.findings(), time.monotonic() - output.last_output_at))
             if stop is StopReason.TIME_LIMIT and job_id is not None:
                 report_preemption(self._slurm, job_id, self._events)
@@ -161,6 +177,8 @@ class AttemptRun:
         trainer_exit = trainer.run(command)
         if watch is not None:
             watch.finish(0)
+        if self._prefetch is not None:
+            self._prefetch.finish(0)
         supersede_monitor.stop()
         node_watch.stop()
         self._ask_allocation(trainer_exit, is_stopped=bool(before_stop))
@@ -177,7 +195,12 @@ class AttemptRun:
         if is_stopped and trainer_exit.stop is not StopReason.NODES_LOST:
             self.doubt = "the job was told to end"
         elif self._plan.policy is not None and self._plan.policy.recovery.in_place:
-            self.question = AllocationQuestion(self._slurm, self._plan, self._job)
+            self.question = AllocationQuestion(
+                self._slurm,
+                self._plan,
+                self._job,
+                () if self._prefetch is None else self._prefetch.refused,
+            )
             self.question.start()
 
     def _hang_watch(
@@ -205,6 +228,8 @@ class AttemptRun:
         if not measured:
             monitor.finish(0)
         self._ending.await_end(output, OUTPUT_TIMEOUT, share=0.5)
+        if self._prefetch is not None and self._prefetch.is_alive():
+            self._ending.await_end(self._prefetch, PREFETCH_TIMEOUT, share=0.5)
         monitor.finish(0)
         if not self._ending.await_end(monitor, FINAL_CHECK_TIMEOUT, share=0.5):
             self.doubt = "the newest step is not known"

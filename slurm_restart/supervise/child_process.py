@@ -23,6 +23,12 @@ main()
 """
 
 
+def module_command(module: str, args: Sequence[str] = ()) -> list[str]:
+    """Return the command that runs `main()` of a module; it dies with the calling thread."""
+    code = _CODE.format(module=module)
+    return [sys.executable, "-I", "-c", code, ROOT, str(os.getpid()), *args]
+
+
 def run_module(
     module: str, args: Sequence[str] = (), *, timeout: float, text: str | None = None
 ) -> Completed:
@@ -38,10 +44,8 @@ def run_module(
         TimeoutError: it did not end in time; usually a file system hangs.
         OSError: it could not be started.
     """
-    code = _CODE.format(module=module)
-    command = [sys.executable, "-I", "-c", code, ROOT, str(os.getpid()), *args]
     try:
-        return run(command, timeout=timeout, input=text)
+        return run(module_command(module, args), timeout=timeout, input=text)
     except SlurmUnavailableError:
         what = module.rpartition(".")[2]
         raise TimeoutError(f"{what}: no answer within {timeout:g} s: {' '.join(args)}") from None

@@ -135,6 +135,11 @@ class LifeSigns:
         self._reached = step, now
         self._measured_from = self._measured_from or self._reached
 
+    @property
+    def executes(self) -> bool:
+        """Whether the trainer has printed steps, and has announced nothing else since."""
+        return self._phase is Phase.TRAIN
+
     def look(self) -> Seen:
         """Return what was seen; the next measurement of the time of a step begins now."""
         begun, reached = self._measured_from, self._reached

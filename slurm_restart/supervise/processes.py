@@ -10,6 +10,12 @@ from contextlib import suppress
 # Numbers from linux/prctl.h.
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+# Of ioprio_set(2), which the C library does not wrap: numbers of the kernel's tables.
+_IOPRIO_SET = {"x86_64": 251, "aarch64": 30}
+_IOPRIO_WHO_PGRP = 2
+_IOPRIO_CLASS_IDLE = 3 << 13
+_LOWEST = 19
+"""The nice value of the lowest priority."""
 
 
 def _prctl(option: int, value: int) -> None:
@@ -23,6 +29,43 @@ def release_memory() -> None:
     """Give free memory back to the kernel, where the C library can: malloc_trim(3) of glibc."""
     with suppress(AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def lower_priority(group: int) -> None:
+    """Let a process group run after all others: CPU, disk, and who is killed if memory runs out.
+
+    What the kernel or a container does not allow is left out. Where the kernel shares the CPUs by
+    sessions (autogroup, see sched(7)), the priority of a process counts within its session alone,
+    so that of the session is lowered too.
+
+    Args:
+        group: the id of its first process, which leads it and has started no others yet.
+    """
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PGRP, group, _LOWEST)
+    if (number := _IOPRIO_SET.get(os.uname().machine)) is not None:
+        ctypes.CDLL(None).syscall(number, _IOPRIO_WHO_PGRP, group, _IOPRIO_CLASS_IDLE)
+    with suppress(OSError):
+        _write_proc(group, "oom_score_adj", "1000")
+    set_session_priority(group, _LOWEST)
+
+
+def set_session_priority(pid: int, nice: int) -> None:
+    """Set the nice value of a process's session, where the kernel shares the CPUs by sessions.
+
+    Unlike that of a process it can be lowered again by everybody: a process that is killed needs
+    some CPU time to end.
+    """
+    with suppress(OSError):
+        _write_proc(pid, "autogroup", str(nice))
+
+
+def _write_proc(pid: int, name: str, text: str) -> None:
+    handle = os.open(f"/proc/{pid}/{name}", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(handle, text.encode())
+    finally:
+        os.close(handle)
 
 
 def set_subreaper() -> None:

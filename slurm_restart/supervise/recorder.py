@@ -10,8 +10,10 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
+from typing import assert_never
 
 from slurm_restart.core.category import Category
+from slurm_restart.core.compile_sizes import CompileOutcome
 from slurm_restart.core.decision import Decision
 from slurm_restart.core.job_comment import Mode
 from slurm_restart.core.journal_events import Action
@@ -34,6 +36,7 @@ from slurm_restart.trainer.atomic_file import write_atomic
 from slurm_restart.trainer.attempt_records import (
     AttemptEnd,
     AttemptStart,
+    Compiled,
     Measured,
     Saved,
     Warned,
@@ -112,6 +115,13 @@ class Recorder(threading.Thread):
         line = to_line(Warned(at=self._clock(), text=text))
         self._enqueue("warnings.jsonl", lambda: runlog.append(attempt.warnings_file, line))
         self.log(runlog.run_name(attempt.number), text, level="WARNING")
+
+    def record_compile(self, compiled: Compiled) -> None:
+        """Record that a compile for a smaller restart has ended."""
+        line = to_line(compiled)
+        self._enqueue("compiles.jsonl", lambda: runlog.append(self._run_dir.compiles, line))
+        name = runlog.run_name(compiled.attempt)
+        self.log(name, _format_compile(compiled), level=_COMPILE_LEVELS[compiled.outcome])
 
     def record_measured(self, attempt: AttemptDir, measured: Measured) -> None:
         """Record how far an attempt without known checkpoints has got."""
@@ -292,6 +302,26 @@ class Recorder(threading.Thread):
 
     def _enqueue(self, name: str, write: Callable[[], None]) -> None:
         self._queue.put((name, write))
+
+
+_COMPILE_LEVELS = {
+    CompileOutcome.COMPILED: "INFO",
+    CompileOutcome.REFUSED: "WARNING",
+    CompileOutcome.FAILED: "WARNING",
+}
+
+
+def _format_compile(compiled: Compiled) -> str:
+    what = f"compile ahead for num_csx {compiled.num_csx}"
+    match compiled.outcome:
+        case CompileOutcome.COMPILED:
+            return f"{what} is done, after {compiled.seconds:g} s"
+        case CompileOutcome.REFUSED:
+            return f"{what}: it does not compile, no restart gets this size: {compiled.reason}"
+        case CompileOutcome.FAILED:
+            return f"{what} failed, which says nothing about this size: {compiled.reason}"
+        case _:
+            assert_never(compiled.outcome)
 
 
 def _doubt(

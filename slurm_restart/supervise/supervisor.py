@@ -49,6 +49,7 @@ from slurm_restart.trainer.rundir import RunDir
 from slurm_restart.trainer.runlog import run_name
 
 if TYPE_CHECKING:
+    from slurm_restart.supervise.compile_prefetch import CompilePrefetch
     from slurm_restart.supervise.self_requeueing import SelfRequeueing
 
 LOG_TIMEOUT = 3.0
@@ -165,8 +166,17 @@ class Supervisor:
             stalls=self._stalls,
             ending=self._ending,
             stop_reason=self._stop_reason,
+            prefetch=self._compile_prefetch(plan),
         )
         return self._run.result(prepared, scanner, progress)
+
+    def _compile_prefetch(self, plan: RunPlan) -> "CompilePrefetch | None":
+        if not plan.compile_prefetch:
+            return None
+        # Imported early, it would take memory in all runs that compile nothing.
+        from slurm_restart.supervise.compile_prefetch import CompilePrefetch  # noqa: PLC0415
+
+        return CompilePrefetch(plan, self._run_dir, self._recorder, self._comment)
 
     def _watches(self, plan: RunPlan, attempt: int) -> list[CheckpointWatch]:
         job, report = self._job, partial(self._recorder.log, run_name(attempt))

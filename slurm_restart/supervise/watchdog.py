@@ -26,8 +26,8 @@ DIRECTORY = "hang"
 
 
 def make_life_signs(plan: RunPlan) -> LifeSigns | None:
-    """Return what reads signs of life from the output; None: the watchdog is off."""
-    if plan.watchdog.mode is WatchdogMode.OFF:
+    """Return what reads signs of life from the output; None: nothing needs them."""
+    if plan.watchdog.mode is WatchdogMode.OFF and not plan.compile_prefetch:
         return None
     return LifeSigns(_pattern(plan))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from slurm_restart.core.category import Category, Confidence
+from slurm_restart.core.compile_sizes import CompileOutcome
 from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.core.record_reader import (
     Argument,
@@ -125,6 +126,24 @@ class LateCheckpoint:
     step: int
     reason: str
     """Why it is not used, for people."""
+    unknown: dict[str, Any] = unknown_keys()
+
+
+@frozen
+class Compiled:
+    """A compile for a smaller restart that has ended by itself."""
+
+    at: _Time
+    attempt: int
+    nodes: int
+    num_csx: int
+    outcome: CompileOutcome
+    seconds: _Time
+    """How long it took."""
+    config: Argument
+    """What was compiled: the same text for the same config and command."""
+    reason: Argument = ""
+    """Why it failed, for people; empty: it did not."""
     unknown: dict[str, Any] = unknown_keys()
 
 

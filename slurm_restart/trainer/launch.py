@@ -20,6 +20,16 @@ _CHECKPOINT_WORD = re.compile(
 # `cszoo fit` as a command of its own or of a launcher, with or without a path.
 _CSZOO = r"(?P<cszoo>(?:^|(?<=[\s;&|(/]))cszoo[ \t]+)"
 _FIT = re.compile(rf"{_CSZOO}fit(?=\s|$)")
+# That command alone, with variables before it: nothing else runs if it is run once more. A launcher
+# would take nodes for it, and what a shell does around it would be done twice.
+_FIT_ALONE = re.compile(
+    r"\s*(?:[A-Za-z_]\w*=[^\s;&|<>()`]*\s+)*(?:[^\s;&|<>()`=]*/)?cszoo\s+fit(?:[^\S\n][^;&|<>()`\n#]*)?\s*",
+    re.ASCII,
+)
+_NO_COMPILE = ("--compile_only", "--validate_only", "--target_device")
+"""Options of a run that compiles nothing, or nothing but that."""
+COMPILE_ONLY = "--compile_only"
+"""The option with which `cszoo fit` compiles the model and ends."""
 _MODEL_ZOO = re.compile(rf"{_CSZOO}(?:fit|validate|validate_all)(?=\s|$)")
 
 PLACEHOLDERS: dict[str, str] = {
@@ -54,6 +64,18 @@ def default_command(mode: Mode) -> str:
 def runs_model_zoo(template: str) -> bool:
     """Return whether the template starts the Model Zoo's command, with or without a launcher."""
     return _MODEL_ZOO.search(template) is not None
+
+
+def can_compile_only(template: str, arguments: Sequence[str] = ()) -> bool:
+    """Return whether the command with `COMPILE_ONLY` behind it compiles, and does nothing else.
+
+    Args:
+        template: it has to be `cszoo fit …` alone.
+        arguments: of the trainer, appended to it.
+    """
+    words = (*template.split(), *arguments)
+    chosen = any(word.partition("=")[0] in _NO_COMPILE for word in words)
+    return _FIT_ALONE.fullmatch(template) is not None and not chosen
 
 
 def validation_command(template: str) -> str | None:

@@ -246,6 +246,8 @@ class RunPlan:
     leave_drained: bool = False
     """A node that the site drains while the run is on it is left at the next checkpoint."""
     watchdog: WatchdogSettings = field(default_factory=WatchdogSettings)
+    compile_prefetch: bool = False
+    """The sizes of smaller restarts are compiled while the trainer executes."""
     validates_at_end: bool = False
     """A training that the trainer validates after the last step, as its config says."""
     fixed_size: bool = False

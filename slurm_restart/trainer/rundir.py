@@ -91,6 +91,11 @@ class AttemptDir:
         return self.path / "warnings.jsonl"
 
     @property
+    def compiles(self) -> Path:
+        """Directory of the compiles for smaller restarts: their configs and output."""
+        return self.path / "compiles"
+
+    @property
     def measured_file(self) -> Path:
         """How far the attempt has got, where no checkpoint shows it."""
         return self.path / "measured.json"
@@ -169,6 +174,11 @@ class RunDir:
     def summary(self) -> Path:
         """The vendor's summary."""
         return self.path / "summary.json"
+
+    @property
+    def compiles(self) -> Path:
+        """The compiles for smaller restarts that have ended, a line each."""
+        return self.path / "compiles.jsonl"
 
     @property
     def log(self) -> Path:

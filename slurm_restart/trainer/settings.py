@@ -80,6 +80,7 @@ class Settings:
     hook: HookUse | None = None
     spares: int | None = None
     """Nodes of the job beside those that an attempt uses."""
+    compile_prefetch: bool | None = None
     watchdog_mode: WatchdogMode | None = None
     watchdog_floor: int | None = None
     watchdog_start_floor: int | None = None
@@ -298,6 +299,12 @@ def _check_time(value: Any) -> CheckTime:
         ) from None
 
 
+def _on_off(value: Any) -> bool:
+    if value not in (True, False, "on", "off"):  # `on` and `off` are flags in YAML
+        raise _InvalidValueError("one of on, off")
+    return value in (True, "on")
+
+
 def _flag(value: Any) -> bool:
     if value not in (True, False, "true", "false"):
         raise _InvalidValueError("true or false")
@@ -326,6 +333,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "health_check.timeout": _check_timeout,
     "health_check.when": _check_time,
     "leave_drained": _flag,
+    "compile_prefetch": _on_off,
     "watchdog.mode": _watchdog_mode,
     "watchdog.floor": _positive_duration,
     "watchdog.start_floor": _positive_duration,

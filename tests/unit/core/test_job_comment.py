@@ -51,6 +51,7 @@ DIGESTS = st.builds(
     cause=st.none() | st.sampled_from(Category),
     rule=st.none() | st.from_regex(r"[a-z0-9][a-z0-9._-]{0,63}", fullmatch=True),
     nodes=st.none() | st.from_regex(r"csx\[[0-9]{1,3}-[0-9]{1,3}\]", fullmatch=True),
+    no_compile=st.none() | st.from_regex(r"[0-9]{1,6}(,[0-9]{1,6}){0,3}", fullmatch=True),
     said=st.none() | st.from_regex(r"[A-Za-z0-9_.,:/+%()-]{1,80}", fullmatch=True),
 )
 
@@ -107,8 +108,11 @@ def test_the_longest_record_has_room_beside_what_may_be_left_out() -> None:
         "nodes",
         "said",
         "left_out",
+        "no_compile",
     }
-    full = format_record(replace(longest, nodes="n" * 160, said="s" * 80, left_out="o" * 160))
+    sizes = ",".join(["100000"] * 4)
+    dropped = replace(longest, nodes="n" * 160, left_out="o" * 160, no_compile=sizes)
+    full = format_record(replace(dropped, said="s" * 80))
     assert full == format_record(longest)
     assert len(full) <= MAX_RECORD_BYTES
     assert parse_comment(PREFIX + full) == longest
@@ -208,3 +212,9 @@ def test_what_a_check_printed_is_left_out_before_the_nodes() -> None:
     )  # fmt: skip
     found = parse_comment(format_comment(long))
     assert (found.said, found.nodes) == (None, long.nodes)
+
+
+def test_sizes_that_do_not_compile() -> None:
+    record = replace(facts.comment_record(), no_compile="3,2")
+    assert parse_comment(format_comment(record)).refused_sizes == {2, 3}
+    assert facts.comment_record().refused_sizes == set()

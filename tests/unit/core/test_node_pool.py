@@ -1,5 +1,7 @@
 """Which nodes a run can have, and how many it gets."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from slurm_restart.core.node_pool import (
     SizeChoice,
     build_pool,
     choose_size,
+    compilable,
     known_nodes,
     matches,
     within_limit,
@@ -296,3 +299,26 @@ def test_spares_are_given_up_first(usable: int, idle: int, waited: int, size: in
     names = [f"csx{number}" for number in range(usable)]
     pool = NodePool(usable=frozenset(names), idle=frozenset(names[:idle]))
     assert choose_size(policy, pool, waited=waited).num_nodes == size
+
+
+@pytest.mark.parametrize(
+    ("given", "refused", "expected"),
+    [
+        (3, {}, 3),
+        (3, {3}, 2),
+        (3, {3, 2}, 1),
+        (3, {3, 2, 1}, None),
+        (None, {3}, None),
+        # All that an attempt uses, with spares or without.
+        (4, {3}, 4),
+        (6, {3}, 6),
+    ],
+)
+def test_a_size_that_does_not_compile_is_not_chosen(
+    given: int | None, refused: set[int], expected: int | None
+) -> None:
+    policy = replace(facts.policy(num_nodes=4, min_nodes=1), refused_sizes=frozenset(refused))
+    choice = compilable(policy, SizeChoice(num_nodes=given, reason="so many are usable"))
+    assert choice.num_nodes == expected
+    if expected != given:
+        assert choice.reason.startswith("so many are usable; the model does not compile for 3")

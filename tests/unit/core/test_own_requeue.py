@@ -84,3 +84,11 @@ def test_a_begin_time_that_is_lost_while_completing_is_not_asked_for() -> None:
     end = facts.ended(nodes=NODES[:3], at=NOW, start_at=NOW)
     seen = facts.observation(job=facts.job(state=JobState.RUNNING), now=float(NOW))
     assert plan_own_requeue(seen, replay([end]), end, requeued=True).start == "now+2"
+
+
+def test_a_job_that_waits_asks_for_no_size_that_does_not_compile() -> None:
+    sick = {"csx2": "DOWN", "csx3": "DOWN", "csx4": "DOWN"}
+    assert planned(**sick).job_update.num_nodes == 2
+    record = {"no_compile": "2"}
+    assert planned(record=record, **sick).job_update.num_nodes is None  # three, as before
+    assert planned(record=record, csx2="DOWN", csx4="DOWN").job_update.num_nodes is None

@@ -259,3 +259,23 @@ def test_the_counters_are_those_of_every_restart() -> None:
         )
     )
     assert (final.action, final.rule, final.placement) == (Action.LEAVE, "budget", None)
+
+
+def test_a_size_that_does_not_compile_is_left_out() -> None:
+    """The node that is too many stays with the job, and may take the place of another later."""
+    lost = {
+        "left": without("csx4"),
+        "names": HELD,
+        "spares": (),
+        "min_nodes": 1,
+        "states": {"csx4": "DOWN"},
+    }
+    cause = blaming("csx4")
+    found = place(cause, allocation(**lost, refused_sizes=frozenset({3})))
+    assert not isinstance(found, str)
+    assert (found.action, found.nodes) == (Action.RELAUNCH_SMALLER, ("csx1", "csx2"))
+    assert found.spares == ("csx3",)
+    assert "2 of 4 nodes are left" in found.reason
+    none = place(cause, allocation(**lost, refused_sizes=frozenset({1, 2, 3})))
+    assert isinstance(none, str)
+    assert none.endswith("3 nodes are left, for which the model does not compile")

@@ -62,8 +62,9 @@ def test_a_config_without_the_commands_section_is_refused(example: Example) -> N
     assert "no `validate` section" in example.run("validate", example.config(), code=1)
 
 
-def test_validate_only_trains_nothing(example: Example) -> None:
-    example.run("fit", example.config(), "--validate_only")
+@pytest.mark.parametrize("option", ["--validate_only", "--compile_only"])
+def test_nothing_is_trained_with(option: str, example: Example) -> None:
+    example.run("fit", example.config(), option)
     assert not (example.folder / "model_dir").exists()
 
 

@@ -92,7 +92,7 @@ def test_no_restart_is_promised_in_observe_mode(submission, options, observes, w
         # Nor is there one in the allocation, unless it is asked for.
         assert planned.jobs[0].plan.policy.recovery.in_place is not bool(observes)
     assert any("observe mode" in text for text in planned.warnings) is warned
-    [note] = planned.notes
+    note = planned.notes[0]
     assert ("once the site acts, at most 3 restarts" in note) is warned
     found = find_requeuer(planned, FakeSlurm(HOOK))
     assert (found.note is None) if told is None else (told in found.note)

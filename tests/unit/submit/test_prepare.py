@@ -173,6 +173,7 @@ def test_what_a_person_should_know(submission):
             "4 whole nodes (--exclusive); at most 3 restarts in a row without a new checkpoint, "
             "with at least 2"
         ),
+        "compiled ahead while it executes: num_csx 3 and 2 (compile_prefetch)",
     )
     assert len(result.warnings) == 1
     assert result.warnings[0].startswith("trainer.yaml:6: trainer.init.checkpoint.steps: not set")

@@ -42,6 +42,8 @@ UNLIMITED = {
     "supervise.ending.FINAL_UPDATE_TIMEOUT": DEADLINE,
     "supervise.ending.HURRIED_TIMEOUT": DEADLINE,
     "supervise.attempt_run.OUTPUT_TIMEOUT": DEADLINE,
+    "supervise.attempt_run.PREFETCH_TIMEOUT": DEADLINE,
+    "supervise.compile_process.END_TIMEOUT": DEADLINE,
     "supervise.stop_request.DEFAULT_KILL_WAIT": DEADLINE,
     "supervise.trainer_process.KILL_TIMEOUT": DEADLINE,
 }

@@ -143,3 +143,16 @@ def test_a_fault_of_the_search_is_output_that_was_not_searched(
     signs.feed(b"step 1\n")
     seen = signs.look()
     assert (seen.output_at, seen.unsearched, seen.steps) == (5.0, 1, 0)
+
+
+def test_a_trainer_executes_from_its_first_step_on_but_while_something_else_is_announced(
+    clock: Clock,
+) -> None:
+    signs = LifeSigns(MODEL_ZOO_STEPS, clock=clock)
+    assert not signs.executes
+    signs.feed(b"INFO:   Compiling the model. This may take a few minutes.\n")
+    assert not signs.executes
+    signs.feed(f"{MODEL_ZOO.format(1)}\n".encode())
+    assert signs.executes
+    signs.feed(b"INFO:   Compiling for the evaluation\n")
+    assert not signs.executes

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from slurm_restart.core.job_comment import Mode
 from slurm_restart.errors import UsageError
-from slurm_restart.trainer.launch import PLACEHOLDERS, Launch, default_command, runs_model_zoo
+from slurm_restart.trainer.launch import (
+    PLACEHOLDERS,
+    Launch,
+    can_compile_only,
+    default_command,
+    runs_model_zoo,
+)
 
 LAUNCH = Launch(
     config="/r/attempts/1/params.yaml",
@@ -132,3 +138,31 @@ def test_any_value_becomes_one_argument(text, arguments):
     )
     done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, check=True)
     assert json.loads(done.stdout) == [a.encode().hex() for a in (text, text, *arguments)]
+
+
+@pytest.mark.parametrize(
+    ("template", "arguments", "expected"),
+    [
+        ("cszoo fit {config}", (), True),
+        ("  /opt/zoo/bin/cszoo  fit {config} --num_csx {num_csx}\n", (), True),
+        ("OMP_NUM_THREADS=4 A='b' ~/zoo/bin/cszoo fit {config}", (), True),
+        ("cszoo fit {config}", ("--disable_version_check",), True),
+        ("cszoo fit {config}", ("--compile_only",), False),
+        ("cszoo fit {config}", ("--target_device=CPU",), False),
+        ("cszoo fit {config} --validate_only", (), False),
+        ("srun cszoo fit {config}", (), False),
+        ("source venv/bin/activate; cszoo fit {config}", (), False),
+        ("cd /x && cszoo fit {config}", (), False),
+        ("cszoo fit {config} | tee log", (), False),
+        ("cszoo fit {config} > log", (), False),
+        ("cszoo fit {config} &", (), False),
+        ("cszoo fit $(prepare {config})", (), False),
+        ("cszoo fit {config}  # comment", (), False),
+        ("cszoo fit {config}\necho done", (), False),
+        ("cszoo validate {config}", (), False),
+        ("cszoo fitting {config}", (), False),
+        ("python train.py {config}", (), False),
+    ],
+)
+def test_only_a_command_that_is_cszoo_fit_alone_can_compile_only(template, arguments, expected):
+    assert can_compile_only(template, arguments) is expected
