@@ -3,9 +3,10 @@
 import time
 
 from slurm_restart.cli.find_run import MAX_PROBLEMS
-from slurm_restart.cli.run_status import RunStatus
+from slurm_restart.cli.run_status import RunStatus, StatusCompile
 from slurm_restart.cli.table import dash, position
 from slurm_restart.cli.terminal import output_width, wrap_lines
+from slurm_restart.core.compile_sizes import CompileOutcome
 from slurm_restart.core.printable import escape_controls
 
 _BAR = 20
@@ -39,6 +40,7 @@ def format_status(status: RunStatus) -> str:
         _line("not used", f"{each.node} until {_clock(each.until)}: {each.evidence}")
         for each in status.exclusions
     ]
+    lines += [_line("compiled ahead", _compile(each)) for each in status.compiles]
     lines += [
         _line(f"phase {each.phase + 1}", f"job {each.job_id}: {each.state}, {each.reason}")
         for each in status.other_phases
@@ -92,6 +94,17 @@ def _time_left(status: RunStatus) -> str | None:
 
 def _next(status: RunStatus) -> str:
     return status.next if status.next_at is None else f"{status.next}: {_clock(status.next_at)}"
+
+
+def _compile(compiled: StatusCompile) -> str:
+    size = f"num_csx {compiled.num_csx}"
+    match compiled.outcome:
+        case CompileOutcome.COMPILED.value:
+            return f"{size}, in {_duration(round(compiled.seconds))}"
+        case CompileOutcome.REFUSED.value:
+            return f"{size} does not compile, no restart gets it: {compiled.reason}"
+        case _:
+            return f"{size} failed, which says nothing about this size: {compiled.reason}"
 
 
 def _attempts(status: RunStatus) -> list[str]:

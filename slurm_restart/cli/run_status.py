@@ -15,7 +15,7 @@ from slurm_restart.core.next_action import NextAction, next_action
 from slurm_restart.core.run_counters import count_now
 from slurm_restart.errors import SlurmError, StateError
 from slurm_restart.frozen import frozen
-from slurm_restart.trainer.attempt_records import AttemptStart
+from slurm_restart.trainer.attempt_records import AttemptStart, Compiled, read_lines
 from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import RunDir
 
@@ -41,6 +41,20 @@ class StatusExclusion:
     since: int
     until: int
     evidence: str
+
+
+@frozen
+class StatusCompile:
+    """The last compile of a size for smaller restarts that has ended by itself."""
+
+    num_csx: int
+    outcome: str
+    """`compiled`; `refused`: the model does not compile for this size; `failed`: for another
+    reason."""
+    seconds: float
+    """How long it took."""
+    reason: str
+    """Why it failed; empty: it did not."""
 
 
 @frozen
@@ -77,6 +91,8 @@ class RunStatus:
     excluded: tuple[str, ...]
     """The job's ExcNodeList."""
     exclusions: tuple[StatusExclusion, ...]
+    compiles: tuple[StatusCompile, ...]
+    """What was compiled ahead, the largest size first."""
     begins: int | None
     next: str
     """What happens next."""
@@ -135,6 +151,7 @@ def run_status(target: Target, found: Found | None, site: Site) -> RunStatus:
         nodes=() if job is None else job.nodes,
         excluded=() if job is None else job.exc_nodes,
         exclusions=_exclusions(history, now),
+        compiles=_compiles(target),
         begins=job.eligible_time if job and job.state is JobState.PENDING else None,
         next=coming.text,
         next_at=coming.at,
@@ -177,6 +194,22 @@ def _of_directory(target: Target) -> tuple[RunPlan | None, AttemptStart | None]:
         return RunPlan.load(run_dir.plan), starts[0] if starts else None
     except (OSError, StateError):
         return None, None
+
+
+def _compiles(target: Target) -> tuple[StatusCompile, ...]:
+    if target.run_dir is None:
+        return ()
+    records = read_lines(Compiled, RunDir(target.run_dir).compiles)[0]
+    last = {record.num_csx: record for record in records}
+    return tuple(
+        StatusCompile(
+            num_csx=size,
+            outcome=record.outcome.value,
+            seconds=record.seconds,
+            reason=record.reason,
+        )
+        for size, record in sorted(last.items(), reverse=True)
+    )
 
 
 def _position(

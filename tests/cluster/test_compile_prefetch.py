@@ -107,6 +107,8 @@ def test_a_requeue_with_fewer_nodes_leaves_out_a_size_that_does_not_compile(
     assert "ApplianceCompilationError" not in output
     show = partial(cluster.run, "scontrol", "show", "job", "-o", str(job_id))
     await_(lambda: ";nocomp=3;" in show(), "the size in the Comment")
+    status = cluster.run("csx-restart", "status", str(job_id))
+    assert "compiled ahead num_csx 3 does not compile" in status
     nodes = cluster.nodes_of(job_id)
     cluster.fault("node-down", nodes[-1])
     await_compile(cluster, 1, 1)

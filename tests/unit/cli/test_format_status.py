@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from slurm_restart.cli import status as status_module
 from slurm_restart.cli.format_status import bar, format_status
-from slurm_restart.cli.run_status import RunPhase, RunStatus, StatusExclusion
+from slurm_restart.cli.run_status import RunPhase, RunStatus, StatusCompile, StatusExclusion
 from slurm_restart.errors import SlurmUnavailableError
 
 STATUS = RunStatus(
@@ -33,6 +33,7 @@ STATUS = RunStatus(
     nodes=("csx1", "csx2"),
     excluded=("csx3",),
     exclusions=(StatusExclusion(node="csx3", since=0, until=86400, evidence="Slurm: DOWN dead"),),
+    compiles=(),
     begins=None,
     next="if it fails, it is restarted: 2 more in a row without progress; its time limit",
     next_at=172800,
@@ -150,3 +151,16 @@ def test_watch_shows_a_run_until_it_has_ended(monkeypatch):
 def test_watch_is_for_one_run_and_for_people(args):
     done = CliRunner().invoke(status_module.command, args)
     assert "--watch shows one run" in str(done.exception)
+
+
+def test_what_was_compiled_ahead():
+    """Each size with its outcome; what does not compile says so."""
+    compiles = (
+        StatusCompile(num_csx=3, outcome="refused", seconds=4.2, reason="no placement"),
+        StatusCompile(num_csx=2, outcome="compiled", seconds=3723.4, reason=""),
+        StatusCompile(num_csx=1, outcome="failed", seconds=1.0, reason="exit code 1"),
+    )
+    text = format_status(replace(STATUS, compiles=compiles))
+    assert "compiled ahead num_csx 3 does not compile, no restart gets it: no placement" in text
+    assert "compiled ahead num_csx 2, in 1:02:03" in text
+    assert "compiled ahead num_csx 1 failed, which says nothing about this size: exit co" in text

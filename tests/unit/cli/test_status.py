@@ -207,3 +207,18 @@ def test_observe_mode_is_said_below_the_table(monkeypatch, tmp_path):
     assert "mode observe" in done.stderr
     [row] = json.loads(CliRunner().invoke(status.command, [*options, "--json"]).stdout)
     assert row["observed"] is True
+
+
+def test_the_last_compile_of_each_size_is_shown(run_dir: RunDir) -> None:
+    base = {"at": 1.0, "attempt": 0, "seconds": 7.0, "config": "x"}
+    records = [
+        {"nodes": 2, "num_csx": 2, "outcome": "failed", "reason": "exit code 1"},
+        {"nodes": 3, "num_csx": 3, "outcome": "refused", "reason": "no placement"},
+        {"nodes": 2, "num_csx": 2, "outcome": "compiled", "reason": ""},
+    ]
+    run_dir.compiles.write_text("".join(f"{json.dumps(base | one)}\n" for one in records))
+    done = CliRunner().invoke(status.command, [str(run_dir.path), "--json"])
+    assert [(one["num_csx"], one["outcome"]) for one in json.loads(done.output)["compiles"]] == [
+        (3, "refused"),
+        (2, "compiled"),
+    ]
