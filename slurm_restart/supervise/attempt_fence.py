@@ -6,7 +6,7 @@ has given up, and that takes its fence late, gets a higher number: the restart c
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from slurm_restart.errors import CsxError, SlurmError
 from slurm_restart.slurm.interface import Slurm
@@ -20,12 +20,36 @@ class OvertakenError(CsxError):
     """A later start of the job has taken its fence already."""
 
 
+class Fences:
+    """The fences of a run's attempts, each read once: one that was taken does not change.
+
+    Args:
+        run_dir: the phase's directory.
+    """
+
+    def __init__(self, run_dir: RunDir) -> None:
+        self.run_dir = run_dir
+        self._known: dict[int, Fence] = {}
+
+    def read(self) -> tuple[Fence, ...]:
+        """Return all that have been taken by now.
+
+        Raises:
+            OSError: the attempts cannot be listed.
+        """
+        for attempt in self.run_dir.attempts():
+            if attempt.number not in self._known and (fence := attempt.fence()) is not None:
+                self._known[attempt.number] = fence
+        return tuple(self._known.values())
+
+
 def is_overtaken(attempts: Sequence[AttemptDir], job: JobEnvironment) -> bool:
     """Return whether a start of the job with a higher restart count has taken its fence."""
-    return _highest(attempts, job) > job.restarts
+    fences = (attempt.fence() for attempt in attempts)
+    return _highest((fence for fence in fences if fence is not None), job) > job.restarts
 
 
-def count_of_start(run_dir: RunDir, job: JobEnvironment, slurm: Callable[[], Slurm]) -> int:
+def count_of_start(fences: Fences, job: JobEnvironment, slurm: Callable[[], Slurm]) -> int:
     """Return the restart count of this start of the job, unless Slurm has given it up.
 
     Slurm is asked where a fence has a higher one, as it may have lost its state and count anew; the
@@ -35,7 +59,7 @@ def count_of_start(run_dir: RunDir, job: JobEnvironment, slurm: Callable[[], Slu
         OvertakenError: it is.
         OSError: the attempts cannot be listed.
     """
-    highest = _highest(run_dir.attempts(), job)
+    highest = _highest(fences.read(), job)
     if highest <= job.restarts or job.job_id is None:
         return job.restarts
     try:
@@ -43,17 +67,15 @@ def count_of_start(run_dir: RunDir, job: JobEnvironment, slurm: Callable[[], Slu
     except SlurmError:
         counts_anew = False
     if not counts_anew:
-        raise OvertakenError(f"{run_dir.path}: a later start of job {job.job_id} has begun")
+        raise OvertakenError(f"{fences.run_dir.path}: a later start of job {job.job_id} has begun")
     return highest
 
 
-def take_fence(
-    run_dir: RunDir, attempt: AttemptDir, job: JobEnvironment, *, restarts: int
-) -> Fence:
+def take_fence(fences: Fences, attempt: AttemptDir, job: JobEnvironment, *, restarts: int) -> Fence:
     """Take the fence of a new attempt; once this returns, it is on disk.
 
     Args:
-        run_dir: the phase's directory.
+        fences: the run's.
         attempt: the attempt's directory.
         job: the allocation.
         restarts: as `count_of_start` has returned it.
@@ -71,13 +93,11 @@ def take_fence(
         node=job.node_name,
     )
     write_atomic(attempt.fence_file, to_json(fence))
-    others = (other.fence() for other in run_dir.attempts())
-    if any(other is not None and fence.is_before(other) for other in others):
-        raise OvertakenError(f"{run_dir.path}: a later start of job {job.job_id} has begun")
+    if any(fence.is_before(other) for other in fences.read()):
+        raise OvertakenError(f"{fences.run_dir.path}: a later start of job {job.job_id} has begun")
     return fence
 
 
-def _highest(attempts: Sequence[AttemptDir], job: JobEnvironment) -> int:
-    fences = (attempt.fence() for attempt in attempts)
-    own = (fence.restarts for fence in fences if fence is not None and fence.job_id == job.job_id)
+def _highest(fences: Iterable[Fence], job: JobEnvironment) -> int:
+    own = (fence.restarts for fence in fences if fence.job_id == job.job_id)
     return max(own, default=0)

@@ -9,7 +9,7 @@ from pathlib import Path
 from slurm_restart.errors import StateError
 from slurm_restart.safe_files import FileTooLargeError, NotRegularFileError
 from slurm_restart.slurm.interface import Slurm
-from slurm_restart.supervise.attempt_fence import count_of_start, take_fence
+from slurm_restart.supervise.attempt_fence import Fences, count_of_start, take_fence
 from slurm_restart.supervise.events import AttemptPrepared, Events, PlanLoaded, PreparationFailed
 from slurm_restart.supervise.excluded_nodes import leave_excluded
 from slurm_restart.supervise.job_environment import JobEnvironment
@@ -94,12 +94,13 @@ class PreparationThread(threading.Thread):
         self._job = self._job.using(plan.nodes_of(len(self._job.nodes)))
         self._events.put(PlanLoaded(plan))
         with self._stalls.access(str(self._run_dir.path)):
-            restarts = count_of_start(self._run_dir, self._job, partial(self._slurm, plan))
+            fences = Fences(self._run_dir)
+            restarts = count_of_start(fences, self._job, partial(self._slurm, plan))
             if plan.requeues_itself:
                 self._settle(plan)
         with self._stalls.access(str(self._run_dir.path)):
             self.attempt = attempt = self._run_dir.new_attempt()
-            fence = take_fence(self._run_dir, attempt, self._job, restarts=restarts)
+            fence = take_fence(fences, attempt, self._job, restarts=restarts)
             earlier = [other for other in self._run_dir.attempts() if other.number < attempt.number]
         with self._stalls.access(plan.checkpoint.directory):
             at_fence = look_at_fence(plan, attempt, earlier)

@@ -9,6 +9,7 @@ import pytest
 from slurm_restart.errors import SlurmUnavailableError
 from slurm_restart.supervise import supersede_monitor
 from slurm_restart.supervise.attempt_fence import (
+    Fences,
     OvertakenError,
     count_of_start,
     is_overtaken,
@@ -26,7 +27,7 @@ def job(restarts=0, job_id=7):
 def begin(run, restarts=0, job_id=7):
     """Take the fence of a new attempt."""
     attempt = run.dir.new_attempt()
-    return attempt, take_fence(run.dir, attempt, job(restarts, job_id), restarts=restarts)
+    return attempt, take_fence(Fences(run.dir), attempt, job(restarts, job_id), restarts=restarts)
 
 
 def slurm_with(restarts):
@@ -69,16 +70,27 @@ def test_a_start_that_slurm_has_given_up_does_not_begin(run, restarts, job_id, s
     assert is_overtaken(run.dir.attempts(), late) is (restarts < 3 and job_id == 7)
     if refused:
         with pytest.raises(OvertakenError, match="a later start of job 7 has begun"):
-            count_of_start(run.dir, late, slurm_with(shown))
+            count_of_start(Fences(run.dir), late, slurm_with(shown))
     else:
-        assert count_of_start(run.dir, late, slurm_with(shown)) == max(restarts, 3 * (job_id == 7))
+        assert count_of_start(Fences(run.dir), late, slurm_with(shown)) == max(
+            restarts, 3 * (job_id == 7)
+        )
 
 
 def test_of_two_starts_at_the_same_time_the_later_one_holds_the_fence(run):
     given_up, later = run.dir.new_attempt(), run.dir.new_attempt()
-    take_fence(run.dir, later, job(1), restarts=1)
+    take_fence(Fences(run.dir), later, job(1), restarts=1)
     with pytest.raises(OvertakenError):
-        take_fence(run.dir, given_up, job(0), restarts=0)
+        take_fence(Fences(run.dir), given_up, job(0), restarts=0)
+
+
+def test_each_fence_is_read_once(run):
+    first, taken = begin(run)
+    fences = Fences(run.dir)
+    assert fences.read() == (taken,)
+    _, other = begin(run, 1)
+    first.fence_file.unlink()
+    assert fences.read() == (taken, other)
 
 
 @pytest.fixture
@@ -120,7 +132,7 @@ def test_a_start_that_slurm_has_given_up_ends_no_attempt(run, superseded):
     late = run.dir.new_attempt()
     for attempt in (given_up, late):
         with pytest.raises(OvertakenError):
-            take_fence(run.dir, attempt, job(1), restarts=1)
+            take_fence(Fences(run.dir), attempt, job(1), restarts=1)
     assert superseded(*held) is False
     begin(run, 3)
     assert superseded(*held) is True
@@ -135,7 +147,7 @@ def test_a_later_attempt_without_a_fence_ends_an_attempt(run, superseded):
 
 def test_a_directory_that_another_has_made_anew_ends_an_attempt(run, superseded):
     attempt, fence = begin(run)
-    take_fence(run.dir, attempt, job(), restarts=0)
+    take_fence(Fences(run.dir), attempt, job(), restarts=0)
     assert superseded(attempt, fence) is True
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from slurm_restart.core.job_comment import Mode
-from slurm_restart.supervise.attempt_fence import take_fence
+from slurm_restart.supervise.attempt_fence import Fences, take_fence
 from slurm_restart.supervise.job_environment import JobEnvironment
 from slurm_restart.supervise.late_checkpoints import look_at_fence, recorded, written_since
 from slurm_restart.supervise.prepare_attempt import prepare
@@ -21,7 +21,7 @@ def begin(run, act=lambda: None):
     """Begin an attempt; `act` happens after its fence and before it chooses a checkpoint."""
     earlier = run.dir.attempts()
     attempt = run.dir.new_attempt()
-    fence = take_fence(run.dir, attempt, JOB, restarts=0)
+    fence = take_fence(Fences(run.dir), attempt, JOB, restarts=0)
     at_fence = look_at_fence(run.plan, attempt, earlier)
     act()
     return prepare(

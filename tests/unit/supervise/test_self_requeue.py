@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from slurm_restart.core.job_comment import format_comment
-from slurm_restart.supervise.attempt_fence import take_fence
+from slurm_restart.supervise.attempt_fence import Fences, take_fence
 from slurm_restart.supervise.excluded_nodes import ExcludedNodesError, leave_excluded
 from slurm_restart.supervise.job_environment import JobEnvironment
 from slurm_restart.supervise.settle_run import Settlement, settle
@@ -166,7 +166,7 @@ def test_a_start_that_slurm_has_given_up_settles_nothing(run, cluster):
     attempt(run, cluster, 0, KILL)
     fenced = run.dir.new_attempt()
     later = JobEnvironment.read(environment(1))
-    take_fence(run.dir, fenced, later, restarts=1)
+    take_fence(Fences(run.dir), fenced, later, restarts=1)
     settle_after(run, cluster, 0)
     assert [one.number for one in run.dir.attempts()] == [0, 1]
     assert run.dir.attempts()[1].end() is None
