@@ -52,8 +52,7 @@ class AllocationQuestion(threading.Thread):
             slurm = self._slurm()
             self._nodes = slurm.nodes()
             job = slurm.job(self._environment.job_id)
-            if self._requeues:
-                self._others_wait = slurm.others_wait(job)
+            self._others_wait = self._requeues and _others_wait(slurm, job)
             self._job = job
         except SlurmError:
             return  # no answer: no restart in place
@@ -108,3 +107,11 @@ class AllocationQuestion(threading.Thread):
     def _requeues(self) -> bool:
         policy = self._plan.policy
         return policy is None or policy.recovery.requeues
+
+
+def _others_wait(slurm: Slurm, job: "Job") -> bool:
+    """Return whether other jobs wait for nodes of a job's partitions; where unknown, they may."""
+    try:
+        return slurm.others_wait(job)
+    except SlurmError:
+        return True
