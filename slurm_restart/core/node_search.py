@@ -90,6 +90,9 @@ class NodeSearch:
         """Return the search after one more attempt, on these nodes."""
         if self.over or not (failed or self.failures):
             return self
+        if self.found is not None and self.found not in nodes:
+            # It is left out, and explains all before; another node may become faulty.
+            return NodeSearch().after(nodes, failed=failed, at_once=at_once)
         if not self.failures:
             return NodeSearch(suspects=nodes, failures=1, last_failed=True, at_once=at_once)
         left = self.suspects & nodes if failed else self.suspects - nodes

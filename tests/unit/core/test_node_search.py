@@ -217,12 +217,26 @@ def test_a_node_is_found_after_enough_failures_and_predictions() -> None:
 def test_fewer_failures_never_suffice() -> None:
     three = ("-ab", "-ac", "-ad")
     assert after(*three, *["+bcd"] * 9).found is None
-    assert after(*three, "-ae", *["+bcd"] * 9).found == "a"
+    assert after(*three, "-ae", *["+bcd"] * 4).found == "a"
 
 
 def test_where_every_attempt_fails_nothing_is_found() -> None:
     assert after(*["-a"] * 20).found == "a"  # a node that is alone
     assert after(*["-ab"] * 20).found is None
+
+
+def test_once_a_node_is_left_out_another_can_be_found() -> None:
+    """What ended before says nothing about the others."""
+    assert after(*FOUND, "+bcdefgh") == NodeSearch()
+    assert suspects(*FOUND, "-bcdefgh") == "bcdefgh"
+    assert left_out(*FOUND, "-bcdefgh", "-bcdefgh", usable="bcdefgh") == "bcd"
+    second = [attempt.replace("b", "") for attempt in FOUND]
+    second = [attempt.replace("a", "b") for attempt in second]
+    assert after(*FOUND, *second[:-2]).found is None
+    assert after(*FOUND, *second[:-1]).found == "b"
+    # Where it cannot be left out, it stays the only suspect.
+    assert after(*FOUND, "-abcdefgh").found == "a"
+    assert after(*FOUND, "+abcdefgh").found is None
 
 
 @pytest.mark.parametrize("against", ["+abcdefgh", "-bcdefgh"])

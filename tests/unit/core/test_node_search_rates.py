@@ -30,6 +30,8 @@ class Setup:
     """How often an attempt fails on account of one faulty node."""
     own: float = 0.0
     """How often it fails wherever it runs."""
+    later: int = 0
+    """Nodes that become faulty one after the other, each when all before it are found."""
     other_ends: int = 0
     """Ends after progress, such as time limits, before the run has finished."""
 
@@ -50,6 +52,7 @@ def simulate(setup: Setup, generator: random.Random) -> Result:
     """Simulate one run, with the real search; Slurm picks any of the nodes that it may use."""
     names = [f"csx{number}" for number in range(setup.nodes)]
     result = Result(faulty=set(generator.sample(names, setup.faulty)))
+    healthy = generator.sample(sorted(set(names) - result.faulty), setup.later)
     search, row, ends = NodeSearch(), 0, 0
     while result.attempts < MAX_ATTEMPTS and not result.finished and row <= MAX_RESTARTS:
         usable = frozenset(names) - result.found
@@ -62,6 +65,8 @@ def simulate(setup: Setup, generator: random.Random) -> Result:
         failed = failed or generator.random() < setup.own
         search = search.after(frozenset(nodes), failed=failed, at_once=True)
         result.found |= {search.found} if search.found else set()
+        if healthy and result.faulty <= result.found:
+            result.faulty.add(healthy.pop())
         result.attempts, result.size = result.attempts + 1, len(nodes)
         row, result.failures = (row + 1 if failed else 0), result.failures + failed
         if not failed and not (avoided and avoided.mark is SearchMark.OPEN):
@@ -126,6 +131,11 @@ def test_an_intermittent_fault_excludes_a_healthy_node_in_one_run_of_a_hundred_a
     assert rates(fault, 1000).blamed <= 0.01
 
 
+def test_a_node_that_becomes_faulty_after_the_first_is_found_is_found_too() -> None:
+    found = rates(Setup(faulty=1, later=1, other_ends=3), 400)
+    assert (found.finished, found.found, found.blamed) == (1.0, 1.0, 0.0)
+
+
 @pytest.mark.parametrize("room", [SHRINKS, FREE_4], ids=str)
 def test_what_fails_everywhere_excludes_nothing(room: dict[str, int]) -> None:
     found = rates(Setup(**room, own=1.0), 100)
@@ -148,6 +158,8 @@ def _rows() -> Iterator[tuple[str, str, Setup]]:
     longer = Setup(faulty=1, rate=0.5, other_ends=3)
     yield "8 of 8, at least 4, 3 more ends", "one, in 50% of its attempts", longer
     yield "8 of 8, at least 4, 3 more ends", "the run itself, in 50%", Setup(own=0.5, other_ends=3)
+    again = Setup(faulty=1, later=1, other_ends=3)
+    yield "8 of 8, at least 4, 3 more ends", "one faulty node, later a second one", again
     yield "8 of 8, at least 6", "one faulty node", Setup(least=6, faulty=1)
     yield "16 of 16, at least 8", "one faulty node", Setup(nodes=16, wanted=16, least=8, faulty=1)
 
