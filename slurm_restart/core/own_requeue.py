@@ -41,7 +41,7 @@ class OwnRequeue:
 
 
 def plan_own_requeue(
-    seen: Observation, history: History, end: EndEvent, *, requeued: bool
+    seen: Observation, history: History, end: EndEvent, *, requeued: bool, held: int
 ) -> OwnRequeue:
     """Plan the restart after an end.
 
@@ -50,10 +50,13 @@ def plan_own_requeue(
         history: the run's, with this end and its exclusions.
         end: the end.
         requeued: whether the job is requeued already.
+        held: how many nodes it has started on, those that it has lost since included.
     """
-    # For a job that is COMPLETING, `fit` takes what it shows as what it had.
-    fitted = fit(seen, history, end, waited=0)
-    held = len(end.nodes) or seen.job.num_nodes
+    # For a job that is COMPLETING, `fit` takes what it shows as what it had; one that goes on
+    # without lost nodes shows fewer, and Slurm itself limits what its owner may ask for.
+    held = held or seen.job.num_nodes
+    had = replace(seen.job, num_nodes=max(held, seen.job.num_nodes))
+    fitted = fit(replace(seen, job=had), history, end, waited=0)
     size = _size(seen, fitted, held)
     own = _affordable(seen, fitted, size)
     wait = max(due_time(end) - seen.time, SAFE_START)
@@ -75,9 +78,9 @@ def _size(seen: Observation, fitted: Fit, held: int) -> int:
     Args:
         seen: the job and its cluster.
         fitted: what fits.
-        held: the nodes of the attempt that has ended.
+        held: the nodes that it has had.
     """
-    ours = size_is_ours(held, fitted.history, seen.comment_record.num_nodes)
+    ours = size_is_ours(held, fitted.history, seen.comment_record.job_nodes)
     if fitted.policy.fixed_size or not ours:
         return held
     policy = fitted.policy

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from slurm_restart.errors import SlurmError
 from slurm_restart.slurm.error_messages import error_for, ignored_a_value
 from slurm_restart.slurm.interface import JobName
-from slurm_restart.slurm.process import Call, Completed, run, run_until
+from slurm_restart.slurm.process import Call, Completed, Running, run, run_until
 from slurm_restart.slurm.queries import Queries
 
 NODES_TIMEOUT = 30.0
@@ -92,6 +92,13 @@ class Commands(Queries):
         alone = ("--wait=0", "--kill-on-bad-exit=0")
         call = self._on_nodes(job_id, nodes, *alone, *command)
         return run_until(call.args, env=call.env, timeout=timeout)
+
+    def start_on_node(self, job_id: int, node: str, command: Sequence[str]) -> Running:
+        """Start a command on a node of a running job, and return srun, which is not waited for.
+
+        The step shares the job's resources and asks for none of its own.
+        """
+        return Running(self._on_nodes(job_id, [node], "--gres=none", *command))
 
     def _on_nodes(self, job_id: int, nodes: Sequence[str], *arguments: str) -> Call:
         """Return srun with a step that shares the job's resources with all others."""

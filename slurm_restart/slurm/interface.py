@@ -5,7 +5,7 @@ from typing import Protocol
 
 from slurm_restart.core.cluster_facts import ClusterFacts
 from slurm_restart.core.job import Job, NodeState, PartitionState
-from slurm_restart.slurm.process import Completed
+from slurm_restart.slurm.process import Completed, Running
 
 JobName = int | str
 """What a request is about: a job id, or `Job.name` for what may be a task of an array."""
@@ -76,6 +76,9 @@ class Slurm(Protocol):
         self, job_id: int, nodes: Sequence[str], command: Sequence[str], *, timeout: float
     ) -> Completed:
         """Run a command on these nodes as above; return what was printed until the deadline."""
+
+    def start_on_node(self, job_id: int, node: str, command: Sequence[str]) -> Running:
+        """Start a command on a node of a running job, and return without waiting for it."""
 
     def submit(self, script: str, options: Sequence[str], *, test_only: bool = False) -> str:
         """Submit a script with sbatch; return the job id, or the answer to --test-only."""

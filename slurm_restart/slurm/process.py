@@ -108,6 +108,28 @@ def run_until(
         _end(child)
 
 
+class Running:
+    """A program that runs beside its caller.
+
+    Args:
+        call: what is started.
+
+    Raises:
+        SlurmError: it could not be started.
+    """
+
+    def __init__(self, call: Call) -> None:
+        self._child = _start(call)
+
+    def wait(self) -> Completed:
+        """Return its result once it has ended; for one thread."""
+        return _completed(self._child, *self._child.communicate())
+
+    def terminate(self) -> None:
+        """Send it TERM, on which srun ends its step; for any thread."""
+        self._child.send_signal(signal.SIGTERM)
+
+
 def _end_gently(child: subprocess.Popen[bytes]) -> Completed:
     out = err = b""
     for number, seconds in ((signal.SIGTERM, _TERM_GRACE), (signal.SIGKILL, _REAP_TIMEOUT)):

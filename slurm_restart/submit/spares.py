@@ -31,20 +31,29 @@ def fit_to_cluster(submission: Submission, slurm: Slurm) -> tuple[Submission, st
     """Return the submission as it suits this cluster, and what the user should know of that.
 
     A job that outlives its batch host stays RUNNING without a script until the site's reconciler
-    finds it. Where there certainly is none, because slurmctld runs no hook, a job outlives a node
-    only if spares are asked for: else Slurm itself requeues it.
+    finds it, or the watch on another node of a job that requeues itself. Where there certainly is
+    neither, because slurmctld runs no hook, a job outlives a node only if spares are asked for:
+    else Slurm itself requeues it.
     """
-    if not any(job.plan.keeps_allocation for job in submission.jobs):
+    if not any(map(_needs_reconciler, submission.jobs)):
         return submission, None
     try:
         if slurm.cluster_facts().has_epilog:
             return submission, None
     except SlurmError:
         return submission, None
-    if any(job.plan.spares for job in submission.jobs):
+    if any(job.plan.spares for job in submission.jobs if _needs_reconciler(job)):
         return submission, (
             "this cluster has no hook (EpilogSlurmctld is not set), and so nobody who ends a job "
             "with spares that has lost its batch host: it stays RUNNING up to its time limit"
         )
-    jobs = tuple(replace(job, outlives_nodes=False) for job in submission.jobs)
+    jobs = tuple(
+        replace(job, outlives_nodes=job.outlives_nodes and not _needs_reconciler(job))
+        for job in submission.jobs
+    )
     return replace(submission, jobs=jobs), None
+
+
+def _needs_reconciler(job: PhaseJob) -> bool:
+    """Return whether only the reconciler would end the job if its batch host were lost."""
+    return job.plan.keeps_allocation and not job.plan.requeues_itself

@@ -15,6 +15,8 @@ from slurm_restart.supervise.processes import below, environment, own_processes,
 _TICKS = os.sysconf("SC_CLK_TCK")
 BUSY_SHARE = 0.1
 """CPUs in use from which processes count as busy; what waits wakes up now and then."""
+NOT_THE_TRAINERS = b"CSX_RESTART_HOST_WATCH"
+"""In the environment of a task of the job that the supervisor itself has started."""
 _NEVER = "ZX"
 """States of processes that have ended."""
 
@@ -53,6 +55,8 @@ class Belonging:
     def names(self, environment: Mapping[bytes, bytes]) -> bool:
         """Return whether an environment is that of a task of the job on this node."""
         if self.job_id is None or environment.get(b"SLURM_JOB_ID") != b"%d" % self.job_id:
+            return False
+        if NOT_THE_TRAINERS in environment:
             return False
         node = environment.get(b"SLURMD_NODENAME")
         return self.node is None or node in (None, os.fsencode(self.node))

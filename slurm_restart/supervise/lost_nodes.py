@@ -1,17 +1,20 @@
 """Notice that Slurm has lost nodes of a job that goes on without them (--no-kill)."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from slurm_restart.core.attribution import Attribution, Blame
 from slurm_restart.core.category import Category, Confidence
+from slurm_restart.core.job import JobState, NodeState
+from slurm_restart.core.slurm_state import STATE_CAUSES
 from slurm_restart.errors import SlurmError
 from slurm_restart.slurm.format_hostlist import format_hostlist
 from slurm_restart.slurm.interface import Slurm
 from slurm_restart.supervise.attempt_result import AttemptResult
 from slurm_restart.supervise.events import Events, NodesLost
 from slurm_restart.supervise.job_environment import JobEnvironment
+from slurm_restart.trainer.attempt_records import AttemptEnd
 
 INTERVAL = 10.0
 """Seconds between two looks. srun ends by itself when Slurm finds a node down: this is for programs
@@ -65,6 +68,23 @@ class NodeWatch(threading.Thread):
         if not job.running or not job.nodes:
             return []
         return [name for name in self._job.nodes if name not in job.nodes]
+
+
+def blame_down(end: AttemptEnd, lost: Sequence[NodeState]) -> AttemptEnd:
+    """Return the end record of an attempt whose supervisor has gone with one of these nodes."""
+    if not lost:
+        return end
+    cause = STATE_CAUSES[JobState.NODE_FAIL]
+    facts = "; ".join(f"Slurm: {node.name} is {node.state} {node.reason}".strip() for node in lost)
+    return replace(
+        end,
+        category=cause.category.value,
+        rule=cause.rule,
+        confidence=Confidence.LIKELY.value,
+        blamed_nodes=tuple(node.name for node in lost),
+        recoverable=True,
+        reason=f"{facts}; {end.reason}",
+    )
 
 
 def blame_lost(result: AttemptResult, lost: dict[str, str]) -> AttemptResult:

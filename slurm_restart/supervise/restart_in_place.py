@@ -8,6 +8,7 @@ import os
 import queue
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -54,6 +55,7 @@ class RestartInPlace:
         reaper: process id of the reaper.
         ending: knows whether the job was told to end.
         doubt: why the supervisor cannot start another attempt, as far as it is known.
+        release: called right before this process is replaced: ends what runs beside it.
     """
 
     plan: RunPlan
@@ -64,6 +66,7 @@ class RestartInPlace:
     reaper: int
     ending: Ending
     doubt: str | None
+    release: Callable[[], None]
 
     def find_lost_nodes(self) -> "RestartInPlace":
         """Return this with the loss of nodes as the cause of the end, if Slurm has lost some."""
@@ -115,6 +118,7 @@ class RestartInPlace:
         until = time.monotonic() + decision.delay
         while not self.ending.is_asked_to_end() and time.monotonic() < until:
             time.sleep(_POLL)
+        self.release()
         # Checks and commands that hang.
         processes.signal_descendants(os.getpid(), signal.SIGKILL)
         block(STOP_REASONS)

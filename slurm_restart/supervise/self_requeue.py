@@ -54,6 +54,8 @@ class EndedAttempt:
     restarts: int
     """Slurm's restart count while it ran."""
     nodes: tuple[str, ...]
+    held: int = 0
+    """How many nodes the job has started on, spares included; 0: those of the attempt."""
     put_off: bool = False
 
     @property
@@ -236,7 +238,8 @@ class SelfRequeue:
             partitions=view.partitions,
         )
         requeued = is_requeued(view.job, judged.ended.restarts)
-        return plan_own_requeue(seen, history, judged.event, requeued=requeued)
+        held = judged.ended.held or len(judged.ended.nodes)
+        return plan_own_requeue(seen, history, judged.event, requeued=requeued, held=held)
 
     def _update(self, job: Job, asked: OwnRequeue) -> bool:
         """Write all fields with one request; where Slurm refuses it, each part alone."""

@@ -87,6 +87,7 @@ class SelfRequeueing:
                 by_itself=result.stop is None,
                 restarts=self._job.restarts,
                 nodes=self._job.nodes,
+                held=len(self._job.held),
                 put_off=result.attribution.put_off,
             )
         )

@@ -10,11 +10,10 @@ from dataclasses import replace
 from slurm_restart.core.attribution import Attribution, Blame
 from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.decision import Decision, decide
-from slurm_restart.core.job import JobState, NodeState
+from slurm_restart.core.job import NodeState
 from slurm_restart.core.journal_events import Action
 from slurm_restart.core.restart_limits import policy_for
 from slurm_restart.core.situation import Progress, Situation
-from slurm_restart.core.slurm_state import STATE_CAUSES
 from slurm_restart.errors import SlurmError
 from slurm_restart.frozen import frozen
 from slurm_restart.slurm.interface import Slurm
@@ -22,6 +21,7 @@ from slurm_restart.supervise.backfill import backfill_earlier, derive_end
 from slurm_restart.supervise.cluster_view import ClusterView, await_cluster
 from slurm_restart.supervise.expected_decision import category_of, format_decision
 from slurm_restart.supervise.job_environment import JobEnvironment
+from slurm_restart.supervise.lost_nodes import blame_down
 from slurm_restart.supervise.prepare_attempt import reached_step
 from slurm_restart.supervise.run_over import RunOverError
 from slurm_restart.supervise.run_records import history_of, of_job, site_policy
@@ -105,19 +105,7 @@ class Accounts:
         end = derive_end(newest, None, time.time(), found=found)
         start = newest.start()
         lost = [] if start is None or view is None else _down(start.nodes, view.nodes)
-        if not lost:
-            return end
-        cause = STATE_CAUSES[JobState.NODE_FAIL]
-        facts = "; ".join(f"Slurm: {node.name} is {node.state} {node.reason}" for node in lost)
-        return replace(
-            end,
-            category=cause.category.value,
-            rule=cause.rule,
-            confidence=Confidence.LIKELY.value,
-            blamed_nodes=tuple(node.name for node in lost),
-            recoverable=True,
-            reason=f"{facts}; {end.reason}",
-        )
+        return blame_down(end, lost)
 
     def _decide(
         self,

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from slurm_restart.core.category import Category
+from slurm_restart.core.job import NodeState
 from slurm_restart.core.journal_events import Action
 from slurm_restart.errors import CsxError
 from slurm_restart.frozen import frozen
@@ -19,6 +20,7 @@ from slurm_restart.supervise.backfill import derive_end
 from slurm_restart.supervise.cluster_view import ClusterView, await_cluster
 from slurm_restart.supervise.expected_decision import format_decision
 from slurm_restart.supervise.job_environment import JobEnvironment
+from slurm_restart.supervise.lost_nodes import blame_down
 from slurm_restart.supervise.prepare_attempt import reached_step
 from slurm_restart.supervise.self_requeue import EndedAttempt, OwnJudgement, SelfRequeue, judge
 from slurm_restart.trainer import runlog, summary
@@ -41,6 +43,8 @@ class Settlement:
         slurm: returns the cluster of a plan.
         tell: called with each line for Slurm's log.
         exit_code: of the supervisor, as the shell has it.
+        is_host_lost: whether Slurm has lost the batch host, and this runs on another node. Then
+            there is no script whose end would be that of the job.
     """
 
     run_dir: RunDir
@@ -48,6 +52,7 @@ class Settlement:
     slurm: Callable[[RunPlan | None], Slurm]
     tell: Callable[[str], None]
     exit_code: int
+    is_host_lost: bool = False
 
     def run(self) -> None:
         """Judge the end and ask Slurm for what follows from it.
@@ -70,6 +75,7 @@ class Settlement:
             return
         end = attempt.end()
         if end is not None and not _restarts(end):
+            self._end_job(plan, view)
             return
         judged = self._judge(plan, attempt, end, view)
         if judged is None:
@@ -83,6 +89,14 @@ class Settlement:
             log=lambda text: self._log(runlog.MAIN, text),
         )
         requeue.carry_out(judged)
+        if not judged.decision.action.restarts:
+            self._end_job(plan, view)
+
+    def _end_job(self, plan: RunPlan, view: ClusterView) -> None:
+        """Cancel a job that no script is left of."""
+        if self.is_host_lost:
+            self.slurm(plan).cancel(view.job.name)
+            self._log(runlog.MAIN, "cancelled, as its batch host is lost, and the run has ended")
 
     def _attempt(self) -> AttemptDir | None:
         """Return the attempt of this start of the job, which may have ended before its record.
@@ -106,6 +120,8 @@ class Settlement:
         if end is None:
             end = derive_end(attempt, None, time.time(), found=reached_step(plan, attempts))
             end = replace(end, reason="the supervisor was killed", progress=bool(end.progress))
+            if self.is_host_lost:
+                end = blame_down(end, self._lost(view))
         return judge(
             plan,
             attempts,
@@ -117,9 +133,15 @@ class Settlement:
                 by_itself=True,
                 restarts=self.job.restarts,
                 nodes=self.job.nodes,
+                held=len(self.job.held),
             ),
             view,
         )
+
+    def _lost(self, view: ClusterView) -> list[NodeState]:
+        """Return the nodes of the attempt, or the batch host, that Slurm has lost."""
+        mine = {*self.job.nodes, self.job.node_name} - {*view.job.nodes}
+        return [node for node in view.nodes if node.name in mine]
 
     def _record(self, plan: RunPlan, judged: OwnJudgement) -> None:
         end = judged.amended()

@@ -46,9 +46,10 @@ from slurm_restart.supervise.supervisor_context import LazySlurm, SupervisorCont
 from slurm_restart.supervise.trainer_end import StopReason
 from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import RunDir
-from slurm_restart.trainer.runlog import run_name
+from slurm_restart.trainer.runlog import MAIN, run_name
 
 if TYPE_CHECKING:
+    from slurm_restart.supervise.batch_host_watch import BatchHostWatch
     from slurm_restart.supervise.compile_prefetch import CompilePrefetch
     from slurm_restart.supervise.self_requeueing import SelfRequeueing
 
@@ -88,6 +89,7 @@ class Supervisor:
         self._comment = OwnComment(self._slurm, context.job.job_id, self._log.write)
         self._plan: RunPlan | None = None
         self._run: AttemptRun | None = None
+        self._host_watch: BatchHostWatch | None = None
 
     def run(self) -> int:
         """Supervise the attempt and return the exit code of the job."""
@@ -96,6 +98,7 @@ class Supervisor:
             thread.start()
         result = self._attempt()
         self._record(result)
+        self._end_host_watch()
         self._reaper.close()
         # Kill checks and commands that hang; the reaper ends by itself.
         processes.signal_descendants(os.getpid(), signal.SIGKILL, excluded_group=self._reaper.pid)
@@ -132,6 +135,23 @@ class Supervisor:
         self._plan = plan
         self._job = self._job.using(plan.nodes_of(len(self._job.nodes)))
         self._comment.start(plan)
+        if plan.requeues_itself and plan.keeps_allocation:
+            # Imported early, it would take memory in all other runs.
+            from slurm_restart.supervise.batch_host_watch import start_watch  # noqa: PLC0415
+
+            self._host_watch = start_watch(
+                plan,
+                self._run_dir,
+                self._job,
+                slurm=self._slurm,
+                warn=partial(self._recorder.log, MAIN),
+                access=self._stalls.access,
+            )
+
+    def _end_host_watch(self) -> None:
+        watch, self._host_watch = self._host_watch, None
+        if watch is not None:
+            watch.stop()
 
     def _run_trainer(self, prepared: PreparedAttempt, scanner: LogScanner) -> AttemptResult:
         plan, start = self._plan, prepared.start
@@ -214,6 +234,7 @@ class Supervisor:
             reaper=self._reaper.pid,
             ending=self._ending,
             doubt=run.doubt,
+            release=self._end_host_watch,
         )
 
     def _end_unreported(self, restart: RestartInPlace, decision: Decision | None) -> None:
@@ -267,6 +288,7 @@ class Supervisor:
             )
         if requeueing is not None and judged is not None:
             self._log.flush(LOG_TIMEOUT)
+            self._end_host_watch()
             requeueing.carry_out(judged)
 
     def _self_requeueing(self) -> "SelfRequeueing | None":

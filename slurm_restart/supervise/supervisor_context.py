@@ -49,6 +49,11 @@ def job_context() -> SupervisorContext:
     return SupervisorContext(job=job, slurm=_slurm)
 
 
+def cluster_of(plan: RunPlan | None) -> Slurm:
+    """Return the cluster of a plan; None: of this process's environment."""
+    return _slurm(plan)
+
+
 def _slurm(plan: RunPlan | None) -> Slurm:
     if plan is None or _is_in_path("scontrol"):
         return Commands()

@@ -186,6 +186,11 @@ class RunDir:
         return self.path / "run.log"
 
     @property
+    def heartbeat(self) -> Path:
+        """Changed by the supervisor every few seconds, where another node watches its host."""
+        return self.path / "heartbeat"
+
+    @property
     def tasks(self) -> Path:
         """Directory with those of the tasks, if this is that of a job array."""
         return self.path / TASKS

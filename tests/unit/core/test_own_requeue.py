@@ -33,6 +33,7 @@ def planned(
     *blamed: str,
     exc_nodes: tuple[str, ...] = (),
     record: dict[str, Any] | None = None,
+    held: int = 3,
     **states: str,
 ) -> OwnRequeue:
     seen = facts.observation(
@@ -41,7 +42,7 @@ def planned(
         nodes=facts.nodes(**states),
         now=float(NOW),
     )
-    return plan_own_requeue(seen, history(*blamed), END, requeued=False)
+    return plan_own_requeue(seen, history(*blamed), END, requeued=False, held=held)
 
 
 def test_a_restart_without_blame_sets_the_begin_time_alone() -> None:
@@ -83,7 +84,8 @@ def test_exclusions_and_size(
 def test_a_begin_time_that_is_lost_while_completing_is_not_asked_for() -> None:
     end = facts.ended(nodes=NODES[:3], at=NOW, start_at=NOW)
     seen = facts.observation(job=facts.job(state=JobState.RUNNING), now=float(NOW))
-    assert plan_own_requeue(seen, replay([end]), end, requeued=True).start == "now+2"
+    asked = plan_own_requeue(seen, replay([end]), end, requeued=True, held=3)
+    assert asked.start == "now+2"
 
 
 def test_a_job_that_waits_asks_for_no_size_that_does_not_compile() -> None:
@@ -92,3 +94,22 @@ def test_a_job_that_waits_asks_for_no_size_that_does_not_compile() -> None:
     record = {"no_compile": "2"}
     assert planned(record=record, **sick).job_update.num_nodes is None  # three, as before
     assert planned(record=record, csx2="DOWN", csx4="DOWN").job_update.num_nodes is None
+
+
+@pytest.mark.parametrize(
+    ("record", "held", "blamed", "size"),
+    [
+        # Three nodes and a spare, which is not waited for where it does not exist.
+        ({"spares": 1}, 4, (), None),
+        ({"spares": 1}, 4, ("csx1",), 3),
+        ({"spares": 1}, 4, ("csx1", "csx2"), 2),
+        # A person has made it larger.
+        ({}, 4, ("csx1",), None),
+        # The attempt went on with three of four nodes.
+        ({"num_nodes": 4}, 4, ("csx1",), 3),
+    ],
+)
+def test_the_size_is_compared_with_what_the_job_has_had(
+    record: dict[str, Any], held: int, blamed: tuple[str, ...], size: int | None
+) -> None:
+    assert planned(*blamed, record=record, held=held).job_update.num_nodes == size

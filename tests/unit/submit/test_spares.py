@@ -90,6 +90,14 @@ def test_without_a_hook_nobody_finds_a_job_without_its_batch_host(
     assert (warning is not None) is warned
 
 
+@pytest.mark.parametrize("option", ["--recovery=auto", "--spares=1"])
+def test_a_job_that_requeues_itself_is_watched_and_outlives_its_nodes(submission, option):
+    slurm = SimpleNamespace(cluster_facts=lambda: ClusterFacts(has_epilog=False))
+    found, warning = fit_to_cluster(submission(option).requeued_by_supervisor(), slurm)
+    assert "--no-kill" in found.jobs[0].arguments()
+    assert warning is None
+
+
 def test_a_cluster_that_does_not_answer_counts_as_one_with_a_hook(submission):
     def refuse():
         raise SlurmUnavailableError("no answer")

@@ -16,6 +16,7 @@ class FakeCluster:
     """The job 7 on csx1 and csx2 of four nodes.
 
     `state` is what squeue shows: RUNNING, COMPLETING (22.05 shows no base state), REQUEUED.
+    `lost` are nodes that the job, RUNNING, has no more (--no-kill).
     `die` names a call before or after which the caller is killed: `before requeue`.
 
     Args:
@@ -28,7 +29,14 @@ class FakeCluster:
     def reset(self, **values: Any) -> None:
         """Write the state anew; the calls are kept."""
         calls = self.read()["calls"] if self._path.exists() else []
-        start = {"state": "RUNNING", "restarts": 0, "down": [], "die": "", "requeue_exit": []}
+        start = {
+            "state": "RUNNING",
+            "restarts": 0,
+            "down": [],
+            "lost": [],
+            "die": "",
+            "requeue_exit": [],
+        }
         self._write(start | {"comment": "", "calls": calls} | values)
 
     def read(self) -> dict[str, Any]:
@@ -61,7 +69,7 @@ class FakeCluster:
             flags=frozenset() if running else frozenset({JobFlag.COMPLETING}),
             comment=data["comment"],
             submit_time=1000,
-            nodes=NODES[:2] if running else (),
+            nodes=tuple(name for name in NODES[:2] if name not in data["lost"]) if running else (),
             num_nodes=2,
             priority=1,
             requeue=True,

@@ -52,6 +52,7 @@ def state(pid: int) -> str:
 def test_tasks_are_known_by_their_environment(start) -> None:
     here, there = start(SLEEP, **task()), start(SLEEP, **task("csx2"))
     start(SLEEP, SLURM_JOB_ID=str(JOB + 1))
+    start(SLEEP, **task(CSX_RESTART_HOST_WATCH="1"))
     on_any = Belonging(job_id=JOB, node=None)
     await_(lambda: pids(on_any) == {here.pid, there.pid}, "both tasks")
     assert pids(Belonging(job_id=JOB, node="csx1")) == {here.pid}

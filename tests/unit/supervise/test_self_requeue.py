@@ -10,7 +10,10 @@ from slurm_restart.core.job_comment import format_comment
 from slurm_restart.supervise.attempt_fence import Fences, take_fence
 from slurm_restart.supervise.excluded_nodes import ExcludedNodesError, leave_excluded
 from slurm_restart.supervise.job_environment import JobEnvironment
+from slurm_restart.supervise.lost_batch_host import HostQuestion
 from slurm_restart.supervise.settle_run import Settlement, settle
+from slurm_restart.trainer.atomic_file import write_atomic
+from slurm_restart.trainer.attempt_records import to_json
 from slurm_restart.trainer.rundir import RunDir
 from slurm_restart.trainer.submission_record import SubmissionRecord
 from tests.unit.supervise import fake_cluster
@@ -68,6 +71,25 @@ def settle_after(run, cluster, restarts, code=137):
                 exit_code=code,
             )
         )
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def ask_elsewhere(run, cluster, restarts=0, **changes):
+    """Do what another node of the job does once the heartbeat stands still."""
+    handlers = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    question = HostQuestion(
+        run_dir=run.dir,
+        job_id=7,
+        restarts=restarts,
+        host="csx1",
+        held=("csx1", "csx2"),
+        heartbeat="",
+        slurm=lambda _: cluster,
+    )
+    try:
+        return replace(question, **changes).requeue_if_lost()
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -257,3 +279,80 @@ def test_a_wrong_config_is_not_restarted(run, cluster):
     assert attempt(run, cluster, 0, command) == 1
     assert cluster.read()["calls"] == []
     assert decisions(run) == ["leave"]
+
+
+# --- a batch host that is lost while the job goes on without it (--no-kill) ----------------------
+
+LOST = {"lost": ["csx1"], "down": ["csx1"]}
+
+
+def test_a_job_without_its_batch_host_is_requeued_from_another_node(run, cluster):
+    for restarts in range(3):
+        attempt(run, cluster, restarts, KILL)
+        cluster.reset(restarts=restarts, **LOST)
+        assert ask_elsewhere(run, cluster, restarts) is True
+    calls = cluster.read()["calls"]
+    assert calls[:2] == ["requeue 7", "update 7 ExcNodeList=csx1 StartTime=now+2"]
+    # No script is left whose end would be that of the job.
+    assert calls[4:] == ["cancel 7"]
+    assert decisions(run) == ["requeue", "requeue", "leave"]
+    assert {one["category"] for one in run.summary()["runs"]} == {"hardware.node"}
+    assert {*map(str, run.summary()["runs"][0]["blamed_nodes"])} == {"csx1"}
+    assert "its batch host is lost, and the run has ended" in run.log()
+
+
+def test_a_batch_host_that_is_back_by_then_is_lost_all_the_same(run, cluster):
+    attempt(run, cluster, 0, KILL)
+    cluster.reset(lost=["csx1"])
+    assert ask_elsewhere(run, cluster) is True
+    assert run.end_of(0)["blamed_nodes"] == ["csx1"]
+
+
+@pytest.mark.parametrize(
+    ("shown", "is_over"),
+    [
+        ({}, False),  # its supervisor is paused, or its file system hangs
+        ({"down": ["csx1"]}, False),  # Slurm has not given it up yet
+        ({"lost": ["csx2"]}, False),
+        ({**LOST, "state": "COMPLETING"}, True),  # cancelled, or ended by itself
+        ({**LOST, "restarts": 1}, True),
+        ({"state": "REQUEUED"}, True),
+    ],
+)
+def test_only_a_job_that_has_lost_its_batch_host_is_requeued(run, cluster, shown, is_over):
+    attempt(run, cluster, 0, KILL)
+    cluster.reset(**shown)
+    assert ask_elsewhere(run, cluster) is is_over
+    assert cluster.read()["calls"] == []
+    assert run.dir.attempts()[0].end() is None
+
+
+@pytest.mark.parametrize(("written", "seen"), [("2", "1"), ("2", ""), (None, "1")])
+def test_a_supervisor_whose_heart_beats_is_left_alone(run, cluster, written, seen):
+    attempt(run, cluster, 0, KILL)
+    cluster.reset(**LOST)
+    if written is not None:
+        run.dir.heartbeat.write_text(f"{written}\n")
+    assert ask_elsewhere(run, cluster, heartbeat=seen) is False
+    assert cluster.read()["calls"] == []
+
+
+def test_a_job_whose_run_has_ended_before_its_batch_host_is_cancelled(run, cluster):
+    attempt(run, cluster, 0, "exit 0")
+    cluster.reset(**LOST)
+    assert ask_elsewhere(run, cluster) is True
+    assert cluster.read()["calls"] == ["cancel 7"]
+    assert decisions(run) == ["leave"]
+
+
+def test_a_restart_in_place_that_never_came_is_a_requeue(run, cluster):
+    """The decision is on record, and the next attempt has no directory yet."""
+    attempt(run, cluster, 0)
+    end = run.dir.attempts()[0].end()
+    write_atomic(
+        run.dir.attempts()[0].end_file, to_json(replace(end, expected_decision="relaunch (1/2)"))
+    )
+    cluster.reset(calls=[], **LOST)
+    assert ask_elsewhere(run, cluster) is True
+    assert cluster.read()["calls"][0] == "requeue 7"
+    assert len(run.dir.attempts()) == 1
