@@ -18,7 +18,12 @@ from contrib.devcluster_parts.config import SUBDIRECTORIES, write_files
 from contrib.devcluster_parts.errors import DevclusterError, UsageError, poll, say
 from contrib.devcluster_parts.keeper import new_keeper, start_daemon
 from contrib.devcluster_parts.release import current_release
-from contrib.devcluster_parts.software import find_program, require_programs, slurm_release
+from contrib.devcluster_parts.software import (
+    find_program,
+    require_multiple_slurmd,
+    require_programs,
+    slurm_release,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -71,6 +76,8 @@ def boot(cluster: Cluster, options: argparse.Namespace) -> None:
         step("slurmdbd answers")
     start_slurmctld(cluster, options.timeout)
     step("slurmctld answers")
+    if cluster.nodes > 1:
+        require_multiple_slurmd(cluster.slurm("scontrol", "show", "config"))
     for node in cluster.node_names:
         start_slurmd(cluster, node)
     step(f"{cluster.nodes} slurmds started")

@@ -78,3 +78,16 @@ def slurm_release(prefix: str | None) -> str:
     if not match:
         raise DevclusterError(f"{program} -V: no release in its answer: {done.stdout!r}")
     return match[0]
+
+
+def require_multiple_slurmd(config: str) -> None:
+    """Check in what `scontrol show config` printed that one machine may run several slurmds.
+
+    A Slurm that is built without this knows the address of the first node only: a node that it
+    reaches through another stays COMPLETING for good.
+    """
+    if not re.search(r"^MULTIPLE_SLURMD\s*= yes$", config, re.MULTILINE | re.IGNORECASE):
+        raise MissingSoftwareError(
+            "this Slurm cannot run several slurmds on one machine\n"
+            "  remedy: configure it with --enable-multiple-slurmd, or --nodes 1"
+        )

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from contrib.devcluster_parts import release
+from contrib.devcluster_parts import release, software
 
 DEVCLUSTER = Path(__file__).parents[2] / "contrib" / "devcluster"
 SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
@@ -380,6 +380,25 @@ def test_missing_software_is_listed(new_box: Callable[[], Box]) -> None:
     code, message = refused("up", "--prefix=/nonexistent", new_box().directory)
     assert code == 3
     assert all(name in message for name in ("slurmctld", "slurmd", "sbatch"))
+
+
+def test_a_slurm_for_one_slurmd_a_machine_is_refused_for_more_nodes(
+    new_box: Callable[[], Box],
+) -> None:
+    box = new_box()
+    programs = box.work / "bin"
+    programs.mkdir()
+    for name in software.PACKAGES:
+        (programs / name).symlink_to(str(software.find_program(name, None)))
+    scontrol = programs / "scontrol"
+    scontrol.unlink()
+    real = software.find_program("scontrol", None)
+    scontrol.write_text(f'#!/bin/sh\n{real} "$@" | sed "/^MULTIPLE_SLURMD/d"\n')
+    scontrol.chmod(0o755)
+    code, message = refused("up", "--nodes=2", f"--prefix={box.work}", box.directory)
+    assert (code, "--enable-multiple-slurmd" in message) == (3, True)
+    assert processes(str(box.directory)) == []
+    box.up("--nodes=1", f"--prefix={box.work}")
 
 
 def test_a_daemon_that_cannot_start_is_shown_with_its_last_words(
