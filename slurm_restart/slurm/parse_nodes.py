@@ -79,7 +79,8 @@ def parse_partitions(text: str) -> tuple[PartitionState, ...]:
 
 
 def _names(text: str) -> frozenset[str]:
-    return frozenset() if text == _NULL else frozenset(text.split(","))
+    # Empty where features have been removed with scontrol (25.11).
+    return frozenset() if text in ("", _NULL) else frozenset(text.split(","))
 
 
 def _partition_qos(line: str) -> str | None:

@@ -44,6 +44,12 @@ def test_nodes(release: str, at: int) -> None:
     )
 
 
+def test_features_that_were_removed() -> None:
+    text = (RECORDED / "25.11" / "nodes.txt").read_text()
+    node = parse_nodes(text.replace("ActiveFeatures=ib,gen2 ", "ActiveFeatures= "))[0]
+    assert (node.name, node.features) == ("csx1", frozenset())
+
+
 def test_resources_of_a_node() -> None:
     text = (RECORDED / "22.05" / "nodes.txt").read_text()
     text = text.replace("Gres=(null)", "Gres=gpu:a100:4(S:0-1),disk:no_consume:4G")
