@@ -5,15 +5,18 @@ global lock while it waits for the controller, and some calls crash the process;
 child process, which is killed when it does not answer in time.
 
 What stays with the commands, because pyslurm 25.11.2 is worse at it (measured): one job (it shows
-exit code 137 as 9, and no base state of a COMPLETING job), `update` (its modify ignores a number of
-nodes and cannot clear a field), `hold` (with a mode it crashes), sbatch and scancel. Requests that
-change a job are rare, and with the commands alone their error messages are the same everywhere.
+exit code 137 as 9, and no base state of a COMPLETING job), the Gres of nodes (it leaves out counts
+that are multiples of 1024), `ping` (it asks the primary controller alone), `update` (its modify
+ignores a number of nodes and cannot clear a field), `hold` (with a mode it crashes), sbatch and
+scancel. Requests that change a job are rare, and with the commands alone their error messages are
+the same everywhere.
 """
 
 import multiprocessing
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +37,7 @@ class _PyslurmError(Exception):
 
 
 class PyslurmBackend(Commands):
-    """pyslurm for `jobs`, `nodes` and `ping`; Slurm's commands for all else.
+    """pyslurm for `jobs` and `nodes`; Slurm's commands for all else.
 
     Where pyslurm fails for another reason than a controller that does not answer (it cannot be
     imported, it crashes, the cluster has been upgraded), the commands answer from then on.
@@ -60,42 +63,47 @@ class PyslurmBackend(Commands):
         self._child: BaseProcess | None = None
         self._pipe: Connection | None = None
         self._is_given_up = False
+        self._gres: dict[str, str | None] = {}
+        self._gres_read_at: tuple[tuple[str, int | None], ...] | None = None
+        """Nodes and start times of their slurmds when `_gres` was read."""
 
     def jobs(self, *, uid: int | None = None) -> tuple[Job, ...]:
-        """Return all jobs; exit_code and signal keep their defaults.
+        """Return all jobs.
 
-        `state` is None while COMPLETING.
+        exit_code, signal, std_out and what is requested of a node keep their defaults; `state` is
+        None while COMPLETING.
         """
         if not self._is_given_up:
             try:
-                found: tuple[Job, ...] = self._request("jobs", uid)
+                found: tuple[Job | int, ...] = self._request("jobs", uid)
             except _PyslurmError as error:
                 self._give_up(error)
             else:
-                return found
+                jobs = (self._job_if_known(job) if isinstance(job, int) else job for job in found)
+                return tuple(job for job in jobs if job is not None)
         return super().jobs(uid=uid)
 
     def nodes(self) -> tuple[NodeState, ...]:
-        """Return all nodes."""
+        """Return all nodes; their Gres are read with scontrol when a slurmd has been started."""
         if not self._is_given_up:
+            found: tuple[NodeState, ...]
             try:
-                found: tuple[NodeState, ...] = self._request("nodes")
+                found, slurmds = self._request("nodes")
             except _PyslurmError as error:
                 self._give_up(error)
             else:
-                return found
+                return self._with_gres(found, slurmds)
         return super().nodes()
 
-    def ping(self) -> bool:
-        """Return whether the controller answers."""
-        if not self._is_given_up:
-            try:
-                return bool(self._request("ping"))
-            except SlurmUnavailableError:
-                return False
-            except _PyslurmError as error:
-                self._give_up(error)
-        return super().ping()
+    def _with_gres(
+        self, nodes: tuple[NodeState, ...], slurmds: tuple[int | None, ...]
+    ) -> tuple[NodeState, ...]:
+        # Slurm takes a change of Gres= in slurm.conf with the start of the slurmd.
+        read_at = tuple((node.name, start) for node, start in zip(nodes, slurmds, strict=True))
+        if read_at != self._gres_read_at:
+            self._gres = {node.name: node.gres for node in super().nodes()}
+            self._gres_read_at = read_at
+        return tuple(replace(node, gres=self._gres.get(node.name)) for node in nodes)
 
     def close(self) -> None:
         """End the child process, if there is one; the next request starts another."""

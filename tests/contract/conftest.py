@@ -19,13 +19,22 @@ PREFIX = Path(os.environ["CSX_SLURM_PREFIX"]) if "CSX_SLURM_PREFIX" in os.enviro
 
 QUICK = "SchedulerParameters=batch_sched_delay=0,sched_interval=2"
 OPTIONS = ("--preempt", "REQUEUE", "--set", "KillWait=1", "--set", QUICK, *DEAD_NODE_NOTICED)
+DISK = ("--set", "GresTypes=disk", "--node-set", "Gres=disk:2048")
+"""A generic resource whose count Slurm shows with a suffix."""
+
+
+class OnlyPyslurm(PyslurmBackend):
+    """Fails the test in place of a fall-back to the commands, which later tests would use too."""
+
+    def _give_up(self, error: Exception) -> None:
+        pytest.fail(f"pyslurm: {error}")
 
 
 @pytest.fixture(scope="session")
 def booted() -> Iterator[DevCluster]:
     if PREFIX is None and (obstacle := missing()):
         pytest.skip(obstacle)
-    with DevCluster(nodes=3, prefix=PREFIX, options=OPTIONS) as cluster:
+    with DevCluster(nodes=3, prefix=PREFIX, options=(*OPTIONS, *DISK)) as cluster:
         yield cluster
 
 
@@ -56,8 +65,7 @@ def make(backend: str, booted: DevCluster) -> Iterator[Callable[[float], Slurm]]
     def build(timeout: float) -> Slurm:
         if backend == COMMANDS:
             return Commands(booted.bin_dir, booted.conf, timeout)
-        # A fall-back to the commands must fail the test.
-        made.append(PyslurmBackend(booted.bin_dir, booted.conf, timeout, report=pytest.fail))
+        made.append(OnlyPyslurm(booted.bin_dir, booted.conf, timeout))
         return made[-1]
 
     yield build

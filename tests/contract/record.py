@@ -2,16 +2,25 @@
 
 CSX_SLURM_PREFIX=/opt/slurm records another Slurm than the system's. The files are what the commands
 printed, except that runs of more than two spaces, squeue's padding, are cut to two, and that the
-work directory is `WORK`.
+work directory is `WORK`. Where pyslurm of that release is installed, `*.pyslurm.json` holds what it
+shows of the same jobs and nodes: the attributes that the package reads.
 """
 
+import importlib
+import json
+import os
 import re
 import sys
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from contrib.testing.dev_cluster import DevCluster
-from slurm_restart.slurm import parse
+from slurm_restart.slurm import parse, pyslurm_facts
+from slurm_restart.slurm.choose_backend import pyslurm_obstacle
+from slurm_restart.slurm.commands import Commands
 from slurm_restart.slurm.parse_nodes import parse_release
 from slurm_restart.slurm.queries import BASE_STATES_SINCE
 from tests.contract.conftest import OPTIONS, PREFIX
@@ -20,6 +29,18 @@ WORK = "/scratch/nobody/work"
 """Stands for the cluster's own work directory, which has another path each time."""
 MARK = "~0123456789abcdef~"
 HOSTILE = "a|b\nJobId=9 JobState=COMPLETED Restarts=99"
+
+
+class Reads:
+    """An object of pyslurm's that notes the attributes that are read of it, with their values."""
+
+    def __init__(self, shown: object) -> None:
+        self.shown = shown
+        self.values: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> object:
+        self.values[name] = getattr(self.shown, name)
+        return self.values[name]
 
 
 class Recorder:
@@ -31,6 +52,9 @@ class Recorder:
         self.directory = directory / f"{self.release[0]}.{self.release[1]:02}"
         self.directory.mkdir(parents=True, exist_ok=True)
         cluster.environment["SLURM_TIME_FORMAT"] = "%s"
+        os.environ["SLURM_CONF"] = str(cluster.conf)  # pyslurm reads it when it is imported
+        obstacle = pyslurm_obstacle(Commands(cluster.bin_dir, cluster.conf))
+        self.pyslurm: Any = None if obstacle else importlib.import_module("pyslurm")
 
     def write(self, name: str, *command: str, **env: str) -> None:
         before = dict(self.cluster.environment)
@@ -47,15 +71,29 @@ class Recorder:
         if self.release >= BASE_STATES_SINCE:
             only_state = ("squeue", "-j", str(job_id), "--only-job-state", "--json")
             self.write(f"{name}.state.json", *only_state)
+        if self.pyslurm:
+            to_job = partial(pyslurm_facts.to_job, now=time.time())
+            self.write_values(name, to_job, self.pyslurm.Job.load(job_id))
+
+    def nodes(self) -> None:
+        self.write("nodes.txt", "scontrol", "show", "node", "-o")
+        for node in self.pyslurm.Nodes.load().values() if self.pyslurm else ():
+            self.write_values(node.name, pyslurm_facts.to_node, node)
+
+    def write_values(self, name: str, convert: Callable[[Any], object], shown: object) -> None:
+        reads = Reads(shown)
+        convert(reads)
+        text = json.dumps(reads.values, indent=1).replace(str(self.cluster.work), WORK)
+        (self.directory / f"{name}.pyslurm.json").write_text(text + "\n")
 
     def while_completing(self, name: str, script: str, end: Callable[[int], object]) -> None:
-        self.cluster.fault("slow-epilog", "csx1", "2")
+        self.cluster.fault("slow-epilog", "csx1", "60")
         job_id = self.cluster.submit(script, "-w", "csx1", "-o", "/dev/null")
         self.cluster.await_state(job_id, "RUNNING", "COMPLETING")
         end(job_id)
         self.cluster.await_state(job_id, "COMPLETING")
-        self.cluster.fault("mend-epilog", "csx1")
         self.job(name, job_id)
+        self.cluster.fault("mend-epilog", "csx1")
 
 
 def record(recorder: Recorder) -> None:
@@ -76,6 +114,9 @@ def record(recorder: Recorder) -> None:
     recorder.job("held", held)
     array = cluster.submit("true", "--array=1-3", "--begin=now+1hour")
     recorder.job("array", array)
+    task_0 = cluster.submit("sleep 300", "--array=0", "-t", "60", "-o", "/dev/null")
+    cluster.await_state(task_0, "RUNNING")
+    recorder.job("array-task-0", task_0)
     cluster.mend()
     for name, script in (("failed-5", "exit 5"), ("killed-9", "kill -9 $$"), ("completed", "true")):
         job_id = cluster.submit(script, "-o", "/dev/null")
@@ -111,7 +152,7 @@ def record_nodes(recorder: Recorder) -> None:
     update("csx2", "State=DRAIN", "Reason=fan 2 | [x@1] State=IDLE")
     update("csx3", "State=DOWN", "Reason=board")
     update("csx3", "State=DRAIN", "Reason=board replaced", "Comment=by hand")
-    recorder.write("nodes.txt", "scontrol", "show", "node", "-o")
+    recorder.nodes()
     fields = ("Nodes=csx[1-2]", "Users=root", "StartTime=now", "Duration=10", "Flags=ignore_jobs")
     create = ("scontrol", "create", "reservation", "ReservationName=maint")
     cluster.run(*create, *fields, as_root=True)

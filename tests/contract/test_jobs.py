@@ -27,6 +27,7 @@ LISTED = (
     "end_time",
     "time_limit",
     "num_nodes",
+    "num_cpus",
     "nodes",
     "exc_nodes",
     "batch_host",
@@ -279,6 +280,14 @@ def test_hostile_text_fools_nobody(cluster: DevCluster, slurm: Slurm, text: str)
     assert slurm.job(job_id).admin_comment == text
 
 
+def test_text_that_is_not_utf_8(cluster: DevCluster, slurm: Slurm) -> None:
+    other = cluster.submit("true", "-H")
+    job_id = cluster.submit("true", "-H", "--comment=caf\udce9")
+    listed = {job.job_id: job for job in slurm.jobs()}
+    assert listed[job_id].comment == slurm.job(job_id).comment == "caf\ufffd"
+    assert listed[other].comment == ""
+
+
 def test_comment_of_1024_characters(cluster: DevCluster, slurm: Slurm) -> None:
     text = "|~x" * 341 + "z"
     job_id = cluster.submit("true", "-H", f"--comment={text}")
@@ -292,13 +301,16 @@ def test_jobs_agree_with_job(cluster: DevCluster, slurm: Slurm) -> None:
     failed = cluster.submit("exit 3", "-o", "/dev/null")
     requeued = cluster.submit("sleep 300", "-N1")
     cluster.await_state(failed, "FAILED")
+    task_0 = cluster.submit("sleep 300", "-t", "60", "--array=0")
+    cluster.await_state(task_0, "RUNNING")
     cluster.await_state(running, "RUNNING")
     cluster.await_state(requeued, "RUNNING")
     slurm.requeue(requeued)
     cluster.await_state(requeued, "PENDING")
     listed = {job.job_id: job for job in slurm.jobs()}
     assert listed[requeued].restarts == 1
-    for job_id in (pending, running, failed, requeued):
+    assert (listed[task_0].array_job_id, listed[task_0].array_task_id) == (task_0, 0)
+    for job_id in (pending, running, failed, requeued, task_0):
         one = slurm.job(job_id)
         for field in LISTED:
             assert getattr(listed[job_id], field) == getattr(one, field), field

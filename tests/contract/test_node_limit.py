@@ -1,30 +1,29 @@
 """How many nodes the limits of associations and QOS leave, on a real cluster with slurmdbd."""
 
-import shutil
 from collections.abc import Iterator
 
 import pytest
 
-from contrib.testing.dev_cluster import SYSTEM_PATH, DevCluster, missing
+from contrib.devcluster_parts.accounting import ACCOUNT
+from contrib.devcluster_parts.software import ACCOUNTING_PACKAGES, find_program
+from contrib.testing.dev_cluster import DevCluster, missing
 from contrib.testing.waiting import await_
 from slurm_restart.slurm.commands import Commands
 from tests.contract.conftest import PREFIX, QUICK
 
 pytestmark = pytest.mark.cluster
 
-accounting = pytest.importorskip("contrib.devcluster_parts.accounting")
-ACCOUNT = accounting.ACCOUNT
-NEEDED = ("slurmdbd", "mariadbd", "mariadb-install-db", "my_print_defaults")
-
 
 @pytest.fixture(scope="module")
 def booted() -> Iterator[DevCluster]:
-    absent = [name for name in NEEDED if shutil.which(name, path=SYSTEM_PATH) is None]
-    if PREFIX is not None or absent:
-        pytest.skip(f"no accounting: {', '.join(absent) or 'of another Slurm'}")
-    if obstacle := missing():
+    prefix = None if PREFIX is None else str(PREFIX)
+    absent = [name for name in ACCOUNTING_PACKAGES if find_program(name, prefix) is None]
+    if absent:
+        pytest.skip(f"no accounting: {', '.join(absent)}")
+    if PREFIX is None and (obstacle := missing()):
         pytest.skip(obstacle)
-    with DevCluster(nodes=4, options=("--accounting", f"--set={QUICK}")) as cluster:
+    options = ("--accounting", f"--set={QUICK}")
+    with DevCluster(nodes=4, prefix=PREFIX, options=options) as cluster:
         yield cluster
 
 

@@ -8,6 +8,7 @@ from contrib.testing.dev_cluster import DevCluster
 from contrib.testing.waiting import await_
 from slurm_restart.core.job import NodeState
 from slurm_restart.errors import SlurmError
+from slurm_restart.slurm.commands import Commands
 from slurm_restart.slurm.interface import Slurm
 
 pytestmark = pytest.mark.cluster
@@ -25,6 +26,18 @@ def test_idle_and_busy(cluster: DevCluster, slurm: Slurm) -> None:
     cluster.await_state(job_id, "RUNNING")
     busy = node(slurm, "csx1")
     assert (busy.state, busy.healthy, busy.idle) == ("ALLOCATED", True, False)
+
+
+def test_nodes_agree_with_the_commands(
+    cluster: DevCluster, slurm: Slurm, commands: Commands
+) -> None:
+    job_id = cluster.submit("sleep 300", "-w", "csx1")
+    cluster.await_state(job_id, "RUNNING")
+    cluster.fault("node-drain", "csx2", "fan 2")
+    cluster.fault("node-down", "csx3", "board")
+    shown = slurm.nodes()
+    assert shown == commands.nodes()
+    assert {one.gres for one in shown} == {"disk:2K"}
 
 
 def test_drained(cluster: DevCluster, slurm: Slurm) -> None:
@@ -81,6 +94,7 @@ def test_features(cluster: DevCluster, slurm: Slurm) -> None:
             assert slurm.job(job_id).features == constraint
     finally:
         set_features("")
+    assert node(slurm, "csx1").features == frozenset()
 
 
 def test_reservation(cluster: DevCluster, slurm: Slurm) -> None:

@@ -4,17 +4,19 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from slurm_restart.errors import SlurmUnavailableError
+from slurm_restart.core.job import Job, NodeState
+from slurm_restart.errors import JobNotFoundError, SlurmUnavailableError
 from slurm_restart.slurm import pyslurm_facts
 from slurm_restart.slurm.commands import Commands
 from slurm_restart.slurm.pyslurm_backend import PyslurmBackend
 
 Answers = dict[str, Callable[[Any], Any]]
-FROM_COMMANDS: tuple[Any, ...] = ("from the commands",)
+FROM_COMMANDS = (NodeState(name="csx1", state="IDLE", gres="disk:2K"),)
 
 
 class FakeRpcError(Exception):
@@ -28,14 +30,17 @@ class FakeRpcError(Exception):
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> Answers:
     """What the child does for each question; it is forked with these."""
-    table: Answers = {"ping": lambda _: True}
+    table: Answers = {"jobs": lambda _: ()}
     monkeypatch.setattr(
         pyslurm_facts, "answer", lambda question, argument: table[question](argument)
     )
-    monkeypatch.setattr(Commands, "jobs", lambda _, uid=None: (*FROM_COMMANDS, uid))
+    monkeypatch.setattr(Commands, "jobs", lambda _, uid=None: (job(99, uid),))
     monkeypatch.setattr(Commands, "nodes", lambda _: FROM_COMMANDS)
-    monkeypatch.setattr(Commands, "ping", lambda _: True)
     return table
+
+
+def job(job_id: int, uid: int | None = None) -> Job:
+    return Job(job_id=job_id, uid=-1 if uid is None else uid, state=None)
 
 
 @pytest.fixture
@@ -59,27 +64,64 @@ def fails(errno: int, text: str) -> Callable[[Any], Any]:
 
 
 def test_one_child_answers_all_requests(answers: Answers, slurm: PyslurmBackend) -> None:
-    answers["nodes"] = lambda _: (os.getpid(), os.environ["SLURM_CONF"])
-    first: Any = slurm.nodes()
-    assert first == slurm.nodes()
-    assert first[0] != os.getpid()
-    assert first[1] == "/etc/slurm.conf"
+    def ask(_: object) -> tuple[Job]:
+        return (Job(job_id=os.getpid(), uid=0, state=None, comment=os.environ["SLURM_CONF"]),)
+
+    answers["jobs"] = ask
+    (first,) = slurm.jobs()
+    assert slurm.jobs() == (first,)
+    assert first.job_id != os.getpid()
+    assert first.comment == "/etc/slurm.conf"
 
 
 def test_the_uid_is_passed_on(answers: Answers, slurm: PyslurmBackend) -> None:
-    answers["jobs"] = lambda uid: (uid,)
-    assert slurm.jobs(uid=7) == (7,)  # type: ignore[comparison-overlap]
-    assert slurm.jobs() == (None,)  # type: ignore[comparison-overlap]
+    answers["jobs"] = lambda uid: (job(1, uid),)
+    assert slurm.jobs(uid=7) == (job(1, 7),)
+    assert slurm.jobs() == (job(1),)
+
+
+def test_a_job_that_pyslurm_cannot_read_is_read_with_the_commands(
+    answers: Answers, slurm: PyslurmBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(_: Commands, job_id: int) -> Job:
+        if job_id == 9:
+            raise JobNotFoundError("job 9")
+        return job(job_id, 5)
+
+    monkeypatch.setattr(Commands, "job", read)
+    answers["jobs"] = lambda _: (job(7, 5), 8, 9)
+    assert slurm.jobs() == (job(7, 5), job(8, 5))
+
+
+def test_gres_are_read_with_the_commands_when_a_slurmd_has_been_started(
+    answers: Answers, slurm: PyslurmBackend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    start = tmp_path / "start"
+    start.write_text("100")
+    gres = ["disk:2K"]
+
+    def commands_nodes(_: Commands) -> tuple[NodeState, ...]:
+        return (NodeState(name="csx1", state="DOWN", gres=gres.pop()),)
+
+    def ask(_: object) -> tuple[tuple[NodeState, ...], tuple[int, ...]]:
+        return (NodeState(name="csx1", state="IDLE"),), (int(start.read_text()),)
+
+    monkeypatch.setattr(Commands, "nodes", commands_nodes)
+    answers["nodes"] = ask
+    for _ in range(2):
+        assert slurm.nodes() == (NodeState(name="csx1", state="IDLE", gres="disk:2K"),)
+    start.write_text("200")
+    gres.append("disk:4K")
+    assert slurm.nodes() == (NodeState(name="csx1", state="IDLE", gres="disk:4K"),)
 
 
 @pytest.mark.parametrize("errno", [1800, 5004, 2027])
 def test_a_controller_that_does_not_answer(
     answers: Answers, slurm: PyslurmBackend, reports: list[str], errno: int
 ) -> None:
-    answers["jobs"] = answers["ping"] = fails(errno, "Slurm's text")
+    answers["jobs"] = fails(errno, "Slurm's text")
     with pytest.raises(SlurmUnavailableError, match="jobs: FakeRpcError: Slurm's text"):
         slurm.jobs()
-    assert not slurm.ping()
     assert not reports
 
 
@@ -88,16 +130,15 @@ def test_other_errors_make_the_commands_answer_from_then_on(
     answers: Answers, slurm: PyslurmBackend, reports: list[str], errno: int
 ) -> None:
     answers["jobs"] = fails(errno, "Incompatible versions")
-    answers["nodes"] = lambda _: ("from pyslurm",)
-    assert slurm.jobs(uid=7) == (*FROM_COMMANDS, 7)
+    answers["nodes"] = lambda _: ((NodeState(name="csx2", state="IDLE"),), (1,))
+    assert slurm.jobs(uid=7) == (job(99, 7),)
     assert slurm.nodes() == FROM_COMMANDS
-    assert slurm.ping()
     assert reports == [
         "pyslurm: jobs: FakeRpcError: Incompatible versions; Slurm's commands are used from now on"
     ]
 
 
-@pytest.mark.parametrize("question", ["jobs", "nodes", "ping"])
+@pytest.mark.parametrize("question", ["jobs", "nodes"])
 def test_a_crash_makes_the_commands_answer(
     answers: Answers, slurm: PyslurmBackend, reports: list[str], question: str
 ) -> None:
@@ -120,15 +161,15 @@ def test_a_missing_library_makes_the_commands_answer(
 
 
 def test_a_late_child_is_killed_and_replaced(answers: Answers) -> None:
-    answers["jobs"] = lambda _: threading.Event().wait()
-    answers["nodes"] = lambda _: (os.getpid(),)
+    answers["nodes"] = lambda _: threading.Event().wait()
+    answers["jobs"] = lambda _: (job(os.getpid()),)
     slurm = PyslurmBackend(None, None, timeout=300)
-    (late,) = slurm.nodes()
+    (late,) = slurm.jobs()
     slurm._timeout = 0.2
-    with pytest.raises(SlurmUnavailableError, match=r"jobs: no answer within 0.2 s"):
-        slurm.jobs()
+    with pytest.raises(SlurmUnavailableError, match=r"nodes: no answer within 0.2 s"):
+        slurm.nodes()
     with pytest.raises(ProcessLookupError):
-        os.kill(late, 0)  # type: ignore[arg-type]
+        os.kill(late.job_id, 0)
     slurm._timeout = 300
-    assert slurm.nodes() not in ((late,), FROM_COMMANDS)
+    assert slurm.jobs() not in ((late,), (job(99),))
     slurm.close()

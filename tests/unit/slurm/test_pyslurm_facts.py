@@ -1,133 +1,143 @@
-"""pyslurm's objects as this package's facts. Attributes and values are those of pyslurm 25.11.2."""
+"""pyslurm's objects as this package's facts.
 
+The attributes and their values were recorded with pyslurm 25.11.2 on Slurm 25.11.5, together with
+what squeue and scontrol printed of the same jobs and nodes: see tests/contract/record.py.
+"""
+
+import json
 import sys
+from dataclasses import replace
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
-from slurm_restart.core.job import JobFlag, JobState
+from slurm_restart.core.job import Job, JobFlag, JobState
+from slurm_restart.slurm import parse
+from slurm_restart.slurm.parse_nodes import parse_nodes
 from slurm_restart.slurm.pyslurm_facts import answer, to_job, to_node
+from tests.unit.slurm.test_parse import MARK
 
-RUNNING: dict[str, Any] = {
-    "id": 7,
-    "user_id": 1000,
-    "state": "RUNNING",
-    "state_reason": None,
-    "comment": "csx-restart/1 x",
-    "admin_comment": None,
-    "submit_time": 1_760_000_000,
-    "eligible_time": 1_760_000_000,
-    "start_time": 1_760_000_005,
-    "end_time": 1_760_003_605,
-    "preempt_time": None,
-    "time_limit": 60,
-    "run_time": 12,
-    "requeue_count": 2,
-    "is_requeueable": True,
-    "num_nodes": 2,
-    "allocated_nodes": "csx[1-2]",
-    "excluded_nodes": None,
-    "batch_host": "csx1",
-    "partition": "main,high",
-    "reservation": None,
-    "constraints": ["ib", "gen2"],
-    "priority": 1000,
-    "array_id": None,
-    "array_task_id": None,
-    "standard_output": "/home/u/slurm-7.out",
-    "working_directory": "/home/u",
-}
-NODE: dict[str, Any] = {
-    "name": "csx3",
-    "state": "DOWN+DRAIN+NOT_RESPONDING",
-    "reason": "board",
-    "reason_time": 1_760_000_000,
-    "partitions": ["main", "high"],
-    "active_features": [],
-    "total_cpus": 8,
-    "real_memory": 512_000,
-    "temporary_disk": 0,
-    "last_busy_time": 1_760_000_001,
-}
+RECORDED = Path(__file__).parent / "recorded" / "pyslurm" / "25.11"
+NOW = 1_796_000_000
+"""Soon after the recording."""
+JOBS = sorted(path.name.partition(".")[0] for path in RECORDED.glob("*.rows"))
 
 
-def job(**changes: Any) -> SimpleNamespace:
-    return SimpleNamespace(**(RUNNING | changes))
+def recorded(name: str, **changes: Any) -> SimpleNamespace:
+    """An object as pyslurm has shown it."""
+    values: dict[str, Any] = json.loads((RECORDED / f"{name}.pyslurm.json").read_text())
+    return SimpleNamespace(**(values | changes))
 
 
-def test_a_running_job() -> None:
-    found = to_job(job())
-    assert (found.job_id, found.uid, found.state) == (7, 1000, JobState.RUNNING)
-    assert (found.nodes, found.exc_nodes) == (("csx1", "csx2"), ())
-    assert (found.partitions, found.features) == (("main", "high"), "ib,gen2")
-    assert (found.time_limit, found.end_time, found.run_time) == (3600, 1_760_003_605, 12)
-    assert (found.reason, found.admin_comment, found.name) == ("None", "", "7")
-    assert (found.restarts, found.requeue) == (2, True)
+def of_commands(name: str) -> Job:
+    """The same job as the commands showed it, without what the back end leaves out."""
+    (record,) = parse.job_records((RECORDED / f"{name}.rows").read_text(), MARK)
+    (detail,) = parse.detail_records((RECORDED / f"{name}.details").read_text(), MARK)
+    return replace(
+        parse.to_job(record, detail),
+        exit_code=0,
+        signal=0,
+        std_out=None,
+        min_cpus=None,
+        min_memory=None,
+        min_tmp_disk=None,
+        tres_per_node=None,
+    )
 
 
-def test_completing_hides_the_base_state() -> None:
-    found = to_job(job(state="COMPLETING"))
-    assert found.state is None
-    assert found.flags == {JobFlag.COMPLETING}
-    assert found.completing
+@pytest.mark.parametrize("name", JOBS)
+def test_a_job_is_what_the_commands_show(name: str) -> None:
+    found = to_job(recorded(name), NOW)
+    # The two were asked one after the other.
+    run_time = of_commands(name).run_time
+    assert run_time is not None
+    assert found.run_time in (run_time, run_time + 1)
+    assert replace(found, run_time=run_time) == of_commands(name)
+
+
+def test_the_recorded_jobs_are_in_all_states() -> None:
+    found = [to_job(recorded(name), NOW) for name in JOBS]
+    completing = [job for job in found if job.flags == {JobFlag.COMPLETING}]
+    assert len(completing) == 3
+    assert {job.state for job in completing} == {None}
+    assert {job.state for job in found} == {
+        None,
+        JobState.PENDING,
+        JobState.RUNNING,
+        JobState.COMPLETED,
+        JobState.FAILED,
+    }
 
 
 @pytest.mark.parametrize(
-    ("state", "limit", "end"),
+    ("limit", "end", "expected"),
     [
-        ("PENDING", 60, None),
-        ("RUNNING", None, None),
-        ("RUNNING", 60, 1_760_003_605),
-        ("FAILED", None, 1_760_003_605),
+        (None, NOW + 4_294_967_236, None),
+        (None, NOW - 9, NOW - 9),
+        (60, NOW + 3600, NOW + 3600),
+        (None, None, None),
     ],
 )
-def test_an_estimated_end_is_no_end(state: str, limit: int | None, end: int | None) -> None:
-    found = to_job(job(state=state, time_limit=limit))
-    assert found.end_time == end
+def test_an_estimate_without_a_limit_is_no_end(
+    limit: int | None, end: int | None, expected: int | None
+) -> None:
+    found = to_job(recorded("running-hostile", time_limit=limit, end_time=end), NOW)
+    assert found.end_time == expected
     assert found.time_limit == (None if limit is None else 3600)
 
 
-def test_what_is_missing() -> None:
-    found = to_job(
-        job(
-            comment=None,
-            partition=None,
-            allocated_nodes=None,
-            constraints=[],
-            requeue_count=None,
-            array_id=9,
-            array_task_id=3,
-            state_reason="launch failed requeued held",
-        )
-    )
-    assert (found.comment, found.nodes, found.features, found.restarts) == ("", (), None, 0)
-    assert found.name == "9_3"
+def test_tasks_of_an_array() -> None:
+    first, waiting = to_job(recorded("array-task-0"), NOW), to_job(recorded("array"), NOW)
+    assert (first.array_task_id, first.is_waiting_array) == (0, False)
+    assert first.name == f"{first.array_job_id}_0"
+    assert (waiting.array_task_id, waiting.is_waiting_array) == (None, True)
+    other = to_job(recorded("array-task-0", array_task_id=3), NOW)
+    assert other.name == f"{first.array_job_id}_3"
+
+
+def test_other_values_of_a_job() -> None:
+    constraints = ["ib&gen2", "rack1"]  # as pyslurm splits an expression: at its commas
+    reason = "launch failed requeued held"
+    found = to_job(recorded("held", constraints=constraints, state_reason=reason), NOW)
+    assert found.features == "ib&gen2,rack1"
     assert found.reason == "launch_failed_requeued_held"
 
 
-def test_a_node() -> None:
-    found = to_node(SimpleNamespace(**NODE))
-    assert (found.name, found.state) == ("csx3", "DOWN")
-    assert found.flags == {"DRAIN", "NOT_RESPONDING"}
-    assert (found.reason, found.reason_time) == ("board", 1_760_000_000)
-    assert (found.partitions, found.features) == ({"main", "high"}, frozenset())
-    assert (found.cpus, found.memory, found.tmp_disk, found.gres) == (8, 512_000, 0, None)
-    assert found.last_busy == 1_760_000_001
-    assert to_node(SimpleNamespace(**(NODE | {"reason": None}))).reason == ""
+def test_nodes_are_what_the_commands_show() -> None:
+    expected = parse_nodes((RECORDED / "nodes.txt").read_text())
+    found = [to_node(recorded(node.name)) for node in expected]
+    assert found == [replace(node, gres=None) for node in expected]
+    assert [(node.state, sorted(node.flags)) for node in found] == [
+        ("IDLE", []),
+        ("IDLE", ["DRAIN"]),
+        ("DOWN", ["DRAIN"]),
+    ]
+    assert [node.tmp_disk for node in found] == [0, 0, 0]
+
+
+class WithForeignText:
+    """A job with a comment that is not UTF-8."""
+
+    id = 9
+    user_id = 5
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "comment":
+            return b"caf\xe9".decode()
+        return getattr(recorded("held"), name)
 
 
 def test_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     module: Any = ModuleType("pyslurm")
-    found = {7: job(), 8: job(id=8, user_id=1001)}
-    module.Jobs = SimpleNamespace(load=lambda: found)
-    module.Nodes = SimpleNamespace(load=lambda: {"csx3": SimpleNamespace(**NODE)})
-    response = SimpleNamespace(is_responding=True)
-    module.slurmctld = SimpleNamespace(ping_primary=lambda: response)
+    jobs = {7: recorded("held", id=7), 8: recorded("held", id=8, user_id=1), 9: WithForeignText()}
+    nodes = {"csx3": recorded("csx3", slurmd_start_time=1_795_990_000)}
+    module.Jobs = SimpleNamespace(load=lambda: jobs)
+    module.Nodes = SimpleNamespace(load=lambda: nodes)
     monkeypatch.setitem(sys.modules, "pyslurm", module)
-    assert [one.job_id for one in answer("jobs", None)] == [7, 8]
-    assert [one.job_id for one in answer("jobs", 1001)] == [8]
-    assert [one.name for one in answer("nodes", None)] == ["csx3"]
-    assert answer("ping", None) is True
+    assert answer("jobs", None) == (to_job(jobs[7], NOW), to_job(jobs[8], NOW), 9)
+    assert answer("jobs", 1) == (to_job(jobs[8], NOW),)
+    assert answer("nodes", None) == ((to_node(nodes["csx3"]),), (1_795_990_000,))
     with pytest.raises(ValueError, match="submit"):
         answer("submit", None)
