@@ -5,9 +5,10 @@ from pathlib import Path
 import click
 
 from slurm_restart.control.hook_script import hook_text
-from slurm_restart.control.site import DEFAULT_PATH, load_site
+from slurm_restart.control.site import load_site
 from slurm_restart.core.printable import escape_controls
 from slurm_restart.errors import UsageError
+from slurm_restart.trainer.site_file import DEFAULT_PATH
 
 
 @click.command()

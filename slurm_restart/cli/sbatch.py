@@ -23,7 +23,7 @@ from slurm_restart.submit.limit_warnings import limit_warnings
 from slurm_restart.submit.submission import Submission, slurm_access
 from slurm_restart.trainer.run_plan import SlurmAccess
 from slurm_restart.trainer.settings import combine
-from slurm_restart.trainer.settings_files import SettingsLayer, file_layers, site_facts
+from slurm_restart.trainer.settings_files import SettingsLayer, read_settings_files
 
 NAME = "csx-sbatch"
 NO_SLURM = SlurmAccess(bin_dir="/usr/bin")
@@ -127,8 +127,8 @@ class _SbatchCommand(click.Command):
 @click.command(cls=_SbatchCommand, add_help_option=False)
 def command(arguments: Sequence[str]) -> None:
     """Submit a training run that restarts by itself."""
-    layers = file_layers(os.environ)
-    table = OptionTable(combine(layers)[0].site_options)
+    files = read_settings_files(os.environ)
+    table = OptionTable(combine(files.layers)[0].site_options)
     line = parse(arguments, table, _is_script)
     names = {given.option.name for given in line.options}
     if names & {"help", "usage"}:
@@ -143,9 +143,9 @@ def command(arguments: Sequence[str]) -> None:
         environ=os.environ,
         cwd=Path.cwd(),
         slurm=access or NO_SLURM,
-        site=site_facts(os.environ),
+        site=files.site,
     )
-    submission = _prepare(line, table, layers, context)
+    submission = _prepare(line, table, files.layers, context)
     if not own.quiet:
         _report(submission)
     if access is None and not own.dry_run:

@@ -7,9 +7,8 @@ from typing import Any
 
 import click
 
-from slurm_restart.control.site import DEFAULT_PATH, Site, load_site
-
-VARIABLE = "CSX_RESTART_SITE"
+from slurm_restart.control.site import Site, load_site
+from slurm_restart.trainer.site_file import DEFAULT_PATH, VARIABLE, site_path
 
 
 def site_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -18,7 +17,7 @@ def site_option(command: Callable[..., Any]) -> Callable[..., Any]:
         "--site",
         "site_path",
         type=click.Path(path_type=Path),
-        default=lambda: Path(os.environ.get(VARIABLE, str(DEFAULT_PATH))),
+        default=lambda: site_path(os.environ),
         show_default=f"${VARIABLE}, else {DEFAULT_PATH}",
         help="The site's settings file.",
     )(command)

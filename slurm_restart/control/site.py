@@ -2,7 +2,6 @@
 
 import re
 import stat
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field, fields
 from pathlib import Path
@@ -11,13 +10,10 @@ from typing import Any
 from slurm_restart.core.restart_limits import SitePolicy
 from slurm_restart.errors import ConfigError
 from slurm_restart.frozen import frozen
-from slurm_restart.safe_files import read_bounded
+from slurm_restart.trainer.site_file import DEFAULT_PATH, read_toml
 
 _MAX_NUMBER = 10**8
 """Seconds, or restarts: three years."""
-
-MAX_BYTES = 1 << 20
-DEFAULT_PATH = Path("/etc/slurm_restart/site.toml")
 
 
 @frozen
@@ -193,9 +189,14 @@ def load_site(path: Path = DEFAULT_PATH) -> Site:
     """
     try:
         check_owner(path)
-        data = tomllib.loads(read_bounded(path, MAX_BYTES).decode())
-    except (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError) as error:
+    except FileNotFoundError:
+        raise _no_file(path) from None
+    except OSError as error:
         raise ConfigError(str(path), [f"{path}: {error}"]) from error
+    found = read_toml(path)
+    if found is None:
+        raise _no_file(path)
+    data = found[1]
     problems: list[str] = []
     tables = {"policy", "hook", "systems", *_OTHER_TABLES}
     top = {key: value for key, value in data.items() if key not in tables}
@@ -206,3 +207,8 @@ def load_site(path: Path = DEFAULT_PATH) -> Site:
     if problems:
         raise ConfigError(str(path), problems)
     return Site(**values, policy=SitePolicy(**policy), limits=HookLimits(**limits), systems=systems)
+
+
+def _no_file(path: Path) -> ConfigError:
+    where = "the controller has it, and csx-restart install --print shows how it is made"
+    return ConfigError(str(path), [f"{path}: no such file: {where}"])

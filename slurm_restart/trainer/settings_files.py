@@ -2,7 +2,6 @@
 
 import os
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from slurm_restart.core.job_comment import MAX_RESTARTS
 from slurm_restart.errors import ConfigError
 from slurm_restart.frozen import frozen
-from slurm_restart.safe_files import read_bounded
 from slurm_restart.trainer.config_checker import format_value
+from slurm_restart.trainer.site_file import read_toml, site_path
 
 if TYPE_CHECKING:
     # A batch script needs no YAML, and its import takes 25 ms.
@@ -19,10 +18,7 @@ if TYPE_CHECKING:
 
 SLURM_KEY = "slurm"
 """The block of a trainer config, and the table of TOML files, with settings for submission."""
-SITE_PATH = "/etc/slurm_restart/site.toml"
-SITE_VARIABLE = "CSX_RESTART_SITE"
 USER_PATH = "slurm_restart/user.toml"
-MAX_BYTES = 1 << 20
 
 
 @frozen
@@ -53,24 +49,6 @@ def config_layer(document: "Document") -> SettingsLayer | None:
     return SettingsLayer(values=block, where=where)
 
 
-def file_layers(environ: Mapping[str, str]) -> list[SettingsLayer]:
-    """Return the site's and the user's settings; a missing file is left out.
-
-    Raises:
-        ConfigError: a file that cannot be read, is not TOML, or has a `slurm` that is no table.
-    """
-    home = environ.get("XDG_CONFIG_HOME") or os.path.join(  # noqa: PTH118 - HOME may be empty
-        environ.get("HOME", "/nonexistent"), ".config"
-    )
-    paths = (site_path(environ), Path(home) / USER_PATH)
-    return [layer for path in paths if (layer := _toml_layer(path)) is not None]
-
-
-def site_path(environ: Mapping[str, str]) -> Path:
-    """Return the path of the site's settings."""
-    return Path(environ.get(SITE_VARIABLE) or SITE_PATH)
-
-
 @frozen
 class SiteFacts:
     """What the site's settings mean for a run; None: not given, or not on this host."""
@@ -81,18 +59,37 @@ class SiteFacts:
     max_uncounted_restarts: int | None = None
 
 
-def site_facts(environ: Mapping[str, str]) -> SiteFacts:
-    """Return what the site's settings mean for a run.
+@frozen
+class SettingsFiles:
+    """What stands in the site's and the user's files."""
+
+    layers: tuple[SettingsLayer, ...]
+    """Settings for submission: the site's, then the user's; a missing file is left out."""
+    site: SiteFacts
+
+
+def read_settings_files(environ: Mapping[str, str]) -> SettingsFiles:
+    """Return what stands in the site's and the user's files.
 
     Raises:
-        ConfigError: as `file_layers`.
+        ConfigError: a file that cannot be read, is not TOML, or has a `slurm` that is no table.
     """
-    found = _read_toml(site_path(environ))
-    if found is None:
-        return SiteFacts()
-    policy = found[1].get("policy")
+    home = environ.get("XDG_CONFIG_HOME") or os.path.join(  # noqa: PTH118 - HOME may be empty
+        environ.get("HOME", "/nonexistent"), ".config"
+    )
+    paths = (site_path(environ), Path(home) / USER_PATH)
+    site, user = ((path, read_toml(path)) for path in paths)
+    layers = [_toml_layer(path, *found) for path, found in (site, user) if found is not None]
+    return SettingsFiles(
+        layers=tuple(layer for layer in layers if layer is not None),
+        site=SiteFacts() if site[1] is None else _site_facts(site[1][1]),
+    )
+
+
+def _site_facts(values: Mapping[str, Any]) -> SiteFacts:
+    policy = values.get("policy")
     return SiteFacts(
-        observes=found[1].get("mode") == "observe",
+        observes=values.get("mode") == "observe",
         max_total_restarts=_cap(policy, "max_total_restarts"),
         max_uncounted_restarts=_cap(policy, "max_uncounted_restarts"),
     )
@@ -104,22 +101,8 @@ def _cap(policy: Any, name: str) -> int | None:
     return min(cap, MAX_RESTARTS) if isinstance(cap, int) and cap >= 0 else None
 
 
-def _read_toml(path: Path) -> tuple[str, dict[str, Any]] | None:
-    """Return the text of a file and its values; None: there is no such file."""
-    try:
-        text = read_bounded(path, MAX_BYTES).decode()
-        return text, tomllib.loads(text)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(str(path), [f"{path}: {error}"]) from error
-
-
-def _toml_layer(path: Path) -> SettingsLayer | None:
-    found = _read_toml(path)
-    if found is None:
-        return None
-    text, block = found[0], found[1].get(SLURM_KEY)
+def _toml_layer(path: Path, text: str, values: Mapping[str, Any]) -> SettingsLayer | None:
+    block = values.get(SLURM_KEY)
     if block is None:
         return None
     if not isinstance(block, dict):

@@ -16,10 +16,11 @@ from slurm_restart import __version__
 from slurm_restart.control.checks.context import Context
 from slurm_restart.control.checks.systemd_unit import systemd_runs
 from slurm_restart.control.doctor import gather
-from slurm_restart.control.site import DEFAULT_PATH, Site
+from slurm_restart.control.site import Site
 from slurm_restart.errors import CsxError, SlurmUnavailableError
 from slurm_restart.frozen import frozen
 from slurm_restart.safe_files import read_bounded
+from slurm_restart.trainer.site_file import DEFAULT_PATH
 
 DEFAULT_CONF = Path("/etc/slurm/slurm.conf")
 DEFAULT_EXPORT = "/var/lib/slurm_restart_public"

@@ -8,7 +8,8 @@ from slurm_restart.control.checks.timer import CRON, SERVICE, TIMER
 from slurm_restart.control.hook_script import share
 from slurm_restart.control.installation.machine import Machine
 from slurm_restart.control.installation.part import Part, State, file_of_root, quote, write_file
-from slurm_restart.control.site import DEFAULT_PATH, Site
+from slurm_restart.control.site import Site
+from slurm_restart.trainer.site_file import DEFAULT_PATH
 
 _UNITS = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 _WANTED = "/etc/systemd/system/timers.target.wants"

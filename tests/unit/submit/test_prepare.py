@@ -10,7 +10,7 @@ from slurm_restart.submit.argv import OptionTable, parse
 from slurm_restart.submit.context import SubmitContext
 from slurm_restart.submit.prepare import prepare
 from slurm_restart.trainer.run_plan import CheckpointFormat, LoopFacts, RestartPolicy, SlurmAccess
-from slurm_restart.trainer.settings_files import SiteFacts, site_facts
+from slurm_restart.trainer.settings_files import SiteFacts, read_settings_files
 
 from .conftest import CONFIG, TWO_PHASES
 
@@ -330,4 +330,4 @@ def test_what_a_submission_reads_of_the_site_s_settings(tmp_path, text, facts):
     path = tmp_path / "site.toml"
     if text is not None:
         path.write_text(text)
-    assert site_facts({"CSX_RESTART_SITE": str(path)}) == facts
+    assert read_settings_files({"CSX_RESTART_SITE": str(path)}).site == facts

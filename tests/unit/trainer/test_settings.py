@@ -5,7 +5,7 @@ from slurm_restart.core.watchdog_settings import WatchdogMode
 from slurm_restart.errors import ConfigError
 from slurm_restart.trainer.run_plan import CheckpointFormat
 from slurm_restart.trainer.settings import Settings, combine
-from slurm_restart.trainer.settings_files import config_layer, file_layers
+from slurm_restart.trainer.settings_files import config_layer, read_settings_files
 from slurm_restart.trainer.yaml_lines import parse
 
 
@@ -23,9 +23,9 @@ def files(tmp_path, site="", user=""):
     (tmp_path / "site.toml").write_text(site)
     (tmp_path / "slurm_restart").mkdir(exist_ok=True)
     (tmp_path / "slurm_restart" / "user.toml").write_text(user)
-    return file_layers(
+    return read_settings_files(
         {"CSX_RESTART_SITE": str(tmp_path / "site.toml"), "XDG_CONFIG_HOME": str(tmp_path)}
-    )
+    ).layers
 
 
 def test_every_key_of_the_block():
@@ -91,8 +91,8 @@ shrink_after = "1h"
 """,
         user='[slurm.sbatch]\npartition = "user"\nnice = 5\n[slurm.nodes]\ncsx_per_node = 2\n',
     )
-    layers.append(of_yaml("  sbatch: {account: ~, nice: 7, exclusive: no}\n  command: ~\n"))
-    settings, problems = combine(layers)
+    own = of_yaml("  sbatch: {account: ~, nice: 7, exclusive: no}\n  command: ~\n")
+    settings, problems = combine([*layers, own])
     assert problems == []
     assert values(settings) == {"time": "01:00:00", "partition": "user", "nice": "7"}
     assert settings.setup == ("module load slurm",)
@@ -194,10 +194,10 @@ def test_a_block_that_is_no_mapping_is_refused():
 
 def test_missing_files_are_ignored(tmp_path):
     nowhere = {"CSX_RESTART_SITE": str(tmp_path / "a" / "b"), "HOME": str(tmp_path)}
-    assert file_layers(nowhere) == []
-    assert file_layers({**nowhere, "HOME": "/dev/null"}) == []
+    assert read_settings_files(nowhere).layers == ()
+    assert read_settings_files({**nowhere, "HOME": "/dev/null"}).layers == ()
     # A site file for the controller alone.
-    assert files(tmp_path, site='state_dir = "/x"\n') == []
+    assert files(tmp_path, site='state_dir = "/x"\n') == ()
 
 
 @pytest.mark.parametrize(
