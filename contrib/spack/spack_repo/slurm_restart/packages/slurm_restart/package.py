@@ -1,6 +1,10 @@
-"""Spack recipe of slurm_restart: put this folder into `packages` of a repository of Spack's."""
+"""Spack recipe of slurm_restart, for Spack 1.0 and later.
 
-from spack.package import PythonPackage, depends_on, version
+spack repo add contrib/spack/spack_repo/slurm_restart && spack install slurm-restart
+"""
+
+from spack.package import depends_on, license, version  # noqa: A004 - as Spack names it
+from spack_repo.builtin.build_systems.python import PythonPackage
 
 CHECKOUT = "https://example.org/slurm_restart"
 """Where your copy of the project is; Spack clones it."""
@@ -9,7 +13,10 @@ CHECKOUT = "https://example.org/slurm_restart"
 class SlurmRestart(PythonPackage):
     """Slurm jobs that restart by themselves, from the last checkpoint, without faulty nodes."""
 
+    homepage = CHECKOUT
     git = CHECKOUT
+
+    license("Apache-2.0")
 
     version("main", branch="main")
     version("0.2.0", tag="v0.2.0")
