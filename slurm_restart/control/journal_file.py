@@ -12,6 +12,8 @@ from slurm_restart.errors import StateError
 
 MAX_READ = 64 * 1024 * 1024
 """Bytes that are read of a journal. It is written anew long before; nothing else may grow it."""
+_GROWTH = 1 << 16
+"""Bytes that may be added to a file that is not locked while it is read."""
 GAP = b"\n(the middle of a journal that is too large)\n"
 
 
@@ -42,7 +44,8 @@ def read_file(path: Path, descriptor: int) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise StateError(f"{path}: expected a regular file")
         if status.st_size <= MAX_READ:
-            return os.pread(descriptor, MAX_READ, 0)
+            # Python makes a buffer of the whole length first, which takes 0.7 ms for 64 MB.
+            return os.pread(descriptor, min(MAX_READ, status.st_size + _GROWTH), 0)
         half = MAX_READ // 2
         return (
             os.pread(descriptor, half, 0) + GAP + os.pread(descriptor, half, status.st_size - half)
