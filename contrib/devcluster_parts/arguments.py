@@ -59,6 +59,8 @@ def add_up(parser: argparse.ArgumentParser) -> None:
     add("--extra-line", metavar="LINE", help=help_, **many)
     help_ = "use the Slurm in DIR/bin and DIR/sbin instead of the one in PATH"
     add("--prefix", metavar="DIR", type=lambda text: str(absolute(text)), help=help_)
+    help_ = "limit the memory of jobs (cgroup v1, as root): what uses more ends as OUT_OF_MEMORY"
+    add("--memory-limits", action="store_true", help=help_)
     help_ = "with slurmdbd and MariaDB: associations, QOS and limits are enforced"
     add("--accounting", action="store_true", help=help_)
     help_ = "insist on a cluster without root: refused when run by root"

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from contrib.devcluster_parts import boot, keeper, release
+from contrib.devcluster_parts import boot, config, keeper, release
 from contrib.devcluster_parts.arguments import (
     absolute,
     add_down,
@@ -57,6 +57,7 @@ def command_down(options: argparse.Namespace) -> int:
         say(f"{error}; nothing to take down")
         return 0
     ended = cluster.tear_down()
+    config.remove_cgroups(cluster)
     say(f"{options.directory}: {f'{ended} processes ended' if ended else 'nothing was running'}")
     if options.purge:
         shutil.rmtree(options.directory)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import secrets
 import shutil
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contrib.devcluster_parts import accounting
@@ -14,12 +16,20 @@ from contrib.devcluster_parts import accounting
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable
-    from pathlib import Path
 
     from contrib.devcluster_parts.cluster import Cluster
 
 SUBDIRECTORIES = ("etc", "run", "log", "spool", "state", "flags", "database")
 CGROUP_DISABLED_SINCE = (24, 11)
+MEMORY_CGROUPS = Path("/sys/fs/cgroup/memory")
+NODE_MEMORY = 4096
+"""MB that each node has for Slurm, where the memory of jobs is limited."""
+MEMORY_LIMITS = """\
+CgroupPlugin=cgroup/v1
+ConstrainRAMSpace=yes
+ConstrainSwapSpace=yes
+AllowedSwapSpace=0
+"""
 
 PROLOG = """#!/bin/sh
 # Fails on the nodes that `devcluster fault DIR fail-prolog NODE` has named.
@@ -55,6 +65,9 @@ def slurm_conf(cluster: Cluster, options: argparse.Namespace) -> str:
         settings["PreemptMode"] = options.preempt
     if options.gpus:
         settings["GresTypes"] = "gpu"
+    if options.memory_limits:
+        settings["TaskPlugin"] = "task/cgroup"
+        settings["SelectTypeParameters"] = "CR_CPU_Memory"
     override(settings, options.set)
     lines = [f"{key}={value}" for key, value in settings.items()]
     lines.append(node_line(cluster, options))
@@ -124,6 +137,8 @@ def node_line(cluster: Cluster, options: argparse.Namespace) -> str:
     }
     if options.gpus:
         settings["Gres"] = f"gpu:{options.gpus}"
+    if options.memory_limits:
+        settings["RealMemory"] = str(NODE_MEMORY)
     override(settings, options.node_set)
     return " ".join(f"{key}={value}" for key, value in settings.items())
 
@@ -143,8 +158,10 @@ def partition_lines(options: argparse.Namespace) -> list[str]:
     ]
 
 
-def cgroup_conf(release: str) -> str:
-    """cgroup.conf for a cluster that needs none of it: before 24.11 a plugin must be named."""
+def cgroup_conf(release: str, *, memory_limits: bool) -> str:
+    """cgroup.conf: for a cluster that needs none of it, before 24.11 a plugin must be named."""
+    if memory_limits:
+        return MEMORY_LIMITS
     year, month = (int(part) for part in release.split(".")[:2])
     disabled = (year, month) >= CGROUP_DISABLED_SINCE
     return f"CgroupPlugin={'disabled' if disabled else 'cgroup/v1'}\n"
@@ -160,7 +177,9 @@ def write_files(cluster: Cluster, options: argparse.Namespace) -> None:
     for node in cluster.node_names:
         (directory / "spool" / node).mkdir()
     cluster.conf.write_text(slurm_conf(cluster, options))
-    (directory / "etc" / "cgroup.conf").write_text(cgroup_conf(cluster.release))
+    (directory / "etc" / "cgroup.conf").write_text(
+        cgroup_conf(cluster.release, memory_limits=options.memory_limits)
+    )
     if options.gpus:
         write_gres(cluster, options.gpus)
     write_script(directory / "etc" / "prolog", PROLOG.format(flags=directory / "flags"))
@@ -188,3 +207,14 @@ def write_script(path: Path, text: str) -> None:
     """Write an executable file."""
     path.write_text(text)
     path.chmod(0o755)
+
+
+def remove_cgroups(cluster: Cluster) -> None:
+    """Remove the nodes' memory cgroups, which slurmd leaves; those that are in use stay."""
+    if (cluster.directory / "etc" / "cgroup.conf").read_text() != MEMORY_LIMITS:
+        return
+    for node in cluster.node_names:
+        top = MEMORY_CGROUPS / f"slurm_{node}"
+        for folder in (*sorted(top.glob("**/"), reverse=True), top):
+            with contextlib.suppress(OSError):
+                folder.rmdir()

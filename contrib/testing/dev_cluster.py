@@ -203,11 +203,11 @@ class DevCluster:
         await_(reached, f"job {job_id} {'|'.join(states)}", timeout=timeout)
         return seen
 
-    def await_reason(self, job_id: int, reason: str, *, timeout: float = DEADLINE) -> None:
-        """Wait until squeue shows a job with that reason."""
+    def await_reason(self, job_id: int, *reasons: str, timeout: float = DEADLINE) -> None:
+        """Wait until squeue shows a job with one of the reasons."""
         ask = ("squeue", "-h", "-a", "-t", "all", "-j", str(job_id), "-o", "%r")
-        what = f"job {job_id}: reason {reason}"
-        await_(lambda: self.run(*ask).strip() == reason, what, timeout=timeout)
+        what = f"job {job_id}: reason {'|'.join(reasons)}"
+        await_(lambda: self.run(*ask).strip() in reasons, what, timeout=timeout)
 
     def node(self, name: str) -> str:
         """Return a node's state as sinfo shows it, for example `down*`."""
