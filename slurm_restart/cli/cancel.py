@@ -1,17 +1,13 @@
 """`csx-restart cancel`: cancel a run, repeatedly until Slurm shows that it has ended."""
 
-import re
-import time
-from collections.abc import Callable, Iterable
-
 import click
 
-from slurm_restart.cli.find_run import TASK, record_of, slurm_here, task_job_id
+from slurm_restart.cli.deadline import Deadline
+from slurm_restart.cli.find_run import slurm_here
+from slurm_restart.cli.named_jobs import is_job_id, later_phases, named_jobs
+from slurm_restart.cli.options import timeout_option
 from slurm_restart.core.job import Job, JobState
-from slurm_restart.errors import (
-    JobNotFoundError,
-    SlurmUnavailableError,
-)
+from slurm_restart.errors import JobNotFoundError
 from slurm_restart.slurm.interface import Slurm
 
 INTERVAL = 1.0
@@ -19,20 +15,14 @@ INTERVAL = 1.0
 
 
 def _job_id(_context: click.Context, _parameter: click.Parameter, text: str) -> str:
-    if not re.fullmatch(rf"[1-9][0-9]{{0,9}}|{TASK}", text, re.ASCII):
+    if not is_job_id(text):
         raise click.BadParameter(f"{text!r}: expected a job id (`120`) or a task (`120_4`)")
     return text
 
 
 @click.command()
 @click.argument("job_id", callback=_job_id)
-@click.option(
-    "--timeout",
-    type=click.IntRange(1),
-    default=600,
-    show_default=True,
-    help="Seconds after which the command gives up.",
-)
+@timeout_option(600, "Seconds after which the command gives up.")
 def command(job_id: str, timeout: int) -> None:
     """Cancel the job JOB_ID and the later phases of its run, and wait until they have ended.
 
@@ -44,78 +34,33 @@ def command(job_id: str, timeout: int) -> None:
 
     Exit codes: 0 ended, 4 refused by Slurm, 5 unknown job, 75 not ended within the timeout.
     """
-    slurm = slurm_here()
-    whole = job_id.isdecimal()
-    job = slurm.job(int(job_id) if whole else task_job_id(job_id))
-    jobs = slurm.jobs(uid=job.uid)
-    # The id that sbatch printed names a whole array; the array's last task has the same job id.
-    tasks = [other for other in jobs if whole and other.array_job_id == int(job_id)]
-    cancellation = Cancellation(slurm, until=time.monotonic() + timeout)
-    for each in [*(tasks or [job]), *later_phases(job, jobs)]:
-        click.echo(_format_end(each.name, cancellation.run(each)))
+    slurm, deadline = slurm_here(), Deadline(timeout)
+    named, jobs = named_jobs(slurm, job_id)
+    for each in (*named, *later_phases(named[0], jobs)):
+        click.echo(_format_end(each.name, cancel_until_ended(slurm, each, deadline)))
 
 
-def later_phases(job: Job, jobs: Iterable[Job]) -> list[Job]:
-    """Return the jobs of the later phases of a job's run that have not ended."""
-    own = record_of(job)
-    if own is None:
-        return []
-    return [
-        other
-        for other in jobs
-        if other.uid == job.uid
-        and (record := record_of(other)) is not None
-        and record.run == own.run
-        and record.phase > own.phase
-        and not (other.state is not None and other.state.is_final)
-    ]
+def cancel_until_ended(slurm: Slurm, asked: Job, deadline: Deadline) -> Job | None:
+    """Cancel a job until it has ended; return it, None if Slurm no longer knows it.
 
-
-class Cancellation:
-    """Cancels jobs until they have ended.
-
-    Args:
-        slurm: the cluster.
-        until: when to give up, on the clock.
-        clock: returns seconds.
-        sleep: waits for some seconds.
+    Raises:
+        SlurmError: Slurm refuses it.
+        SlurmUnavailableError: it has not ended in time.
     """
-
-    def __init__(
-        self,
-        slurm: Slurm,
-        *,
-        until: float,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._slurm = slurm
-        self._until = until
-        self._clock = clock
-        self._sleep = sleep
-
-    def run(self, asked: Job) -> Job | None:
-        """Cancel a job until it has ended; return it, None if Slurm no longer knows it.
-
-        Raises:
-            SlurmError: Slurm refuses it.
-            SlurmUnavailableError: it has not ended in time.
-        """
-        while True:
-            try:
-                self._slurm.cancel(asked.name)
-                job = self._slurm.job(asked.job_id)
-            except JobNotFoundError:
-                return None
-            if job.over:
-                return job
-            if self._clock() >= self._until:
-                state = job.state.value if job.state is not None else "COMPLETING"
-                raise SlurmUnavailableError(
-                    f"job {asked.name} has not ended in time: Slurm shows {state}; try again, or "
-                    "ask an administrator if a node does not answer"
-                )
-            self._sleep(INTERVAL)
+    while True:
+        try:
+            slurm.cancel(asked.name)
+            job = slurm.job(asked.job_id)
+        except JobNotFoundError:
+            return None
+        if job.over:
+            return job
+        state = job.state.value if job.state is not None else "COMPLETING"
+        deadline.pause(
+            INTERVAL,
+            f"job {asked.name} has not ended in time: Slurm shows {state}; try again, or ask an "
+            "administrator if a node does not answer",
+        )
 
 
 def _format_end(name: str, job: Job | None) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from slurm_restart.cli.options import json_option
 from slurm_restart.cli.site import site_option
 from slurm_restart.control.checks.context import Context
 from slurm_restart.control.checks.result import Check, CheckResult, Finding, Level, ok
@@ -24,7 +25,7 @@ _MARKS = {
 
 @click.command()
 @site_option
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@json_option
 def command(site_path: Path, as_json: bool) -> int:  # noqa: FBT001 - a flag
     """Check the installation on the controller; run it as root.
 

@@ -9,20 +9,26 @@ from pathlib import Path
 
 import click
 
+from slurm_restart.cli.explain_ends import ShownEnd, shown_ends
 from slurm_restart.cli.find_run import MAX_PROBLEMS, Target, resolve_known
 from slurm_restart.cli.format_status import OBSERVE_MODE
+from slurm_restart.cli.options import json_option
 from slurm_restart.cli.run_status import observes
 from slurm_restart.cli.site import site_option, site_or_defaults
 from slurm_restart.cli.stop_advice import stop_advice
 from slurm_restart.cli.terminal import output_width, wrap_lines
 from slurm_restart.control.find_journal import Found
-from slurm_restart.core.end_report import EndReport, NextAttempt, end_reports, next_attempt
-from slurm_restart.core.journal_events import Action
+from slurm_restart.core.end_report import (
+    EndReport,
+    NextAttempt,
+    OtherNote,
+    next_attempt,
+    other_notes,
+)
 from slurm_restart.core.printable import escape_controls
 from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.errors import UsageError
 from slurm_restart.slurm.format_hostlist import format_hostlist
-from slurm_restart.trainer.rundir import RunDir
 
 _INDENT = 15
 
@@ -30,7 +36,7 @@ _INDENT = 15
 @click.command()
 @click.argument("target")
 @site_option
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@json_option
 def command(target: str, site_path: Path, as_json: bool) -> None:  # noqa: FBT001 - a flag
     """Show why the attempts of TARGET (a job id or a run directory) ended, and what was done.
 
@@ -60,7 +66,8 @@ def _data(target: Target, found: Found | None, *, observed: bool) -> dict[str, o
         "run_dir": str(target.run_dir) if target.run_dir else None,
         "source": str(found.path) if found else str(target.run_dir),
         "damaged_lines": list(found.damaged) if found else [],
-        "ends": [asdict(end) | {"timing": _timing(target, end)} for end in _ends(found)],
+        "ends": [asdict(end.report) | {"timing": end.timing} for end in shown_ends(target, found)],
+        "notes": [asdict(note) for note in (other_notes(found.events) if found else ())],
         "next": _next_data(found),
         "attempts": target.attempts(),
         "problems": list(target.problems),
@@ -83,22 +90,22 @@ def _lines(target: Target, found: Found | None, *, observed: bool) -> list[str]:
     lines.append(f"source: {found.path}")
     if found.damaged:
         lines.append(f"lines that cannot be read: {', '.join(map(str, found.damaged))}")
-    ends = _ends(found)
-    roots = dict(enumerate(target.attempts()))
-    in_place = [number for number, run in roots.items() if _is_relaunched(run)]
-    journaled = {number if end.attempt is None else end.attempt for number, end in enumerate(ends)}
-    in_place = [number for number in in_place if number not in journaled]
-    if not ends and not in_place:
+    notes = other_notes(found.events)
+    ends = shown_ends(target, found)
+    if not ends:
         lines.append("no attempt has ended yet")
-    for number, end in enumerate(ends):
-        last = number if end.attempt is None else end.attempt
-        while in_place and in_place[0] < last:
-            lines += ["", *_in_place_lines(target, before := in_place.pop(0), roots[before])]
-        lines += ["", *_end_lines(number, end, roots.get(last, {}), _timing(target, end))]
-    for before in in_place:
-        lines += ["", *_in_place_lines(target, before, roots[before])]
+    for end in ends:
+        while notes and notes[0].at < end.report.at:
+            lines += _note_lines(notes.pop(0))
+        lines += ["", *_end_lines(end)]
+    lines += [line for note in notes for line in _note_lines(note)]
     following = next_attempt(found.events)
     return lines if following is None else [*lines, "", *_next_lines(following)]
+
+
+def _note_lines(note: OtherNote) -> list[str]:
+    who = "" if note.who is None else f"{note.who}: "
+    return ["", f"{_clock(note.at)} {who}{note.text}"]
 
 
 def _next_data(found: Found | None) -> dict[str, object] | None:
@@ -125,48 +132,12 @@ def _clock(seconds: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
-def _ends(found: Found | None) -> list[EndReport]:
-    return end_reports(found.events) if found is not None else []
-
-
-def _timing(target: Target, end: EndReport) -> dict[str, float]:
-    """Return the stages from the end of the attempt to the next one, in epoch seconds and order.
-
-    The journal has whole seconds; the times of the trainer are those of its host's clock.
-    """
-    stages: dict[str, float | None] = {}
-    if target.run_dir is not None and end.attempt is not None:
-        stages = attempt_times(RunDir(target.run_dir), end.attempt)
-    following = stages.pop("next started", None)
-    stages |= {
-        "judged": end.at,
-        "Slurm asked": end.asked_at,
-        "next attempt seen": end.next_started,
-        "next started": following,
-    }
-    return {name: at for name, at in stages.items() if at is not None}
-
-
-def attempt_times(run_dir: RunDir, number: int) -> dict[str, float | None]:
-    """Return when the trainer of an attempt started and ended, and when the next one started."""
-    try:
-        attempts = {attempt.number: attempt for attempt in run_dir.attempts()}
-    except OSError:
-        return {}
-    here, following = attempts.get(number), attempts.get(number + 1)
-    start = here.start() if here is not None else None
-    end = here.end() if here is not None else None
-    after = following.start() if following is not None else None
-    return {
-        "started": None if start is None else start.at,
-        "ended": None if end is None or end.backfilled else end.at,
-        "next started": None if after is None else after.at,
-    }
-
-
 def _timing_line(timing: dict[str, float]) -> str | None:
-    """Format the stages with the seconds since the one before; None: there is only one."""
-    items = list(timing.items())
+    """Format the stages in the order of time, with the seconds since the one before.
+
+    None: there is only one.
+    """
+    items = sorted(timing.items(), key=lambda item: item[1])
     if len(items) < 2:  # noqa: PLR2004 - one stage alone
         return None
     parts = [f"{items[0][0]} {_clock(int(items[0][1]))}"]
@@ -175,21 +146,18 @@ def _timing_line(timing: dict[str, float]) -> str | None:
     return f"  timing       {', '.join(parts)}"
 
 
-def _end_lines(
-    number: int, end: EndReport, attempt: dict[str, object], timing: dict[str, float]
-) -> list[str]:
-    name = number if end.attempt is None else end.attempt
+def _end_lines(shown: ShownEnd) -> list[str]:
+    end = shown.report
     # Slurm shows no run time of a job that it has requeued itself.
     ran = f" after {end.run_time} s" if end.run_time else ""
-    lines = [f"attempt {name}{_on(end.nodes)} ended {_clock(end.at)}{ran}: {end.category}"]
+    tier = "; restarted in place" if shown.is_relaunched else ""
+    head = f"attempt {shown.number}{_on(end.nodes)} ended {_clock(end.at)}{ran}: {end.category}"
+    lines = [head + tier]
     lines.append(f"  judged by    {end.rule} (found by the {end.found_by})")
-    lines += _evidence(attempt)
+    lines += _evidence(shown.attempt)
     lines.append(f"  progress     {_progress(end)}")
-    lines.append(f"  decision     {end.action}: {end.reason}")
-    in_place = f", {end.in_place} of them in place before" if end.in_place else ""
-    lines.append(
-        f"  counters     {end.failures} without progress, {end.total_restarts} in all{in_place}"
-    )
+    lines.append(f"  decision     {end.action or 'not known'}: {end.reason}")
+    lines += _counters(end)
     if end.observed:
         lines.append("  observe mode nothing was done")
     lines += [f"  excluded     {node}: {why}" for node, why in end.excluded.items()]
@@ -198,39 +166,21 @@ def _end_lines(
     lines += [f"  note         {text}" for text in end.notes]
     if end.next_started is not None:
         lines.append(f"  next attempt seen running {_clock(end.next_started)}")
-    if (stages := _timing_line(timing)) is not None:
+    if (stages := _timing_line(shown.timing)) is not None:
         lines.append(stages)
     if end.final_state is not None:
         lines.append(f"  final state  {end.final_state}")
     return lines
 
 
-def _is_relaunched(attempt: dict[str, object]) -> bool:
-    word = str(attempt.get("expected_decision", "")).partition(" ")[0]
-    return any(action.in_place and word == action.value for action in Action)
-
-
-def _in_place_lines(target: Target, number: int, attempt: dict[str, object]) -> list[str]:
-    """Format an end after which the supervisor restarted the run in place; no hook has seen it."""
-    stages = {} if target.run_dir is None else attempt_times(RunDir(target.run_dir), number)
-    timing = {name: at for name, at in stages.items() if at is not None}
-    ended = f" {_clock(int(timing['ended']))}" if "ended" in timing else ""
-    nodes = _on(_texts(attempt.get("nodes")))
-    lines = [
-        f"attempt {number}{nodes} ended{ended}: {attempt.get('category')}; restarted in place",
-        f"  judged by    {attempt.get('rule')} (found by the supervisor)",
-        *_evidence(attempt),
-        *_steps(attempt),
-        f"  decision     {attempt.get('expected_decision')}",
+def _counters(end: EndReport) -> list[str]:
+    """Format the counters; none of an end that is counted with the next one of the journal."""
+    if end.failures is None or end.total_restarts is None:
+        return []
+    in_place = f", {end.in_place} of them in place before" if end.in_place else ""
+    return [
+        f"  counters     {end.failures} without progress, {end.total_restarts} in all{in_place}"
     ]
-    line = _timing_line(timing)
-    return lines if line is None else [*lines, line]
-
-
-def _steps(attempt: dict[str, object]) -> list[str]:
-    first, last = attempt.get("starting_step"), attempt.get("ending_step")
-    known = first is not None and last is not None
-    return [f"  steps        from {first} to {last}"] if known else []
 
 
 def _on(nodes: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from slurm_restart.control.find_journal import Found, find_journal
 from slurm_restart.control.site import Site
 from slurm_restart.core.array_task import run_of_task
 from slurm_restart.core.job import Job
-from slurm_restart.core.job_comment import CommentRecord, parse_comment
+from slurm_restart.core.job_comment import parse_comment
 from slurm_restart.errors import (
     CommentRecordError,
     JobNotFoundError,
@@ -213,11 +213,3 @@ def _from_run_dir(path: Path) -> Target:
         job=job,
         unanswered=unanswered,
     )
-
-
-def record_of(job: Job | None) -> CommentRecord | None:
-    """Return the job's comment record; None: it has no valid one."""
-    try:
-        return None if job is None else parse_comment(job.comment)
-    except CommentRecordError:
-        return None

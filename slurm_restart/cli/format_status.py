@@ -4,7 +4,7 @@ import time
 
 from slurm_restart.cli.find_run import MAX_PROBLEMS
 from slurm_restart.cli.run_status import RunStatus, StatusCompile
-from slurm_restart.cli.table import dash, position
+from slurm_restart.cli.table import dash, position, reason_of
 from slurm_restart.cli.terminal import output_width, wrap_lines
 from slurm_restart.core.compile_sizes import CompileOutcome
 from slurm_restart.core.printable import escape_controls
@@ -20,7 +20,7 @@ def format_status(status: RunStatus) -> str:
     unknown = "not known to Slurm any more" if status.slurm_answers else "Slurm does not answer"
     lines = [f"job {status.job_id}: {status.state or unknown}"]
     values = [
-        ("reason", status.reason),
+        ("reason", reason_of(status.reason)),
         ("phase", _phase(status)),
         ("attempt", status.attempt),
         ("step", _step(status)),
@@ -35,7 +35,7 @@ def format_status(status: RunStatus) -> str:
         ("mode", OBSERVE_MODE if status.observed else None),
         ("to stop it", status.to_stop),
     ]
-    lines += [_line(name, value) for name, value in values if value not in (None, "")]
+    lines += [_line(name, value) for name, value in values if value not in (None, "", "-")]
     lines += [
         _line("not used", f"{each.node} until {_clock(each.until)}: {each.evidence}")
         for each in status.exclusions

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from slurm_restart import __version__
+from slurm_restart.cli.options import json_option
 from slurm_restart.cli.site import site_option
 from slurm_restart.control.installation.machine import Machine, look
 from slurm_restart.control.installation.part import Part, State
@@ -26,7 +27,7 @@ _OTHERS = "the package and its commands are enough here; a login node may have t
     "--controller", is_flag=True, help="slurmctld runs here, whatever the name of this host is."
 )
 @site_option
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@json_option
 def command(
     as_script: bool,  # noqa: FBT001 - a flag
     check: bool,  # noqa: FBT001 - a flag

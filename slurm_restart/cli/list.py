@@ -11,10 +11,11 @@ from typing import Any
 
 import click
 
+from slurm_restart.cli.options import json_option
 from slurm_restart.cli.run_rows import RunRow, merge_runs
 from slurm_restart.cli.run_source import RunSource, find_source, site_commands, uid_of
 from slurm_restart.cli.site import site_option, site_or_defaults
-from slurm_restart.cli.table import Column, dash, fit_table, position
+from slurm_restart.cli.table import Column, dash, fit_table, position, reason_of
 from slurm_restart.cli.terminal import output_width
 from slurm_restart.core.category import Category
 from slurm_restart.core.hostlist import expand
@@ -91,7 +92,7 @@ def _nodes(_context: click.Context, _parameter: click.Parameter, text: str | Non
     help="Only runs that changed since: 2h, 7d, 2026-11-29.",
 )
 @site_option
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@json_option
 def command(site_path: Path, as_json: bool, **chosen: Any) -> None:  # noqa: FBT001 - a flag
     """Show your runs, finished ones too: state, attempt, step, and how the last attempt ended.
 
@@ -114,12 +115,16 @@ def command(site_path: Path, as_json: bool, **chosen: Any) -> None:  # noqa: FBT
 def _rows(
     source: RunSource, slurm: Commands, uid: int | None, chosen: dict[str, Any]
 ) -> list[RunRow]:
-    jobs = _jobs(slurm, uid)
+    jobs, unanswered = _jobs(slurm, uid)
     index = source.open(uid=uid)
     if index is None:
+        if unanswered is not None:
+            raise unanswered
         _warn("finished runs that Slurm has forgotten are not shown: no journals can be read here")
         return _on_nodes(merge_runs(jobs, ()), set(), chosen["nodes"])
     with index:
+        if unanswered is not None:
+            _warn(f"only the journals are shown: {unanswered}")
         for problem in index.unreadable:
             _warn(problem)
         rows = merge_runs(jobs, index.runs())
@@ -134,12 +139,12 @@ def _on_nodes(rows: list[RunRow], been: set[tuple[int, str]], nodes: set[str]) -
     return [row for row in rows if (row.job_id, row.run) in been or nodes & set(row.nodes)]
 
 
-def _jobs(slurm: Commands, uid: int | None) -> tuple[Job, ...]:
+def _jobs(slurm: Commands, uid: int | None) -> tuple[tuple[Job, ...], SlurmError | None]:
+    """Return the jobs that Slurm shows, or why it has not answered."""
     try:
-        return slurm.jobs(uid=uid)
+        return slurm.jobs(uid=uid), None
     except SlurmError as error:
-        _warn(f"only the journals are shown: {error}")
-        return ()
+        return (), error
 
 
 def _warn(text: str) -> None:
@@ -163,15 +168,15 @@ def run_table(rows: list[RunRow], *, with_user: bool) -> str:
     columns = [
         Column(head="JOBID"),
         Column(head="USER", rank=1 if with_user else 9),
-        Column(head="PARTITION", rank=7),
+        Column(head="PARTITION", rank=8),
         Column(head="STATE"),
         Column(head="ATTEMPT", rank=3),
         Column(head="STEP", rank=2),
-        Column(head="RESTARTS", rank=5),
-        Column(head="NODES", rank=6),
-        Column(head="CHANGED", rank=4),
+        Column(head="RESTARTS", rank=6),
+        Column(head="NODES", rank=7),
+        Column(head="CHANGED", rank=5),
         Column(head="LAST END", rank=1),
-        Column(head="REASON", rank=8, is_text=True),
+        Column(head="REASON", rank=4, is_text=True),
     ]
     cells = [
         (
@@ -185,7 +190,7 @@ def run_table(rows: list[RunRow], *, with_user: bool) -> str:
             dash(row.num_nodes),
             _clock(row.changed),
             dash(row.category),
-            dash(row.reason),
+            reason_of(row.reason),
         )
         for row in rows
     ]

@@ -12,7 +12,7 @@ import click
 from slurm_restart.cli.find_run import Target, resolve_known
 from slurm_restart.cli.run_log import Follower, LogLine, lines_of
 from slurm_restart.cli.site import site_option, site_or_defaults
-from slurm_restart.cli.terminal import has_colours
+from slurm_restart.cli.terminal import has_colours, output_width, wrap_lines
 from slurm_restart.control.site import Site
 from slurm_restart.core.printable import escape_controls
 from slurm_restart.errors import CsxError, UsageError
@@ -20,6 +20,8 @@ from slurm_restart.trainer.rundir import RunDir
 
 _INTERVAL = 0.5
 """Seconds between two looks at the files."""
+_INDENT = 2
+"""Blanks before what continues a line of run.log; the program's own lines stay as they are."""
 _ASK_EVERY = 10.0
 """Seconds between two questions to Slurm whether the run has ended."""
 
@@ -97,10 +99,14 @@ def _is_over(target: Target) -> bool:
 
 
 def _print(lines: Iterable[LogLine], *, as_json: bool) -> None:
-    colours = has_colours()
+    colours, width = has_colours(), output_width()
     for line in lines:
         if as_json:
             click.echo(json.dumps(asdict(line)))
             continue
         text = escape_controls(line.text, keep="\t")
-        click.echo(click.style(text, bold=True) if colours and line.source != "output" else text)
+        if line.source == "output":
+            click.echo(text)
+            continue
+        for part in wrap_lines([text], width, _INDENT):
+            click.echo(click.style(part, bold=True) if colours else part)

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from slurm_restart.cli.administrator import become_controller, person
+from slurm_restart.cli.options import json_option
 from slurm_restart.cli.run_source import find_source, site_commands
 from slurm_restart.cli.site import site_option, site_or_defaults
 from slurm_restart.cli.table import Column, dash, fit_table
 from slurm_restart.cli.terminal import output_width, wrap_lines
-from slurm_restart.control.site import Site, load_site
-from slurm_restart.control.state_dir import user_name
+from slurm_restart.control.site import Site
 from slurm_restart.core.hostlist import expand
 from slurm_restart.core.job import NodeState
 from slurm_restart.core.node_summary import NodeSummary, summarize_nodes
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 _INDENT = 15
 _SHOWN = 20
 """Job ids that a message names."""
-_MAX_WHO, _MAX_REASON = 64, 400
+_MAX_REASON = 400
 
 
 def _duration(_context: click.Context, _parameter: click.Parameter, text: str) -> int:
@@ -44,7 +45,7 @@ def _duration(_context: click.Context, _parameter: click.Parameter, text: str) -
 @click.option("--node", "nodes", metavar="LIST", help="Only these nodes, each with all evidence.")
 @click.option("--all", "everybody", is_flag=True, help="The runs of all users.")
 @site_option
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@json_option
 @click.pass_context
 def command(
     context: click.Context,
@@ -120,7 +121,7 @@ def _table(summaries: list[NodeSummary]) -> str:
         Column(head="ATTEMPTS", rank=1),
         Column(head="FAILED"),
         Column(head="EXCLUDED", rank=2),
-        Column(head="ENDS", rank=5),
+        Column(head="ENDS", rank=5, is_text=True),
         Column(head="LAST EVIDENCE", rank=3, is_text=True),
     ]
     cells = [
@@ -182,7 +183,8 @@ def clear(node: str, reason: str, site_path: Path) -> None:
     """
     from slurm_restart.control.node_decisions import clear_node  # noqa: PLC0415 - slow to import
 
-    controller, who = _controller(site_path, "csx-restart nodes clear")
+    who = person()  # before the user changes
+    controller = become_controller(site_path, "csx-restart nodes clear")
     _require_node(controller, node)
     changed = clear_node(controller, node, why=_why("cleared", who, reason))
     _report(changed, f"{node}: no run excluded it", f"{node}: no longer excluded by")
@@ -210,7 +212,8 @@ def exclude(node: str, duration: int, reason: str, site_path: Path) -> None:
     """
     from slurm_restart.control.node_decisions import exclude_node  # noqa: PLC0415 - slow to import
 
-    controller, who = _controller(site_path, "csx-restart nodes exclude")
+    who = person()  # before the user changes
+    controller = become_controller(site_path, "csx-restart nodes exclude")
     _require_node(controller, node)
     until = int(time.time()) + duration
     why = _why("excluded", who, reason)
@@ -222,26 +225,13 @@ def exclude(node: str, duration: int, reason: str, site_path: Path) -> None:
     )
 
 
-def _controller(site_path: Path, name: str) -> "tuple[Controller, str]":
-    """Become SlurmUser; return the controller, and the name of the person."""
-    from slurm_restart.control.controller import Controller, commands_for  # noqa: PLC0415 - slow
-    from slurm_restart.control.slurm_user import become_owner, check_slurm_user  # noqa: PLC0415
-
-    who = os.environ.get("SUDO_USER") or user_name(os.getuid())
-    site = load_site(site_path)
-    become_owner(site.state_dir, name)
-    slurm = commands_for(site)
-    check_slurm_user(site.state_dir, slurm.config())
-    return Controller(slurm=slurm, site=site, cluster=slurm.cluster_name()), who
-
-
 def _require_node(controller: "Controller", node: str) -> None:
     if node not in {each.name for each in controller.slurm.nodes()}:
         raise UsageError(f"{node}: Slurm knows no node of this name")
 
 
 def _why(verb: str, who: str, reason: str) -> str:
-    text = f"{verb} by an administrator ({escape_controls(who)[:_MAX_WHO]})"
+    text = f"{verb} by an administrator ({who})"
     return f"{text}: {escape_controls(reason)[:_MAX_REASON]}" if reason else text
 
 

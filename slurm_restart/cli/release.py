@@ -1,9 +1,13 @@
 """`csx-restart release`: release a run that is held, by a person or by Slurm."""
 
+from pathlib import Path
+
 import click
 
 from slurm_restart.cli.find_run import slurm_here
-from slurm_restart.cli.run_note import note
+from slurm_restart.cli.options import json_option
+from slurm_restart.cli.run_note import record_wish
+from slurm_restart.cli.site import site_option
 from slurm_restart.cli.steer import Outcome, find, outcome, show
 from slurm_restart.cli.table import state_of
 from slurm_restart.core.job import Job
@@ -13,8 +17,9 @@ from slurm_restart.slurm.interface import Slurm
 
 @click.command()
 @click.argument("run")
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def command(run: str, as_json: bool) -> None:  # noqa: FBT001 - a flag
+@site_option
+@json_option
+def command(run: str, site_path: Path, as_json: bool) -> None:  # noqa: FBT001 - a flag
     """Release RUN (a job id, a task such as 120_4, or a run directory), which is held.
 
     Slurm holds a job by itself after a node's prolog has failed, or after too many failures of its
@@ -30,8 +35,8 @@ def command(run: str, as_json: bool) -> None:  # noqa: FBT001 - a flag
     if not held:
         raise UsageError("; ".join(f"job {job.name} is not held: {_why(job)}" for job in shown))
     outcomes = [_release(slurm, job) for job in held]
-    note(steered.run_dir, "release")
     show(outcomes, as_json=as_json)
+    record_wish(steered.run_dir, held, "release", site_path=site_path)
 
 
 def _why(job: Job) -> str:

@@ -11,12 +11,15 @@ from pathlib import Path
 import click
 
 from slurm_restart.cli import resume_plan
-from slurm_restart.cli.find_run import record_of, resolve, slurm_here
+from slurm_restart.cli.find_run import resolve, slurm_here
+from slurm_restart.cli.job_record import record_of
+from slurm_restart.cli.options import json_option
 from slurm_restart.cli.resume_plan import Kept
 from slurm_restart.cli.run_note import note
 from slurm_restart.cli.site import site_option, site_or_defaults
-from slurm_restart.cli.steer import is_phase
+from slurm_restart.cli.steer import INDENT, is_phase
 from slurm_restart.cli.table import state_of
+from slurm_restart.cli.terminal import output_width, wrap_lines
 from slurm_restart.control.find_journal import find_journal
 from slurm_restart.control.locked_file import try_lock
 from slurm_restart.control.site import Site
@@ -39,7 +42,7 @@ LOCK = "resume.lock"
 @click.option("--reset-count", is_flag=True, help="Count restarts from zero again.")
 @click.option("--clear-nodes", is_flag=True, help="Exclude none of the nodes that were to blame.")
 @site_option
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@json_option
 def command(
     run: str,
     reset_count: bool,  # noqa: FBT001 - a flag, like the two others
@@ -74,14 +77,14 @@ def command(
     if as_json:
         click.echo(json.dumps({"jobs": [asdict(entry) for entry in submitted]}, indent=2))
         return
-    for entry in submitted:
-        click.echo(escape_controls(_line(entry)))
+    lines = [escape_controls(_line(entry)) for entry in submitted]
+    click.echo("\n".join(wrap_lines(lines, output_width(), INDENT)))
 
 
 def _run_dir(run: str) -> Path:
     target = resolve(run)  # it completes the records of attempts that have ended
     if target.run_dir is None:
-        raise JobNotFoundError(
+        raise target.unanswered or JobNotFoundError(
             f"{run}: Slurm does not know this job (any more): give the run directory"
         )
     return target.run_dir

@@ -1,7 +1,6 @@
 """Find what `csx-restart resume` takes up: the phases, the checkpoint, the counters, the nodes."""
 
 import os
-import pwd
 import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -9,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from slurm_restart.control.find_journal import Found
+from slurm_restart.control.state_dir import user_name
 from slurm_restart.core.category import Category
 from slurm_restart.core.history import replay, streak
 from slurm_restart.core.job import Job
@@ -52,18 +52,11 @@ def require_owner(run_dir: Path) -> None:
     """Raise UsageError unless the caller owns the run directory and is not root."""
     owner, user = run_dir.stat().st_uid, os.geteuid()
     if owner != user or user == 0:
-        name = _user_name(owner)
+        name = user_name(owner)
         raise UsageError(
-            f"{run_dir}: expected its owner {name}, got {_user_name(user)}: the new job belongs to "
+            f"{run_dir}: expected its owner {name}, got {user_name(user)}: the new job belongs to "
             f"who submits it (as root: runuser -u {name} -- csx-restart resume …)"
         )
-
-
-def _user_name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"
 
 
 def load_plan(run_dir: Path) -> RunPlan:

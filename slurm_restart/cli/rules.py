@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 import click
 
+from slurm_restart.cli.options import json_option
 from slurm_restart.core.category import Category
 from slurm_restart.core.printable import escape_controls
 from slurm_restart.errors import UsageError
@@ -27,7 +28,6 @@ _EXTRA = click.option(
     metavar="FILE",
     help="Additional rules, tried before all others; repeatable.",
 )
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -39,7 +39,7 @@ def command() -> None:
 @click.option("--family", help="Only rules with this first part of the id: slurm, nccl, python …")
 @click.option("--category", help="Only rules of this category.")
 @_EXTRA
-@_JSON
+@json_option
 def list_rules(
     family: str | None,
     category: str | None,
@@ -71,7 +71,7 @@ def list_rules(
 @command.command("show")
 @click.argument("name", metavar="ID")
 @_EXTRA
-@_JSON
+@json_option
 def show(name: str, extra: tuple[Path, ...], as_json: bool) -> None:  # noqa: FBT001 - a flag
     """Show all fields of a rule."""
     known = read_rule_sources(extra).rules
@@ -92,7 +92,7 @@ def show(name: str, extra: tuple[Path, ...], as_json: bool) -> None:  # noqa: FB
 @command.command("test")
 @click.argument("lines", nargs=-1, metavar="LINE...")
 @_EXTRA
-@_JSON
+@json_option
 def test(lines: tuple[str, ...], extra: tuple[Path, ...], as_json: bool) -> None:  # noqa: FBT001
     """Show which rule matches a LINE of a log first, and which others match it as well.
 
@@ -113,7 +113,7 @@ def test(lines: tuple[str, ...], extra: tuple[Path, ...], as_json: bool) -> None
 @click.argument(
     "paths", nargs=-1, type=click.Path(path_type=Path, exists=True), metavar="[PATH]..."
 )
-@_JSON
+@json_option
 def check(paths: tuple[Path, ...], as_json: bool) -> None:  # noqa: FBT001 - a flag
     """Check rules: those in PATHs (files, or directories of *.yaml), or all rules in use.
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from slurm_restart.cli.find_run import record_of
+from slurm_restart.cli.job_record import record_of
 from slurm_restart.cli.table import state_of
 from slurm_restart.control.run_index import IndexedRun
 from slurm_restart.control.state_dir import user_name
@@ -56,7 +56,7 @@ class RunRow:
 
 
 def merge_runs(jobs: Iterable[Job], indexed: Iterable[IndexedRun]) -> list[RunRow]:
-    """Return a row for each run, ordered by job id.
+    """Return a row for each run, ordered by the names of their jobs.
 
     Args:
         jobs: as Slurm shows them; those that are not managed are left out.
@@ -68,7 +68,12 @@ def merge_runs(jobs: Iterable[Job], indexed: Iterable[IndexedRun]) -> list[RunRo
         if record is not None:
             key = (job.job_id, job.uid, run_of_task(record.run, job.array_task_id))
             rows[key] = _of_job(job, record, rows.get(key), key)
-    return sorted(rows.values(), key=lambda row: (row.job_id, row.changed or 0))
+    return sorted(rows.values(), key=_place)
+
+
+def _place(row: RunRow) -> tuple[list[int], int]:
+    """Return where a run stands in the list: by job id, the tasks of an array in their order."""
+    return [int(number) for number in row.name.split("_")], row.changed or 0
 
 
 def _of_journal(found: IndexedRun) -> RunRow:
@@ -109,6 +114,8 @@ def _last_state(found: IndexedRun) -> str | None:
 
 def _of_job(job: Job, record: CommentRecord, known: RunRow | None, key: Key) -> RunRow:
     waits = job.state is JobState.PENDING
+    # Of a job that waits, Slurm shows when it expects or may start it.
+    started = None if waits else job.start_time
     row = known or _empty(key)
     return replace(
         row,
@@ -125,8 +132,8 @@ def _of_job(job: Job, record: CommentRecord, known: RunRow | None, key: Key) -> 
         restarts=max(row.restarts or 0, job.restarts, record.attempt or 0),
         num_nodes=job.num_nodes,
         nodes=job.nodes or row.nodes,
-        began=row.began or job.start_time or job.submit_time,
-        changed=max(filter(None, (row.changed, job.start_time, job.submit_time)), default=None),
+        began=row.began or started or job.submit_time,
+        changed=max(filter(None, (row.changed, started, job.submit_time)), default=None),
         restart_at=row.restart_at if waits else None,
         in_slurm=True,
     )

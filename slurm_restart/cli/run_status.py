@@ -3,7 +3,8 @@
 import time
 from typing import Any
 
-from slurm_restart.cli.find_run import Target, record_of, slurm_here
+from slurm_restart.cli.find_run import Target, slurm_here
+from slurm_restart.cli.job_record import record_of
 from slurm_restart.cli.stop_advice import stop_advice
 from slurm_restart.cli.table import state_of
 from slurm_restart.control.find_journal import Found

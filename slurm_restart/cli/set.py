@@ -1,15 +1,19 @@
 """`csx-restart set`: change the restart settings of a run that was submitted."""
 
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 import click
 
-from slurm_restart.cli.find_run import record_of, slurm_here
-from slurm_restart.cli.run_note import note
+from slurm_restart.cli.deadline import Deadline
+from slurm_restart.cli.find_run import slurm_here
+from slurm_restart.cli.job_record import record_of
+from slurm_restart.cli.options import json_option, timeout_option
+from slurm_restart.cli.run_note import record_wish
 from slurm_restart.cli.run_settings import Assignment, apply, parse_assignments
-from slurm_restart.cli.steer import Outcome, RecordEditor, find, outcome, show
+from slurm_restart.cli.site import site_option
+from slurm_restart.cli.steer import Outcome, edit_record, find, outcome, show
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.errors import UsageError
@@ -19,15 +23,16 @@ from slurm_restart.trainer.run_plan import RunPlan
 @click.command()
 @click.argument("run")
 @click.argument("settings", nargs=-1, required=True, metavar="NAME=VALUE...")
-@click.option(
-    "--timeout",
-    type=click.IntRange(1),
-    default=60,
-    show_default=True,
-    help="Seconds to wait while the job is COMPLETING.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def command(run: str, settings: Sequence[str], timeout: int, as_json: bool) -> None:  # noqa: FBT001
+@timeout_option(60, "Seconds to wait while the job is COMPLETING.")
+@site_option
+@json_option
+def command(
+    run: str,
+    settings: Sequence[str],
+    timeout: int,
+    site_path: Path,
+    as_json: bool,  # noqa: FBT001 - a flag
+) -> None:
     """Change restart settings of RUN (a job id, a task such as 120_4, or a run directory).
 
     The names are those of the settings at submission: max_num_restarts, min_num_csx or min_nodes,
@@ -49,15 +54,18 @@ def command(run: str, settings: Sequence[str], timeout: int, as_json: bool) -> N
     jobs = [*steered.jobs, *steered.later]
     for job in jobs:
         _require_possible(job, change)
-    editor = RecordEditor(slurm, until=time.monotonic() + timeout)
-    outcomes = [_outcome(job, editor.edit(job, change), assignments) for job in jobs]
+    deadline = Deadline(timeout)
+    outcomes = [
+        _outcome(job, edit_record(slurm, job, change, deadline), assignments) for job in jobs
+    ]
     if all(each.result == "ended" for each in outcomes):
         raise UsageError(
             "; ".join(f"job {each.job} has ended: {each.state or 'unknown'}" for each in outcomes)
             + ": nothing of it can be changed; csx-restart resume takes a run up again"
         )
-    note(steered.run_dir, f"set {' '.join(settings)}")
     show(outcomes, as_json=as_json)
+    changed = [job for job, each in zip(jobs, outcomes, strict=True) if each.result != "ended"]
+    record_wish(steered.run_dir, changed, f"set {' '.join(settings)}", site_path=site_path)
 
 
 def _changed(

@@ -13,9 +13,10 @@ import click
 from slurm_restart.cli.backend import backend_option
 from slurm_restart.cli.find_run import resolve_known
 from slurm_restart.cli.format_status import OBSERVE_MODE, format_status
+from slurm_restart.cli.options import json_option
 from slurm_restart.cli.run_status import run_status
 from slurm_restart.cli.site import site_option, site_or_defaults
-from slurm_restart.cli.table import Column, dash, fit_table, position, state_of
+from slurm_restart.cli.table import Column, dash, fit_table, position, reason_of, state_of
 from slurm_restart.cli.task_table import array_tasks, task_table
 from slurm_restart.cli.terminal import output_width
 from slurm_restart.control.site import Site
@@ -45,7 +46,7 @@ _FINAL = frozenset(state.value for state in JobState if state.is_final)
     show_default=True,
     help="Seconds between two looks of --watch.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@json_option
 def command(  # noqa: PLR0917 - the options of click
     target: str | None,
     everybody: bool,  # noqa: FBT001 - a flag
@@ -93,7 +94,7 @@ def _managed(slurm: Slurm, *, everybody: bool) -> list[tuple[Job, CommentRecord]
                 found.append((job, parse_comment(job.comment)))
             except CommentRecordError:
                 continue
-    return found
+    return sorted(found, key=lambda pair: (pair[0].array_job_id or pair[0].job_id, pair[0].job_id))
 
 
 def _row(job: Job, comment_record: CommentRecord, *, observes: bool) -> dict[str, Any]:
@@ -132,7 +133,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
         (
             row["name"],
             row["state"],
-            row["reason"],
+            reason_of(row["reason"]),
             str(row["phase"]),
             dash(row["attempt"]),
             position(row["step"], row["unit"]),

@@ -1,8 +1,6 @@
 """What the commands that steer a run have in common: find its jobs, change their records."""
 
 import json
-import re
-import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -10,9 +8,12 @@ from pathlib import Path
 
 import click
 
-from slurm_restart.cli.cancel import later_phases
-from slurm_restart.cli.find_run import TASK, record_of, slurm_here, task_job_id
+from slurm_restart.cli.deadline import Deadline
+from slurm_restart.cli.find_run import slurm_here
+from slurm_restart.cli.job_record import record_of
+from slurm_restart.cli.named_jobs import is_job_id, later_phases, named_jobs
 from slurm_restart.cli.table import state_of
+from slurm_restart.cli.terminal import output_width, wrap_lines
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.job_comment import (
     CommentRecord,
@@ -23,7 +24,6 @@ from slurm_restart.core.printable import escape_controls
 from slurm_restart.errors import (
     JobNotFoundError,
     SlurmError,
-    SlurmUnavailableError,
     StateError,
     UsageError,
 )
@@ -35,6 +35,9 @@ CONFIRM = 0.5
 """Seconds after which a record that was written is read again: the supervisor writes it too."""
 PAUSE = 1.0
 """Seconds until a job that is COMPLETING is looked at again."""
+FORGOTTEN = "not known to Slurm any more"
+INDENT = 2
+"""Blanks before what continues a line about a job."""
 _DENIED = ("Access/permission denied", "Invalid user id", "Operation not permitted")
 
 Change = Callable[[Job, CommentRecord], CommentRecord]
@@ -93,9 +96,11 @@ def show(outcomes: Iterable[Outcome], *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"jobs": [asdict(each) for each in outcomes]}, indent=2))
         return
-    for each in outcomes:
-        state = "not known to Slurm any more" if each.state is None else each.state
-        click.echo(escape_controls(f"job {each.job}: {state}: {each.text}"))
+    lines = [
+        escape_controls(f"job {each.job}: {each.state or FORGOTTEN}: {each.text}")
+        for each in outcomes
+    ]
+    click.echo("\n".join(wrap_lines(lines, output_width(), INDENT)))
 
 
 def find(slurm: Slurm, text: str) -> Steered:
@@ -105,12 +110,9 @@ def find(slurm: Slurm, text: str) -> Steered:
         JobNotFoundError: Slurm does not know such a job (any more).
         UsageError: the text is none of them, or the job is not managed by this plugin.
     """
-    if re.fullmatch(rf"[1-9][0-9]{{0,9}}|{TASK}", text, re.ASCII):
-        job = slurm.job(int(text) if text.isdecimal() else task_job_id(text))
-        jobs = slurm.jobs(uid=job.uid)
-        whole = text.isdecimal()
-        tasks = tuple(other for other in jobs if whole and other.array_job_id == int(text))
-        named, run_dir = tasks or (job,), _run_dir(job)
+    if is_job_id(text):
+        named, jobs = named_jobs(slurm, text)
+        job, run_dir = named[0], _run_dir(named[0])
     else:
         job, jobs = _job_of(slurm, Path(text))
         named, run_dir = (job,), Path(text).resolve()
@@ -118,7 +120,7 @@ def find(slurm: Slurm, text: str) -> Steered:
         raise UsageError(
             f"job {job.name}: expected a run of csx-sbatch, got a job whose Comment holds no record"
         )
-    return Steered(jobs=named, later=tuple(later_phases(job, jobs)), run_dir=run_dir)
+    return Steered(jobs=named, later=later_phases(job, jobs), run_dir=run_dir)
 
 
 def _run_dir(job: Job) -> Path | None:
@@ -153,77 +155,58 @@ def is_phase(job: Job, plan: RunPlan) -> bool:
     return plan.array_task is None or plan.array_task == job.array_task_id
 
 
-class RecordEditor:
-    """Changes the records in the Comments of jobs, and makes sure that the changes stay.
+def edit_record(
+    slurm: Slurm, job: Job, change: Change, deadline: Deadline, *, wait: bool = True
+) -> Job | None:
+    """Change the record in a job's Comment, make sure that it stays, return the job as it is then.
 
     Args:
         slurm: the cluster.
-        until: when to give up, on the clock.
-        clock: returns seconds.
-        sleep: waits for some seconds.
+        job: the job.
+        change: returns the record that is wanted, given the job and its record now.
+        deadline: when to give up.
+        wait: whether to wait while the job is COMPLETING, when Slurm changes no field of it.
+
+    Returns:
+        The job: with the record, or over, or (without `wait`) COMPLETING; None: Slurm no
+        longer knows it.
+
+    Raises:
+        SlurmError: Slurm refuses the change.
+        SlurmUnavailableError: it could not be made in time.
+        UsageError: the change is not possible with the record.
     """
-
-    def __init__(
-        self,
-        slurm: Slurm,
-        *,
-        until: float,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._slurm = slurm
-        self._until = until
-        self._clock = clock
-        self._sleep = sleep
-
-    def edit(self, job: Job, change: Change, *, wait: bool = True) -> Job | None:
-        """Change the record of a job and return the job as it is then.
-
-        Args:
-            job: the job.
-            change: returns the record that is wanted, given the job and its record now.
-            wait: whether to wait while the job is COMPLETING, when Slurm changes no field of it.
-
-        Returns:
-            The job: with the record, or over, or (without `wait`) COMPLETING; None: Slurm no
-            longer knows it.
-
-        Raises:
-            SlurmError: Slurm refuses the change.
-            SlurmUnavailableError: it could not be made in time.
-            UsageError: the change is not possible with the record.
-        """
-        run, error = record_of(job), "it is COMPLETING"
-        while True:
-            try:
-                shown = self._slurm.job(job.job_id)
-            except JobNotFoundError:
-                return None
-            record = record_of(shown)
-            if record is None or run is None or record.run != run.run:
-                return None  # Slurm has given the id to another job
-            closed = shown.completing and shown.state is not JobState.PENDING
-            wanted = record if shown.over else change(shown, record)
-            if wanted == record or (closed and not wait):
-                return shown
-            if not closed:
-                error = self._write(shown, wanted)
-            if self._clock() >= self._until:
-                raise SlurmUnavailableError(
-                    f"job {job.name}: not changed in time: {error}; try again"
-                )
-            self._sleep(PAUSE if closed else CONFIRM)
-
-    def _write(self, job: Job, record: CommentRecord) -> str:
-        """Write a record; return why that failed, for a failure that may pass."""
-        comment = format_comment(record, split_user_comment(job.comment))
+    run, problem = record_of(job), "it is COMPLETING"
+    while True:
         try:
-            self._slurm.update(job.name, {"Comment": comment})
+            shown = slurm.job(job.job_id)
         except JobNotFoundError:
-            return "Slurm does not know it"
-        except SlurmError as error:
-            if any(text in error.stderr for text in _DENIED):
-                who = "only the owner of the run, or an administrator of Slurm, may change it"
-                raise SlurmError(f"{error}: {who}", stderr=error.stderr) from error
-            return str(error)
-        return "the job's own supervisor writes its Comment at the same time"
+            return None
+        record = record_of(shown)
+        if record is None or run is None or record.run != run.run:
+            return None  # Slurm has given the id to another job
+        closed = shown.completing and shown.state is not JobState.PENDING
+        wanted = record if shown.over else change(shown, record)
+        if wanted == record or (closed and not wait):
+            return shown
+        if not closed:
+            problem = _write_record(slurm, shown, wanted)
+        deadline.pause(
+            PAUSE if closed else CONFIRM,
+            f"job {job.name}: not changed in time: {problem}; try again",
+        )
+
+
+def _write_record(slurm: Slurm, job: Job, record: CommentRecord) -> str:
+    """Write a record; return why that failed, for a failure that may pass."""
+    comment = format_comment(record, split_user_comment(job.comment))
+    try:
+        slurm.update(job.name, {"Comment": comment})
+    except JobNotFoundError:
+        return "Slurm does not know it"
+    except SlurmError as error:
+        if any(text in error.stderr for text in _DENIED):
+            who = "only the owner of the run, or an administrator of Slurm, may change it"
+            raise SlurmError(f"{error}: {who}", stderr=error.stderr) from error
+        return str(error)
+    return "the job's own supervisor writes its Comment at the same time"

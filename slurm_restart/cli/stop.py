@@ -1,15 +1,19 @@
 """`csx-restart stop`: end a run, now or after its next checkpoint, so that nobody restarts it."""
 
-import time
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import click
 
-from slurm_restart.cli.cancel import Cancellation
-from slurm_restart.cli.find_run import record_of, slurm_here
-from slurm_restart.cli.run_note import note
-from slurm_restart.cli.steer import Outcome, RecordEditor, Steered, find, outcome, show
+from slurm_restart.cli.cancel import cancel_until_ended
+from slurm_restart.cli.deadline import Deadline
+from slurm_restart.cli.find_run import slurm_here
+from slurm_restart.cli.job_record import record_of
+from slurm_restart.cli.options import json_option, timeout_option
+from slurm_restart.cli.run_note import record_wish
+from slurm_restart.cli.site import site_option
+from slurm_restart.cli.steer import Outcome, Steered, edit_record, find, outcome, show
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.errors import UsageError
@@ -23,15 +27,16 @@ from slurm_restart.slurm.interface import Slurm
     is_flag=True,
     help="Let a running attempt go on until its next complete checkpoint.",
 )
-@click.option(
-    "--timeout",
-    type=click.IntRange(1),
-    default=600,
-    show_default=True,
-    help="Seconds after which the command gives up.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def command(run: str, after_checkpoint: bool, timeout: int, as_json: bool) -> None:  # noqa: FBT001
+@timeout_option(600, "Seconds after which the command gives up.")
+@site_option
+@json_option
+def command(
+    run: str,
+    after_checkpoint: bool,  # noqa: FBT001 - a flag
+    timeout: int,
+    site_path: Path,
+    as_json: bool,  # noqa: FBT001 - a flag
+) -> None:
     """End RUN (a job id, a task such as 120_4, or a run directory) and its later phases for good.
 
     The request is written into the job's Comment first, where the hook finds it: however the
@@ -48,16 +53,20 @@ def command(run: str, after_checkpoint: bool, timeout: int, as_json: bool) -> No
     Exit codes: 0 ended, or it will after the checkpoint; 2 not possible for this run; 4 refused by
     Slurm, such as for another user's run; 5 unknown job; 75 not ended within the timeout.
     """
-    slurm, until = slurm_here(), time.monotonic() + timeout
+    slurm, deadline = slurm_here(), Deadline(timeout)
     steered = find(slurm, run)
     if after_checkpoint:
         _require_checkpoints(steered)
-    stop = partial(_stop_one, slurm, until=until, after_checkpoint=after_checkpoint)
+    stop = partial(_stop_one, slurm, deadline=deadline, after_checkpoint=after_checkpoint)
     outcomes = [stop(job) for job in steered.jobs]
-    cancellation = Cancellation(slurm, until=until)
-    outcomes += [_had_ended(job.name, cancellation.run(job)) for job in steered.later]
-    note(steered.run_dir, "stop" + (" after the next checkpoint" if after_checkpoint else ""))
+    outcomes += [
+        _had_ended(job.name, cancel_until_ended(slurm, job, deadline)) for job in steered.later
+    ]
     show(outcomes, as_json=as_json)
+    wish = "stop" + (" after the next checkpoint" if after_checkpoint else "")
+    jobs = (*steered.jobs, *steered.later)
+    stopped = [job for job, each in zip(jobs, outcomes, strict=True) if each.result != "had_ended"]
+    record_wish(steered.run_dir, stopped, wish, site_path=site_path)
 
 
 def _require_checkpoints(steered: Steered) -> None:
@@ -75,15 +84,15 @@ def _stopped(job: Job, record: CommentRecord) -> CommentRecord:
     return replace(record, stop=job.restarts)
 
 
-def _stop_one(slurm: Slurm, job: Job, *, until: float, after_checkpoint: bool) -> Outcome:
-    shown = RecordEditor(slurm, until=until).edit(job, _stopped, wait=False)
+def _stop_one(slurm: Slurm, job: Job, *, deadline: Deadline, after_checkpoint: bool) -> Outcome:
+    shown = edit_record(slurm, job, _stopped, deadline, wait=False)
     if shown is None or shown.over:
         return _had_ended(job.name, shown)
     running = shown.state in (JobState.RUNNING, JobState.SUSPENDED) and not shown.completing
     if after_checkpoint and running:
         text = "ends after its next checkpoint, and is not restarted"
         return outcome(job.name, shown, "will_end", text)
-    last = Cancellation(slurm, until=until).run(job)
+    last = cancel_until_ended(slurm, job, deadline)
     # The hook does not restart a job with the request; one that was COMPLETING has none.
     certain = not shown.completing or shown.state is JobState.PENDING
     return _ended(job.name, last) if certain else _had_ended(job.name, last)

@@ -21,7 +21,7 @@ class Column:
     Attributes:
         head: its heading.
         rank: of columns that do not fit, those of the highest rank are left out; 0 never is.
-        is_text: sentences, which are shortened to what is left of the line; the last column only.
+        is_text: sentences, which are shortened to what is left of the line if they are the last.
     """
 
     head: str
@@ -57,11 +57,9 @@ def fit_table(
 
 
 def _needed(columns: Sequence[Column], widths: Sequence[int], kept: Sequence[int]) -> int:
-    each = (
-        min(widths[index], _LEAST_TEXT) if columns[index].is_text else widths[index]
-        for index in kept
-    )
-    return sum(each) + len(GAP) * (len(kept) - 1)
+    whole = sum(widths[index] for index in kept) + len(GAP) * (len(kept) - 1)
+    last = kept[-1]
+    return whole - max(0, widths[last] - _LEAST_TEXT) if columns[last].is_text else whole
 
 
 def _column(cells: Sequence[str], width: int) -> list[str]:
@@ -100,6 +98,11 @@ def state_of(job: Job) -> str:
     """Return the state of a job as squeue shows it, with COMPLETING beside the base state."""
     state = job.state.value if job.state else "COMPLETING"
     return f"{state}+COMPLETING" if job.completing and job.state else state
+
+
+def reason_of(reason: str | None) -> str:
+    """Return Slurm's reason why a job waits or has ended; `-`: it names none."""
+    return "-" if reason in (None, "", "None") else reason
 
 
 def position(step: int | None, unit: str | None) -> str:

@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from slurm_restart.cli.find_run import record_of, slurm_here
+from slurm_restart.cli.find_run import slurm_here
+from slurm_restart.cli.job_record import record_of
 from slurm_restart.cli.table import Column, dash, fit_table, position, state_of
 from slurm_restart.cli.terminal import output_width
 from slurm_restart.core.job import Job
@@ -121,7 +122,7 @@ def _row(number: int | None, job: Job | None, array: RunDir | None) -> dict[str,
         "unit": unit.value,
         "restarts": attempt if job is None else job.restarts,
         "max_num_restarts": None if record is None else record.max_restarts,
-        "last_end": None if end is None else _format_end(end),
+        "last_end": None if end is None else _format_end(end, attempt),
         "run_dir": None if run_dir is None or not attempts else str(run_dir.path),
     }
 
@@ -143,5 +144,7 @@ def _from_records(attempts: tuple[AttemptDir, ...]) -> tuple[int | None, int | N
     return attempts[-1].number, step, ProgressUnit.STEP if start is None else start.unit
 
 
-def _format_end(end: AttemptEnd) -> str:
-    return f"attempt {end.attempt}: {end.reason or end.category}"
+def _format_end(end: AttemptEnd, attempt: int | None) -> str:
+    """Format the last end, with its attempt unless that is the present one."""
+    earlier = "" if end.attempt == attempt else f"attempt {end.attempt}: "
+    return f"{earlier}{end.reason or end.category}"

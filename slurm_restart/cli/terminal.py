@@ -46,7 +46,9 @@ def _wrap(line: str, width: int, indent: int) -> list[str]:
         return [line]
     parts, current = [], ""
     for word in re.findall(" *[^ ]+", line):
-        if current.strip() and cell_width(current + word) > width:
+        # A word that no line can hold, such as a path, stays beside what names it.
+        fits_below = indent + cell_width(word.lstrip()) <= width
+        if current.strip() and fits_below and cell_width(current + word) > width:
             parts.append(current)
             current = " " * indent + word.lstrip()
         else:

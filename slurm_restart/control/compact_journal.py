@@ -123,7 +123,7 @@ _RULES: dict[type, Callable[..., Marks]] = {
     IntendEvent: _intend,
     OutcomeEvent: _outcome,
     AppliedEvent: _applied,
-    NoteEvent: lambda event, _details: iter((("note", event.text),)),
+    NoteEvent: lambda event, _details: iter((("note", event.text, event.who and event.at),)),
     StaleRunningEvent: lambda _event, _details: iter((("stale_running",),)),
     StartedEvent: lambda _event, _details: iter((("started",),)),
     FinalEvent: lambda _event, _details: iter((("final",),)),

@@ -41,7 +41,7 @@ def clear_node(controller: Controller, node: str, *, why: str) -> Changed:
     """
     changed = []
     for key in _keys(controller):
-        with _published(controller, key) as journal:
+        with published(controller, key) as journal:
             now = int(time.time())
             if any(exclusion.node == node for exclusion in journal.history.excluded(now)):
                 journal.append(ReadmitEvent(at=now, node=node, why=why))
@@ -67,7 +67,7 @@ def exclude_node(controller: Controller, node: str, *, until: int, why: str) -> 
         key = _live_key(controller, job)
         if key is None:
             continue
-        with _published(controller, key) as journal:
+        with published(controller, key) as journal:
             ends = journal.history.ends
             journal.append(
                 ExcludeEvent(
@@ -101,7 +101,7 @@ def _keys(controller: Controller) -> Iterator[RunKey]:
 
 
 @contextmanager
-def _published(controller: Controller, key: RunKey) -> Iterator[Journal]:
+def published(controller: Controller, key: RunKey) -> Iterator[Journal]:
     """Open a journal, and copy it to the export directory if it was written."""
     with open_journal(controller.site.state_dir, key) as journal:
         before = len(journal.events)

@@ -16,10 +16,10 @@ from slurm_restart.core.journal_events import (
 def without_repeats(known: Sequence[Event], new: Sequence[Event]) -> list[Event]:
     """Return the events of `new` that add something to the journal's events `known`.
 
-    Since the last end, these are written once: a note of the same text; an intent of the operations
-    that were intended last and have not all succeeded; an outcome like the one before it with the
-    same refusals. An `applied` event without any value is never written. The time of an event does
-    not matter, so that the journal has the time of the first.
+    Since the last end, these are written once: a note of the same text, unless a person has done
+    it; an intent of the operations that were intended last and have not all succeeded; an outcome
+    like the one before it with the same refusals. An `applied` event without any value is never
+    written. The time of an event does not matter, so that the journal has the time of the first.
     """
     recent = _since_last_end(known)
     added: list[Event] = []
@@ -43,7 +43,8 @@ def _since_last_end(events: Sequence[Event]) -> list[Event]:
 def _repeats(recent: Sequence[Event], event: Event) -> bool:
     match event:
         case NoteEvent():
-            return any(isinstance(old, NoteEvent) and old.text == event.text for old in recent)
+            notes = (old for old in recent if isinstance(old, NoteEvent))
+            return event.who is None and any(old.text == event.text for old in notes)
         case IntendEvent():
             return _repeats_intent(recent, event)
         case OutcomeEvent():

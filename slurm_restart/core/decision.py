@@ -158,10 +158,10 @@ def _why_prolog_share(situation: Situation) -> str:
 
 
 def _why_budget(situation: Situation) -> str:
-    progress = situation.progress
+    progress, count = situation.progress, situation.streak.failures
     at = "" if progress.step is None else f" beyond {progress.unit.format(progress.step)}"
     return (
-        f"{situation.streak.failures} ends in a row without progress{at}, "
+        f"{count} {'end' if count == 1 else 'ends'} in a row without progress{at}, "
         f"max_num_restarts is {situation.policy.max_restarts}"
     )
 

@@ -29,17 +29,20 @@ class EndReport:
     attempt: int | None
     at: int
     found_by: str
+    """`supervisor`: no journal has this end, as the run was restarted in place after it, or as the
+    journal cannot be read; `action` is then what the supervisor has done, or expects."""
     category: str
     rule: str
-    action: str
+    action: str | None
     reason: str
     progress: bool | None
     from_step: int | None
     step: int | None
     unit: str
     """What the steps count: the value of a `ProgressUnit`."""
-    failures: int
-    total_restarts: int
+    failures: int | None
+    """None: counted with the next end that the journal has."""
+    total_restarts: int | None
     in_place: int
     """Restarts in place before, in the same allocation."""
     nodes: tuple[str, ...]
@@ -58,6 +61,17 @@ class EndReport:
     """When the next attempt was seen running."""
     final_state: str | None = None
     """Slurm's state of the job, if no attempt followed."""
+
+
+@frozen
+class OtherNote:
+    """What happened beside the ends, or before the first."""
+
+    at: int
+    """Epoch seconds."""
+    who: str | None
+    """The administrator who has done it; None: this plugin."""
+    text: str
 
 
 @frozen
@@ -119,7 +133,7 @@ def _add(last: EndReport, event: Event) -> None:
             last.operations += [_format_operation(text) for text in event.done]
             last.refused += [event.failed] if event.failed else []
         case NoteEvent():
-            last.notes.append(event.text)
+            last.notes += [event.text] if event.who is None else []  # see `other_notes`
         case StaleRunningEvent():
             last.notes.append("seen RUNNING although its program had ended")
         case StartedEvent():
@@ -128,6 +142,27 @@ def _add(last: EndReport, event: Event) -> None:
             last.final_state = event.state
         case EndEvent() | IntendEvent() | AppliedEvent():
             pass
+
+
+def other_notes(events: Iterable[Event]) -> list[OtherNote]:
+    """Return what administrators have done, and what this plugin has noted before the first end."""
+    found: list[OtherNote] = []
+    ended = False
+    for event in events:
+        match event:
+            case EndEvent():
+                ended = True
+            case NoteEvent() if event.who is not None or not ended:
+                found.append(OtherNote(at=event.at, who=event.who, text=event.text))
+            case ExcludeEvent() if not ended:
+                text = f"{event.node} is excluded: {event.evidence}"
+                found.append(OtherNote(at=event.at, who=None, text=text))
+            case ReadmitEvent() if not ended:
+                text = f"{event.node} may be used again: {event.why}"
+                found.append(OtherNote(at=event.at, who=None, text=text))
+            case _:
+                pass
+    return found
 
 
 def next_attempt(events: Iterable[Event]) -> NextAttempt | None:

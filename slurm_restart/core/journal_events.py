@@ -194,6 +194,8 @@ class NoteEvent:
 
     at: int
     text: str
+    who: str | None = None
+    """The administrator who has done what the text says; None: it is this plugin's note."""
 
 
 @frozen

@@ -8,6 +8,7 @@ from slurm_restart.slurm.error_messages import (
     error_for,
     failed,
     is_transient,
+    missing_configuration,
     waits_for_database,
 )
 from slurm_restart.slurm.process import Call, Completed, run_all
@@ -71,7 +72,9 @@ class CommandClient:
         while True:
             try:
                 answers = run_all(calls, timeout=deadline - time.monotonic())
-            except SlurmUnavailableError:
+            except SlurmUnavailableError as error:
+                if (problem := missing_configuration(error.stderr)) is not None:
+                    raise SlurmUnavailableError(f"{what}: {problem}") from None
                 if bad is None:
                     raise
                 raise error_for(bad, what) from None  # the command's own error, not the deadline's

@@ -37,6 +37,9 @@ _TRANSIENT = (
     "Zero Bytes were transmitted",
     "Resource temporarily unavailable",
 )
+# Of a file that SLURM_CONF names, for a minute; and where there is no such variable and no file.
+_NO_FILE = re.compile(r"(?:cannot stat|unable to status) file (/[^:\n]+):")
+_NO_SOURCE = "DNS SRV lookup failed"
 # `scontrol update` ignores a number that it cannot parse, prints this, and exits with 0.
 _IGNORED_VALUE = r"^scontrol: error: .*(?:[Ii]nvalid|not a valid|out of range)"
 
@@ -65,6 +68,15 @@ def waits_for_database(done: Completed) -> bool:
     return failed(done) and _DB_INDEX in done.stderr
 
 
+def missing_configuration(stderr: str) -> str | None:
+    """Return what is wrong if Slurm's commands find no slurm.conf; None: they say nothing of it."""
+    if (match := _NO_FILE.search(stderr)) is not None:
+        return f"there is no {match[1]}, which SLURM_CONF or the site's settings name"
+    if _NO_SOURCE in stderr:
+        return "Slurm's commands find no slurm.conf on this host: set SLURM_CONF to its path"
+    return None
+
+
 def error_for(done: Completed, what: str) -> SlurmError:
     """Return the exception for a failed command.
 
@@ -76,5 +88,8 @@ def error_for(done: Completed, what: str) -> SlurmError:
     kind = next(
         kind for texts, kind in _ERROR_CLASSES if any(text in done.stderr for text in texts)
     )
-    reason = "; ".join(line.strip() for line in lines) or f"exit code {done.code}"
+    reason = missing_configuration(done.stderr) or "; ".join(map(str.strip, lines))
+    reason = reason or f"exit code {done.code}"
+    if kind is JobNotFoundError:
+        reason = "Slurm does not know this job (any more)"
     return kind(f"{what}: {reason}", stderr=done.stderr)

@@ -172,8 +172,10 @@ def _collect(
     data = None if call.input is None else call.input.encode()
     try:
         out, err = child.communicate(data, timeout=max(0.0, deadline - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        raise SlurmUnavailableError(f"{call.name}: no answer within {timeout:g} s") from None
+    except subprocess.TimeoutExpired as late:
+        said = (late.stderr or b"").decode(errors="replace")
+        problem = f"{call.name}: no answer within {timeout:g} s"
+        raise SlurmUnavailableError(problem, stderr=said) from None
     return _completed(child, out, err)
 
 

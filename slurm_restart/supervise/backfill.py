@@ -290,7 +290,8 @@ def _record_job_end(records: _Records, job: Job, at: float) -> str | None:
     """Add a line about the job's end to run.log, unless it is already there; return its text."""
     if job.state is None or not job.state.is_final or job.completing:
         return None
-    text = escape_controls(f"job {job.job_id} has ended: {job.state.value}, {job.reason}")
+    reason = f", {job.reason}" if job.reason not in ("", "None") else ""
+    text = escape_controls(f"job {job.job_id} has ended: {job.state.value}{reason}")
     try:
         tail = read_tail(records.run_dir.log, _LOG_TAIL, follow=False)
         recorded = f" {text}" in tail.decode(errors="replace")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from contrib.testing.json_output import read_json
 from contrib.testing.managed_cluster import FAST, KNOWN_CAUSE, ManagedCluster
 from contrib.testing.waiting import await_
 
@@ -78,11 +79,14 @@ def test_without_progress_exactly_so_many_restarts_in_place(
     decisions = re.findall(r"decision: (\w+)", log)
     assert decisions == ["relaunch"] * restarts + ["leave"]
     explained = cluster.run("csx-restart", "explain", str(job_id))
-    assert (
-        len(re.findall(r"on 2 nodes ended [\d: -]+: .*; restarted in place", explained)) == restarts
-    )
+    relaunched = r"on 2 nodes ended [\d: -]+( after \d+ s)?: .*; restarted in place"
+    assert len(re.findall(relaunched, explained)) == restarts
     assert len(re.findall(r"timing .*, next started \+\d", explained)) == restarts
     assert "max_num_restarts" in explained
+    told = read_json("explain", cluster.run("csx-restart", "explain", str(job_id), "--json"))
+    assert [end["attempt"] for end in told["ends"]] == list(range(restarts + 1))
+    assert [end["action"] for end in told["ends"]] == ["relaunch"] * restarts + ["leave"]
+    assert {end["found_by"] for end in told["ends"][:-1]} <= {"supervisor"}
 
 
 def test_a_node_that_fails_the_health_check_is_not_started_on_again(

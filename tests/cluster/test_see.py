@@ -1,54 +1,85 @@
-"""`list`, `nodes`, `status --watch` and `log -f` over 22 runs of two users in all states."""
+"""What users see and steer of 30 runs of two users, which really are in all states.
 
-import json
+Real deaths: the nodes of the lost runs are powered off, Slurm ends a run at its time limit, and the
+kernel one that uses more memory than it has.
+"""
+
 import os
 import pwd
 import subprocess
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from contrib.testing.json_output import validate_json
+from contrib.testing.dev_cluster import DEAD_NODE_NOTICED
+from contrib.testing.json_output import read_json
 from contrib.testing.managed_cluster import AS_ROOT, ManagedCluster
-from contrib.testing.waiting import await_
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from contrib.testing.waiting import DEADLINE, LONG_DEADLINE, await_
 
 pytestmark = pytest.mark.skipif(not AS_ROOT, reason="a second user is needed")
 OTHER = pwd.getpwnam("mail")
 WIDTHS = (60, 80, 200)
+NODES = 8
+MEMORY_CGROUPS = Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")
+"""There where cgroup v1 limits memory: without it no job ends as OUT_OF_MEMORY."""
+LIMITS_MEMORY = MEMORY_CGROUPS.exists()
 RUNS: dict[str, tuple[str, ...]] = {
     "completed": ("--wrap=true",),
-    "completed as well": ("--wrap=echo hello",),
     "failed": ("--max-restarts=0", "--wrap=exit 3"),
     "failed twice": ("--max-restarts=1", "--wrap=exit 4"),
     "restarted": ("--wrap=[ $CSX_RESTART_ATTEMPT -gt 0 ] || exit 5",),
-    "cancelled": ("--wrap=sleep 600",),
-    "running": ("--wrap=echo begun; sleep 600",),
-    "running as well": ("--wrap=sleep 600",),
+    "cancelled": ("--wrap=sleep 3600",),
+    "array": ("--array=0-1", "--wrap=true"),
+    "timed out": ("-t1", "--max-restarts=0", "--wrap=trap '' TERM; while :; do sleep 1; done"),
+    "lost": ("--hold", "--wrap=sleep 3600"),
+    "out of memory": ("--mem=500M", "--max-restarts=0", "--wrap=python3 -c 'b\"x\" * (1 << 30)'"),
+    "running": ("--wrap=echo begun; sleep 3600",),
+    "suspended": ("--wrap=sleep 3600",),
     "later": ("--begin=now+1hour", "--wrap=true"),
     "held": ("--hold", "--wrap=true"),
-    "array": ("--array=0-1", "--wrap=true"),
 }
 STATES = {
     "completed": "COMPLETED",
-    "completed as well": "COMPLETED",
     "failed": "FAILED",
     "failed twice": "FAILED",
     "restarted": "COMPLETED",
     "cancelled": "CANCELLED",
+    "array": "COMPLETED",
+    "timed out": "TIMEOUT",
+    "lost": "NODE_FAIL",
+    "out of memory": "OUT_OF_MEMORY",
     "running": "RUNNING",
-    "running as well": "RUNNING",
+    "suspended": "SUSPENDED",
     "later": "PENDING",
     "held": "PENDING",
-    "array": "COMPLETED",
+    "depends": "PENDING",
+    "waits": "PENDING",
 }
+REASONS = {
+    "later": {"BeginTime"},
+    "held": {"JobHeldUser"},
+    "depends": {"Dependency"},
+    "waits": {"Resources", "Priority"},
+}
+"""Of the runs that wait; the second of two that need more nodes than are free has Priority."""
+CATEGORIES = {
+    "completed": "completed",
+    "restarted": "completed",
+    "timed out": "timeout",
+    "lost": "hardware.node",
+    "out of memory": "oom_host",
+}
+if not LIMITS_MEMORY:
+    del RUNS["out of memory"], STATES["out of memory"], CATEGORIES["out of memory"]
 
 
 @pytest.fixture(scope="module")
 def cluster_options() -> dict[str, object]:
-    return {"nodes": 6}
+    limits = ("--memory-limits",) if LIMITS_MEMORY else ()
+    # No job is forgotten before it has been looked at.
+    options = (*DEAD_NODE_NOTICED, "--set", "MinJobAge=7200", *limits)
+    return {"nodes": NODES, "options": options}
 
 
 def run_as(cluster: ManagedCluster, user: pwd.struct_passwd, *words: str, width: int = 0) -> str:
@@ -65,52 +96,80 @@ def run_as(cluster: ManagedCluster, user: pwd.struct_passwd, *words: str, width:
         | ({"COLUMNS": str(width)} if width else {}),
         capture_output=True,
         text=True,
-        check=True,
-        timeout=120,
+        check=False,
+        timeout=DEADLINE,
         **({} if user.pw_uid == 0 else {"user": user.pw_uid, "group": user.pw_gid}),
         **({} if user.pw_uid == 0 else {"extra_groups": []}),  # type: ignore[arg-type]
     )
+    assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def submit(cluster: ManagedCluster, user: pwd.struct_passwd) -> dict[str, int]:
-    return {
-        name: int(run_as(cluster, user, "csx-sbatch", "--parsable", "-n1", "-t10", *options))
-        for name, options in RUNS.items()
-    }
+def submit(cluster: ManagedCluster, user: pwd.struct_passwd, *options: str) -> int:
+    whole = ("csx-sbatch", "--parsable", "-t", "60", *options)
+    return int(run_as(cluster, user, *whole))
 
 
 def as_json(cluster: ManagedCluster, user: pwd.struct_passwd, *words: str) -> Any:
     """Return what a command prints with --json, which is as its schema says."""
-    data = json.loads(run_as(cluster, user, "csx-restart", *words, "--json"))
-    validate_json(words[0], data)
-    return data
+    return read_json(words[0], run_as(cluster, user, "csx-restart", *words, "--json"))
 
 
 def states(cluster: ManagedCluster, jobs: dict[str, int]) -> dict[str, str]:
     return {name: cluster.state(job_id).split("\n")[0] for name, job_id in jobs.items()}
 
 
-def test_twenty_runs_of_two_users(cluster: ManagedCluster) -> None:
+def begin(cluster: ManagedCluster, user: pwd.struct_passwd) -> dict[str, int]:
+    """Submit a user's runs, and do to them what is done from outside."""
+    jobs = {name: submit(cluster, user, "-n1", *options) for name, options in RUNS.items()}
+    lost = str(jobs["lost"])
+    # Slurm requeues a job whose node is lost, unless its owner has changed that.
+    run_as(cluster, user, "scontrol", "update", f"JobId={lost}", "Requeue=0")
+    run_as(cluster, user, "scontrol", "release", lost)
+    for name in ("cancelled", "suspended", "lost"):
+        cluster.await_state(jobs[name], "RUNNING")
+    run_as(cluster, user, "scancel", str(jobs["cancelled"]))
+    cluster.run("scontrol", "suspend", str(jobs["suspended"]), as_root=True)
+    return jobs
+
+
+def submit_waiting(cluster: ManagedCluster, user: pwd.struct_passwd, jobs: dict[str, int]) -> None:
+    """Submit what waits for another job, and for more nodes than are free."""
+    jobs["depends"] = submit(cluster, user, "-n1", f"-dafterok:{jobs['held']}", "--wrap=true")
+    # Two nodes are lost, and four in use.
+    jobs["waits"] = submit(cluster, user, "-N", str(NODES - 2), "--wrap=true")
+
+
+def test_more_than_twenty_runs_of_two_users(cluster: ManagedCluster) -> None:
     me, root = cluster.user, pwd.getpwuid(0)
-    mine, theirs = submit(cluster, me), submit(cluster, OTHER)
-    for user, jobs in ((me, mine), (OTHER, theirs)):
-        cluster.await_state(jobs["cancelled"], "RUNNING")
-        run_as(cluster, user, "scancel", str(jobs["cancelled"]))
+    mine, theirs = begin(cluster, me), begin(cluster, OTHER)
+    for jobs in (mine, theirs):
+        cluster.fault("kill-slurmd", *cluster.nodes_of(jobs["lost"]))
 
     def settled() -> bool:
         cluster.reconcile()
-        return states(cluster, mine) == STATES == states(cluster, theirs)
+        return all(
+            state == STATES[name]
+            for jobs in (mine, theirs)
+            for name, state in states(cluster, jobs).items()
+        )
 
-    await_(settled, "all runs are in their states", interval=1)
+    await_(settled, "all runs are in their states", interval=1, timeout=LONG_DEADLINE)
+    for user, jobs in ((me, mine), (OTHER, theirs)):
+        submit_waiting(cluster, user, jobs)
+    for name, reasons in REASONS.items():
+        for jobs in (mine, theirs):
+            cluster.await_reason(jobs[name], *reasons)
     cluster.reconcile()
 
     check_lists(cluster, mine, theirs)
-    check_tables(cluster, (("list", "--all"), ("nodes", "--all")), me)
+    check_tables(cluster, (("list", "--all"), ("nodes", "--all"), ("status", "--all")), me)
     check_tables(cluster, (("list",), ("nodes",)), root)
     check_filters(cluster, mine, theirs)
     check_index(cluster)
     check_one(cluster, mine)
+    check_steering(cluster, mine)
+    check_watching(cluster, str(mine["running"]))
 
 
 def check_lists(cluster: ManagedCluster, mine: dict[str, int], theirs: dict[str, int]) -> None:
@@ -123,13 +182,19 @@ def check_lists(cluster: ManagedCluster, mine: dict[str, int], theirs: dict[str,
     assert {row["user"] for row in everybody.values()} == {me.pw_name, OTHER.pw_name}
     for name, job_id in mine.items():
         assert own[job_id]["state"] == STATES[name], name
+        assert own[job_id]["category"] == CATEGORIES.get(name, own[job_id]["category"]), name
+        assert own[job_id]["reason"] in REASONS.get(name, {own[job_id]["reason"]}), name
     assert own[mine["restarted"]]["restarts"] == 1
     assert own[mine["failed"]]["category"] == own[mine["failed twice"]]["category"]
     # An administrator sees everybody's, from the controller's own journals.
     assert {row["job_id"] for row in as_json(cluster, root, "list", "--all")} == set(everybody)
     by_node = as_json(cluster, root, "nodes")
-    assert sum(node["ends"].get("completed", 0) for node in by_node) >= 2 * 5
-    assert sum(node["failed"] for node in by_node) >= 2 * 4
+    assert sum(node["ends"].get("completed", 0) for node in by_node) >= 2 * 4
+    assert sum(node["failed"] for node in by_node) >= 2 * 6
+    [lost] = cluster.nodes_of(mine["lost"])
+    [told] = [node for node in by_node if node["node"] == lost]
+    assert told["state"].startswith("DOWN")
+    assert told["ends"]["hardware.node"] == 1
 
 
 def check_tables(
@@ -148,7 +213,7 @@ def check_filters(cluster: ManagedCluster, mine: dict[str, int], theirs: dict[st
     def chosen(*words: str) -> set[int]:
         return {row["job_id"] for row in as_json(cluster, cluster.user, "list", *words)}
 
-    for state in ("RUNNING", "PENDING", "CANCELLED", "FAILED"):
+    for state in sorted({*STATES.values()} - {"COMPLETED"}):
         expected = {
             jobs[name] for jobs in (mine, theirs) for name in STATES if STATES[name] == state
         }
@@ -183,7 +248,7 @@ def check_one(cluster: ManagedCluster, mine: dict[str, int]) -> None:
             longest = max(len(word) for word in text.split())
             assert max(map(len, text.splitlines())) <= max(width, 17 + longest)
     running = as_json(cluster, me, "status", str(mine["running"]))
-    assert 0 < running["time_left"] <= 600
+    assert 0 < running["time_left"] <= 3600
     assert "restarted" in running["next"]
     timing = as_json(cluster, me, "explain", str(mine["restarted"]))["ends"][0]["timing"]
     stages = ["started", "ended", "judged", "Slurm asked", "next started"]
@@ -191,26 +256,60 @@ def check_one(cluster: ManagedCluster, mine: dict[str, int]) -> None:
     log = run_as(cluster, me, "csx-restart", "log", str(mine["restarted"]))
     assert log.index("[run_1]") < log.index("[run_2]")
 
-    # Both follow a run until it has ended.
-    job_id = str(mine["running"])
-    watched, watching = start(cluster, "status", job_id, "--watch", "--interval", "1")
-    followed, following = start(cluster, "log", job_id, "-f")
-    run_as(cluster, me, "scancel", job_id)
-    assert (watching.wait(timeout=120), following.wait(timeout=120)) == (0, 0)
-    shown = [line for line in watched.read_text().splitlines() if line.startswith("job ")]
-    assert len(shown) > 1
-    assert shown[-1] == f"job {job_id}: CANCELLED"
-    assert "begun" in followed.read_text()
+
+def check_text(text: str, width: int) -> None:
+    """Lines fit the width, unless a line is one word that does not."""
+    for line in text.splitlines():
+        assert len(line) <= width or len(line.split()) <= 2, text
+    assert "\x1b" not in text
 
 
-def start(cluster: ManagedCluster, *words: str) -> "tuple[Path, subprocess.Popen[bytes]]":
+def check_steering(cluster: ManagedCluster, mine: dict[str, int]) -> None:
+    """Stop and resume at each width, and as JSON."""
+    me = cluster.user
+    for width, name in zip(WIDTHS, ("waits", "depends", "suspended"), strict=True):
+        said = run_as(cluster, me, "csx-restart", "stop", str(mine[name]), width=width)
+        check_text(said, width)
+        assert said.startswith(f"job {mine[name]}: CANCELLED: the run ends here")
+    [stopped] = as_json(cluster, me, "stop", str(mine["later"]))["jobs"]
+    assert (stopped["result"], stopped["state"]) == ("ended", "CANCELLED")
+    for width, name in zip(WIDTHS, ("failed", "timed out", "lost"), strict=True):
+        words = ("csx-restart", "resume", str(mine[name]), "--reset-count")
+        said = run_as(cluster, me, *words, width=width)
+        check_text(said, width)
+        assert said.startswith("Submitted batch job ")
+    [resumed] = as_json(cluster, me, "resume", str(mine["cancelled"]))["jobs"]
+    listed = {row["job_id"]: row for row in as_json(cluster, me, "list")}
+    assert listed[int(resumed["job"])]["run"] == listed[mine["cancelled"]]["run"]
+
+
+def check_watching(cluster: ManagedCluster, job_id: str) -> None:
+    """Both follow a run until it has ended, at each width."""
+    watching = [
+        start(cluster, "status", job_id, "--watch", "--interval", "1", width=w) for w in WIDTHS
+    ]
+    following = [start(cluster, "log", job_id, "-f", width=w) for w in WIDTHS]
+    run_as(cluster, cluster.user, "scancel", job_id)
+    for width, (output, process) in zip(WIDTHS, watching, strict=True):
+        assert process.wait(timeout=DEADLINE) == 0
+        check_text(output.read_text(), width)
+        shown = [line for line in output.read_text().splitlines() if line.startswith("job ")]
+        assert len(shown) > 1
+        assert shown[-1] == f"job {job_id}: CANCELLED"
+    for output, process in following:
+        assert process.wait(timeout=DEADLINE) == 0
+        assert "begun" in output.read_text()
+
+
+def start(cluster: ManagedCluster, *words: str, width: int) -> tuple[Path, subprocess.Popen[bytes]]:
     """Start a command of the first user's; return its output, which has begun, and its process."""
-    user, output = cluster.user, cluster.work / f"{words[0]}.output"
+    user, output = cluster.user, cluster.work / f"{words[0]}-{width}.output"
+    environ = {"CSX_RESTART_SITE": str(cluster.site), "COLUMNS": str(width)}
     with output.open("wb") as stream:
         process = subprocess.Popen(
             ("csx-restart", *words),
             cwd=cluster.work,
-            env=cluster.environment | {"CSX_RESTART_SITE": str(cluster.site)},
+            env=cluster.environment | environ,
             stdout=stream,
             user=user.pw_uid,
             group=user.pw_gid,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from contrib.testing.dev_cluster import AS_ROOT
-from contrib.testing.json_output import validate_json
+from contrib.testing.json_output import read_json, validate_json
 from contrib.testing.managed_cluster import FAST, ManagedCluster
 from contrib.testing.waiting import await_
 
@@ -221,8 +222,36 @@ def test_only_the_owner_and_administrators_steer_a_run(cluster: ManagedCluster) 
     assert done.returncode == 0, done.stderr
     assert "max=9;" in comment(cluster, job_id)
     assert restart(cluster, "stop", str(job_id), as_root=True)["state"] == "CANCELLED"
-    # root has written nothing into the owner's directory.
-    assert "root: stop" not in (cluster.run_dir() / "run.log").read_text()
+    # They have written nothing into the owner's directory, but into the journal.
+    assert ": stop" not in (cluster.run_dir() / "run.log").read_text()
+    notes = [event for event in cluster.journal(job_id) if event["event"] == "note"]
+    who = cluster.slurm_user.pw_name
+    assert [(note["who"], note["text"]) for note in notes] == [
+        (who, "set max_restarts=9"),
+        ("root", "stop"),
+    ]
+    said = cluster.run("csx-restart", "explain", str(job_id))
+    assert re.search(rf"^[\d-]+ [\d:]+ {who}: set max_restarts=9$", said, re.MULTILINE)
+    told = read_json("explain", cluster.run("csx-restart", "explain", str(job_id), "--json"))
+    assert [note["who"] for note in told["notes"]] == [who, "root"]
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="needs root, for other users")
+def test_an_administrator_is_told_where_nothing_can_be_recorded(cluster: ManagedCluster) -> None:
+    cluster.trainer_does("wait@7")
+    job_id = start(cluster)
+    cluster.await_step(EVERY)
+    done = subprocess.run(
+        ["csx-restart", "set", str(job_id), "max_restarts=9", "--site", "/nonexistent/site.toml"],
+        env=cluster.environment,
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "from its next end on" in done.stdout
+    assert "done, but not recorded with your name" in done.stderr
+    cluster.run("csx-restart", "stop", str(job_id))
 
 
 def comment(cluster: ManagedCluster, job_id: int) -> str:

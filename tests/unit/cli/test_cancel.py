@@ -3,8 +3,10 @@ from dataclasses import replace
 import pytest
 from click.testing import CliRunner
 
-from slurm_restart.cli import cancel
-from slurm_restart.cli.cancel import Cancellation, later_phases
+from slurm_restart.cli import cancel, named_jobs
+from slurm_restart.cli.cancel import cancel_until_ended
+from slurm_restart.cli.deadline import Deadline
+from slurm_restart.cli.named_jobs import later_phases
 from slurm_restart.core.job import Job, JobFlag, JobState
 from slurm_restart.core.job_comment import CommentRecord, format_comment
 from slurm_restart.errors import JobNotFoundError, SlurmError, SlurmUnavailableError
@@ -46,13 +48,14 @@ class FakeSlurm:
             raise self.error
 
 
-def cancellation(slurm, until=100.0):
+def cancelled(slurm, until=100.0):
+    """Cancel job 7 with a clock that only sleeping moves."""
     now = [0.0]
 
     def sleep(seconds):
         now[0] += seconds
 
-    return Cancellation(slurm, until=until, clock=lambda: now[0], sleep=sleep)
+    return cancel_until_ended(slurm, job(), Deadline(until, clock=lambda: now[0], sleep=sleep))
 
 
 def test_a_job_that_slurm_requeues_meanwhile_is_cancelled_once_more():
@@ -63,32 +66,32 @@ def test_a_job_that_slurm_requeues_meanwhile_is_cancelled_once_more():
         job(state=JobState.CANCELLED, completing=True),
         job(state=JobState.CANCELLED),
     )
-    assert cancellation(slurm).run(job()).state is JobState.CANCELLED
+    assert cancelled(slurm).state is JobState.CANCELLED
     assert slurm.cancelled == [7] * 5
 
 
 @pytest.mark.parametrize("state", [JobState.FAILED, JobState.COMPLETED, JobState.TIMEOUT])
 def test_a_job_that_has_ended_in_another_way_is_left(state):
     slurm = FakeSlurm(job(state=state))
-    assert cancellation(slurm).run(job()).state is state
+    assert cancelled(slurm).state is state
     assert slurm.cancelled == [7]
 
 
 def test_a_job_that_slurm_no_longer_knows_has_ended():
     slurm = FakeSlurm(job(state=JobState.CANCELLED, completing=True), JobNotFoundError("unknown"))
-    assert cancellation(slurm).run(job()) is None
+    assert cancelled(slurm) is None
 
 
 def test_a_job_that_does_not_end_is_an_error_that_names_its_state():
     slurm = FakeSlurm(job(state=JobState.CANCELLED, completing=True))
     with pytest.raises(SlurmUnavailableError, match=r"job 7 has not ended in time.*CANCELLED"):
-        cancellation(slurm, until=3.0).run(job())
+        cancelled(slurm, until=3.0)
     assert len(slurm.cancelled) == 4
 
 
 def test_a_refusal_ends_the_command():
     with pytest.raises(SlurmError, match="denied"):
-        cancellation(FakeSlurm(job(), error=SlurmError("access denied"))).run(job())
+        cancelled(FakeSlurm(job(), error=SlurmError("access denied")))
 
 
 def test_later_phases_are_those_of_the_same_run_and_user_that_have_not_ended():
@@ -102,7 +105,7 @@ def test_later_phases_are_those_of_the_same_run_and_user_that_have_not_ended():
     )
     assert [phase.job_id for phase in later_phases(job(), others)] == [8, 9]
     assert [phase.job_id for phase in later_phases(others[0], others)] == [9]
-    assert later_phases(job(comment="other"), others) == []
+    assert later_phases(job(comment="other"), others) == ()
 
 
 def test_the_command_cancels_the_job_and_its_later_phases(monkeypatch):
@@ -138,7 +141,7 @@ def test_a_task_is_cancelled_alone(monkeypatch):
     slurm = FakeSlurm(tasks[1], others=tasks)
     monkeypatch.setattr(slurm, "jobs", lambda **_: tuple(tasks))
     monkeypatch.setattr(cancel, "slurm_here", lambda: slurm)
-    monkeypatch.setattr(cancel, "task_job_id", {"7_1": 7}.__getitem__)
+    monkeypatch.setattr(named_jobs, "task_job_id", {"7_1": 7}.__getitem__)
     done = CliRunner().invoke(cancel.command, ["7_1"])
     assert (done.output, slurm.cancelled) == ("job 7_1: CANCELLED\n", ["7_1"])
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from contrib.testing.json_output import read_json
 from slurm_restart.cli import common
 from slurm_restart.cli.restart import group
 from slurm_restart.cli.scan_progress import scan_progress
@@ -57,7 +58,7 @@ def judged(call):
     def run(*args):
         code, out, err = call("classify", "--json", *args)
         assert code == 0, err
-        return json.loads(out)
+        return read_json("classify", out)
 
     return run
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from contrib.testing.json_output import read_json
 from slurm_restart.cli import doctor
 from slurm_restart.control.checks.context import Context
 from slurm_restart.control.checks.result import CheckResult, Level
@@ -78,7 +79,7 @@ def test_checks_with_the_same_finding_share_a_line(found: list[CheckResult]) -> 
 
 def test_json_has_an_object_for_each_result(found: list[CheckResult]) -> None:
     found.extend([GOOD, OPEN, ALSO])
-    assert json.loads(run("--json")[1]) == [
+    assert read_json("doctor", run("--json")[1]) == [
         {"check": "a.good", "level": "ok", "text": "fine", "remedy": None},
         {"check": "a.open", "level": "unknown", "text": "who knows", "remedy": "ask"},
         {"check": "a.also", "level": "unknown", "text": "who knows", "remedy": "ask"},

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from contrib.bench_lists import CLUSTER
 from slurm_restart.cli import explain, nodes, status
 from slurm_restart.cli import list as list_module
+from slurm_restart.cli.run_rows import merge_runs
 from slurm_restart.core.job import Job, JobFlag, JobState, NodeState
 from slurm_restart.core.job_comment import CommentRecord, format_comment
 from slurm_restart.errors import JobNotFoundError, SlurmUnavailableError
@@ -126,6 +127,18 @@ def test_an_operator_sees_what_slurm_shows(public, monkeypatch):
     assert ids(public, "--all") == [1, 2, 5, 9]
 
 
+def test_neither_slurm_nor_a_journal_is_an_error(public, monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise SlurmUnavailableError("no answer")
+
+    for name in ("config", "jobs"):
+        monkeypatch.setattr(Commands, name, refuse)
+    public.write_text('state_dir = "/nonexistent"\n')
+    done = CliRunner().invoke(list_module.command, ["--site", str(public)])
+    assert isinstance(done.exception, SlurmUnavailableError)
+    assert not done.stdout
+
+
 def test_slurm_does_not_answer(public, monkeypatch):
     def refuse(*_: object, **__: object) -> None:
         raise SlurmUnavailableError("no answer")
@@ -222,3 +235,23 @@ def test_one_run_that_slurm_hides(public, monkeypatch, command, job_id, private,
         assert done.exit_code == 0, done.exception
     else:
         assert isinstance(done.exception, JobNotFoundError | SlurmUnavailableError)
+
+
+def test_the_tasks_of_an_array_are_listed_in_their_order():
+    tasks = [
+        job(12, ME, JobState.RUNNING, array_job_id=12, array_task_id=10),
+        job(13, ME, JobState.RUNNING, array_job_id=12, array_task_id=2),
+        job(9, ME, JobState.RUNNING),
+        job(100, ME, JobState.RUNNING),
+    ]
+    assert [row.name for row in merge_runs(tasks, ())] == ["9", "12_2", "12_10", "100"]
+
+
+def test_when_a_waiting_job_may_start_is_no_change_of_it():
+    times = {"submit_time": 50, "start_time": 5000}
+    waits = job(1, ME, JobState.PENDING, **times)
+    runs = job(2, ME, JobState.RUNNING, **times)
+    assert [(row.began, row.changed) for row in merge_runs([waits, runs], ())] == [
+        (50, 50),
+        (5000, 5000),
+    ]

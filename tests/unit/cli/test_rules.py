@@ -1,8 +1,8 @@
-import json
 from pathlib import Path
 
 import pytest
 
+from contrib.testing.json_output import read_json
 from slurm_restart.cli import common
 from slurm_restart.cli.restart import group
 
@@ -37,14 +37,15 @@ def call(capsys):
 def test_all_rules_of_the_package_are_valid(call):
     code, out, _ = call("lint", "--json")
     assert code == 0
-    assert json.loads(out)["problems"] == []
-    assert json.loads(out)["rules"] > 100
+    found = read_json("rules-lint", out)
+    assert found["problems"] == []
+    assert found["rules"] > 100
 
 
 def test_the_rule_of_the_documentation_is_good_and_judges_its_line(call, own):
     assert call("lint", own)[:2] == (0, "1 rules, no problems\n")
     _, out, _ = call("test", "--json", "--rules", own, f"[rank3]: {LINE}", "step 4 loss 2.5")
-    first, second = json.loads(out)
+    first, second = read_json("rules-test", out)
     assert (first["rule"], first["nodes"], first["label"]) == (
         "site.scratch_server",
         ["csx3"],
@@ -64,7 +65,7 @@ def test_later_rules_that_match_are_shown(call):
 def test_a_rule_can_be_shown(call, own):
     code, out, _ = call("show", "site.scratch_server", "--rules", own, "--json")
     assert code == 0
-    shown = json.loads(out)
+    shown = read_json("rules-show", out)
     assert shown["origin"] == f"{own}:2"
     assert shown["blame"] == "node"
     assert "pattern     scratchd" in call("show", "site.scratch_server", "--rules", own)[1]
@@ -78,9 +79,9 @@ def test_an_unknown_rule_is_reported_with_similar_ones(call):
 
 def test_rules_can_be_listed_by_family_and_category(call):
     _, out, _ = call("list", "--family", "python", "--json")
-    assert {rule["id"].partition(".")[0] for rule in json.loads(out)} == {"python"}
+    assert {rule["id"].partition(".")[0] for rule in read_json("rules-list", out)} == {"python"}
     _, out, _ = call("list", "--category", "auth", "--json")
-    assert {rule["category"] for rule in json.loads(out)} == {"auth"}
+    assert {rule["category"] for rule in read_json("rules-list", out)} == {"auth"}
     assert call("list", "--family", "nope")[0] == 2
     assert call("list", "--category", "nope")[0] == 2
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from contrib.testing.json_output import read_json
 from contrib.testing.waiting import await_
 
 CONFIG = """\
@@ -114,7 +115,7 @@ def test_parsable_quiet_and_json(csx_sbatch):
     done = csx_sbatch("--parsable", "-Q", "trainer.yaml")
     assert (done.stdout, done.stderr) == ("103\n104\n", "")
     done = csx_sbatch("--json", "trainer.yaml")
-    data = json.loads(done.stdout)
+    data = read_json("csx-sbatch", done.stdout)
     assert [phase["job_id"] for phase in data["phases"]] == ["107", "108"]
     assert all(Path(phase["run_dir"]).is_dir() for phase in data["phases"])
 
@@ -124,7 +125,7 @@ def test_a_dry_run_changes_nothing_and_needs_no_slurm(csx_sbatch):
     assert done.returncode == 0
     assert done.stdout.count("#!/bin/bash\n") == 2
     assert names(csx_sbatch.work) == ["trainer.yaml"]
-    data = json.loads(csx_sbatch("--dry-run", "--json", "trainer.yaml").stdout)
+    data = read_json("csx-sbatch-print", csx_sbatch("--dry-run", "--json", "trainer.yaml").stdout)
     assert len(data["phases"]) == 2
     assert names(csx_sbatch.work) == ["trainer.yaml"]
 
@@ -147,7 +148,9 @@ def test_a_test_creates_nothing(csx_sbatch):
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr.count("sbatch: Job 9 to start at noon") == 2
     assert names(csx_sbatch.work) == ["calls", "trainer.yaml"]
-    data = json.loads(csx_sbatch("--test-only", "--json", "trainer.yaml").stdout)
+    data = read_json(
+        "csx-sbatch-test-only", csx_sbatch("--test-only", "--json", "trainer.yaml").stdout
+    )
     assert data["phases"][1]["answer"] == "sbatch: Job 9 to start at noon"
     done = csx_sbatch("--test-only", "trainer.yaml", env={"FAIL": "6"})
     assert done.returncode == 4

@@ -4,12 +4,14 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from contrib.json_schemas import names, text_of
 from slurm_restart.cli import explain, log, nodes, status
 from slurm_restart.cli import list as list_module
+from slurm_restart.cli.restart import group
 from slurm_restart.control.reconcile import Sweep
 from slurm_restart.errors import SlurmUnavailableError
 from slurm_restart.slurm.commands import Commands
@@ -38,6 +40,25 @@ def output(command, *args: str) -> str:
 @pytest.mark.parametrize("name", names())
 def test_the_published_schemas_are_those_of_the_code(name):
     assert (SCHEMAS / f"{name}.json").read_text() == text_of(name)
+
+
+def json_commands(command: click.Command, path: tuple[str, ...] = ()) -> list[str]:
+    """Return the names of the commands with the option --json."""
+    found = ["-".join(path)] if any(each.name == "as_json" for each in command.params) else []
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            assert inner is not None
+            found += json_commands(inner, (*path, name))
+    return found
+
+
+def test_every_command_with_json_has_a_schema():
+    commands = json_commands(group)
+    assert {"list", "rules-list", "classify"} <= set(commands)
+    assert not set(commands) - set(names())
+    assert "csx-sbatch" in names()
 
 
 @pytest.mark.parametrize(("name", "command"), [("list", list_module), ("nodes", nodes)])

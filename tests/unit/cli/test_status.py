@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from contrib.testing.json_output import read_json
 from slurm_restart.cli import explain, status
 from slurm_restart.cli.stop_advice import stop_advice
 from slurm_restart.core.job import Job, JobFlag, JobState
@@ -205,7 +206,8 @@ def test_observe_mode_is_said_below_the_table(monkeypatch, tmp_path):
     options = ["--backend", "commands", "--site", str(site)]
     done = CliRunner().invoke(status.command, options)
     assert "mode observe" in done.stderr
-    [row] = json.loads(CliRunner().invoke(status.command, [*options, "--json"]).stdout)
+    done = CliRunner().invoke(status.command, [*options, "--json"])
+    [row] = read_json("status-runs", done.stdout)
     assert row["observed"] is True
 
 

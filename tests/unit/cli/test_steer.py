@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from slurm_restart.cli.steer import RecordEditor
+from slurm_restart.cli.deadline import Deadline
+from slurm_restart.cli.steer import edit_record
 from slurm_restart.core.job import Job, JobFlag, JobState
 from slurm_restart.core.job_comment import format_comment, parse_comment
 from slurm_restart.errors import JobNotFoundError, SlurmError, SlurmUnavailableError
@@ -50,8 +51,11 @@ def edit(slurm, *, wait=True, until=100.0):
         if slurm.shown is not None and slurm.shown.completing and slurm.events:
             slurm.shown = slurm.events.pop(0)
 
-    editor = RecordEditor(slurm, until=until, clock=lambda: now[0], sleep=sleep)
-    return editor.edit(job(), lambda shown, record: replace(record, stop=shown.restarts), wait=wait)
+    def stopped(shown, record):
+        return replace(record, stop=shown.restarts)
+
+    deadline = Deadline(until, clock=lambda: now[0], sleep=sleep)
+    return edit_record(slurm, job(), stopped, deadline, wait=wait)
 
 
 def test_a_record_is_written_once_and_the_users_own_comment_stays():

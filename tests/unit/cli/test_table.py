@@ -51,6 +51,27 @@ def test_columns_of_the_highest_rank_are_left_out_first():
     ]
 
 
+def test_a_text_is_shortened_where_it_is_the_last_column():
+    columns = [Column(head="A"), Column(head="B", rank=2, is_text=True), COLUMNS[-1]]
+    rows = [("1", "one two three four five", "-"), ("2", "six", "-")]
+    assert fit_table(columns, rows, width=20).splitlines() == [
+        "A  B",
+        "1  one two three …",
+        "2  six",
+    ]
+    both = [(*row[:2], "why") for row in rows]
+    assert fit_table(columns, both, width=40).splitlines()[0].split() == ["A", "B", "WHY"]
+    assert fit_table(columns, both, width=28).splitlines()[1] == "1  one two three four five"
+
+
+def test_a_word_that_no_line_can_hold_stays_beside_its_name():
+    path = "/a" * 30
+    assert wrap_lines([f"  run_dir  {path} is long"], 40, 11) == [
+        f"  run_dir  {path}",
+        f"{'':11}is long",
+    ]
+
+
 def test_control_characters_are_escaped_and_wide_ones_counted():
     assert fit_table([Column(head="A"), Column(head="B")], [("\x1b[31m", "日本")], width=None) == (
         "A         B\n\\x1b[31m  日本"

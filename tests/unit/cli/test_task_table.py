@@ -1,11 +1,11 @@
 """The table of the tasks of a job array."""
 
-import json
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from contrib.testing.json_output import read_json
 from slurm_restart.cli import status
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.job_comment import CommentRecord, format_comment
@@ -69,14 +69,14 @@ def test_the_tasks_of_an_array(array, by):
     cells = [line.split(maxsplit=6) for line in lines]
     assert cells[0] == ["TASK", "JOBID", "STATE", "ATTEMPT", "STEP", "RESTARTS", "LAST END"]
     assert cells[1][:6] == ["0", "121", "FAILED", "0", "7", "0"]
-    assert cells[1][6].startswith("attempt 0: a\\x00")  # escaped
+    assert cells[1][6].startswith("a\\x00")  # escaped
     assert lines[2].split() == ["4", "122", "RUNNING", "2", "4096", "bytes", "2", "-"]
     assert cells[3][:6] == ["10", "-", "-", "0", "0", "0"]
     assert lines[4].split() == ["others", "120", "PENDING", "-", "-", "0", "-"]
 
 
 def test_as_json(array):
-    rows = json.loads(show("--json", ARRAY))
+    rows = read_json("status-tasks", show("--json", ARRAY))
     assert [row["task"] for row in rows] == [0, 4, 10, None]
     assert rows[0]["run_dir"] == str(array / "tasks" / "0")
     assert (rows[1]["unit"], rows[1]["step"], rows[1]["max_num_restarts"]) == ("byte", 4096, 3)
@@ -87,7 +87,10 @@ def test_slurm_does_not_answer(array, monkeypatch):
         raise SlurmUnavailableError("no answer")
 
     monkeypatch.setattr(Commands, "jobs", refuse)
-    assert [row["state"] for row in json.loads(show("--json", array))] == [None, None]
+    assert [row["state"] for row in read_json("status-tasks", show("--json", array))] == [
+        None,
+        None,
+    ]
 
 
 @pytest.mark.usefixtures("array")
@@ -96,7 +99,12 @@ def test_slurm_has_forgotten_the_task_with_the_id_of_the_array(monkeypatch):
         raise JobNotFoundError("job 120")
 
     monkeypatch.setattr(Commands, "job", forgotten)
-    assert [row["task"] for row in json.loads(show("--json", ARRAY))] == [0, 4, 10, None]
+    assert [row["task"] for row in read_json("status-tasks", show("--json", ARRAY))] == [
+        0,
+        4,
+        10,
+        None,
+    ]
 
 
 @pytest.mark.usefixtures("array")

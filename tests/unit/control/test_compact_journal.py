@@ -70,7 +70,12 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
         start_time=st.none() | TIMES,
         held=st.none() | st.booleans(),
     ),
-    st.builds(NoteEvent, at=TIMES, text=st.sampled_from("abcd")),
+    st.builds(
+        NoteEvent,
+        at=TIMES,
+        text=st.sampled_from("abcd"),
+        who=st.sampled_from([None, "root"]),
+    ),
     st.builds(StaleRunningEvent, at=TIMES, submit_time=TIMES),
     st.builds(StartedEvent, at=TIMES, restarts=TIMES, submit_time=TIMES),
     st.builds(FinalEvent, at=TIMES, restarts=TIMES, submit_time=TIMES, state=st.just("FAILED")),

@@ -17,6 +17,7 @@ from tests.unit.core.facts import ended
 
 END = ended()
 NOTE = NoteEvent(at=1, text="a")
+PERSON = NoteEvent(at=1, text="a", who="root")
 INTEND = IntendEvent(at=1, submit_time=1, operations=("hold",))
 OTHER = IntendEvent(at=1, submit_time=1, operations=("release",))
 NEXT_END = IntendEvent(at=1, submit_time=2, operations=("hold",))
@@ -33,6 +34,7 @@ EMPTY = AppliedEvent(at=1)
         ([NOTE, NoteEvent(at=2, text="b")], [NoteEvent(at=3, text="a")], []),
         ([NOTE, END], [NOTE], [NOTE]),
         ([NOTE], [END, NOTE], [END, NOTE]),
+        ([NOTE, PERSON], [PERSON], [PERSON]),
         ([INTEND], [INTEND], []),
         ([INTEND, REFUSED], [INTEND], []),
         ([INTEND, REFUSED], [REFUSED], []),

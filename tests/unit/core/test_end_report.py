@@ -3,7 +3,13 @@
 from typing import Any
 
 from slurm_restart.core.category import Category
-from slurm_restart.core.end_report import NextAttempt, end_reports, next_attempt
+from slurm_restart.core.end_report import (
+    NextAttempt,
+    OtherNote,
+    end_reports,
+    next_attempt,
+    other_notes,
+)
 from slurm_restart.core.history import FOR_NO_END
 from slurm_restart.core.journal_events import (
     Action,
@@ -24,7 +30,7 @@ from tests.unit.core.facts import SUBMITTED
 
 def test_each_end_has_what_followed_from_it() -> None:
     events: list[Event] = [
-        NoteEvent(at=1, text="before any end: not reported"),
+        NoteEvent(at=1, text="before any end: see other_notes"),
         facts.ended(Category.HARDWARE_NODE, start_at=SUBMITTED + 5),
         ExcludeEvent(at=1, node="csx2", until=9, evidence="Slurm: DOWN", submit_time=SUBMITTED),
         IntendEvent(at=1, submit_time=SUBMITTED, operations=("requeue",)),
@@ -116,3 +122,23 @@ def test_an_end_that_was_decided_again_is_reported_once() -> None:
 
 def test_an_empty_journal_has_no_ends() -> None:
     assert end_reports([]) == []
+
+
+def test_what_happened_beside_the_ends() -> None:
+    excluded = ExcludeEvent(at=2, node="csx2", until=9, evidence="ECC", submit_time=FOR_NO_END)
+    events: list[Event] = [
+        NoteEvent(at=1, text="waits"),
+        excluded,
+        ReadmitEvent(at=3, node="csx2", why="cleared"),
+        facts.ended(),
+        NoteEvent(at=4, text="a note about the end"),
+        NoteEvent(at=5, text="set max_num_restarts=5", who="alice as root"),
+    ]
+    assert other_notes(events) == [
+        OtherNote(at=1, who=None, text="waits"),
+        OtherNote(at=2, who=None, text="csx2 is excluded: ECC"),
+        OtherNote(at=3, who=None, text="csx2 may be used again: cleared"),
+        OtherNote(at=5, who="alice as root", text="set max_num_restarts=5"),
+    ]
+    [end] = end_reports(events)
+    assert end.notes == ["a note about the end"]

@@ -8,7 +8,12 @@ from slurm_restart.errors import (
     SlurmError,
     SlurmUnavailableError,
 )
-from slurm_restart.slurm.error_messages import error_for, ignored_a_value, is_transient
+from slurm_restart.slurm.error_messages import (
+    error_for,
+    ignored_a_value,
+    is_transient,
+    missing_configuration,
+)
 from slurm_restart.slurm.process import Completed
 
 
@@ -48,6 +53,26 @@ def test_the_whole_answer_is_told() -> None:
     error = error_for(Completed(1, "", "one\n  two\n"), "hold job 7")
     assert str(error) == "hold job 7: one; two"
     assert str(error_for(Completed(3, "", ""), "hold job 7")) == "hold job 7: exit code 3"
+
+
+@pytest.mark.parametrize(
+    ("stderr", "said"),
+    [
+        (
+            "squeue: error: s_p_parse_file: cannot stat file /x/slurm.conf: No such file, retrying",
+            "there is no /x/slurm.conf",
+        ),
+        ("error: s_p_parse_file: unable to status file /y: No such file", "there is no /y,"),
+        (
+            "squeue: error: fetch_config: DNS SRV lookup failed\nsqueue: fatal: Could not",
+            "find no slurm.conf on this host: set SLURM_CONF",
+        ),
+    ],
+)
+def test_a_missing_configuration_is_told_in_words(stderr: str, said: str) -> None:
+    assert said in (missing_configuration(stderr) or "")
+    assert said in str(error_for(Completed(1, "", stderr), "jobs"))
+    assert missing_configuration("squeue: error: Invalid user: x") is None
 
 
 def test_what_succeeded_is_not_repeated() -> None:

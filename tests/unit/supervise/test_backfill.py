@@ -240,7 +240,7 @@ def test_a_run_directory_that_is_exchanged_for_a_link_meanwhile(run, job, tmp_pa
 
     monkeypatch.setattr(RunPlan, "load", exchange)
     done = backfill(run.dir, replace(job, state=JobState.FAILED), now=3000.0)
-    assert done.job_end == "job 7 has ended: FAILED, None"
+    assert done.job_end == "job 7 has ended: FAILED"
     assert sorted(elsewhere.rglob("*")) == before
     assert {"run.log", "summary.json"} <= {path.name for path in moved.iterdir()}
     assert (moved / "attempts/0/end.json").is_file()
