@@ -76,6 +76,7 @@ def _repeated(situation: Situation) -> bool:
         or limit == 0
         or root is None
         or situation.made
+        or situation.nan_may_be_node
     ):
         return False
     category = situation.attribution.category
@@ -167,7 +168,13 @@ def _why_budget(situation: Situation) -> str:
 
 
 def _why_repeated(situation: Situation) -> str:
-    return f"the same root cause at the same step {situation.policy.stop_on_repeat} times"
+    progress = situation.progress
+    at = "the same step" if progress.step is None else progress.unit.format(progress.step)
+    same = [set(end.nodes) for end in situation.same_before]
+    elsewhere = bool(same) and not set(situation.nodes).intersection(*same)
+    times = max(situation.policy.stop_on_repeat, len(same) + 1)
+    where = ", on different nodes" if elsewhere and situation.nodes else ""
+    return f"the same root cause at {at} {times} times{where}"
 
 
 @dataclass(frozen=True)

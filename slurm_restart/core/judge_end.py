@@ -6,13 +6,14 @@ from slurm_restart.core.attribute_end import attribute_end
 from slurm_restart.core.attribution import Attribution, Blame
 from slurm_restart.core.decision import Decision, decide
 from slurm_restart.core.end_facts import EndFacts
-from slurm_restart.core.exclusions import exclude_events
+from slurm_restart.core.exclusions import exclude_events, user_excluded
 from slurm_restart.core.fall_back import speaks_against_checkpoint
 from slurm_restart.core.history import History, replay
 from slurm_restart.core.in_place_ends import NONE_IN_PLACE, InPlaceEnds
 from slurm_restart.core.job import Job, JobEnd, NodeState
 from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.core.journal_events import EndEvent, Event, ExcludeEvent
+from slurm_restart.core.node_pool import build_pool
 from slurm_restart.core.node_search import search_nodes
 from slurm_restart.core.prolog_failures import count_prolog_failures
 from slurm_restart.core.restart_limits import Policy, SitePolicy, granted_policy
@@ -97,6 +98,8 @@ def judge_end(case: EndCase) -> Judgement:
             stopped=case.stopped,
             prolog_failures=count_prolog_failures(case.job.partitions, case.nodes),
             in_place=_in_place(case),
+            nodes=case.end.nodes,
+            other_nodes=_has_others(case),
         )
     )
     ended = _end_event(case, attribution, decision, progress)
@@ -112,6 +115,16 @@ def judge_end(case: EndCase) -> Judgement:
     if decision.action.restarts:
         excluded = (*excluded, *_exclude_left_out(case, attribution, policy))
     return Judgement(attribution=attribution, decision=decision, events=(ended, *excluded))
+
+
+def _has_others(case: EndCase) -> bool:
+    """Return whether the job could have nodes that this attempt did not have.
+
+    Those that the search has left out as a guess are among them.
+    """
+    excluded = (exclusion.node for exclusion in case.history.excluded(case.now))
+    barred = {*case.end.nodes, *user_excluded(case.job, case.history), *excluded}
+    return bool(build_pool(case.job, case.nodes, barred).usable)
 
 
 def _exclude_left_out(

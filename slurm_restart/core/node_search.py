@@ -83,10 +83,14 @@ class NodeSearch:
     last_failed: bool = False
     at_once: bool = False
     """Whether the first failure came within a short time without a known cause."""
+    nan: bool = False
+    """Whether the last failure was NaN: if it comes on other nodes too, it is the run's own."""
     over: bool = False
     """No node explains all failures of this time: it is the run's own fault, or several nodes'."""
 
-    def after(self, nodes: frozenset[str], *, failed: bool, at_once: bool = False) -> "NodeSearch":
+    def after(
+        self, nodes: frozenset[str], *, failed: bool, at_once: bool = False, nan: bool = False
+    ) -> "NodeSearch":
         """Return the search after one more attempt, on these nodes."""
         if self.over or not (failed or self.failures):
             return self
@@ -94,7 +98,9 @@ class NodeSearch:
             # It is left out, and explains all before; another node may become faulty.
             return NodeSearch().after(nodes, failed=failed, at_once=at_once)
         if not self.failures:
-            return NodeSearch(suspects=nodes, failures=1, last_failed=True, at_once=at_once)
+            return NodeSearch(
+                suspects=nodes, failures=1, last_failed=True, at_once=at_once, nan=nan
+            )
         left = self.suspects & nodes if failed else self.suspects - nodes
         if not left:
             # A single failure, after which all its nodes have run, is forgotten.
@@ -106,6 +112,7 @@ class NodeSearch:
             ran=self.ran + (not failed),
             predicted=self.predicted + (len(self.suspects) == 1),
             last_failed=failed,
+            nan=nan if failed else self.nan,
         )
 
     @property
@@ -146,14 +153,15 @@ class NodeSearch:
         """Return how many of so many suspects are to be left out: half, later three quarters.
 
         After one failure, which came at once, half of them if other nodes replace them. A last
-        suspect is tested with an attempt on it as long as the failures do not suffice.
+        suspect is tested with an attempt on it as long as the failures do not suffice. After NaN
+        all are left out: mostly it is the run's own fault, which other nodes show at once.
         """
         if self.failures == 1:
             half = (suspects + 1) // 2 if self.last_failed else suspects
             return half if self.at_once else 0
         if suspects == 1:
             return int(self.last_failed or last_chance or self.failures >= MIN_FAILURES)
-        if last_chance:
+        if last_chance or (self.nan and self.last_failed):
             return suspects
         part = 2 if self.failures < MIN_FAILURES - 1 else 4
         return suspects - max(1, suspects // part)
@@ -202,10 +210,12 @@ def search_nodes(history: History, policy: Policy) -> NodeSearch:
         if failed is None or not recent or not end.nodes:
             continue
         nodes, before = frozenset(end.nodes), end.in_place or NONE_IN_PLACE
-        if failed and not search.failures and (before.failures or before.fall_back):
-            search = search.after(nodes, failed=True)
+        nan = end.category is Category.NUMERIC_NAN
+        repeated = before.failures or before.fall_back or (nan and before.same)
+        if failed and not search.failures and repeated:
+            search = search.after(nodes, failed=True, nan=nan)
         at_once = end.category in WITHOUT_CAUSE and _is_short(end, short_attempt)
-        search = search.after(nodes, failed=failed, at_once=at_once)
+        search = search.after(nodes, failed=failed, at_once=at_once, nan=nan)
     return search
 
 

@@ -6,8 +6,9 @@ from slurm_restart.core.allocation import Allocation
 from slurm_restart.core.attribution import Attribution
 from slurm_restart.core.category import Category
 from slurm_restart.core.end_rules import NOT_STARTED_RULES
-from slurm_restart.core.history import History, Streak, add_in_place, streak
+from slurm_restart.core.history import History, Streak, add_in_place, ends_at_step, streak
 from slurm_restart.core.in_place_ends import NONE_IN_PLACE, InPlaceEnds
+from slurm_restart.core.journal_events import EndEvent
 from slurm_restart.core.node_search import MAY_BE_NODE, WITHOUT_CAUSE
 from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.core.prolog_failures import PrologFailures
@@ -56,6 +57,10 @@ class Situation:
     """Those in the job's partitions."""
     in_place: InPlaceEnds = NONE_IN_PLACE
     """Ends before this one in the same allocation that `history` does not hold."""
+    nodes: tuple[str, ...] = ()
+    """Those of the attempt; empty: not known."""
+    other_nodes: bool = False
+    """Whether there are nodes that could take the place of all or some of these."""
     allocation: Allocation | None = None
     """What is left of the job's allocation; None: it is gone, or a restart in place not wanted."""
 
@@ -94,6 +99,31 @@ class Situation:
         return allocation is not None and self._failed_at_once and allocation.other_nodes_are_free
 
     @property
+    def same_before(self) -> tuple[EndEvent, ...]:
+        """Ends before this one, back to the last progress, with its root cause at its step."""
+        cause = self.attribution.category, self.attribution.root_hash
+        if self.made or cause[1] is None:
+            return ()
+        ends = ends_at_step(self.history.ends, self.progress.step)
+        return tuple(end for end in ends if (end.category, end.root) == cause)
+
+    @property
+    def nan_may_be_node(self) -> bool:
+        """Whether NaN that repeats may be the fault of a node that a restart can leave out.
+
+        It is not once it has come on different nodes: without a node in common.
+        """
+        if self.attribution.category is not Category.NUMERIC_NAN or not self.policy.node_search:
+            return False
+        if self.allocation is not None and not self.allocation.requeues:
+            return False
+        common = set(self.nodes)
+        for end in self.same_before:
+            common &= set(end.nodes)
+        shrinks = not self.policy.fixed_size and self.policy.min_nodes < len(self.nodes)
+        return bool(common) and (shrinks or self.other_nodes)
+
+    @property
     def is_searched(self) -> bool:
         """Whether a requeue could find out whether a node is to blame: it failed so again.
 
@@ -105,6 +135,8 @@ class Situation:
             return False
         if self.attribution.blamed or self.made is not False:
             return False
+        if self.same_before and self.nan_may_be_node:
+            return True  # on the same nodes the run would end
         if allocation.job is not None and read_search_mark(allocation.job.admin_comment):
             return True
         last = self.history.ends[-1] if self.history.ends else None

@@ -71,6 +71,8 @@ def expected_decision(
             restarts=start.restarts,
             requeueable=job is None or job.requeue,
             allocation=allocation,
+            nodes=start.nodes,
+            other_nodes=allocation is not None and allocation.other_nodes_are_free,
             stopped=STOPPED if comment_record.is_stopped(start.restarts) else None,
             run_time=int(now - start.at),
             suspects_checkpoint=start.earlier

@@ -1,21 +1,23 @@
 """What is done about an end: the policy's table, the counters, and always an answer."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slurm_restart.core.allocation import Allocation
 from slurm_restart.core.category import Category
 from slurm_restart.core.decision import Decision, decide, waits_for_person
 from slurm_restart.core.history import History, replay
 from slurm_restart.core.job_comment import Mode
-from slurm_restart.core.journal_events import Action
+from slurm_restart.core.journal_events import Action, EndEvent
 from slurm_restart.core.prolog_failures import PrologFailures
 from slurm_restart.core.restart_limits import SitePolicy
 from slurm_restart.core.situation import Progress
 from tests.unit.core import facts
-from tests.unit.core.facts import attribution, situation
+from tests.unit.core.facts import SUBMITTED, attribution, situation
 
 # The table of the design, by hand.
 NEVER = {
@@ -683,3 +685,91 @@ def test_the_counters_of_the_job_before_go_on() -> None:
     assert (decision.action, decision.failures, decision.total) == (Action.REQUEUE, 0, 5)
     capped = facts.policy(SitePolicy(max_total_restarts=4), prior_total=4)
     assert decide(situation(Category.UNKNOWN, policy=capped)).rule == "total-cap"
+
+
+NAN = attribution(Category.NUMERIC_NAN, root_hash="aaaaaaaa")
+
+
+def nan_again(
+    *before: tuple[str, ...], nodes: tuple[str, ...], other_nodes: bool = False, **policy: Any
+) -> Decision:
+    """The decision about NaN on these nodes, after the same on those; at least two of four."""
+    events = [
+        facts.ended(
+            Category.NUMERIC_NAN, attempt=n, submit_time=SUBMITTED + n, root="aaaaaaaa", nodes=on
+        )
+        for n, on in enumerate(before)
+    ]
+    return decide(
+        situation(
+            Category.NUMERIC_NAN,
+            replay(events),
+            attribution=NAN,
+            policy=facts.policy(max_restarts=9, **{"num_nodes": 4, "min_nodes": 2} | policy),
+            nodes=nodes,
+            other_nodes=other_nodes,
+        )
+    )
+
+
+ALL, HALF, OTHER = ("a", "b", "c", "d"), ("a", "b"), ("c", "d")
+
+
+def test_nan_at_the_same_step_ends_the_run_once_it_comes_on_different_nodes() -> None:
+    assert nan_again(ALL, nodes=ALL).action is Action.REQUEUE
+    assert nan_again(ALL, ALL, nodes=("a", "b", "c")).action is Action.REQUEUE
+    last = nan_again(ALL, ALL, ("a", "b", "c"), nodes=("d", "e"))
+    assert last.rule == "repeated"
+    assert last.reason == "the same root cause at step 0 4 times, on different nodes"
+
+
+@pytest.mark.parametrize(
+    ("changes", "stops"),
+    [
+        ({}, False),
+        ({"min_nodes": 4}, True),
+        ({"min_nodes": 4, "other_nodes": True}, False),
+        ({"node_search": False}, True),
+        ({"fixed_size": True}, True),
+    ],
+)
+def test_nan_that_repeats_ends_the_run_at_once_where_no_node_can_be_left_out(
+    changes: dict[str, Any], stops: bool
+) -> None:
+    decision = nan_again(ALL, nodes=ALL, **changes)
+    assert (decision.rule == "repeated") is stops
+    if stops:
+        assert decision.reason == "the same root cause at step 0 2 times"
+
+
+def test_nodes_that_are_not_known_are_no_reason_to_go_on() -> None:
+    assert nan_again((), nodes=ALL).rule == "repeated"
+    assert nan_again(ALL, nodes=()).rule == "repeated"
+
+
+def test_nan_that_repeats_leaves_the_allocation_for_other_nodes() -> None:
+    """Whether others wait or not: on the same nodes the run would end."""
+    before = facts.ended(
+        Category.NUMERIC_NAN, root="aaaaaaaa", nodes=ALL, submit_time=SUBMITTED - 1
+    )
+    held = Allocation(
+        restarts=0, names=ALL, min_nodes=2, job=facts.job(nodes=ALL), others_wait=True
+    )
+
+    def judge(allocation: Allocation, *ends: EndEvent) -> Decision:
+        return decide(
+            situation(
+                Category.NUMERIC_NAN,
+                replay(ends),
+                attribution=NAN,
+                policy=facts.policy(num_nodes=4, min_nodes=2),
+                nodes=ALL,
+                allocation=allocation,
+            )
+        )
+
+    again = judge(held, before)
+    assert again.action is Action.REQUEUE
+    assert again.not_in_place is not None
+    assert "a faulty node is searched for" in again.not_in_place
+    assert judge(replace(held, requeues=False), before).rule == "repeated"

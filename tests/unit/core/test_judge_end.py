@@ -11,7 +11,13 @@ from slurm_restart.core.category import Category
 from slurm_restart.core.history import History, replay
 from slurm_restart.core.job import JobFlag, JobState
 from slurm_restart.core.job_comment import CommentRecord, Mode
-from slurm_restart.core.journal_events import Action, EndEvent, ExcludeEvent, StartedEvent
+from slurm_restart.core.journal_events import (
+    Action,
+    EndEvent,
+    ExcludeEvent,
+    IntendEvent,
+    StartedEvent,
+)
 from slurm_restart.core.judge_end import (
     EndCase,
     Judgement,
@@ -439,3 +445,50 @@ def test_a_node_that_the_search_finds_is_excluded(
         assert event.evidence.startswith("search: all 4 attempts on it failed")
         again = replace(given, history=replay([event], given.history))
         assert excluded(judge_end(again)) == []
+
+
+# --- NaN -----------------------------------------------------------------------------------------
+
+
+INTENDED = IntendEvent(at=1, submit_time=1, operations=(), exc_nodes=("csx4",))
+
+
+@pytest.mark.parametrize(
+    ("exc_nodes", "events", "states", "stops"),
+    [
+        ((), (), {}, False),
+        # Left out as a guess by this plugin: it can be had again.
+        (("csx4",), (INTENDED,), {}, False),
+        (("csx4",), (), {}, True),  # a person has excluded it
+        ((), (), {"csx4": "DOWN"}, True),
+        (
+            (),
+            (
+                ExcludeEvent(
+                    at=SUBMITTED, node="csx4", until=SUBMITTED * 2, evidence="x", submit_time=1
+                ),
+            ),
+            {},
+            True,
+        ),
+    ],
+)
+def test_nan_that_repeats_goes_on_where_there_are_other_nodes(
+    exc_nodes: tuple[str, ...], events: tuple[Any, ...], states: dict[str, str], stops: bool
+) -> None:
+    record = facts.comment_record(
+        cause=Category.NUMERIC_NAN, root="aaaaaaaa", rule="cerebras.nan", attempt=1, min_nodes=3
+    )
+    before = facts.ended(
+        Category.NUMERIC_NAN, root="aaaaaaaa", nodes=NODES[:3], submit_time=SUBMITTED - 100
+    )
+    judged = judge_end(
+        case(
+            comment_record=record,
+            history=replay([before, *events]),
+            job=facts.job(exc_nodes=exc_nodes),
+            nodes=facts.nodes(**states),
+            index=1,
+        )
+    )
+    assert (judged.decision.rule == "repeated") is stops

@@ -335,3 +335,50 @@ def test_a_failure_before_in_the_same_allocation_begins_the_search(
 )
 def test_what_comes_at_once(changes: dict[str, object], at_once: bool) -> None:
     assert searched(failure(**changes)).at_once is at_once
+
+
+# --- NaN -----------------------------------------------------------------------------------------
+
+
+def nan_search(*nodes: str) -> NodeSearch:
+    """The search after NaN on these nodes, again and again."""
+    search = NodeSearch()
+    for names in nodes:
+        search = search.after(frozenset(names), failed=True, nan=True)
+    return search
+
+
+def test_after_nan_that_repeats_all_suspects_are_left_out() -> None:
+    """It is mostly the run's own fault, which other nodes show at once."""
+    room = Room(usable=frozenset("abcdefgh"), wanted=4, least=2)
+    first = nan_search("abcd").avoid(room, last_chance=False)
+    assert first is None  # the check is on, on the same nodes
+    again = nan_search("abcd", "abcd").avoid(room, last_chance=False)
+    assert again is not None
+    assert "".join(again.nodes) == "abcd"
+    assert nan_search("abcd", "abcd", "efgh").over
+
+
+def test_where_too_few_others_are_left_it_takes_the_halves_in_turn() -> None:
+    room = Room(usable=frozenset("abcd"), wanted=4, least=2)
+    again = nan_search("abcd", "abcd").avoid(room, last_chance=False)
+    assert again is not None
+    assert "".join(again.nodes) == "ab"
+    third = nan_search("abcd", "abcd", "cd").avoid(room, last_chance=False)
+    assert third is not None
+    assert "".join(third.nodes) == "cd"
+    # What ran on clears its nodes, and the search goes on by halves.
+    found = nan_search("abcd", "abcd").after(frozenset("cd"), failed=False)
+    assert found.suspects == frozenset("ab")
+    halved = found.avoid(room, last_chance=False)
+    assert halved is not None
+    assert "".join(halved.nodes) == "a"
+
+
+def test_a_restart_in_place_after_the_same_nan_counts_even_after_progress() -> None:
+    in_place = InPlaceEnds(restarts=1, progress=True, same=1)
+    end = facts.ended(Category.NUMERIC_NAN, nodes=("a", "b"), run_time=600, in_place=in_place)
+    policy = facts.policy()
+    assert search_nodes(replay([end]), policy).failures == 2
+    other = replace(end, category=Category.HANG)
+    assert search_nodes(replay([other]), policy).failures == 1
