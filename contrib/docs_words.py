@@ -82,7 +82,8 @@ STOPS = {
     "held",
     "oom-repeated": "the node's memory was used up a second time at the same step",
     "repeated": "the same root-cause line at the same step for the `stop_on_repeat`th time (only "
-    "`data.corrupt`, `numeric.nan` and stops that were put off)",
+    "`data.corrupt`, `numeric.nan` and stops that were put off); NaN only once it has come [on "
+    "different nodes](node-search.md#nan), or where no node can be left out",
     "budget": "more than `max_num_restarts` ends in a row without progress",
 }
 

@@ -3,6 +3,7 @@
 import errno
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from slurm_restart.core.attribution import Attribution, Blame
@@ -11,6 +12,7 @@ from slurm_restart.core.count_in_place import count_in_place
 from slurm_restart.core.in_place_ends import InPlaceEnds
 from slurm_restart.core.job_comment import MAX_HOSTLIST, MAX_NAMED, in_place_fields
 from slurm_restart.core.journal_events import EndEvent
+from slurm_restart.core.nan_flow import NOT_FOUND
 from slurm_restart.errors import CsxError
 from slurm_restart.frozen import frozen
 from slurm_restart.slurm.format_hostlist import format_hostlist
@@ -143,6 +145,17 @@ def attempt_result(
     """
     start, attribution = prepared.start, attribute_trainer_end(trainer_end)
     cause, ids = attribution.root_cause, job_ids or {}
+    root = None if cause is None else fingerprint(cause.text)
+    progress = _made_progress(plan, start, step)
+    if prepared.unexplained_nan and attribution.category is Category.HANG and not progress:
+        # The check finds nothing: what has to be judged is the NaN itself, which repeats.
+        attribution = replace(
+            attribution,
+            category=Category.NUMERIC_NAN,
+            rule=NOT_FOUND,
+            confidence=Confidence.CERTAIN,
+        )
+        root = prepared.unexplained_nan
     end = AttemptEnd(
         attempt=start.attempt,
         at=now,
@@ -155,10 +168,10 @@ def attempt_result(
         root_cause=None
         if cause is None
         else RootCauseLine(line=cause.line, text=cause.text, file=str(prepared.attempt.output)),
-        root=None if cause is None else fingerprint(cause.text),
+        root=root,
         blamed_nodes=attribution.names,
         step=step,
-        progress=_made_progress(plan, start, step),
+        progress=progress,
         recoverable=attribution.recoverable,
         stuck=() if trainer_end.hang is None else trainer_end.hang.lines,
         compile_job_ids=tuple(ids.get("compile", ())),

@@ -274,4 +274,9 @@ class AttemptRun:
             and not self._plan.validates_at_end,
             checkpoint=prepared.start.checkpoint if prepared.start.resumed else None,
             hang=trainer_exit.hang,
+            checked=prepared.start.nan_checker
+            and trainer_exit.exit_code == 0
+            and trainer_exit.stop is None
+            and last is not None
+            and (step or 0) < last,
         )

@@ -8,6 +8,7 @@ from typing import Any
 
 from slurm_restart.core.job_comment import Mode
 from slurm_restart.core.journal_events import EndEvent
+from slurm_restart.core.nan_flow import needs_checker, unexplained_nan
 from slurm_restart.frozen import frozen
 from slurm_restart.supervise.checkpoint_check import first_complete
 from slurm_restart.supervise.checkpoint_evidence import read_evidence
@@ -15,6 +16,7 @@ from slurm_restart.supervise.checkpoint_selection import Prober, StartPoint, cho
 from slurm_restart.supervise.expected_decision import ended_attempts, in_place_events
 from slurm_restart.supervise.job_environment import RESTART_COUNT, JobEnvironment
 from slurm_restart.supervise.late_checkpoints import AtFence, recorded, save, version_of
+from slurm_restart.supervise.nan_check import can_check, read_outcomes
 from slurm_restart.supervise.progress_monitor import highest_measured
 from slurm_restart.supervise.reaper import TrainerCommand
 from slurm_restart.supervise.render_config import RenderRequest, render
@@ -57,6 +59,8 @@ class PreparedAttempt:
     late_start: LateCheckpoint | None = None
     """What the attempt starts from, if that is such a one: no other is left."""
     fence: Fence | None = None
+    unexplained_nan: str | None = None
+    """Fingerprint of the NaN that stays unexplained if this attempt comes to a deadlock."""
 
     @property
     def done(self) -> bool:
@@ -112,6 +116,8 @@ def prepare(
         # An earlier attempt trained to the end, and was not seen to succeed.
         left = plan.validates_at_end and start_point.resumed
         template = validation_command(plan.command) if left else None
+    checks_nan = can_check(plan, last_step) and not reached
+    outcomes = read_outcomes(earlier) if checks_nan else []
     start = AttemptStart(
         attempt=attempt.number,
         at=clock(),
@@ -136,6 +142,7 @@ def prepare(
         first_step=first_step,
         last_step=last_step,
         validation_only=reached and template is not None,
+        nan_checker=needs_checker(outcomes, job.nodes),
         **({} if base is not None else _as_record(plan, attempt, present)),
     )
     if template is not None and plan.mode is not Mode.SCRIPT:
@@ -155,6 +162,7 @@ def prepare(
         late=(*_passed_over(start_point, earlier), *late),
         late_start=late_start,
         fence=fence,
+        unexplained_nan=unexplained_nan(outcomes, job.nodes),
     )
 
 
@@ -262,6 +270,7 @@ def _render_request(
         last_step=start.last_step,
         max_restarts=plan.policy.max_restarts if plan.policy else None,
         validation_only=start.validation_only,
+        nan_checker=start.nan_checker,
     )
 
 

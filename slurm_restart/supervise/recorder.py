@@ -359,7 +359,8 @@ def _format_start(plan: RunPlan, prepared: PreparedAttempt) -> str:
     if plan.mode is Mode.SCRIPT:
         at = at if start.checkpoint is not None or start.measured else ""
         return f"{Path(plan.config_path).name} {origin}{at}{nodes}"
-    return f"{plan.mode.value} {origin}{at}, {place}"
+    check = ", with the check for NaN" if start.nan_checker else ""
+    return f"{plan.mode.value} {origin}{at}, {place}{check}"
 
 
 def _format_last_step(start: AttemptStart) -> str:

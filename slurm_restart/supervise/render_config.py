@@ -34,6 +34,7 @@ class RenderRequest:
     last_step: int | None
     max_restarts: int | None
     validation_only: bool = False
+    nan_checker: bool = False
 
 
 def render(request: RenderRequest) -> None:
@@ -85,6 +86,7 @@ def _render_text(config: Any, request: RenderRequest) -> str:
         resumed=request.resumed,
         last_step=request.last_step,
         max_restarts=request.max_restarts,
+        nan_checker=request.nan_checker,
     )
     if request.validation_only and request.ckpt_path is not None:
         params = config.for_last_validation(params, request.ckpt_path)

@@ -10,10 +10,12 @@ from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.finding import Finding
 from slurm_restart.core.hang import HangReport
 from slurm_restart.core.job import JobState
+from slurm_restart.core.nan_flow import CHECKED
 from slurm_restart.frozen import frozen
 from slurm_restart.logs.lines import split_label
 
 SIGTERM = 15
+EXIT_CHECKED = 1
 MAX_EXIT_CODE = 255
 # Parts that differ each time one error is printed: addresses, CSX cluster jobs, process ids.
 _VARYING = re.compile(r"0x[0-9a-fA-F]+|wsjob-[\w-]+|\bpid[= :]*\d+", re.ASCII)
@@ -56,16 +58,21 @@ class TrainerEnd:
     """What the trainer started from, if an earlier attempt wrote it."""
     hang: HangReport | None = None
     """What the watchdog found, if it ended the trainer."""
+    checked: bool = False
+    """It exited with 0 before the last step, as its check for NaN was done."""
 
     @property
     def job_exit_code(self) -> int:
         """The exit code of the job: the trainer's, or 128 + N for signal N.
 
         If the supervisor ended a trainer that then exits with 0 before its last step, the code is
-        143 (128 + SIGTERM): with 0 the run would count as finished.
+        143 (128 + SIGTERM): with 0 the run would count as finished. For the same reason it is 1
+        once a check for NaN is done.
         """
         if self.signal is not None:
             return min(128 + self.signal, MAX_EXIT_CODE)
+        if self.exit_code == 0 and self.checked:
+            return EXIT_CHECKED
         if self.exit_code == 0 and self.stop is not None and not self.last_step_reached:
             return 128 + SIGTERM
         return self.exit_code or 0
@@ -77,6 +84,8 @@ NOTHING_TO_DO = TrainerEnd(exit_code=0, signal=None, stop=None, findings=(), las
 
 def attribute_trainer_end(end: TrainerEnd) -> Attribution:
     """Return the cause of the end; the hook may change it, as it also has Slurm's facts."""
+    if end.checked and end.stop is None:
+        return Attribution(category=Category.UNKNOWN, rule=CHECKED, confidence=Confidence.CERTAIN)
     if end.stop is None or end.job_exit_code == 0:
         facts = ExitFacts(
             exit_code=end.exit_code or 0,
@@ -131,6 +140,8 @@ def explain(end: TrainerEnd, attribution: Attribution) -> str:
     category = attribution.category
     if category is Category.COMPLETED:
         return ""
+    if attribution.rule == CHECKED:
+        return "the check for NaN is done, and the run goes on without it"
     status = f"exit code {end.exit_code}" if end.signal is None else f"signal {end.signal}"
     if end.stop is not None and end.hang is not None and end.job_exit_code != 0:
         cause = attribution.root_cause

@@ -82,6 +82,8 @@ class AttemptStart:
     """The step at which the run is done; None: not known."""
     validation_only: bool = False
     """All steps are done; what is left is the validation after the last one."""
+    nan_checker: bool = False
+    """The Model Zoo's check for NaN is on."""
     before: dict[str, tuple[_Mark, _Mark]] = field(default_factory=dict)
     """In the first attempt: checkpoints that existed already, name and mark. All others are of this
     phase; clocks of nodes and file servers, which may differ, are not compared."""

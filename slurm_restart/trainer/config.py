@@ -95,7 +95,7 @@ def for_attempt(
             # The trainer takes the smallest of max_steps, num_steps and num_epochs, and counts
             # the last two anew from where it starts.
             _section(init, "loop")["max_steps"] = last_step
-    if nan_checker:
+    if nan_checker and not _has_callback(init, NAN_CHECKER):
         steps = (init.get("checkpoint") or {}).get("steps")
         init["callbacks"] = [*(init.get("callbacks") or []), {NAN_CHECKER: {"num_steps": steps}}]
     return result
@@ -163,6 +163,11 @@ def _load_all_states(init: dict[str, Any]) -> None:
     for callback in init.get("callbacks") or []:
         if isinstance(callback, dict) and LOAD_STATES in callback:
             callback[LOAD_STATES] = {**(callback[LOAD_STATES] or {}), STATES: "all"}
+
+
+def _has_callback(init: dict[str, Any], name: str) -> bool:
+    listed = init.get("callbacks") or []
+    return any(isinstance(callback, dict) and name in callback for callback in listed)
 
 
 def _replace(node: Any, key: str, value: Any) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from slurm_restart.core.category import Category
 from slurm_restart.core.job_comment import Mode
+from slurm_restart.core.nan_flow import CHECKED
 from slurm_restart.core.record_reader import parse_json, read_object
 from slurm_restart.errors import RecordError
 from slurm_restart.frozen import frozen
@@ -63,7 +64,7 @@ SUCCESS, FAILED, NON_RECOVERABLE = "success", "failed", "non_recoverable_failure
 
 def status_of(end: AttemptEnd) -> str:
     """Return the vendor's status; `failed` means that a restart is useful."""
-    if end.category == Category.COMPLETED.value:
+    if end.category == Category.COMPLETED.value or end.rule == CHECKED:
         return SUCCESS
     return FAILED if end.recoverable else NON_RECOVERABLE
 
@@ -129,7 +130,7 @@ def _started(plan: RunPlan, attempt: AttemptDir, start: AttemptStart | None) -> 
         "starting_step": _first_step(plan, start),
         "loaded_trainer_state_file": start.checkpoint if start and start.resumed else None,
         "num_csx": start.num_csx if start else None,
-        "nan_checker_enabled": False,
+        "nan_checker_enabled": bool(start and start.nan_checker),
         "attempt": attempt.number,
         "job_id": start.job_id if start else None,
         "restart_count": start.restarts if start else None,

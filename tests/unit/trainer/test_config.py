@@ -146,6 +146,9 @@ def test_the_nan_checker_is_set_for_the_steps_of_a_checkpoint():
     assert callbacks[-1] == {"NaNChecker": {"num_steps": 10}}
     bare = attempt("trainer: {init: {}, fit: {}}", nan_checker=True)["trainer"]["init"]
     assert bare["callbacks"] == [{"NaNChecker": {"num_steps": None}}]
+    own = "trainer: {init: {callbacks: [{NaNChecker: {num_steps: 5}}]}, fit: {}}"
+    kept = attempt(own, nan_checker=True)["trainer"]["init"]["callbacks"]
+    assert kept == [{"NaNChecker": {"num_steps": 5}}]
 
 
 def test_each_phase_has_the_single_form():
