@@ -11,11 +11,13 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from contrib.testing.waiting import DEADLINE, await_
+from slurm_restart.slurm.parse_nodes import parse_release
 
 PROGRAM = Path(__file__).parents[1] / "devcluster"
 SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
@@ -166,6 +168,11 @@ class DevCluster:
         if check and done.returncode != 0:
             raise AssertionError(f"{shlex.join(command)}: {done.stderr}")
         return str(done.stdout)
+
+    @cached_property
+    def release(self) -> tuple[int, int]:
+        """Major and minor of the release of Slurm, such as (24, 11)."""
+        return parse_release(self.run("scontrol", "--version"))
 
     def script(self, text: str) -> Path:
         """A batch script with that text."""

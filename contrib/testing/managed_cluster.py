@@ -296,12 +296,15 @@ class ManagedCluster(DevCluster):
         The cluster needs a short BatchStartTimeout: SHORT_BATCH_START.
         """
         ends = len(self.ends(job_id))
-        self.fault("kill-stepd", self.nodes_of(job_id)[0])
+        host = self.nodes_of(job_id)[0]
+        self.fault("kill-stepd", host)
 
         def found() -> bool:
-            # The nodes register again, which they otherwise do every few minutes. The sweep finds
-            # an end that the hook left to it, before the next attempt has begun.
-            self.run("scontrol", "reconfigure", as_root=True)
+            # The node registers again, which it otherwise does every few minutes; `scontrol
+            # reconfigure` would do on 22.05, but from 24.11 it begins the waiting time anew. The
+            # sweep finds an end that the hook left to it, before the next attempt has begun.
+            self.fault("kill-slurmd", host)
+            self.fault("start-slurmd", host)
             self.reconcile()
             return len(self.ends(job_id)) > ends
 

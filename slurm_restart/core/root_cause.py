@@ -32,7 +32,8 @@ DEATHS = frozenset(
 _ENDED_A_RANK = DEATHS | {Category.DEVICE_OOM}
 # A message that begins as one, and not a line that mentions errors.
 _SAYS_ERROR = re.compile(
-    r"[\W_]{0,12}(?:FATAL|[Ff]atal|ERROR|[Ee]rror|CRITICAL|PANIC|[Pp]anic)\b(?! [Ll]og)"
+    r"[\W_]{0,12}(?:\d{1,7}[:>\]] ?)?[\W_]{0,12}"
+    r"(?:FATAL|[Ff]atal|ERROR|[Ee]rror|CRITICAL|PANIC|[Pp]anic)\b(?! [Ll]og)"
 )
 # What the line above could not do: an error number's words alone.
 _ERRNO_ONLY = re.compile(
@@ -41,6 +42,7 @@ _ERRNO_ONLY = re.compile(
 )
 # The ends that a program chooses itself once it has said why.
 _ABORT = re.compile(r"[Aa]bort|SIGABRT|Assertion")
+_PURE_ABORT = re.compile(r"(?:[Aa]bort(?!ed by)|SIGABRT)(?!.{0,300}[Aa]ssert)")
 COMPLAINTS = frozenset({Category.NETWORK_FABRIC, Category.NETWORK_RENDEZVOUS, Category.HANG})
 
 
@@ -87,7 +89,7 @@ def find_root_cause(ordered: Sequence[Finding]) -> Finding | None:
     if sure:
         first = _first_sure(sure)
         earlier = _exception_before(first, final) or _reason_of_abort(first, final)
-        return earlier or _said_by_library(first, final)
+        return earlier or _with_message_before(_said_by_library(first, final), ordered)
     # A script goes on after a command of it has failed.
     final.sort(key=_is_survived)
     headers = [finding for finding in ordered if finding.role is Role.HEADER]
@@ -102,8 +104,14 @@ def find_root_cause(ordered: Sequence[Finding]) -> Finding | None:
         # A consequence that tells at least a category tells more than they do.
         known = [finding for finding in cascades if finding.category is not Category.UNKNOWN]
         cascades = [*known, *messages, *cascades]
+    if messages and _SAYS_ERROR.match(messages[0].text):
+        # A line that only announces tells less than one that says what is wrong.
+        told = [header for header in headers if header.category is not Category.UNKNOWN]
+        headers = [*told, messages[0], *headers]
     guess = next(iter([*final, *roots, *headers, *cascades]), None)
-    return None if guess is None else _with_subject(_as_guess(guess), ordered)
+    if guess is None:
+        return None
+    return _with_subject(_with_message_before(_as_guess(guess), ordered), ordered)
 
 
 def _is_survived(finding: Finding) -> bool:
@@ -157,6 +165,19 @@ def _reason_of_abort(crash: Finding, final: Sequence[Finding]) -> Finding | None
         if finding.file == crash.file and 0 < crash.line - finding.line <= NEAR
     )
     return next((found for found in reasons if found.confidence is not Confidence.GUESS), None)
+
+
+def _with_message_before(crash: Finding, ordered: Sequence[Finding]) -> Finding:
+    """Return a crash with the error message that the program printed before it aborted itself."""
+    if crash.category is not Category.SOFTWARE_CRASH or not _PURE_ABORT.search(crash.text):
+        return crash
+    said = [
+        line
+        for line in ordered
+        if line.role is Role.MESSAGE and _SAYS_ERROR.match(line.text)
+        if line.file == crash.file and 0 < crash.line - line.line <= NEAR
+    ]
+    return replace(crash, line=said[0].line, text=said[0].text) if said else crash
 
 
 def _said_by_library(first: Finding, final: Sequence[Finding]) -> Finding:

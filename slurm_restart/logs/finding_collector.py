@@ -16,7 +16,7 @@ from slurm_restart.logs.host_prefixes import HostPrefixes, without_host
 from slurm_restart.logs.lines import readable, split_label, truncated
 from slurm_restart.logs.rule_matcher import RuleMatcher, earlier_rule, match_message
 from slurm_restart.logs.timestamps import logged_at
-from slurm_restart.logs.titles import Titles
+from slurm_restart.logs.titles import Titles, explained
 from slurm_restart.logs.tracebacks import (
     CHAINS,
     CODE,
@@ -246,7 +246,7 @@ class FindingCollector:
         if known or TRACEBACK in body:
             self._keep(replace(waiting, role=Role.HEADER))
             return False
-        self._keep(replace(waiting, line=self.line, text=truncated(text), reason=None))
+        self._keep(explained(waiting, self.line, truncated(text)))
         return True
 
     def _remember_noise(self, raw: bytes) -> None:

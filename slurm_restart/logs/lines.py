@@ -12,7 +12,7 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff]"
 # Which rank or actor a line is from: srun --label, torchrun, mpirun --tag-output, Ray, pdsh-like.
 _RANK = (
     r"\[(?:default|rank ?|Rank ?)?\d+(?:,\d+)?\](?:<std(?:err|out)>)?:?"
-    r"|\d{1,6}:(?= |$)"
+    r"|(?:[A-Za-z][\w-]{0,60}(?:\.[\w-]{1,60}){2,8} )?\d{1,6}:(?= |$)"
     r"|\[(?![\w.-]+\.(?:py|cpp|cc|cu|h):)[\w.-]+:\d+\]"
     r"|\([\w. :-]{0,64}pid=\d+[^()]{0,64}\)"
 )
@@ -26,9 +26,9 @@ _STAMP = (
     r"|[-|](?= )"
 )
 _FRONT = re.compile(rf"(?:(?P<rank>{_RANK})|(?:{_STAMP})) ?")
-_LEVEL = re.compile(r"\b(?:ERROR|CRITICAL|FATAL)\b")
-LEVEL = "ERROR: "
-"""The level in front of a message, in the one form that rules see."""
+_LEVEL = re.compile(r"\b(?:ERROR|CRITICAL|(?P<fatal>FATAL))\b")
+ERROR, FATAL = "ERROR: ", "FATAL: "
+"""The levels in front of a message, in the forms that rules see."""
 _MAX_FRONT = 8
 """Labels and stamps that may precede the message of a line."""
 
@@ -70,12 +70,15 @@ def split_label(text: str) -> tuple[str, str]:
     return labels, text[position:]
 
 
-def with_level(text: str, message: str) -> str:
-    """Return a message with the level `ERROR: ` if its line has one in front; empty: it has none.
+def with_level(text: str, message: str) -> tuple[str, ...]:
+    """Return a message with the levels that its line has in front: any as `ERROR: `, and `FATAL: `.
 
     Args:
         text: the readable line.
         message: its end, without labels, time and level, and without blanks at its ends.
     """
-    front = text[: -len(message)] if message else text
-    return LEVEL + message.lstrip(": ") if _LEVEL.search(front) else ""
+    found = _LEVEL.search(text[: -len(message)] if message else text)
+    if found is None:
+        return ()
+    rest = message.lstrip(": ")
+    return (ERROR + rest, FATAL + rest) if found["fatal"] else (ERROR + rest,)

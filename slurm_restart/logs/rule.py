@@ -100,7 +100,9 @@ def matches(pattern: str, line: str) -> re.Match[str] | None:
     """Return the match of a pattern in a readable line; `re` keeps compiled patterns."""
     message = split_label(line)[1].strip()
     found = re.search(pattern, message)
-    return found or re.search(pattern, with_level(line, message) or message)
+    for levelled in with_level(line, message):
+        found = found or re.search(pattern, levelled)
+    return found
 
 
 def build(fields: Mapping[str, Any]) -> LogRule:

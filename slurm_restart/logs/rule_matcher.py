@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from slurm_restart.core.finding import Role, Speaker
 from slurm_restart.core.hostlist import expand
 from slurm_restart.errors import SlurmError
-from slurm_restart.logs.lines import LEVEL, with_level
+from slurm_restart.logs.lines import ERROR, with_level
 from slurm_restart.logs.literals import make_finder
 from slurm_restart.logs.patterns import literals
 from slurm_restart.logs.rule import LogRule
@@ -70,8 +70,8 @@ class RuleMatcher:
             for text in rule.literals or literals(rule.pattern):
                 texts.setdefault(text, []).append(number)
         self._finder = make_finder(texts, finder)
-        self._levelled: tuple[int, ...] | None = None
-        """Numbers of the rules of which a literal is in the level."""
+        self._levelled: dict[str, tuple[int, ...]] = {}
+        """Numbers of the rules of which a literal is in a level, by the level."""
         self.name = self._finder.name
         """The finder's name."""
 
@@ -114,12 +114,13 @@ class RuleMatcher:
         """Return the first rule that requires the level and matches a message with it, or None.
 
         Args:
-            text: `ERROR: ` and a readable line without its label.
+            text: the level, as `ERROR: `, and a readable line without its label.
             speaker: returns who printed the line; only called if a pattern matches.
         """
-        if self._levelled is None:
-            self._levelled = tuple(self._finder.rules(LEVEL.encode()))
-        return self._first(self._levelled, text, speaker)
+        level = text[: len(ERROR)]
+        if level not in self._levelled:
+            self._levelled[level] = tuple(self._finder.rules(level.encode()))
+        return self._first(self._levelled[level], text, speaker)
 
     def _first(
         self, numbers: Iterable[int], text: str, speaker: Callable[[], Speaker]
@@ -152,8 +153,9 @@ def match_message(
         speaker: returns who printed the line.
     """
     hit = matcher.match(message, speaker)
-    levelled = with_level(text, message)
-    return earlier_rule(hit, matcher.match_level(levelled, speaker)) if levelled else hit
+    for levelled in with_level(text, message):
+        hit = earlier_rule(hit, matcher.match_level(levelled, speaker))
+    return hit
 
 
 def split_names(text: str) -> tuple[str, ...]:

@@ -242,7 +242,7 @@ def test_a_bad_node_among_several_is_found_by_halves(cluster: ScriptedCluster) -
 # --- preemption ----------------------------------------------------------------------------------
 
 FLAG_SURVIVES = (24, 11)
-"""From this release on, a requeue does not remove the flag of a preemption with grace time."""
+"""In this release a requeue does not remove the flag of a preemption with grace time."""
 
 
 @pytest.fixture
@@ -276,14 +276,19 @@ def test_a_run_that_finishes_in_its_grace_time_keeps_its_dependents(
     dependent = preempting.submit("exit 0", "--nodes=1", "--output=/dev/null", *waits)
     preempt(preempting, submitted(run))
     run.signal("preempted")
-    await_complete(preempting, run)
+    if preempting.release == FLAG_SURVIVES:
+        # A known limit of that release, which README tells: the second attempt is PREEMPTED too.
+        await_(lambda: len(preempting.ends(run.job_id)) == 2, "the end of the second attempt")
+        last = preempting.ends(run.job_id)[-1]
+        assert (last["category"], last["action"]) == ("completed", "leave")
+    else:
+        await_complete(preempting, run)
+        preempting.await_state(dependent, "COMPLETED")
     assert len(run.attempts()) == 2
-    preempting.await_state(dependent, "COMPLETED")
 
 
 def test_an_end_after_a_preemption_counts_again(preempting: ScriptedCluster) -> None:
-    release = preempting.run("scontrol", "--version").split()[-1].split(".")
-    if (int(release[0]), int(release[1])) < FLAG_SURVIVES:
+    if preempting.release < FLAG_SURVIVES:
         pytest.skip("before 24.11 Slurm removes the flag at the requeue")
     run = preempting.submit_run(
         f"{IGNORES_TERM}; exit 3",

@@ -109,6 +109,24 @@ def test_a_node_that_fails_the_health_check_is_not_started_on_again(
     assert "csx2" not in third["nodes"]
 
 
+def test_a_flood_of_output_hides_no_cause(cluster: ManagedCluster) -> None:
+    """As fast as a program can print: the supervisor keeps up, and finds what the end says."""
+    flood = "yes the same line again and again, as fast as a pipe takes it | head -c 300000000"
+    command = f"sh -c 'test $CSX_RESTART_ATTEMPT != 0 || {{ {flood}; {FAIL}; }}'"
+    job_id = submit(cluster, command, restarts=1)
+    assert cluster.await_end(job_id) == "COMPLETED"
+    assert cluster.job(job_id)["Restarts"] == "0"
+    first, second = cluster.summary()["runs"]
+    assert (first["status"], second["status"], second["in_place"]) == ("failed", "success", 1)
+    [end] = cluster.ends(job_id)
+    assert end["in_place"]["failures"] == 1
+    output = cluster.run_dir() / "attempts" / "0" / "output.log"
+    # What a slow file system does not take in time is counted there.
+    lost = re.findall(rb"\[csx-restart: (\d+) bytes of output lost\]", output.read_bytes())
+    assert output.stat().st_size + sum(map(int, lost)) > 300_000_000
+    assert KNOWN_CAUSE in (cluster.run_dir() / "run.log").read_text()
+
+
 def test_a_run_in_place_only_is_not_requeued(cluster: ManagedCluster) -> None:
     lost = "srun: error: Node failure on csx2"
     command = f"sh -c 'test $CSX_RESTART_ATTEMPT = 0 || echo {lost}; exit 3'"

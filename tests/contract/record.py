@@ -21,7 +21,6 @@ from contrib.testing.dev_cluster import DevCluster
 from slurm_restart.slurm import parse, pyslurm_facts
 from slurm_restart.slurm.choose_backend import pyslurm_obstacle
 from slurm_restart.slurm.commands import Commands
-from slurm_restart.slurm.parse_nodes import parse_release
 from slurm_restart.slurm.queries import BASE_STATES_SINCE
 from tests.contract.conftest import OPTIONS, PREFIX
 
@@ -48,8 +47,7 @@ class Recorder:
 
     def __init__(self, cluster: DevCluster, directory: Path) -> None:
         self.cluster = cluster
-        self.release = parse_release(cluster.run("scontrol", "--version"))
-        self.directory = directory / f"{self.release[0]}.{self.release[1]:02}"
+        self.directory = directory / "{}.{:02}".format(*cluster.release)
         self.directory.mkdir(parents=True, exist_ok=True)
         cluster.environment["SLURM_TIME_FORMAT"] = "%s"
         os.environ["SLURM_CONF"] = str(cluster.conf)  # pyslurm reads it when it is imported
@@ -68,7 +66,7 @@ class Recorder:
         squeue = ("squeue", "-h", "-a", "-t", "all", "-j", str(job_id))
         self.write(f"{name}.rows", *squeue, SQUEUE_FORMAT=parse.job_format(MARK))
         self.write(f"{name}.details", *squeue, SQUEUE_FORMAT2=parse.detail_format(MARK))
-        if self.release >= BASE_STATES_SINCE:
+        if self.cluster.release >= BASE_STATES_SINCE:
             only_state = ("squeue", "-j", str(job_id), "--only-job-state", "--json")
             self.write(f"{name}.state.json", *only_state)
         if self.pyslurm:

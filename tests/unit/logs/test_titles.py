@@ -61,7 +61,7 @@ ENDED = "srun: error: n3: task 0: Exited with exit code 1\n"
             "The option -xyz needs a value",
         ),
         (
-            Category.UNKNOWN,
+            Category.CONFIG,
             (
                 "-------------- FATAL CALLED ---------------\n"
                 "FATAL CALLED FROM FILE:  <stdin>  LINE:     77\n"
