@@ -211,7 +211,11 @@ def log_table(known: Sequence[LogRule]) -> str:
     """One row a rule."""
 
     def row(rule: LogRule) -> tuple[str, ...]:
-        kind = f"`{rule.category.value}`" if rule.role is Role.ROOT else rule.role.value
+        kind = f"`{rule.category.value}`"
+        if rule.role is Role.KIND:
+            kind = f"{kind} ({rule.role.value})"
+        elif rule.role is not Role.ROOT:
+            kind = rule.role.value
         names = f" Names: {rule.blame.value}." if rule.blame else ""
         remedy = f" *{rule.remedy}*" if rule.remedy else ""
         text = f"{rule.meaning}{remedy}{names}"

@@ -1,7 +1,7 @@
 """Attribute the end of a program to a cause, from its log and what is known of its exit."""
 
 from collections.abc import Iterable, Sequence
-from signal import SIGABRT
+from signal import SIGABRT, SIGSYS
 
 from slurm_restart.core.attribution import Attribution, Blame, RootCause
 from slurm_restart.core.category import Category, Confidence
@@ -27,6 +27,8 @@ _NODE_DOWN = Cause("slurm.node_down", Category.HARDWARE_NODE, Confidence.LIKELY)
 _NOTHING_KNOWN = Cause("nothing.known", Category.UNKNOWN, Confidence.GUESS)
 _IN_CHECKPOINT = Cause("checkpoint.named", Category.CHECKPOINT_CORRUPT, Confidence.LIKELY)
 _MAY_BE_CHECKPOINT = frozenset(category for category in Category if category.suspects_checkpoint)
+_BY_SIGNAL = 128
+"""A shell's exit code for the end of a program by a signal, less its number."""
 _EXTERNAL = frozenset(
     {Category.TIMEOUT, Category.CANCELLED, Category.PREEMPTION, Category.REQUEUED}
 )
@@ -204,13 +206,12 @@ def _confirming_line(category: Category, ordered: Sequence[Finding]) -> Finding 
 
 def _attribute_by_text(facts: ExitFacts, candidate: Finding | None) -> tuple[Cause, Finding | None]:
     """Return what the log says, or what the exit status says where the log knows nothing."""
-    guess = candidate is None or candidate.confidence is Confidence.GUESS
-    if candidate is not None and candidate.role is Role.ROOT and not guess:
+    if candidate is not None and _tells_cause(facts, candidate):
         return _cause_of(candidate), candidate
     by_exit = exit_cause(facts.exit_code, facts.signal)
     if by_exit is not None and by_exit is not NONZERO and not _aborted_after(facts, candidate):
         return by_exit, candidate
-    if candidate is None or candidate.role is Role.MESSAGE:
+    if candidate is None or _says_nothing(candidate):
         failed = by_exit is not None or facts.state
         return NONZERO if failed else _NOTHING_KNOWN, candidate
     # A guess never stops a run.
@@ -218,9 +219,27 @@ def _attribute_by_text(facts: ExitFacts, candidate: Finding | None) -> tuple[Cau
     return Cause(candidate.rule, category, Confidence.GUESS), candidate
 
 
+def _tells_cause(facts: ExitFacts, candidate: Finding) -> bool:
+    """Return whether a line outweighs the exit status.
+
+    What a program of unknown kind says before it is killed, or crashes, is not why.
+    """
+    if candidate.confidence is Confidence.GUESS:
+        return False
+    if candidate.role is Role.MESSAGE:
+        by_signal = facts.signal or max(0, (facts.exit_code or 0) - _BY_SIGNAL)
+        return by_signal in (0, SIGABRT) or by_signal > SIGSYS
+    return candidate.role is Role.ROOT
+
+
+def _says_nothing(candidate: Finding) -> bool:
+    """Return whether a line has the words of a failure and none of its kind."""
+    return candidate.role is Role.MESSAGE and candidate.category is Category.UNKNOWN
+
+
 def _aborted_after(facts: ExitFacts, candidate: Finding | None) -> bool:
     """Return whether a program aborted itself as another one of the run had failed."""
     if candidate is None or candidate.role is not Role.CASCADE:
         return False
-    aborted = facts.signal == SIGABRT or facts.exit_code == 128 + SIGABRT
+    aborted = facts.signal == SIGABRT or facts.exit_code == _BY_SIGNAL + SIGABRT
     return aborted and candidate.category is not Category.UNKNOWN

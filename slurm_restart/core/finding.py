@@ -19,8 +19,11 @@ class Role(Enum):
     HEADER = "header"
     """Announces that something failed; another line says why. Never the cause of a stop."""
     MESSAGE = "message"
-    """Has the words of a failure, and no rule knows more of it: shown as the cause where no other
-    line is, and never the reason of a decision."""
+    """Has the words of a failure, and no rule knows the program: shown as the cause where no other
+    line is. It stops a run only where its words demand another input of a starting program."""
+    KIND = "kind"
+    """Words that tell the kind of a failure: looked for only in the messages, and in the roots of
+    unknown cause, that are left at the end of a search."""
     TEARDOWN = "teardown"
     """Something that went wrong while the program was ending already."""
     RECOVERED = "recovered"

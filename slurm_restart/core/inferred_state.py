@@ -20,8 +20,8 @@ STATE_RULES: dict[str, JobState] = {
     "slurm.preempted": JobState.PREEMPTED,
     "slurm.cancelled_node_failure": JobState.NODE_FAIL,
     "slurm.node_failure": JobState.NODE_FAIL,
-    "slurm.job_cancelled": JobState.CANCELLED,
     "slurm.oom_kill": JobState.OUT_OF_MEMORY,
+    "slurm.job_cancelled": JobState.CANCELLED,
 }
 """Log rules for lines in which Slurm says how it ended the job, the most specific ones first."""
 _REQUEUE = "JOB REQUEUE"

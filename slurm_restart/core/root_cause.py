@@ -19,6 +19,9 @@ MAX_MESSAGE_LINES = 12
 NEAR = 50
 """Lines within which what a program says belongs to one failure."""
 
+BESIDE = 3
+"""Lines within which two messages tell of the same thing."""
+
 # A process or a node died: its peers, which lose it, may print their complaint first.
 DEATHS = frozenset(
     {
@@ -43,6 +46,7 @@ _ERRNO_ONLY = re.compile(
 # The ends that a program chooses itself once it has said why.
 _ABORT = re.compile(r"[Aa]bort|SIGABRT|Assertion")
 _PURE_ABORT = re.compile(r"(?:[Aa]bort(?!ed by)|SIGABRT)(?!.{0,300}[Aa]ssert)")
+_MISTAKES = frozenset({Category.CONFIG, Category.CODE})
 COMPLAINTS = frozenset({Category.NETWORK_FABRIC, Category.NETWORK_RENDEZVOUS, Category.HANG})
 
 
@@ -78,40 +82,59 @@ def find_root_cause(ordered: Sequence[Finding]) -> Finding | None:
     The first root candidate wins, a sure one before a guess. The death of a process or a node
     precedes its peers' complaints, wherever it was printed; an error after which the program made
     progress gives way to one after which it did not; a program that said what is wrong and then
-    aborted did not crash. A header, a message that no rule knows, or a consequence, is only ever a
-    guess, and only where there is no candidate at all; a message that begins with `ERROR` precedes
-    those that do not. The confidence of the result is that of its
-    role as cause.
+    aborted did not crash. A header or a consequence is only ever a guess, and only where there is
+    no candidate at all. So is a message that no rule knows, unless its words demand another input
+    of a program that was starting; a message that begins with `ERROR` precedes those that do not,
+    and one next to it whose words tell a category precedes it. The confidence of the result is
+    that of its role as cause.
     """
     roots = [finding for finding in ordered if finding.role is Role.ROOT]
     sure = [finding for finding in roots if is_sure(finding)]
     final = [finding for finding in roots if not finding.went_on]
-    if sure:
-        first = _first_sure(sure)
-        earlier = _exception_before(first, final) or _reason_of_abort(first, final)
-        return earlier or _with_message_before(_said_by_library(first, final), ordered)
-    # A script goes on after a command of it has failed.
-    final.sort(key=_is_survived)
-    headers = [finding for finding in ordered if finding.role is Role.HEADER]
     cascades = [finding for finding in ordered if finding.role is Role.CASCADE]
     # A guess only says that something else has failed.
     cascades.sort(key=lambda finding: finding.confidence is Confidence.GUESS)
-    messages = sorted(
-        _last_messages(_own_messages(ordered, cascades)),
-        key=lambda finding: not _SAYS_ERROR.match(finding.text),
-    )
-    if messages:
-        # A consequence that tells at least a category tells more than they do.
-        known = [finding for finding in cascades if finding.category is not Category.UNKNOWN]
-        cascades = [*known, *messages, *cascades]
-    if messages and _SAYS_ERROR.match(messages[0].text):
-        # A line that only announces tells less than one that says what is wrong.
-        told = [header for header in headers if header.category is not Category.UNKNOWN]
-        headers = [*told, messages[0], *headers]
-    guess = next(iter([*final, *roots, *headers, *cascades]), None)
+    messages = _by_what_they_tell(_last_messages(_own_messages(ordered, cascades)))
+    if sure:
+        first = _first_sure(sure)
+        first = _rest_of_message(first, sure) or first
+        earlier = _exception_before(first, final) or _reason_of_abort(first, [*final, *messages])
+        return earlier or _with_message_before(_said_by_library(first, final), ordered)
+    # A script goes on after a command of it has failed.
+    final.sort(key=_is_survived)
+    guess = next(iter([*final, *roots, *_only_reports(ordered, messages, cascades)]), None)
     if guess is None:
         return None
-    return _with_subject(_with_message_before(_as_guess(guess), ordered), ordered)
+    guess = _reason_of_abort(guess, [*final, *messages]) or guess
+    guess = _as_guess(guess, is_last=_is_last(guess, ordered))
+    return _with_subject(_with_message_before(guess, ordered), ordered)
+
+
+def _only_reports(
+    ordered: Sequence[Finding], messages: Sequence[Finding], cascades: Sequence[Finding]
+) -> list[Finding]:
+    """Return headers, messages and consequences, the one that tells most of the cause first."""
+    headers = [finding for finding in ordered if finding.role is Role.HEADER]
+    # A consequence that tells at least a category tells more than a message that does not.
+    known = [finding for finding in cascades if finding.category is not Category.UNKNOWN]
+    reports = [*headers, *known, *messages, *cascades] if messages else [*headers, *cascades]
+    first = next(iter(messages), None)
+    if first is None:
+        return reports
+    if first.category is not Category.UNKNOWN:
+        return [first, *reports]
+    if _SAYS_ERROR.match(first.text) or _is_near(first, headers):
+        # A line that only announces tells less than one that says what is wrong.
+        told = [header for header in headers if header.category is not Category.UNKNOWN]
+        return [*told, first, *reports]
+    return reports
+
+
+def _is_near(message: Finding, others: Sequence[Finding]) -> bool:
+    """Return whether a message belongs to the same failure as one of other lines of its file."""
+    return any(
+        other.file == message.file and abs(other.line - message.line) <= NEAR for other in others
+    )
 
 
 def _is_survived(finding: Finding) -> bool:
@@ -132,6 +155,22 @@ def _own_messages(ordered: Sequence[Finding], cascades: Sequence[Finding]) -> li
         if finding.role is Role.MESSAGE
         if (finding.file, finding.rank, finding.line) not in continued
     ]
+
+
+def _by_what_they_tell(messages: Sequence[Finding]) -> Sequence[Finding]:
+    """Return messages in the order in which they are taken for the cause."""
+    ordered = sorted(messages, key=lambda message: not _SAYS_ERROR.match(message.text))
+    if not ordered or ordered[0].category is not Category.UNKNOWN:
+        return ordered
+    first = ordered[0]
+    telling = (
+        message
+        for message in messages
+        if message.category is not Category.UNKNOWN and message.file == first.file
+        if abs(message.line - first.line) <= BESIDE
+    )
+    better = next(telling, None)
+    return ordered if better is None else [better, *ordered]
 
 
 def _last_messages(messages: Sequence[Finding]) -> Sequence[Finding]:
@@ -155,16 +194,42 @@ def _with_subject(guess: Finding, ordered: Sequence[Finding]) -> Finding:
 
 
 def _reason_of_abort(crash: Finding, final: Sequence[Finding]) -> Finding | None:
-    """Return what the program said was wrong before it aborted, if it had just started; or None."""
+    """Return what the program said was wrong before it aborted, or None.
+
+    That is a mistake which always ends a program that had just started, or a line whose words tell
+    at least the kind of the failure.
+    """
     if crash.category is not Category.SOFTWARE_CRASH or not _ABORT.search(crash.text):
         return None
-    reasons = (
+    said = [
         _as_guess(finding)
         for finding in final
         if finding.confidence is Confidence.GUESS and finding.speaker is Speaker.PROGRAM
-        if finding.file == crash.file and 0 < crash.line - finding.line <= NEAR
+        if finding.file == crash.file and finding.line != crash.line
+        if -BESIDE <= crash.line - finding.line <= NEAR
+    ]
+    mistake = next((line for line in said if line.confidence is not Confidence.GUESS), None)
+    telling = (
+        replace(line, category=crash.category, rule=crash.rule, confidence=crash.confidence)
+        for line in said
+        if line.role is Role.MESSAGE and line.category.recoverable
+        if line.category is not Category.UNKNOWN
     )
-    return next((found for found in reasons if found.confidence is not Confidence.GUESS), None)
+    return mistake or next(telling, None)
+
+
+def _rest_of_message(complaint: Finding, sure: Sequence[Finding]) -> Finding | None:
+    """Return a mistake that the lower lines of a complaint's own message name, or None."""
+    if complaint.category not in COMPLAINTS:
+        return None
+    below = (
+        finding
+        for finding in sure
+        if finding.category in _MISTAKES and not finding.raised
+        if (finding.file, finding.rank) == (complaint.file, complaint.rank)
+        if 0 < finding.line - complaint.line <= MAX_MESSAGE_LINES
+    )
+    return next(below, None)
 
 
 def _with_message_before(crash: Finding, ordered: Sequence[Finding]) -> Finding:
@@ -203,6 +268,16 @@ def _exception_before(complaint: Finding, final: Sequence[Finding]) -> Finding |
     return None if raised is None else _as_guess(raised)
 
 
+def _gave_up(death: Finding, complaint: Finding) -> bool:
+    """Return whether a rank aborted itself after its own complaint."""
+    return (
+        bool(death.rank)
+        and (death.file, death.rank) == (complaint.file, complaint.rank)
+        and 0 < death.line - complaint.line <= NEAR
+        and _ABORT.search(death.text) is not None
+    )
+
+
 def _ended_rank(error: Finding, complaint: Finding) -> bool:
     """Return whether an exception ended a rank, and the complaint is no part of its message."""
     same_rank = (error.file, error.rank) == (complaint.file, complaint.rank)
@@ -210,17 +285,37 @@ def _ended_rank(error: Finding, complaint: Finding) -> bool:
     return error.raised and error.category not in COMPLAINTS and not same_message
 
 
-def _as_guess(finding: Finding) -> Finding:
+def _is_last(finding: Finding, ordered: Sequence[Finding]) -> bool:
+    """Return whether nothing but the rest of a message follows a line."""
+    return finding.followed <= MAX_MESSAGE_LINES and not any(
+        other.role in (Role.ROOT, Role.CASCADE) and other.rule != finding.rule
+        for other in ordered[ordered.index(finding) + 1 :]
+    )
+
+
+def _as_guess(finding: Finding, *, is_last: bool = False) -> Finding:
     """Return a finding as a guess, or with more confidence at the start of a program."""
     # Where nothing explains it better, what failed before any progress always fails.
-    early = finding.role is Role.ROOT and not finding.went_on and not _is_survived(finding)
-    return replace(finding, confidence=(finding.at_start if early else None) or Confidence.GUESS)
+    last = finding.role is Role.MESSAGE and finding.followed <= NEAR
+    early = (finding.role is Role.ROOT or last) and not finding.went_on
+    if _is_survived(finding):
+        # It may be what ended the script, too, if the log ends with it.
+        own = None if finding.confidence is Confidence.GUESS else finding.confidence
+        early, at_start = early and is_last, finding.at_start or own
+    else:
+        at_start = finding.at_start
+    return replace(finding, confidence=(at_start if early else None) or Confidence.GUESS)
 
 
 def _first_sure(sure: Sequence[Finding]) -> Finding:
     first = sure[0]
     if first.category in COMPLAINTS:
-        return next((finding for finding in sure if finding.category in _ENDED_A_RANK), first)
+        ended = (finding for finding in sure if finding.category in _ENDED_A_RANK)
+        return next((finding for finding in ended if not _gave_up(finding, first)), first)
+    if "WARN" in first.text:
+        # Libraries warn of each try; what the program then ended with tells more.
+        raised = (line for line in sure if line.raised and line.category is first.category)
+        return next(raised, first)
     if first.went_on and first.category not in DEATHS:
         # A program that dies of this error may still print steps that it had buffered; but then
         # nothing of it is left that could fail in another way.

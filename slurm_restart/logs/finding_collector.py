@@ -11,9 +11,11 @@ from dataclasses import dataclass, field, replace
 
 from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.finding import Finding, Naming, Role, Speaker
+from slurm_restart.logs.failure_kind import with_kind
 from slurm_restart.logs.host_lines import HostLines
 from slurm_restart.logs.host_prefixes import HostPrefixes, without_host
-from slurm_restart.logs.lines import readable, split_label, truncated
+from slurm_restart.logs.lines import is_warning, readable, split_label, truncated
+from slurm_restart.logs.rule import LogRule
 from slurm_restart.logs.rule_matcher import RuleMatcher, earlier_rule, match_message
 from slurm_restart.logs.timestamps import logged_at
 from slurm_restart.logs.titles import Titles, explained
@@ -45,6 +47,8 @@ MAX_TRACEBACK = 2000
 
 _NO_REASON = frozenset({Role.CASCADE, Role.TEARDOWN, Role.NOISE})
 """Roles of lines that give no reason for what a title announces."""
+_REASONS = frozenset({Role.ROOT, Role.MESSAGE})
+"""Roles of titles that are shown as the cause themselves."""
 _OTHER_BYTES = bytes(set(range(256)) - set(string.ascii_letters.encode()))
 
 
@@ -162,6 +166,7 @@ class FindingCollector:
 
     def _rate(self, finding: Finding, unmatched: int) -> Finding:
         """Return a finding with what is known from the lines after it."""
+        finding = with_kind(self.matcher, finding)
         if finding.line in self.handled:
             finding = replace(finding, role=Role.CASCADE)
         if self.recovered.get(finding.category, 0) > finding.line:
@@ -229,7 +234,8 @@ class FindingCollector:
         if waiting is None:
             return False
         own = None if TRACEBACK in body else self._match(label, text, body)
-        known = own is not None and own.role is Role.ROOT and _is_known(own)
+        own = own and with_kind(self.matcher, own)
+        known = own is not None and _explains(own, waiting)
         if own is not None and own.role is not Role.MESSAGE:
             self.matched -= 1
         if own is not None and self.titles.add(label, own):
@@ -240,7 +246,7 @@ class FindingCollector:
             self.titles.open[label] = waiting
             self._keep(own)
             return True
-        if own is not None and own.role in _NO_REASON and waiting.role is Role.ROOT:
+        if own is not None and own.role in _NO_REASON and waiting.role in _REASONS:
             self._keep(replace(waiting, reason=None))
             return False
         if known or TRACEBACK in body:
@@ -332,6 +338,8 @@ class FindingCollector:
         if hit is None:
             return None
         early = self._is_early()
+        # A program that warns goes on.
+        warned = not hit.rule.category.recoverable and is_warning(text)
         # What no rule knows does not count as a line that one knows.
         self.matched += hit.rule.role is not Role.MESSAGE
         return Finding(
@@ -344,12 +352,12 @@ class FindingCollector:
             naming=hit.rule.blame or Naming.NODE,
             rank=label,
             at=logged_at(text),
-            confidence=hit.rule.confidence,
+            confidence=_of_warning(hit.rule) if warned else hit.rule.confidence,
             speaker=said.speaker(),
             host=said.host,
             progressed=self.progress > 0,
             early=early,
-            at_start=hit.rule.at_start if early else None,
+            at_start=hit.rule.at_start if early and not warned else None,
             followed=self.line - self.matched,
             reason=hit.rule.reason,
         )
@@ -381,6 +389,21 @@ class FindingCollector:
         self.hosts = HostLines()
         self.progress = 0
         self.began = self.line
+
+
+def _of_warning(rule: LogRule) -> Confidence:
+    """Return the confidence of a cause that stops runs, if the line is only a warning."""
+    certain = rule.confidence is Confidence.CERTAIN
+    return Confidence.CERTAIN if certain else Confidence.GUESS
+
+
+def _explains(line: Finding, title: Finding) -> bool:
+    """Return whether the line under a title tells the cause better than the title does."""
+    if line.role is Role.ROOT:
+        return _is_known(line) or title.role is Role.MESSAGE
+    if line.role is not Role.MESSAGE or line.category is Category.UNKNOWN:
+        return False
+    return line.category.recoverable or title.category is Category.UNKNOWN
 
 
 def _is_known(finding: Finding) -> bool:

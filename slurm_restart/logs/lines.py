@@ -29,6 +29,9 @@ _FRONT = re.compile(rf"(?:(?P<rank>{_RANK})|(?:{_STAMP})) ?")
 _LEVEL = re.compile(r"\b(?:ERROR|CRITICAL|(?P<fatal>FATAL))\b")
 ERROR, FATAL = "ERROR: ", "FATAL: "
 """The levels in front of a message, in the forms that rules see."""
+# Compiled when the first line is looked at.
+_WARNING = r"\W{0,12}(?:\S{1,60} ){0,3}?\W{0,2}(?:WARN(?:ING)?|[Ww]arning)\b"
+_MAX_PADDING = 7
 _MAX_FRONT = 8
 """Labels and stamps that may precede the message of a line."""
 
@@ -57,10 +60,18 @@ def truncated(text: str) -> str:
     return text.strip()[:MAX_TEXT]
 
 
+def _padding(text: str) -> int:
+    """Return how many blanks precede the number of a task, which srun --label sets flush right."""
+    blanks = len(text) - len(text.lstrip(" "))
+    front = _FRONT.match(text, blanks) if blanks <= _MAX_PADDING else None
+    is_number = front is not None and (front["rank"] or "")[:1].isdigit()
+    return blanks if is_number else 0
+
+
 def split_label(text: str) -> tuple[str, str]:
     """Split a readable line into its rank labels and the message with its indentation."""
     labels = ""
-    position = 0
+    position = _padding(text) if text.startswith(" ") else 0
     for _ in range(_MAX_FRONT):
         front = _FRONT.match(text, position)
         if front is None:
@@ -68,6 +79,11 @@ def split_label(text: str) -> tuple[str, str]:
         labels += front["rank"] or ""
         position = front.end()
     return labels, text[position:]
+
+
+def is_warning(text: str) -> bool:
+    """Return whether a readable line begins as a warning."""
+    return re.match(_WARNING, text) is not None
 
 
 def with_level(text: str, message: str) -> tuple[str, ...]:

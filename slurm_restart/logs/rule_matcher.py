@@ -12,7 +12,7 @@ from slurm_restart.logs.literals import make_finder
 from slurm_restart.logs.patterns import literals
 from slurm_restart.logs.rule import LogRule
 
-SEPARATE = frozenset({Role.PROGRESS, Role.FINISHED})
+SEPARATE = frozenset({Role.PROGRESS, Role.FINISHED, Role.KIND})
 """Roles whose rules are tried on selected lines only, not on every suspect one."""
 MAX_NAMES = 256
 """A line that gives more node names blames no node."""
@@ -63,6 +63,7 @@ class RuleMatcher:
         self._finished = [
             (_Pattern(rule.pattern), rule) for rule in rules if rule.role is Role.FINISHED
         ]
+        self._kinds = [(_Pattern(rule.pattern), rule) for rule in rules if rule.role is Role.KIND]
         judging = [rule for rule in rules if rule.role not in SEPARATE]
         self._rules = [(_Pattern(rule.pattern), rule) for rule in judging]
         texts: dict[str, list[int]] = {text: [] for text in also}
@@ -98,6 +99,18 @@ class RuleMatcher:
         for pattern, rule in self._finished:
             needed = rule.literals or literals(rule.pattern)
             if any(part in text for part in needed) and pattern.compiled.search(text):
+                return rule
+        return None
+
+    def kind(self, text: str, speaker: Speaker) -> LogRule | None:
+        """Return the first rule over words that matches a line of a failure, or None.
+
+        Args:
+            text: a readable line without its label, of which no other rule knows the cause.
+            speaker: who printed the line.
+        """
+        for pattern, rule in self._kinds:
+            if speaker in rule.believed and pattern.compiled.search(text):
                 return rule
         return None
 

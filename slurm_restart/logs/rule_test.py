@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+from slurm_restart.core.category import Category
 from slurm_restart.core.finding import Speaker
 from slurm_restart.frozen import frozen
+from slurm_restart.logs.failure_kind import tells_no_cause
 from slurm_restart.logs.lines import readable, split_label
 from slurm_restart.logs.rule import LogRule, matches
 from slurm_restart.logs.rule_matcher import SEPARATE, RuleMatch, RuleMatcher, match_message
@@ -37,6 +39,9 @@ def explain_line(line: str, rules: Sequence[LogRule]) -> RuleTest:
     speaker, host = identify_speaker(readable_line, label, text)
     match = match_message(matcher, readable_line, text, lambda: speaker)
     rule = match.rule if match else matcher.finished(text)
+    if rule is not None and tells_no_cause(rule):
+        kind = matcher.kind(text, speaker)
+        rule = rule if kind is None or kind.category is Category.UNKNOWN else kind
     return RuleTest(
         line=line,
         label=label,

@@ -88,14 +88,11 @@ def bare(line: str) -> str:
 WRONG = {
     "ranks.silent_exit": "the rank that torchrun saw end is not compared with who complains",
     "ranks.two_attempts": "torchrun does not say at its default level that it starts anew",
-    "cpp.logic": "what() says why, and an exception of a library looks the same",
     "fortran.error_stop": "Fortran's buffered output, progress too, comes after its last words",
     "mpi.abort_told": "the buffered output of the rank, progress too, comes after its last words",
     "noise.python_cleanup": "the traceback does not show that the script went on",
-    "octave.error": "a message in the program's own words",
     "octave.file": "the same words as of a missing function",
     "settings.empty_json": "the message does not tell a settings file from a record",
-    "settings.exits_with_text": "a message in the program's own words",
     "settings.ini_header": "the exception's message is on lines of its own",
 }
 """What is judged wrong, and why."""

@@ -21,7 +21,7 @@ def root_of(text: str, exit_code: str = "1:0") -> str | None:
     [
         "halo exchange: the neighbour of block 7 is not valid",
         "The daemon of the mesh service has died",
-        "Too many iterations in the rotation of the frame",
+        "The rotation of the frame has failed",
         "scratch pool: unable to reserve 40 slots",
     ],
 )

@@ -81,6 +81,7 @@ KINDS = {
         "FlexNet Licensing error:-4,132",
     ),
     "network.fabric": (
+        "Error in get(w) : the connection was lost\nExecution halted",
         "Abort(4) on node 3 (rank 3 in comm 0): Fatal error in PMPI_Allreduce: Other MPI error",
         "Fatal error in internal_Waitall: Other MPI error, error stack:",
         "[n1:4] *** An error occurred in MPI_Recv\n[n1:4] *** MPI_ERR_INTERN: internal error",
@@ -116,7 +117,6 @@ KINDS = {
     "unknown": (
         " ERROR: Unknown error submitted to shr_abort.",
         "Error in receive(w) : \n  the worker has closed its socket\nExecution halted",
-        "Error in get(w) : the connection was lost\nExecution halted",
         "FATAL from PE   6: the halo exchange with PE 7 did not end",
         "FATAL: cannot reach the server of the coupler",
         "Fatal error:\nThe job was interrupted by its host",

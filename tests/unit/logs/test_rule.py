@@ -40,7 +40,7 @@ def test_confidence_remedy_and_blame_are_optional() -> None:
         ({"category": "storage"}, "category: expected one of completed, "),
         (
             {"role": "cause"},
-            "role: expected one of root, cascade, header, message, teardown, recovered, start,",
+            "role: expected one of root, cascade, header, message, kind, teardown, recovered,",
         ),
         ({"confidence": "sure"}, "confidence: expected one of certain, likely, guess"),
         ({"blame": "rack"}, "blame: expected one of node, system, host, peer"),

@@ -1,0 +1,40 @@
+"""Tell the kind of a failure by the words of its line, where no rule knows the program."""
+
+from dataclasses import replace
+
+from slurm_restart.core.category import Category, Confidence
+from slurm_restart.core.finding import Finding, Role
+from slurm_restart.logs.host_prefixes import without_host
+from slurm_restart.logs.lines import split_label
+from slurm_restart.logs.rule import LogRule
+from slurm_restart.logs.rule_matcher import RuleMatcher
+
+_WHAT = "what(): "
+_UNKNOWN_SO_FAR = frozenset({Role.ROOT, Role.MESSAGE})
+
+
+def tells_no_cause(known: Finding | LogRule) -> bool:
+    """Return whether a line, or each line of a rule, is a failure of unknown cause."""
+    return (
+        known.role in _UNKNOWN_SO_FAR
+        and known.category is Category.UNKNOWN
+        and known.confidence is Confidence.GUESS
+        and known.reason is None
+    )
+
+
+def with_kind(matcher: RuleMatcher, finding: Finding) -> Finding:
+    """Return a finding of unknown cause with the kind that its words tell, others as they are.
+
+    So are the words of a C++ exception that was not caught, if they demand another input. This is
+    done for the few findings that are kept, not while a log is searched: the words are common ones.
+    """
+    thrown = finding.category is Category.SOFTWARE_CRASH and _WHAT in finding.text
+    if not tells_no_cause(finding) and not (thrown and finding.confidence is Confidence.GUESS):
+        return finding
+    message = split_label(finding.text)[1].strip()
+    rule = matcher.kind(without_host(message) or message, finding.speaker)
+    if rule is None or rule.category is Category.UNKNOWN or (thrown and rule.at_start is None):
+        return finding
+    at_start = rule.at_start if finding.early else None
+    return replace(finding, rule=rule.id, category=rule.category, at_start=at_start)
