@@ -157,6 +157,7 @@ class PyslurmBackend(Commands):
 def _serve(pipe: Connection, parent_end: Connection, slurm_conf: str | None) -> None:
     """Answer requests until the parent closes its end of the pipe or dies."""
     parent_end.close()
+    _release_files(pipe.fileno())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if slurm_conf is not None:
         os.environ["SLURM_CONF"] = slurm_conf
@@ -170,3 +171,15 @@ def _serve(pipe: Connection, parent_end: Connection, slurm_conf: str | None) -> 
         except Exception as error:  # noqa: BLE001 - sent to the parent, which falls back
             number = getattr(error, "errno", None) or -1
             pipe.send((None, number, f"{type(error).__name__}: {error}"))
+
+
+def _release_files(keep: int) -> None:
+    """Give up all files of the parent but `keep`, stdin, stdout and stderr.
+
+    A file that the parent has locked would stay locked after the parent has closed it. Its number
+    stays taken, so that no object of the parent's closes another file when it is deleted here.
+    """
+    null = os.open(os.devnull, os.O_RDWR)
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - names of numbers, not of files
+        if (number := int(name)) > 2 and number not in (keep, null):  # noqa: PLR2004 - stderr
+            os.dup2(null, number, inheritable=False)

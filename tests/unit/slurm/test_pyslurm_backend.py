@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from slurm_restart.control.locked_file import try_lock
 from slurm_restart.core.job import Job, NodeState
 from slurm_restart.errors import JobNotFoundError, SlurmUnavailableError
 from slurm_restart.slurm import pyslurm_facts
@@ -72,6 +73,19 @@ def test_one_child_answers_all_requests(answers: Answers, slurm: PyslurmBackend)
     assert slurm.jobs() == (first,)
     assert first.job_id != os.getpid()
     assert first.comment == "/etc/slurm.conf"
+
+
+def test_the_child_holds_no_lock_of_its_parent(slurm: PyslurmBackend, tmp_path: Path) -> None:
+    journal = tmp_path / "journal"
+    locked = try_lock(journal, create=True)
+    assert locked is not None
+    slurm.jobs()
+    assert try_lock(journal) is None
+    os.close(locked)
+    again = try_lock(journal)
+    assert again is not None
+    os.close(again)
+    slurm.jobs()
 
 
 def test_the_uid_is_passed_on(answers: Answers, slurm: PyslurmBackend) -> None:
