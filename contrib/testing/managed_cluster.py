@@ -15,10 +15,13 @@ from contrib.testing.dev_cluster import AS_ROOT, DevCluster
 from contrib.testing.waiting import DEADLINE, LONG_DEADLINE, await_
 from slurm_restart.control.hook_script import hook_text
 from slurm_restart.control.site import load_site
+from slurm_restart.slurm.choose_backend import BACKEND_VARIABLE
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PREFIX = Path(os.environ["CSX_SLURM_PREFIX"]) if "CSX_SLURM_PREFIX" in os.environ else None
 """Another Slurm than the system's, to run these tests on."""
+BACKEND = {name: os.environ[name] for name in (BACKEND_VARIABLE,) if name in os.environ}
+"""With CSX_RESTART_BACKEND=pyslurm the reconciler reads jobs and nodes through pyslurm."""
 SWEEP_EVERY = 1.0
 """Seconds between two sweeps of the reconciler while a test waits for a job."""
 FAST: dict[str, Any] = {"backoff": [1, 1, 1], "outside_backoff": 0, "short_wait": 0}
@@ -157,7 +160,7 @@ class ManagedCluster(DevCluster):
             timeout=DEADLINE,
             check=False,
             cwd="/",
-            env={},
+            env=BACKEND,
             **self._as_slurm(),
         )
         if done.returncode != 0:
