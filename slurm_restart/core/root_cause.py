@@ -105,8 +105,8 @@ def find_root_cause(ordered: Sequence[Finding]) -> Finding | None:
     guess = next(iter([*final, *roots, *_only_reports(ordered, messages, cascades)]), None)
     if guess is None:
         return None
-    guess = _reason_of_abort(guess, [*final, *messages]) or guess
-    guess = _as_guess(guess, is_last=_is_last(guess, ordered))
+    is_last = _is_last(guess, ordered)
+    guess = _as_guess(_reason_of_abort(guess, [*final, *messages]) or guess, is_last=is_last)
     return _with_subject(_with_message_before(guess, ordered), ordered)
 
 

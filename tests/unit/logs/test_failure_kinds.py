@@ -168,6 +168,21 @@ def test_what_is_told_before_an_abort_is_shown_as_its_cause() -> None:
     assert judged.root_cause.text == said
 
 
+@pytest.mark.parametrize(
+    "said", ["no convergence: error in block 7", "no species was given, error"]
+)
+@pytest.mark.parametrize("exit_code", ["1:0", "134:0"])
+def test_an_abort_of_unknown_cause_is_explained_by_the_message_near_it(
+    said: str, exit_code: str
+) -> None:
+    text = f"terminate called after throwing an instance of 'Stop'\n  what():  told\n{said}\n"
+    judged = judge_text(text, exit_code)
+    assert judged.root_cause is not None
+    before = judge_text(f"{said}\nsrun: error: n3: task 0: Aborted\n", exit_code)
+    assert before.root_cause is not None
+    assert before.root_cause.text == said
+
+
 def test_the_lower_lines_of_a_complaint_tell_the_mistake() -> None:
     text = """\
 [rank1]: torch.distributed.DistBackendError: NCCL error in: x.cpp:12, internal error
