@@ -29,6 +29,7 @@ DEMANDS = [
     "the order of the spline is too large for 12 points",
     "run.py: the tokenizer has 50257 entries, but the model expects 32000",
     "Illegal value for the roughness length",
+    "error: expected a '=' between key and value, found ':'",
     "restraints: mismatch between the list and the topology",
 ]
 
@@ -92,6 +93,9 @@ def test_a_speaker_that_cannot_know_never_stops_a_run(front: str, line: str) -> 
         "the quota of the project is too small, failed",
         "aborting: node n7 has an unknown state",
         "RTNETLINK answers: Invalid argument",
+        "mesh(): invalid chunk size",
+        "unable to open mca_x: libx.so: cannot open shared object file: No such file (ignored)",
+        "error: the profiler is not a valid library, ignoring it",
     ],
 )
 def test_what_may_lie_outside_the_input_is_restarted(line: str) -> None:
@@ -112,6 +116,7 @@ def test_what_may_lie_outside_the_input_is_restarted(line: str) -> None:
         ("error: reads.7 ends early, truncated", Category.DATA_CORRUPT),
         ("snapshot 12: unable to write the header of block 7", Category.STORAGE_IO),
         ("ERROR: write failed for out/field.7", Category.STORAGE_IO),
+        ("  #000: layers/out.c line 29 in put(): can't write data", Category.STORAGE_IO),
     ],
 )
 def test_words_tell_the_kind_of_what_a_restart_may_mend(line: str, category: Category) -> None:
