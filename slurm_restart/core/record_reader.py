@@ -65,8 +65,13 @@ class _Field(NamedTuple):
     required: bool
 
 
+_ANY_TEXT, _ANY_NUMBER = Text(), Range()
+"""The bounds of values whose annotation has none."""
+
+
 class _Layout(NamedTuple):
     fields: tuple[_Field, ...]
+    names: frozenset[str]
     unknown: str | None
     """The field that takes the unknown keys."""
 
@@ -136,14 +141,14 @@ def _layout(kind: Any) -> _Layout:
             continue
         required = entry.default is MISSING and entry.default_factory is MISSING
         known.append(_Field(entry.name, hints[entry.name], required))
-    return _Layout(tuple(known), unknown)
+    return _Layout(tuple(known), frozenset(entry.name for entry in known), unknown)
 
 
 def _object(kind: Any, data: Any, key: str) -> tuple[Any, dict[str, Any]]:
     if not isinstance(data, dict):
         raise RecordError(key, "an object", _found(data))
     layout = _layout(kind)
-    names = {entry.name for entry in layout.fields}
+    names = layout.names
     given: dict[str, Any] = {}
     unknown: dict[str, Any] = {}
     for name, value in data.items():
@@ -225,14 +230,14 @@ def _member(kind: type[Enum], value: Any, key: str) -> Enum:
 
 def _scalar(kind: Any, value: Any, key: str, limits: Any) -> Any:
     if kind is str:
-        return _check_text(value, key, limits or Text())
+        return _check_text(value, key, limits or _ANY_TEXT)
     if kind is bool:
         if type(value) is not bool:
             raise RecordError(key, "true or false", _found(value))
         return value
     if kind not in (int, float):
         raise NotImplementedError(f"no record has a {kind}")
-    bounds = limits or Range()
+    bounds = limits or _ANY_NUMBER
     number = type(value) is int or (kind is float and type(value) is float)
     if not number or not bounds.low <= value <= bounds.high:
         what = "a whole number" if kind is int else "a number"
