@@ -84,7 +84,8 @@ def _lines(target: Target, found: Found | None, *, observed: bool) -> list[str]:
         lines.append(f"to stop it: {advice}")
     if found is None:
         own = bool(target.summary.get("self_requeue"))
-        why = "the job requeues itself" if own else "the controller's journal cannot be read here"
+        why = "the job's journal cannot be read here, or there is none before its first attempt"
+        why = "the job requeues itself" if own else why
         lines.append(f"source: {target.run_dir} ({why})")
         return [*lines, *_from_run_dir(target)]
     lines.append(f"source: {found.path}")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import takewhile
 
 from slurm_restart.errors import SlurmError, SlurmUnavailableError
 
@@ -39,7 +40,7 @@ class Call:
     @property
     def name(self) -> str:
         """The program and its first words, for messages: `scontrol show job`."""
-        words = [arg for arg in self.args[1:] if arg.isalpha()][:2]
+        words = list(takewhile(str.isalpha, self.args[1:]))[:2]
         return " ".join([os.path.basename(self.args[0]), *words])  # noqa: PTH119 - cheap to import
 
 
