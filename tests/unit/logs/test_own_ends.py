@@ -31,6 +31,20 @@ KINDS = {
         "License checkout failed.\nLicense Manager Error -1\nThe license file cannot be found.",
         "SOLVER LICENSE MANAGER ERROR:\nNo such feature exists.\nFlexNet Licensing error:-5,357",
         "Licensing error: -8,523",
+        # A word of the input that a program does not know.
+        " LOAD_BC - illegal boundary condition keyword: clmped",
+        "Unknown thermostat method berendsenn in line 7",
+        "READ_CARDS: INVALID KEYWORD in section 3",
+        "turb_init: unrecognized closure scheme kk-eps",
+        "setup: undefined species CO9 in reaction 12",
+        "MESH> unsupported element type HEX21",
+        "the unknown basis set 6-31GG was asked for",
+        "ocean: invalid calendar noleapp",
+        "xc: unknown functional PBEE",
+        "material 4: undefined material steel2",
+        "STOP the number of tiles differs from the layout",
+        "PMI2_Init failed to intialize.  Return code: 14",
+        "#005: ../src/H5Gloc.c line 378 in H5G__loc_find_cb(): object 'Time' doesn't exist",
     ),
     "code": (
         "Error in fit(x, y) : \n  'by' has to be of length 2\nExecution halted",
@@ -89,6 +103,19 @@ KINDS = {
         "[0] MPI startup(): dapl fabric is not available and fallback fabric is not enabled",
         "MPIDI_OFI_mpi_init_hook(13): OFI get address vector map failed",
     ),
+    "auth": (
+        "Error in netCDF:\n Permission denied",
+        "open of the table:\nPermission denied",
+        (
+            "Error using parpool (line 132)\nUnable to check out a license for the Toolbox.\n"
+            "Invalid security token. (Status code: Unauthorized)"
+        ),
+    ),
+    "network.rendezvous": (
+        "[2026-09-08T13:01:38.539] error:  mpi/pmix_v4: request: c2 [0]: unexpected contrib from 1",
+        "slurmstepd: error:  mpi/pmix_v3: pmixp_coll_ring_reset_if_to: n1 [0]: ring timeout failed",
+        "[mpiexec@n1] HYDU_parse_hostfile (a.c:323): unable to open host file: /var/spool/aux/6",
+    ),
     "oom_host": (
         "Reason: Could not malloc()--are we out of memory? (used: 14.8MB)",
         "malloc of 80000000 bytes failed",
@@ -101,6 +128,7 @@ KINDS = {
     ),
     "software.crash": (
         "Assertion failed in file src/mpid/ch4/src/comm.c at line 72: in_use == 0",
+        "INTERNAL ERROR: invalid error code 66 (Ring ids do not match) in MPIR_Alltoall_intra:124",
         "Assertion failed in file ../../nemesis/tcp.c at line 9: hdr.type == 1\ninternal ABORT",
         "*** Error in `/opt/mpich/bin/hydra_pmi_proxy': malloc(): memory corruption: 0x1 ***",
     ),
@@ -122,6 +150,12 @@ KINDS = {
         "Fatal error:\nThe job was interrupted by its host",
         "FATAL CALLED FROM FILE:  <stdin>  LINE:     9\nerror opening restart_d01 for reading",
         "ABORT: the exchange with rank 7 failed",
+        "ERROR STOP model.bin run failure",
+        "STOP error",
+        "STOP see the file of errors",
+        "ERROR STOP writing of field 3 was aborted",
+        "Warning: unknown keyword, ignored",
+        "invalid device option",
         (
             "srun: error: n1: task 3: Exited with exit code 1\n"
             "slurmstepd: error: _is_a_lwp: open() /proc/42/status failed: No such file or directory"
@@ -196,3 +230,26 @@ def test_the_cause_is_the_line_that_says_why(text: str, root: str) -> None:
     found = judge_text(f"{text}\n", "1:0")
     assert found.root_cause is not None
     assert found.root_cause.text == root
+
+
+@pytest.mark.parametrize(
+    "warning",
+    [
+        "WARNING: unknown option --fast, using the default",
+        "Warning: file forcing.nc does not exist, climatology is used",
+        "[WARNING] config: batch_size must be divisible by 8",
+        "2026-01-05 10:00:00,123 WARNING invalid value for nproc, set to 1",
+        "WARN: unrecognized arguments: --foo",
+        "*** WARNING: expected scalar type float but got double",
+        "Warning! missing required key 'title'",
+        "WARNING - module.py:3: size mismatch for the head",
+        "3: WARNING: the configuration file was not found",
+        "[rank2]: WARNING: is not a valid choice",
+    ],
+)
+def test_a_warning_stops_no_run(warning: str) -> None:
+    assert judge_text(f"{warning}\nreading\n", "1:0").category.recoverable
+    found = judge_text(f"{warning}\nerror: unrecognized arguments: --size\n", "2:0")
+    assert found.category.value == "config"
+    assert found.root_cause is not None
+    assert found.root_cause.line == 2
