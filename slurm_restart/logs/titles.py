@@ -21,7 +21,8 @@ _OUTSIDE = (
     r"[Tt]imed? ?out|[Cc]onnect(?:ion|ed|ing)\b|[Ss]ocket|[Nn]etwork|[Ss]erver|[Uu]navailable"
     r"|[Bb]usy|\b[Ll]ost\b|\b[Dd]ied\b|[Kk]illed|[Tt]erminated by|\b[Pp]eer\b|[Rr]emote"
     r"|[Ww]orkers?\b|[Cc]orrupt|[Cc]hecksum|[Tt]runcated|\bNaN|[Ii]nfinit|[Oo]verflow|[Dd]iverg|[Cc]onverge"
-    r"|[Uu]nstable|[Ii]nterrupted|[Ss]ignal \d|[Ii]nput/output|I/O error|[Ss]tale|[Qq]uota"
+    r"|[Ll]atency|[Ff]ile ?system|[Oo]utput|[Uu]nstable|[Ii]nterrupted|[Ss]ignal \d"
+    r"|[Ii]nput/output|I/O error|[Ss]tale|[Qq]uota"
     r"|[Ss]pace left|[Mm]emory|\b[Mm]?[Aa]lloc|\bGPU\b|CUDA|[Rr]estart|RESTART|[Cc]heckpoint"
 )
 _NUMERIC = (

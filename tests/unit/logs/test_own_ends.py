@@ -149,6 +149,10 @@ KINDS = {
         "FATAL: cannot reach the server of the coupler",
         "Fatal error:\nThe job was interrupted by its host",
         "FATAL CALLED FROM FILE:  <stdin>  LINE:     9\nerror opening restart_d01 for reading",
+        (
+            "MissingOutputException in rule map in file S, line 3:\nJob 0 completed, but "
+            "some output files are missing. This might be due to filesystem latency."
+        ),
         "ABORT: the exchange with rank 7 failed",
         "ERROR STOP model.bin run failure",
         "STOP error",
@@ -240,7 +244,7 @@ def test_the_cause_is_the_line_that_says_why(text: str, root: str) -> None:
         "[WARNING] config: batch_size must be divisible by 8",
         "2026-01-05 10:00:00,123 WARNING invalid value for nproc, set to 1",
         "WARN: unrecognized arguments: --foo",
-        "*** WARNING: expected scalar type float but got double",
+        "*** WARNING: must be one of fast, slow",
         "Warning! missing required key 'title'",
         "WARNING - module.py:3: size mismatch for the head",
         "3: WARNING: the configuration file was not found",
