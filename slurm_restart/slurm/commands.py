@@ -93,12 +93,14 @@ class Commands(Queries):
         call = self._on_nodes(job_id, nodes, *alone, *command)
         return run_until(call.args, env=call.env, timeout=timeout)
 
-    def start_on_node(self, job_id: int, node: str, command: Sequence[str]) -> Running:
+    def start_on_node(self, job_id: int, node: str, name: str, command: Sequence[str]) -> Running:
         """Start a command on a node of a running job, and return srun, which is not waited for.
 
         The step shares the job's resources and asks for none of its own.
         """
-        return Running(self._on_nodes(job_id, [node], "--gres=none", *command))
+        return Running(
+            self._on_nodes(job_id, [node], f"--job-name={name}", "--gres=none", *command)
+        )
 
     def _on_nodes(self, job_id: int, nodes: Sequence[str], *arguments: str) -> Call:
         """Return srun with a step that shares the job's resources with all others."""

@@ -77,8 +77,8 @@ class Slurm(Protocol):
     ) -> Completed:
         """Run a command on these nodes as above; return what was printed until the deadline."""
 
-    def start_on_node(self, job_id: int, node: str, command: Sequence[str]) -> Running:
-        """Start a command on a node of a running job, and return without waiting for it."""
+    def start_on_node(self, job_id: int, node: str, name: str, command: Sequence[str]) -> Running:
+        """Start a step with a name on a node of a running job, and return without waiting."""
 
     def submit(self, script: str, options: Sequence[str], *, test_only: bool = False) -> str:
         """Submit a script with sbatch; return the job id, or the answer to --test-only."""

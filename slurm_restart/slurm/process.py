@@ -126,9 +126,12 @@ class Running:
         """Return its result once it has ended; for one thread."""
         return _completed(self._child, *self._child.communicate())
 
-    def terminate(self) -> None:
-        """Send it TERM, on which srun ends its step; for any thread."""
-        self._child.send_signal(signal.SIGTERM)
+    def signal(self, number: int) -> None:
+        """Send it a signal, if it has not ended; for any thread.
+
+        On TERM srun kills its step; USR2 it passes on to the step's tasks (measured on 22.05).
+        """
+        self._child.send_signal(number)
 
 
 def _end_gently(child: subprocess.Popen[bytes]) -> Completed:

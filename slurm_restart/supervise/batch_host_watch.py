@@ -7,6 +7,7 @@ it asks Slurm again and again whether the job has lost its batch host (`lost_bat
 """
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -39,12 +40,13 @@ RETRY, LONGEST_RETRY = 10.0, 600.0
 """Seconds until a watch that has ended is started anew; they double each time up to the longest."""
 STOP_TIMEOUT = 3.0
 """Seconds for the step to end, and for a file system that does not answer."""
+STEP_NAME = "csx-host-watch"
 _STARTED = 60.0
 """Seconds after which a watch counts as started: the next one is not put off for it."""
 SCRIPT = """\
 exec >/dev/null 2>&1
-trap 'ended=1' TERM
-trap '' HUP INT QUIT USR1 USR2 ALRM # for the program (--signal)
+trap 'ended=1' TERM USR2
+trap '' HUP INT QUIT USR1 ALRM # for the program (--signal)
 file=$1 pause=$2 patience=$3 again=$4 last= same=0 ended=
 shift 4
 while sleep "$pause" && [ -z "$ended" ]; do
@@ -59,6 +61,7 @@ while sleep "$pause" && [ -z "$ended" ]; do
     same=$((patience - again))
     "$@" "$now" && exit
 done
+exit 0 # the exit codes of all steps are in DerivedExitCode of the job
 """
 """The watch, for any POSIX shell. A signal to its step ends `sleep` too, and so the watch."""
 _CODE = """
@@ -91,7 +94,7 @@ def watch_command(
     facts = (str(job.job_id), str(job.restarts), job.node_name or "", held)
     limits = (f"{pause:g}", str(patience), str(again))
     mark = f"{NOT_THE_TRAINERS.decode()}=1"
-    shell = ("/bin/sh", "-c", SCRIPT, "csx-host-watch")
+    shell = ("/bin/sh", "-c", SCRIPT, STEP_NAME)
     return ["env", mark, *shell, str(run_dir.heartbeat), *limits, *question, *facts]
 
 
@@ -178,10 +181,13 @@ class HostWatch(threading.Thread):
     def stop(self, timeout: float) -> bool:
         """End the watch and its step; return whether that was done within `timeout` seconds."""
         self._stopped.set()
-        with self._lock:
-            if self._running is not None:
-                self._running.terminate()
-        self.join(timeout)
+        for number in (signal.SIGUSR2, signal.SIGTERM):
+            with self._lock:
+                if self._running is not None:
+                    self._running.signal(number)
+            self.join(timeout / 2)
+            if not self.is_alive():
+                break
         return not self.is_alive()
 
     def _candidates(self) -> list[str]:
@@ -203,7 +209,8 @@ class HostWatch(threading.Thread):
             with self._lock:
                 if self._stopped.is_set():
                     return "stopped"
-                running = slurm.start_on_node(self._job.job_id or 0, node, self._command)
+                job_id = self._job.job_id or 0
+                running = slurm.start_on_node(job_id, node, STEP_NAME, self._command)
                 self._running = running
         except SlurmError as error:
             return f"{node}: {error}"

@@ -286,6 +286,8 @@ def test_a_later_phase_leaves_the_nodes_that_an_earlier_one_excludes(
 
 # --- a batch host that is lost while the job outlives nodes (--no-kill) --------------------------
 
+CHANGES_TAKEN = (24, 11)
+"""Before, Slurm without accounting takes no change of a job that has lost a node."""
 WATCH = b"csx-host-watch"
 """In the command line of the shell that watches the batch host from another node."""
 
@@ -373,6 +375,21 @@ def test_a_run_ends_well_after_the_loss_of_its_batch_host(cluster: HooklessClust
     assert decisions(cluster.run_dir()) == ["requeue", "leave"]
 
 
+def test_where_fewer_nodes_are_left_the_requeue_asks_for_no_spare(
+    cluster: HooklessCluster,
+) -> None:
+    if cluster.release < CHANGES_TAKEN:
+        pytest.skip("this release takes no change of the job")
+    job_id = submit_waiting(cluster, nodes=3)
+    await_watch(cluster, job_id)
+    cluster.fault("kill-slurmd", "csx1")
+    assert await_ranks(cluster, 1, 3) == {"csx2", "csx3", "csx4"}
+    cluster.let_go()
+    assert cluster.await_end(job_id) == "COMPLETED"
+    assert cluster.job(job_id)["ExcNodeList"] == "csx1"
+    assert decisions(cluster.run_dir()) == ["requeue", "leave"]
+
+
 def test_the_watch_moves_to_another_node_and_leaves_nothing_behind(
     cluster: HooklessCluster,
 ) -> None:
@@ -411,3 +428,5 @@ def test_a_supervisor_that_is_paused_is_not_taken_for_lost(cluster: HooklessClus
     cluster.let_go()
     assert cluster.await_end(job_id) == "COMPLETED"
     assert cluster.job(job_id)["Restarts"] == "0"
+    shown = cluster.run("scontrol", "show", "job", "--details", str(job_id), as_root=True)
+    assert "DerivedExitCode=0:0" in shown

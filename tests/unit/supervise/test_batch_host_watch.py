@@ -88,7 +88,17 @@ def test_as_long_as_the_heart_beats_slurm_is_not_asked(tmp_path):
     assert (tmp_path / "at").read_text() == "21\n"
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGUSR2, signal.SIGTERM])
+def test_a_watch_that_is_ended_exits_with_0(tmp_path, number):
+    """The exit codes of all steps are in the job's DerivedExitCode."""
+    shell = start_shell(tmp_path, f"echo >{tmp_path}/asked; sleep 0.01; false", patience="1")
+    while not (tmp_path / "asked").exists():
+        pass
+    shell.send_signal(number)
+    assert shell.wait(DEADLINE) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGALRM, signal.SIGINT])
 def test_signals_for_the_program_end_no_watch(tmp_path, number):
     (tmp_path / "heartbeat").write_text("1\n")
     shell = start_shell(
@@ -102,7 +112,7 @@ def test_signals_for_the_program_end_no_watch(tmp_path, number):
 
 def test_the_end_of_the_job_ends_the_watch_once_a_question_has_ended(tmp_path):
     shell = start_shell(tmp_path, f"kill -TERM $PPID; echo >>{tmp_path}/asked; false")
-    shell.wait(DEADLINE)
+    assert shell.wait(DEADLINE) == 0
     assert (tmp_path / "asked").read_text() == "\n"
 
 
@@ -141,7 +151,7 @@ class FakeSlurm:
         self.started, self.lost = [], lost
         self.is_started = threading.Event()
 
-    def start_on_node(self, _job_id, node, _command):
+    def start_on_node(self, _job_id, node, _name, _command):
         self.started.append(node)
         if node in self.lost:
             raise SlurmError("srun: error: Node failure")
@@ -186,7 +196,7 @@ def test_where_only_the_batch_host_is_left_nothing_watches_it(monkeypatch):
 def test_what_has_ended_before_the_stop_is_no_error():
     running = Running(Call(["true"]))
     assert running.wait() == Completed(0, "", "")
-    running.terminate()
+    running.signal(signal.SIGTERM)
 
 
 def plan(*, itself=True, keeps=True):
