@@ -125,8 +125,8 @@ def _only_reports(
         return [first, *reports]
     if _SAYS_ERROR.match(first.text) or _is_near(first, headers):
         # A line that only announces tells less than one that says what is wrong.
-        told = [header for header in headers if header.category is not Category.UNKNOWN]
-        return [*told, first, *reports]
+        caused = [header for header in headers if header.category is not Category.UNKNOWN]
+        return [*caused, first, *reports]
     return reports
 
 
