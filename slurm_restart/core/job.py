@@ -86,6 +86,8 @@ class Job:
     signal: int = 0
     num_nodes: int = 1
     """The minimum while pending, the number held while running."""
+    shown_nodes: int | None = None
+    """The same by another field of Slurm's, if it differs: one of them is out of date."""
     num_cpus: int | None = None
     """CPUs of the whole job: the minimum while pending; None: not known."""
     nodes: tuple[str, ...] = ()

@@ -119,6 +119,7 @@ class RunPlan:
 
 def plan(view: RunView) -> RunPlan:
     """Plan one step. Applied until nothing is left to ask for, the job is as it is wanted."""
+    view = _with_true_size(view)
     at = find_stage(view.seen.job, view.history, view.seen.comment_record, view.end.nodes)
     known, judgement, history = at.known, None, view.history
     if at.unjudged and at.ended is not None and _is_to_be_judged(view, at):
@@ -130,6 +131,20 @@ def plan(view: RunView) -> RunPlan:
         step = replace(step, events=(*judgement.events, *step.events))
     key = known.key if known is not None else EndKey(FOR_NO_END, None)
     return RunPlan(plan=step, end=key, judgement=judgement)
+
+
+def _with_true_size(view: RunView) -> RunView:
+    """Return the view with that size of a pending job which is the submitted one or this plugin's.
+
+    A size that a person has set is neither, and the same in both fields of Slurm's.
+    """
+    seen, job, sizes = view.seen, view.seen.job, (view.history, view.seen.comment_record.job_nodes)
+    shown = job.shown_nodes
+    if job.state is not JobState.PENDING or shown is None or size_is_ours(job.num_nodes, *sizes):
+        return view
+    if not size_is_ours(shown, *sizes):
+        return view
+    return replace(view, seen=replace(seen, job=replace(job, num_nodes=shown)))
 
 
 def _judge(view: RunView, index: int) -> Judgement:

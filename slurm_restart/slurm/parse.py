@@ -273,10 +273,13 @@ def _job(record: Record, base: Base) -> Job:
 def _with_details(job: Job, record: Record, detail: Record) -> Job:
     code, signal = parse_exit(detail["exit"])
     requested = _REQUESTED_NODES.search(detail["tres"]) if job.state is JobState.PENDING else None
+    # 22.05 shows the former size of a pending job that was scheduled before; 26.05 requests as few
+    # nodes as were left of a job that had lost some (--no-kill), and shows its true size: measured.
+    num_nodes = int(requested[1]) if requested else job.num_nodes
     return replace(
         job,
-        # 22.05 shows the former size of a pending job that was scheduled before.
-        num_nodes=int(requested[1]) if requested else job.num_nodes,
+        num_nodes=num_nodes,
+        shown_nodes=job.num_nodes if job.num_nodes != num_nodes else None,
         eligible_time=parse_time(detail["eligible"]),
         preempt_time=parse_time(detail["preempt"]),
         restarts=int(detail["restarts"]),

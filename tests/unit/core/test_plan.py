@@ -318,6 +318,28 @@ def test_a_forged_size_grows_no_job_beyond_what_slurm_has_granted() -> None:
     assert not any("NumNodes" in text for text in requests(step))
 
 
+@pytest.mark.parametrize(
+    ("requested", "shown", "size"),
+    [
+        (2, 4, 3),  # nodes were lost under --no-kill: Slurm requests what was left, and wants 4
+        (2, 2, None),  # a person's
+        (2, None, None),
+        (4, 2, 3),  # 22.05 shows the former size
+        (3, 4, None),
+    ],
+)
+def test_the_size_of_a_pending_job_is_the_one_that_slurm_wants(
+    requested: int, shown: int | None, size: int | None
+) -> None:
+    record = facts.comment_record(num_nodes=4, min_nodes=3)
+    job = waiting(num_nodes=requested, shown_nodes=shown)
+    ours = () if requested != 3 else (facts.intent(num_nodes=3),)
+    nodes = facts.nodes(csx4="DOWN")
+    step = plan(facts.view(job=job, history=after(*ours), comment_record=record, nodes=nodes))
+    asked = [text for text in requests(step) if "NumNodes" in text]
+    assert asked == ([] if size is None else [f"update NumNodes={size}-{size} NumCPUs={size}"])
+
+
 def test_a_record_of_another_attempt_is_ignored() -> None:
     record = facts.comment_record(submit=1, cause=Category.CONFIG)
     job = facts.job(flags=frozenset({facts.COMPLETING}))
