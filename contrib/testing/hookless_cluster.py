@@ -1,7 +1,17 @@
 """A development cluster without the plugin's hook: nothing runs at the end of a job."""
 
+import re
+from pathlib import Path
+from typing import Any
+
 from contrib.testing.dev_cluster import DevCluster
 from contrib.testing.managed_cluster import ManagedCluster
+
+SOON = ("--set", "SchedulerParameters=sched_interval=2,bf_interval=2")
+"""A begin time that has passed wakes up the main scheduler only."""
+SHORT_DELAY = 20
+"""Seconds after which Slurm starts a job that it has requeued itself; 120 by default."""
+AT_ONCE = {"policy.backoff": "1s"}
 
 
 class HooklessCluster(ManagedCluster):
@@ -30,3 +40,56 @@ class HooklessCluster(ManagedCluster):
     def reconcile(self) -> dict[str, int]:
         """Do nothing: there is no reconciler either."""
         return {}
+
+
+def submit(
+    cluster: HooklessCluster,
+    command: str | None,
+    *options: str,
+    restarts: int = 3,
+    nodes: int = 2,
+    **changes: Any,
+) -> int:
+    """Submit a run that requeues itself, and waits no longer than necessary."""
+    settings = {f"slurm.{key}": value for key, value in (AT_ONCE | changes).items()}
+    if command is not None:
+        settings["slurm.command"] = command
+    config = cluster.config(nodes=nodes, min_nodes=1, restarts=restarts, **settings)
+    [job_id] = cluster.csx_sbatch(config, *options)
+    return job_id
+
+
+def decisions(run_dir: Path) -> list[str]:
+    """Return what was decided after each attempt of a run."""
+    return re.findall(r" decision: (\w+)", (run_dir / "run.log").read_text())
+
+
+def job_processes(cluster: HooklessCluster, job_id: int, word: bytes) -> list[int]:
+    """Return the processes of a job on this cluster that have a word in their command lines."""
+    found = []
+    for process in Path("/proc").iterdir():
+        try:
+            environment = (process / "environ").read_bytes()
+            command = (process / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        mine = f"SLURM_JOB_ID={job_id}".encode() in environment.split(b"\0")
+        if mine and str(cluster.root).encode() in environment and word in command:
+            found.append(int(process.name))
+    return sorted(found)
+
+
+def supervisor_of(cluster: HooklessCluster, job_id: int) -> int:
+    """Return the supervisor of a job: the child of the batch script's shell."""
+    processes = job_processes(cluster, job_id, b"--run-dir")
+    [supervisor] = [
+        pid
+        for pid in processes
+        if b"bash" in (Path("/proc") / parent_of(pid) / "cmdline").read_bytes()
+    ]
+    return supervisor
+
+
+def parent_of(pid: int) -> str:
+    """Return the id of a process's parent."""
+    return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[1]

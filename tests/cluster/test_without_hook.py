@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 from pathlib import Path
 
@@ -10,15 +9,16 @@ import pytest
 import yaml
 
 from contrib.testing.dev_cluster import DEAD_NODE_NOTICED
-from contrib.testing.hookless_cluster import HooklessCluster
+from contrib.testing.hookless_cluster import (
+    SHORT_DELAY,
+    SOON,
+    HooklessCluster,
+    decisions,
+    submit,
+    supervisor_of,
+)
 from contrib.testing.managed_cluster import KNOWN_CAUSE
 from contrib.testing.waiting import LONG_DEADLINE, await_
-
-SOON = ("--set", "SchedulerParameters=sched_interval=2,bf_interval=2")
-"""A begin time that has passed wakes up the main scheduler only."""
-REQUEUE_DELAY = 20
-"""Seconds after which Slurm starts a job that it has requeued itself; 120 by default."""
-AT_ONCE = {"policy.backoff": "1s"}
 
 
 @pytest.fixture(scope="module")
@@ -29,31 +29,8 @@ def cluster_options() -> dict[str, object]:
 @pytest.fixture(scope="module")
 def _booted(cluster_options: dict[str, object]):
     options = (*SOON, *DEAD_NODE_NOTICED)
-    with HooklessCluster(
-        options=options, requeue_delay=REQUEUE_DELAY, **cluster_options
-    ) as cluster:
+    with HooklessCluster(options=options, requeue_delay=SHORT_DELAY, **cluster_options) as cluster:
         yield cluster
-
-
-def submit(
-    cluster: HooklessCluster,
-    command: str | None,
-    *options: str,
-    restarts: int = 3,
-    nodes: int = 2,
-    **changes: object,
-) -> int:
-    """Submit a run that requeues itself, and waits no longer than necessary."""
-    settings = {f"slurm.{key}": value for key, value in (AT_ONCE | changes).items()}
-    if command is not None:
-        settings["slurm.command"] = command
-    config = cluster.config(nodes=nodes, min_nodes=1, restarts=restarts, **settings)
-    [job_id] = cluster.csx_sbatch(config, *options)
-    return job_id
-
-
-def decisions(run_dir: Path) -> list[str]:
-    return re.findall(r" decision: (\w+)", (run_dir / "run.log").read_text())
 
 
 @pytest.mark.parametrize("restarts", [0, 1, 3])
@@ -65,36 +42,6 @@ def test_without_progress_exactly_so_many_restarts(cluster: HooklessCluster, res
     assert [run["restart_count"] for run in runs] == list(range(restarts + 1))
     assert decisions(cluster.run_dir()) == ["requeue"] * restarts + ["leave"]
     assert f"max_num_restarts is {restarts}" in runs[-1]["expected_decision"]
-
-
-def job_processes(cluster: HooklessCluster, job_id: int, word: bytes) -> list[int]:
-    """Return the processes of a job on this cluster that have a word in their command lines."""
-    found = []
-    for process in Path("/proc").iterdir():
-        try:
-            environment = (process / "environ").read_bytes()
-            command = (process / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        mine = f"SLURM_JOB_ID={job_id}".encode() in environment.split(b"\0")
-        if mine and str(cluster.root).encode() in environment and word in command:
-            found.append(int(process.name))
-    return sorted(found)
-
-
-def supervisor_of(cluster: HooklessCluster, job_id: int) -> int:
-    """Return the supervisor of a job: the child of the batch script's shell."""
-    processes = job_processes(cluster, job_id, b"--run-dir")
-    [supervisor] = [
-        pid
-        for pid in processes
-        if b"bash" in (Path("/proc") / parent_of(pid) / "cmdline").read_bytes()
-    ]
-    return supervisor
-
-
-def parent_of(pid: int) -> str:
-    return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[1]
 
 
 def await_attempt(cluster: HooklessCluster, number: int) -> Path:
@@ -282,151 +229,3 @@ def test_a_later_phase_leaves_the_nodes_that_an_earlier_one_excludes(
     assert (left["rule"], left["blamed_nodes"]) == ("supervisor.excluded_node", before["nodes"])
     assert done["status"] == "success"
     assert cluster.job(later)["ExcNodeList"] == before["nodes"][0]
-
-
-# --- a batch host that is lost while the job outlives nodes (--no-kill) --------------------------
-
-CHANGES_TAKEN = (24, 11)
-"""Before, Slurm without accounting takes no change of a job that has lost a node."""
-WATCH = b"csx-host-watch"
-"""In the command line of the shell that watches the batch host from another node."""
-
-
-def submit_waiting(
-    cluster: HooklessCluster, *, spares: int = 1, nodes: int = 2, restarts: int = 3
-) -> int:
-    """Submit a run that outlives nodes; its ranks tell where they are, and wait for `let_go`."""
-    rank = f"touch {cluster.work}/$CSX_RESTART_ATTEMPT.$SLURMD_NODENAME; "
-    rank += f"until test -e {cluster.work}/go; do sleep 0.1; done"
-    script = cluster.script(f"srun sh -c '{rank}'")
-    options = ("--recovery=auto", f"--spares={spares}")
-    job_id = submit(cluster, str(script), *options, nodes=nodes, restarts=restarts)
-    await_ranks(cluster, 0, nodes)
-    return job_id
-
-
-def await_ranks(cluster: HooklessCluster, attempt: int, count: int) -> set[str]:
-    """Wait until an attempt has ranks on so many nodes; return them."""
-    pattern = f"{attempt}.csx*"
-    await_(lambda: len([*cluster.work.glob(pattern)]) == count, pattern, timeout=LONG_DEADLINE)
-    return {path.suffix[1:] for path in cluster.work.glob(pattern)}
-
-
-def watch_of(cluster: HooklessCluster, job_id: int) -> list[int]:
-    """Return the shells that watch the batch host of a job."""
-    found = job_processes(cluster, job_id, WATCH)
-    return [pid for pid in found if (Path("/proc") / str(pid) / "comm").read_text() == "sh\n"]
-
-
-def await_watch(cluster: HooklessCluster, job_id: int, *, elsewhere: str = "") -> str:
-    """Wait until a batch host is watched; return from where."""
-    found: list[str] = []
-
-    def look() -> bool:
-        found[:] = [node_of(pid) for pid in watch_of(cluster, job_id)]
-        return len(found) == 1 and found[0] != elsewhere
-
-    await_(look, "the batch host is watched")
-    return found[0]
-
-
-def node_of(pid: int) -> str:
-    variables = (Path("/proc") / str(pid) / "environ").read_bytes().split(b"\0")
-    [node] = [each for each in variables if each.startswith(b"SLURMD_NODENAME=")]
-    return node.decode().partition("=")[2]
-
-
-@pytest.mark.parametrize("restarts", [0, 1])
-def test_a_job_that_goes_on_without_its_batch_host_is_requeued(
-    cluster: HooklessCluster, restarts: int
-) -> None:
-    job_id = submit_waiting(cluster, restarts=restarts)
-    lost = [lose_batch_host(cluster, job_id, number) for number in range(restarts + 1)]
-    # No script is left that could end as FAILED.
-    assert cluster.await_end(job_id) == "CANCELLED"
-    runs = cluster.summary()["runs"]
-    assert [run["category"] for run in runs] == ["hardware.node"] * (restarts + 1)
-    assert [run["blamed_nodes"] for run in runs] == [[host] for host in lost]
-    assert decisions(cluster.run_dir()) == ["requeue"] * restarts + ["leave"]
-    assert cluster.job(job_id)["Restarts"] == str(restarts)
-    assert f"max_num_restarts is {restarts}" in (cluster.run_dir() / "run.log").read_text()
-    await_(lambda: not watch_of(cluster, job_id), "the watch has ended")
-
-
-def lose_batch_host(cluster: HooklessCluster, job_id: int, attempt: int) -> str:
-    """Let a job lose its batch host, which a spare watches; return it."""
-    ranks = await_ranks(cluster, attempt, 2)
-    host = cluster.nodes_of(job_id)[0]
-    assert host in ranks
-    assert await_watch(cluster, job_id) not in ranks
-    cluster.fault("kill-slurmd", host)
-    await_(lambda: host not in cluster.nodes_of(job_id), "Slurm has noticed")
-    return host
-
-
-def test_a_run_ends_well_after_the_loss_of_its_batch_host(cluster: HooklessCluster) -> None:
-    job_id = submit_waiting(cluster)
-    host = lose_batch_host(cluster, job_id, 0)
-    assert host not in await_ranks(cluster, 1, 2)
-    await_watch(cluster, job_id)
-    cluster.let_go()
-    assert cluster.await_end(job_id) == "COMPLETED"
-    assert cluster.job(job_id)["Restarts"] == "1"
-    assert decisions(cluster.run_dir()) == ["requeue", "leave"]
-
-
-def test_where_fewer_nodes_are_left_the_requeue_asks_for_no_spare(
-    cluster: HooklessCluster,
-) -> None:
-    if cluster.release < CHANGES_TAKEN:
-        pytest.skip("this release takes no change of the job")
-    job_id = submit_waiting(cluster, nodes=3)
-    await_watch(cluster, job_id)
-    cluster.fault("kill-slurmd", "csx1")
-    assert await_ranks(cluster, 1, 3) == {"csx2", "csx3", "csx4"}
-    cluster.let_go()
-    assert cluster.await_end(job_id) == "COMPLETED"
-    assert cluster.job(job_id)["ExcNodeList"] == "csx1"
-    assert decisions(cluster.run_dir()) == ["requeue", "leave"]
-
-
-def test_the_watch_moves_to_another_node_and_leaves_nothing_behind(
-    cluster: HooklessCluster,
-) -> None:
-    job_id = submit_waiting(cluster, spares=2)
-    first = await_watch(cluster, job_id)
-    cluster.fault("kill-slurmd", first)
-    await_(lambda: first not in cluster.nodes_of(job_id), "Slurm has noticed")
-    await_watch(cluster, job_id, elsewhere=first)
-    heartbeat = cluster.run_dir() / "heartbeat"
-    await_(heartbeat.exists, "a heartbeat")
-    cluster.let_go()
-    assert cluster.await_end(job_id) == "COMPLETED"
-    assert cluster.job(job_id)["Restarts"] == "0"
-    assert watch_of(cluster, job_id) == []
-    assert not heartbeat.exists()
-    assert decisions(cluster.run_dir()) == ["leave"]
-
-
-def test_a_supervisor_that_is_paused_is_not_taken_for_lost(cluster: HooklessCluster) -> None:
-    job_id = submit_waiting(cluster)
-    await_watch(cluster, job_id)
-    [watch], supervisor = watch_of(cluster, job_id), supervisor_of(cluster, job_id)
-
-    def asks() -> bool:
-        asking = job_processes(cluster, job_id, str(cluster.run_dir()).encode())
-        return any(parent_of(pid) == str(watch) for pid in asking)
-
-    os.kill(supervisor, signal.SIGSTOP)
-    try:
-        for _ in range(2):
-            await_(asks, "Slurm is asked", interval=0.01)
-            await_(lambda: not asks(), "it has answered", interval=0.01)
-        assert cluster.state(job_id) == "RUNNING"
-    finally:
-        os.kill(supervisor, signal.SIGCONT)
-    cluster.let_go()
-    assert cluster.await_end(job_id) == "COMPLETED"
-    assert cluster.job(job_id)["Restarts"] == "0"
-    shown = cluster.run("scontrol", "show", "job", "--details", str(job_id), as_root=True)
-    assert "DerivedExitCode=0:0" in shown
