@@ -134,15 +134,17 @@ def plan(view: RunView) -> RunPlan:
 
 
 def _with_true_size(view: RunView) -> RunView:
-    """Return the view with that size of a pending job which is the submitted one or this plugin's.
+    """Return the view with the size that a pending job has had before it lost nodes (--no-kill).
 
-    A size that a person has set is neither, and the same in both fields of Slurm's.
+    26.05 then requests as few nodes as were left at the end of the attempt, which is neither the
+    submitted size nor one of this plugin's. Any other size that is neither, a person has set.
     """
-    seen, job, sizes = view.seen, view.seen.job, (view.history, view.seen.comment_record.job_nodes)
-    shown = job.shown_nodes
-    if job.state is not JobState.PENDING or shown is None or size_is_ours(job.num_nodes, *sizes):
+    seen, job, ends = view.seen, view.seen.job, view.history.ends
+    sizes = (view.history, seen.comment_record.job_nodes)
+    shown, left = job.shown_nodes, ends[-1].num_nodes if ends else None
+    if job.state is not JobState.PENDING or shown is None or job.num_nodes != left:
         return view
-    if not size_is_ours(shown, *sizes):
+    if size_is_ours(job.num_nodes, *sizes) or not size_is_ours(shown, *sizes):
         return view
     return replace(view, seen=replace(seen, job=replace(job, num_nodes=shown)))
 

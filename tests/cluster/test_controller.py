@@ -456,7 +456,7 @@ def test_a_corrupt_journal_is_read_as_far_as_it_goes(cluster: ManagedCluster) ->
 
 
 def test_a_storm_of_ends(cluster: ManagedCluster) -> None:
-    cluster.configure(policy=FAST, hook=HOOK | {"concurrency": 2, "queue_timeout": 0.5})
+    cluster.configure(policy=FAST, hook=HOOK | {"concurrency": 2, "queue_timeout": 0.1})
     script = (
         '[ -z "$SLURM_RESTART_COUNT" ] || exit 0\n'
         f"while [ ! -e {flags(cluster)}/go ]; do sleep 0.2; done\nexit 3"
@@ -482,4 +482,4 @@ def test_a_storm_of_ends(cluster: ManagedCluster) -> None:
         # The script itself has requeued those whose turn did not come in time.
         assert first in ("requeue", "adjust")
         assert second == "leave"
-    assert "no turn within 0.5 s" in cluster.hook_log()
+    assert "no turn within 0.1 s" in cluster.hook_log()

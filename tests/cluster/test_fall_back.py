@@ -26,7 +26,7 @@ def cluster_options() -> dict[str, object]:
     return {"nodes": 1}
 
 
-def submit(cluster: ManagedCluster, *bad: int, restarts: int, error: str = "bad value") -> int:
+def submit(cluster: ManagedCluster, *bad: int, restarts: int, error: str = "cannot go on") -> int:
     names = " ".join(f"step-{step}.dat" for step in bad)
     (cluster.work / "job.sh").write_text(JOB.format(bad=names, error=error))
     options = (f"--max-restarts={restarts}", "--checkpoint=ckpt/step-{step}.dat")
@@ -37,7 +37,7 @@ def starts(cluster: ManagedCluster) -> list[str]:
     return (cluster.work / "starts").read_text().split()
 
 
-@pytest.mark.parametrize(("error", "category"), [("bad value", "unknown"), (MISSING, "code")])
+@pytest.mark.parametrize(("error", "category"), [("cannot go on", "unknown"), (MISSING, "code")])
 def test_it_is_survived_by_the_one_before_whatever_the_cause(
     cluster: ManagedCluster, error: str, category: str
 ) -> None:

@@ -319,23 +319,27 @@ def test_a_forged_size_grows_no_job_beyond_what_slurm_has_granted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("requested", "shown", "size"),
+    ("requested", "shown", "left", "size"),
     [
-        (2, 4, 3),  # nodes were lost under --no-kill: Slurm requests what was left, and wants 4
-        (2, 2, None),  # a person's
-        (2, None, None),
-        (4, 2, 3),  # 22.05 shows the former size
-        (3, 4, None),
+        (2, 4, 2, 3),  # nodes were lost under --no-kill: Slurm requests what was left, and wants 4
+        (2, 4, 4, None),  # a person's: only the maximum, which 22.05 shows, is still the former one
+        (2, None, 2, None),  # a person's
+        (4, 2, 4, 3),  # 22.05 shows the former size
+        (3, 4, 3, None),
     ],
 )
 def test_the_size_of_a_pending_job_is_the_one_that_slurm_wants(
-    requested: int, shown: int | None, size: int | None
+    requested: int, shown: int | None, left: int, size: int | None
 ) -> None:
     record = facts.comment_record(num_nodes=4, min_nodes=3)
     job = waiting(num_nodes=requested, shown_nodes=shown)
     ours = () if requested != 3 else (facts.intent(num_nodes=3),)
     nodes = facts.nodes(csx4="DOWN")
-    step = plan(facts.view(job=job, history=after(*ours), comment_record=record, nodes=nodes))
+    step = plan(
+        facts.view(
+            job=job, history=after(*ours, num_nodes=left), comment_record=record, nodes=nodes
+        )
+    )
     asked = [text for text in requests(step) if "NumNodes" in text]
     assert asked == ([] if size is None else [f"update NumNodes={size}-{size} NumCPUs={size}"])
 
