@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from contrib.testing.dev_cluster import DevCluster
+from contrib.testing.dev_cluster import DEAD_NODE_NOTICED, DevCluster
 from contrib.testing.managed_cluster import ManagedCluster
 
 SOON = ("--set", "SchedulerParameters=sched_interval=2,bf_interval=2")
@@ -15,19 +15,11 @@ AT_ONCE = {"policy.backoff": "1s"}
 
 
 class HooklessCluster(ManagedCluster):
-    """A cluster on which only the users have installed the package.
+    """A cluster of four nodes on which only the users have installed the package."""
 
-    Args:
-        nodes: how many nodes.
-        requeue_delay: seconds after which Slurm starts a job that it has requeued itself.
-        options: options of `devcluster up`.
-    """
-
-    def __init__(
-        self, *, nodes: int = 4, requeue_delay: int = 120, options: tuple[str, ...] = ()
-    ) -> None:
-        super().__init__(nodes=nodes, options=options)
-        socket = f"AuthInfo=socket={self.root}/run/munge.sock,cred_expire={requeue_delay}"
+    def __init__(self) -> None:
+        super().__init__(nodes=4, options=(*SOON, *DEAD_NODE_NOTICED))
+        socket = f"AuthInfo=socket={self.root}/run/munge.sock,cred_expire={SHORT_DELAY}"
         self.options = ("--set", socket, *self.options)
         place = self.options.index("--epilog")
         self.options = (*self.options[:place], *self.options[place + 2 :])

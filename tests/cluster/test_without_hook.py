@@ -3,15 +3,13 @@
 import json
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from contrib.testing.dev_cluster import DEAD_NODE_NOTICED
 from contrib.testing.hookless_cluster import (
-    SHORT_DELAY,
-    SOON,
     HooklessCluster,
     decisions,
     submit,
@@ -22,14 +20,8 @@ from contrib.testing.waiting import LONG_DEADLINE, await_
 
 
 @pytest.fixture(scope="module")
-def cluster_options() -> dict[str, object]:
-    return {"nodes": 4}
-
-
-@pytest.fixture(scope="module")
-def _booted(cluster_options: dict[str, object]):
-    options = (*SOON, *DEAD_NODE_NOTICED)
-    with HooklessCluster(options=options, requeue_delay=SHORT_DELAY, **cluster_options) as cluster:
+def _booted() -> Iterator[HooklessCluster]:
+    with HooklessCluster() as cluster:
         yield cluster
 
 
