@@ -31,6 +31,11 @@ class CompileOutcome(Enum):
         return self is not CompileOutcome.FAILED
 
 
+def compile_title(num_csx: int) -> str:
+    """Return what the compile for so many systems is, for people."""
+    return f"compile ahead for num_csx {num_csx}"
+
+
 def next_size(nodes: int, least: int, done: Collection[int], *, executes: bool) -> int | None:
     """Return the size to compile now; None: there is none, or it is not the time.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from slurm_restart.core.attribute_log import ExitFacts, attribute_log
 from slurm_restart.core.category import Category, Confidence
-from slurm_restart.core.compile_sizes import CompileOutcome
+from slurm_restart.core.compile_sizes import CompileOutcome, compile_title
 from slurm_restart.frozen import frozen
 from slurm_restart.logs.scanner import LogScanner
 from slurm_restart.safe_files import read_tail
@@ -61,7 +61,7 @@ class CompileProcess:
     @property
     def title(self) -> str:
         """What it is, for people."""
-        return f"compile ahead for num_csx {self.num_csx}"
+        return compile_title(self.num_csx)
 
     def poll(self) -> int | None:
         """Return its exit code; None: it goes on."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import assert_never
 
 from slurm_restart.core.category import Category
-from slurm_restart.core.compile_sizes import CompileOutcome
+from slurm_restart.core.compile_sizes import CompileOutcome, compile_title
 from slurm_restart.core.decision import Decision
 from slurm_restart.core.job_comment import Mode
 from slurm_restart.core.journal_events import Action
@@ -312,7 +312,7 @@ _COMPILE_LEVELS = {
 
 
 def _format_compile(compiled: Compiled) -> str:
-    what = f"compile ahead for num_csx {compiled.num_csx}"
+    what = compile_title(compiled.num_csx)
     match compiled.outcome:
         case CompileOutcome.COMPILED:
             return f"{what} is done, after {compiled.seconds:g} s"

@@ -46,15 +46,11 @@ def job_context() -> SupervisorContext:
     job = JobEnvironment.read()
     for name in (IN_PLACE, IN_PLACE_NODES):
         os.environ.pop(name, None)
-    return SupervisorContext(job=job, slurm=_slurm)
+    return SupervisorContext(job=job, slurm=cluster_of)
 
 
 def cluster_of(plan: RunPlan | None) -> Slurm:
     """Return the cluster of a plan; None: of this process's environment."""
-    return _slurm(plan)
-
-
-def _slurm(plan: RunPlan | None) -> Slurm:
     if plan is None or _is_in_path("scontrol"):
         return Commands()
     conf = None if "SLURM_CONF" in os.environ else plan.slurm.conf

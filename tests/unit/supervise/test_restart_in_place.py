@@ -45,7 +45,7 @@ class FakeSlurm:
             raise SlurmUnavailableError("no answer")
         with open({path!r}, "a") as stream:
             stream.write(json.dumps(fields["Comment"]) + chr(10))
-supervisor_context._slurm = lambda plan: FakeSlurm()
+supervisor_context.cluster_of = lambda plan: FakeSlurm()
 """
 JOB = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "csx1", "SLURMD_NODENAME": "csx1"}
 

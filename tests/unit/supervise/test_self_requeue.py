@@ -25,7 +25,7 @@ from pathlib import Path
 sys.path.insert(0, {root!r})
 from tests.unit.supervise.fake_cluster import FakeCluster
 from slurm_restart.supervise import supervisor_context
-supervisor_context._slurm = lambda plan: FakeCluster(Path({path!r}))
+supervisor_context.cluster_of = lambda plan: FakeCluster(Path({path!r}))
 """
 KILL = "kill -9 $(ps -o ppid= $PPID); sleep 60"
 """A program that kills its supervisor; the reaper ends it then."""

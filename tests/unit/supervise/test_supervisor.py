@@ -392,7 +392,7 @@ class FakeSlurm:
             self.lost = True
         else:
             self.comment = comment
-supervisor_context._slurm = lambda plan: FakeSlurm()
+supervisor_context.cluster_of = lambda plan: FakeSlurm()
 '''
 
 
