@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from contrib.testing.dev_cluster import DEAD_NODE_NOTICED, DevCluster
+from contrib.testing.job_processes import job_processes
 from contrib.testing.managed_cluster import ManagedCluster
 
 SOON = ("--set", "SchedulerParameters=sched_interval=2,bf_interval=2")
@@ -56,32 +57,12 @@ def decisions(run_dir: Path) -> list[str]:
     return re.findall(r" decision: (\w+)", (run_dir / "run.log").read_text())
 
 
-def job_processes(cluster: HooklessCluster, job_id: int, word: bytes) -> list[int]:
-    """Return the processes of a job on this cluster that have a word in their command lines."""
-    found = []
-    for process in Path("/proc").iterdir():
-        try:
-            environment = (process / "environ").read_bytes()
-            command = (process / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        mine = f"SLURM_JOB_ID={job_id}".encode() in environment.split(b"\0")
-        if mine and str(cluster.root).encode() in environment and word in command:
-            found.append(int(process.name))
-    return sorted(found)
-
-
 def supervisor_of(cluster: HooklessCluster, job_id: int) -> int:
     """Return the supervisor of a job: the child of the batch script's shell."""
-    processes = job_processes(cluster, job_id, b"--run-dir")
     [supervisor] = [
-        pid
-        for pid in processes
-        if b"bash" in (Path("/proc") / parent_of(pid) / "cmdline").read_bytes()
+        process.pid
+        for process in job_processes(cluster, job_id)
+        if "--run-dir" in process.words
+        and b"bash" in Path(f"/proc/{process.parent}/cmdline").read_bytes()
     ]
     return supervisor
-
-
-def parent_of(pid: int) -> str:
-    """Return the id of a process's parent."""
-    return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[1]

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from contrib.testing.dev_cluster import AS_ROOT, DevCluster
+from contrib.testing.job_processes import job_processes
 from contrib.testing.waiting import DEADLINE, LONG_DEADLINE, await_
 from slurm_restart.control.hook_script import hook_text
 from slurm_restart.control.site import load_site
@@ -315,23 +316,11 @@ class ManagedCluster(DevCluster):
 
     def batch_pid(self, job_id: int) -> int:
         """The process of the batch script: the supervisor, which the script has become."""
-        wanted = f"SLURM_JOB_ID={job_id}".encode()
-        for process in Path("/proc").iterdir():
-            if not process.name.isdecimal():
-                continue
-            try:
-                command = (process / "cmdline").read_bytes().split(b"\0")
-                mine = wanted in (process / "environ").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if (
-                mine
-                and b"--run-dir" in command
-                and str(self.root).encode() in (process / "environ").read_bytes()
-            ):
-                parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
-                if b"slurmstepd" in (Path("/proc") / parent / "cmdline").read_bytes():
-                    return int(process.name)
+        for process in job_processes(self, job_id):
+            if "--run-dir" in process.words:
+                parent = Path(f"/proc/{process.parent}/cmdline")
+                if b"slurmstepd" in parent.read_bytes():
+                    return process.pid
         raise AssertionError(f"job {job_id}: no supervisor is running")
 
     def heal(self) -> None:

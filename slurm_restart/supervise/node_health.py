@@ -22,6 +22,7 @@ from slurm_restart.errors import ConfigError, CsxError, SlurmError
 from slurm_restart.frozen import frozen
 from slurm_restart.slurm.format_hostlist import format_hostlist
 from slurm_restart.slurm.interface import Slurm
+from slurm_restart.slurm.process import Completed
 from slurm_restart.supervise.child_process import ROOT
 from slurm_restart.supervise.expected_decision import category_of
 from slurm_restart.supervise.health_request import MAX_TEXT, ProbeRequest, one_line
@@ -32,6 +33,8 @@ from slurm_restart.trainer.rundir import AttemptDir, RunDir
 RULE = "supervisor.health_check"
 LAUNCH_TIME = 30.0
 """Seconds beside the check's own deadline that srun has to start it and to collect the answers."""
+_ENDED_BY_US = re.compile(r"tasks? [\d,-]+: (?:Killed|Terminated)\b")
+"""What srun says of a task that it has ended on our TERM."""
 _BACKLOG = 4096
 _CODE = """
 import sys
@@ -171,7 +174,7 @@ def _ask(
     result = judge_answers(
         job.nodes,
         answers,
-        silent={node: _silence(node, done.stderr, check.timeout) for node in job.nodes},
+        silent={node: _silence(node, done, check.timeout) for node in job.nodes},
         batch_host=job.node_name,
         left_before=due.left_before,
     )
@@ -193,9 +196,13 @@ def read_answers(output: str) -> dict[str, NodeAnswer]:
     return answers
 
 
-def _silence(node: str, errors: str, timeout: float) -> str:
+def _silence(node: str, done: Completed, timeout: float) -> str:
     """Return what to say of a node that has not answered: srun's line about it, if there is one."""
-    about = [line for line in errors.splitlines() if node in re.split(r"[^\w.-]+", line)]
+    about = [
+        line
+        for line in done.stderr.splitlines()
+        if node in re.split(r"[^\w.-]+", line) and not (done.code < 0 and _ENDED_BY_US.search(line))
+    ]
     return one_line("\n".join(about)) if about else f"no answer within {timeout:g} s"
 
 

@@ -10,16 +10,15 @@ import pytest
 from contrib.testing.hookless_cluster import (
     HooklessCluster,
     decisions,
-    job_processes,
-    parent_of,
     submit,
     supervisor_of,
 )
+from contrib.testing.job_processes import job_processes
 from contrib.testing.waiting import LONG_DEADLINE, await_
 
 CHANGES_TAKEN = (24, 11)
 """Before, Slurm without accounting takes no change of a job that has lost a node."""
-WATCH = b"csx-host-watch"
+WATCH = "csx-host-watch"
 """In the command line of the shell that watches the batch host from another node."""
 
 
@@ -51,8 +50,11 @@ def await_ranks(cluster: HooklessCluster, attempt: int, count: int) -> set[str]:
 
 def watch_of(cluster: HooklessCluster, job_id: int) -> list[int]:
     """Return the shells that watch the batch host of a job."""
-    found = job_processes(cluster, job_id, WATCH)
-    return [pid for pid in found if (Path("/proc") / str(pid) / "comm").read_text() == "sh\n"]
+    return [
+        process.pid
+        for process in job_processes(cluster, job_id)
+        if WATCH in process.words and Path(f"/proc/{process.pid}/comm").read_text() == "sh\n"
+    ]
 
 
 def await_watch(cluster: HooklessCluster, job_id: int, *, elsewhere: str = "") -> str:
@@ -151,8 +153,10 @@ def test_a_supervisor_that_is_paused_is_not_taken_for_lost(cluster: HooklessClus
     [watch], supervisor = watch_of(cluster, job_id), supervisor_of(cluster, job_id)
 
     def asks() -> bool:
-        asking = job_processes(cluster, job_id, str(cluster.run_dir()).encode())
-        return any(parent_of(pid) == str(watch) for pid in asking)
+        return any(
+            process.parent == watch and str(cluster.run_dir()) in process.words
+            for process in job_processes(cluster, job_id)
+        )
 
     os.kill(supervisor, signal.SIGSTOP)
     try:

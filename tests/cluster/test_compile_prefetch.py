@@ -4,11 +4,11 @@ import json
 import os
 import signal
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from contrib.testing.job_processes import job_processes
 from contrib.testing.managed_cluster import EXAMPLES, ManagedCluster
 from contrib.testing.waiting import await_
 
@@ -67,19 +67,11 @@ def await_compile(cluster: ManagedCluster, attempt: int, num_csx: int) -> None:
 
 def processes(cluster: ManagedCluster, job_id: int, word: str) -> list[int]:
     """The processes of a job with a word in their command line or their environment."""
-    wanted = f"SLURM_JOB_ID={job_id}".encode()
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (process / "cmdline").read_bytes()
-            environment = (process / "environ").read_bytes()
-            state = (process / "stat").read_text().rpartition(") ")[2][0]
-        except OSError:
-            continue
-        ours = str(cluster.conf).encode() in environment and wanted in environment.split(b"\0")
-        if ours and state not in "ZX" and word.encode() in command + environment:
-            found.append(int(process.name))
-    return found
+    return [
+        process.pid
+        for process in job_processes(cluster, job_id)
+        if any(word in text for text in (*process.words, *process.environment.values()))
+    ]
 
 
 def records(cluster: ManagedCluster) -> list[tuple[int, str]]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from contrib.testing.job_processes import job_processes
 from contrib.testing.managed_cluster import EXAMPLES, ManagedCluster
 from contrib.testing.waiting import LONG_DEADLINE, await_
 
@@ -81,7 +82,7 @@ def check(cluster: ManagedCluster, example: Example) -> None:
     await_(
         lambda: len(checkpoints(place, example)) >= 3, "three checkpoints", timeout=LONG_DEADLINE
     )
-    killed = processes(job_id, example)
+    killed = processes(cluster, job_id, example)
     assert killed, "the program had ended before it could be killed"
     for pid in killed:
         os.kill(pid, signal.SIGSTOP)
@@ -129,18 +130,10 @@ def step_of(path: Path) -> int:
     return int(re.findall(r"\d+", path.name)[-1])
 
 
-def processes(job_id: int, example: Example) -> list[int]:
+def processes(cluster: ManagedCluster, job_id: int, example: Example) -> list[int]:
     """The processes of the program, launchers among them."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            mine = f"SLURM_JOB_ID={job_id}".encode() in (process / "environ").read_bytes()
-        except OSError:
-            continue
-        if mine and example.program in words:
-            found.append(int(process.name))
-    return found
+    found = job_processes(cluster, job_id)
+    return [process.pid for process in found if example.program in process.words]
 
 
 def cut_in_half(path: Path) -> None:

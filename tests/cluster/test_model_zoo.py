@@ -21,6 +21,7 @@ import pytest
 import yaml
 
 from contrib.testing.dev_cluster import DEAD_NODE_NOTICED
+from contrib.testing.job_processes import job_processes
 from contrib.testing.managed_cluster import ManagedCluster
 from contrib.testing.waiting import await_
 
@@ -93,16 +94,9 @@ def undisturbed(cluster: ManagedCluster) -> dict[int, str]:
 
 def trainer_pids(cluster: ManagedCluster, job_id: int) -> Iterator[int]:
     """The trainer's processes: cszoo itself, not the shell that started it."""
-    wanted = f"SLURM_JOB_ID={job_id}".encode()
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (process / "cmdline").read_bytes().split(b"\0")
-            environment = (process / "environ").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        ours = f"SLURM_CONF={cluster.conf}".encode() in environment
-        if ours and wanted in environment and str(CSZOO).encode() in words[:2]:
-            yield int(process.name)
+    for process in job_processes(cluster, job_id):
+        if str(CSZOO) in process.words[:2]:
+            yield process.pid
 
 
 def kill_trainer(cluster: ManagedCluster, job_id: int) -> None:

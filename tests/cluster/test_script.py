@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from contrib.testing.job_processes import job_processes
 from contrib.testing.managed_cluster import ManagedCluster
 from contrib.testing.waiting import await_
 from slurm_restart.core.array_task import run_of_task
@@ -72,15 +73,10 @@ def runs(cluster: ManagedCluster) -> list[dict[str, Any]]:
 
 def program_pid(cluster: ManagedCluster, job_id: int) -> int:
     """The process of the user's script in a job."""
-    for process in Path("/proc").iterdir():
-        try:
-            words = (process / "cmdline").read_bytes().split(b"\0")
-            mine = f"SLURM_JOB_ID={job_id}".encode() in (process / "environ").read_bytes()
-        except OSError:
-            continue
-        script = words[1].decode() if len(words) > 1 else ""
-        if mine and script.endswith("/job.sh") and script.startswith(str(cluster.work)):
-            return int(process.name)
+    for process in job_processes(cluster, job_id):
+        script = Path(*process.words[1:2])
+        if script.name == "job.sh" and script.is_relative_to(cluster.work):
+            return process.pid
     raise AssertionError(f"job {job_id}: its script is not running")
 
 

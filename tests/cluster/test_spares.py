@@ -1,11 +1,11 @@
 """Runs that go on in their allocation after a node is lost, with a spare or on fewer nodes."""
 
 import re
-from pathlib import Path
 
 import pytest
 
 from contrib.testing.dev_cluster import DEAD_NODE_NOTICED
+from contrib.testing.job_processes import job_processes
 from contrib.testing.managed_cluster import FAST, ManagedCluster
 from contrib.testing.waiting import await_
 
@@ -65,19 +65,12 @@ def run_log(cluster: ManagedCluster) -> str:
 
 
 def processes_on(cluster: ManagedCluster, node: str) -> list[str]:
-    """The command lines of the processes of jobs on a node."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            variables = (process / "environ").read_bytes().split(b"\0")
-            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-        except OSError:
-            continue
-        if f"SLURMD_NODENAME={node}".encode() in variables and any(
-            str(cluster.root).encode() in variable for variable in variables
-        ):
-            found.append(command)
-    return [command for command in found if "sleep" in command]
+    """The command lines of the programs of jobs on a node, which sleep."""
+    return [
+        " ".join(process.words)
+        for process in job_processes(cluster)
+        if process.environment.get("SLURMD_NODENAME") == node and "sleep" in " ".join(process.words)
+    ]
 
 
 @pytest.mark.parametrize("fault", ["node-down", "kill-slurmd"])

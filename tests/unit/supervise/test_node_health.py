@@ -83,6 +83,17 @@ def test_all_nodes_are_asked_and_pass(check, run):
     assert 9 < timeout < check_time(replace(run.plan, health_check=CHECK))
 
 
+def test_what_srun_says_of_a_task_that_the_check_has_ended_is_no_evidence(check):
+    ended = "srun: error: csx2: task 1: Killed\n"
+    slurm = FakeSlurm([("csx1", GOOD)], code=-9, stderr=ended)
+    with pytest.raises(NodesError, match="csx2: no answer within 9 s"):
+        check(slurm)
+    # Where srun ended by itself, something else has killed the task.
+    slurm = FakeSlurm([("csx1", GOOD)], code=9, stderr=ended)
+    with pytest.raises(NodesError, match="csx2: task 1: Killed"):
+        check(slurm)
+
+
 def test_a_port_is_open_only_where_the_network_is_checked(check):
     for checks, is_open in ((("disk",), False), (("network",), True)):
         slurm = FakeSlurm([("csx1", GOOD), ("csx2", GOOD)])
