@@ -1,4 +1,4 @@
-"""Find the processes of a test cluster's jobs: other clusters on this machine have jobs of that id."""
+"""Find the processes of a test cluster's jobs; other clusters here have jobs of the same ids."""
 
 from collections.abc import Iterator
 from pathlib import Path
