@@ -10,6 +10,7 @@ from slurm_restart.errors import StateError
 from slurm_restart.safe_files import FileTooLargeError, NotRegularFileError
 from slurm_restart.slurm.interface import Slurm
 from slurm_restart.supervise.attempt_fence import Fences, count_of_start, take_fence
+from slurm_restart.supervise.cancelled_batch import SLURM_LOG, refuse_cancelled
 from slurm_restart.supervise.events import AttemptPrepared, Events, PlanLoaded, PreparationFailed
 from slurm_restart.supervise.excluded_nodes import leave_excluded
 from slurm_restart.supervise.job_environment import JobEnvironment
@@ -98,6 +99,8 @@ class PreparationThread(threading.Thread):
             restarts = count_of_start(fences, self._job, partial(self._slurm, plan))
             if plan.requeues_itself:
                 self._settle(plan)
+        with self._stalls.access(f"{self._run_dir.path} or {SLURM_LOG}"):
+            refuse_cancelled(self._run_dir, self._job, self._log_end)
         with self._stalls.access(str(self._run_dir.path)):
             self.attempt = attempt = self._run_dir.new_attempt()
             fence = take_fence(fences, attempt, self._job, restarts=restarts)
@@ -146,6 +149,9 @@ class PreparationThread(threading.Thread):
             run_dir=self._run_dir,
             job=self._job,
             slurm=partial(self._slurm, plan),
-            log=lambda number, text: self._log(self._run_dir.attempt(number), text),
+            log=self._log_end,
             warn=lambda text: self._log(self._run_dir.attempt(0), text),
         ).settle()
+
+    def _log_end(self, number: int, text: str) -> None:
+        self._log(self._run_dir.attempt(number), text)

@@ -1,7 +1,9 @@
 """What other software, people and the site's own settings do to the controller side."""
 
+import os
 import re
 import shutil
+import signal
 import time
 from collections.abc import Iterator
 
@@ -18,6 +20,7 @@ from contrib.testing.scripted_runs import (
     fails,
 )
 from contrib.testing.waiting import DEADLINE, await_
+from slurm_restart.trainer.rundir import RunDir
 
 NODES = 6
 EXIT_REQUEUED, EXIT_HELD = 7, 8
@@ -339,34 +342,47 @@ def test_a_run_that_is_cancelled_during_the_decision_stays_cancelled(
     assert len(run.attempts()) == 1
 
 
-SIGKILL_HAS_NO_SENDER = pytest.mark.xfail(
-    strict=True, reason="fault 4: a batch script that is killed looks like any crash"
-)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        pytest.param((), marks=SIGKILL_HAS_NO_SENDER, id="kill"),
-        pytest.param(("--signal=TERM",), id="term"),
-    ],
-)
-def test_scancel_batch_is_a_cancellation(
-    cluster: ScriptedCluster, options: tuple[str, ...]
-) -> None:
+def hanging_run(cluster: ScriptedCluster) -> int:
+    """Submit a run that hangs after its second checkpoint, without a watchdog that ends it."""
     cluster.trainer_does("hang@12")
     config = cluster.config(
         command="cszoo fit {config}", nodes=1, min_nodes=1, steps=40, every=5, restarts=3
     )
     [job_id] = cluster.csx_sbatch(config)
     cluster.await_step(10)
-    cluster.run("scancel", "--batch", *options, str(job_id))
+    return job_id
+
+
+def test_scancel_batch_is_a_cancellation(cluster: ScriptedCluster) -> None:
+    job_id = hanging_run(cluster)
+    cluster.run("scancel", "--batch", "--signal=TERM", str(job_id))
     await_(lambda: cluster.ends(job_id), "the end on record")
     [end] = cluster.ends(job_id)
     assert (end["category"], end["action"]) == ("cancelled", "leave")
     sweep(cluster)
     assert cluster.state(job_id) in {"CANCELLED", "FAILED"}
     assert cluster.job(job_id)["Restarts"] == "0"
+
+
+def test_scancel_batch_that_kills_ends_the_run_at_its_next_start(cluster: ScriptedCluster) -> None:
+    job_id = hanging_run(cluster)
+    cluster.run("scancel", "--batch", str(job_id))
+    assert cluster.await_end(job_id) == "FAILED"
+    _, last = cluster.ends(job_id)
+    assert (last["category"], last["action"]) == ("cancelled", "leave")
+    [attempt] = RunDir(cluster.run_dir()).attempts()
+    end = attempt.end()
+    assert end is not None
+    assert (end.category, end.rule) == ("cancelled", "supervisor.batch_cancelled")
+
+
+def test_a_supervisor_that_is_killed_on_its_node_is_restarted(cluster: ScriptedCluster) -> None:
+    job_id = hanging_run(cluster)
+    os.kill(cluster.batch_pid(job_id), signal.SIGKILL)
+    await_(lambda: len(RunDir(cluster.run_dir()).attempts()) == 2, "the next attempt")
+    [end] = cluster.ends(job_id)
+    assert end["action"] == "requeue"
+    cluster.run("scancel", str(job_id))
 
 
 def test_an_exclusion_that_its_owner_clears_lifts_no_hold_of_an_administrator(
