@@ -141,10 +141,10 @@ class Processes(threading.Thread):
                 parents[pid], names[pid] = int(rest.split()[1]), head.partition("(")[2]
                 if self._site in Path(f"/proc/{name}/cmdline").read_bytes():
                     helpers.add(pid)
+        # slurmscriptd is slurmctld's child that runs the hook on newer releases.
         roots = {self._slurmctld} | {
-            pid for pid, name in names.items() if name.startswith("slurmctld")
+            pid for pid, name in names.items() if name.startswith(("slurmctld", "slurmscriptd"))
         }
-        # slurmscriptd runs the hook on newer releases; it is a child of slurmctld with its name.
         return {
             pid: names[pid]
             for pid in names

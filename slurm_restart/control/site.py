@@ -24,7 +24,7 @@ class HookLimits:
     """Time limit for judging one end."""
     command_timeout: float = 10.0
     """Time limit of one Slurm command."""
-    concurrency: int = 3
+    concurrency: int = 2
     """How many processes judge ends at the same time; further ends wait."""
     queue_timeout: float = 60.0
     """Longest wait of an end; after it a failed job is requeued, to be judged later."""
