@@ -24,7 +24,6 @@ from slurm_restart.logs.tracebacks import (
     CODE,
     EXCEPTION,
     IGNORED,
-    INSIDE,
     TRACEBACK,
     TracebackState,
 )
@@ -203,10 +202,11 @@ class FindingCollector:
         if self._is_structure(label, text, body):
             return
         if label in self.inside:
-            if body[:1] not in INSIDE:
-                self._close(label, text, body)
+            trace = self.tracebacks[label]
+            if trace.is_inside(body):
+                trace.note_frame(body)
             else:
-                self.tracebacks[label].note_frame(body)
+                self._close(label, text, body)
         elif CODE.match(body):
             return
         elif finding := self._match(label, text, body):
@@ -263,7 +263,7 @@ class FindingCollector:
     def _is_structure(self, label: str, text: str, body: str) -> bool:
         """Whether a line is part of the structure of tracebacks; if so, record it."""
         if TRACEBACK in body:
-            self._open(label, text)
+            self._open(label, text, body)
         elif any(chain in body for chain in CHAINS):
             self._traceback_state(label).chained = True
         elif any(ignored in body for ignored in IGNORED):
@@ -280,8 +280,9 @@ class FindingCollector:
             del self.tracebacks[oldest]
         return self.tracebacks.setdefault(label, TracebackState())
 
-    def _open(self, label: str, text: str) -> None:
+    def _open(self, label: str, text: str, body: str) -> None:
         trace = self._traceback_state(label)
+        trace.indent = len(body) - len(body.lstrip(" "))
         trace.at = logged_at(text)
         trace.reading = None
         if not trace.chained:

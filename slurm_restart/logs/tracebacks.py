@@ -51,8 +51,16 @@ class TracebackState:
     """Line of the notice that the following exception is ignored."""
     at: float | None = None
     """When the header of the traceback was logged; see `logged_at`."""
+    indent: int = 0
+    """Blanks in front of the header: the whole traceback may be indented."""
     reading: Category | None = None
     """Which kind of file the program was reading, by its innermost frame that tells; None: none."""
+
+    def is_inside(self, body: str) -> bool:
+        """Return whether a line after the header belongs to the traceback and is not its last."""
+        if self.indent and not body[: self.indent].strip(" "):
+            body = body[self.indent :]
+        return body[:1] in INSIDE
 
     def note_frame(self, body: str) -> None:
         """Record what a line inside the traceback tells about the file that was read."""

@@ -81,6 +81,47 @@ def test_the_librarys_line_is_the_root_where_the_program_passes_the_failure_on(l
     assert judged.root_cause.text == line
 
 
+@pytest.mark.parametrize(
+    "consequence",
+    [
+        "proxy.cc:9 NCCL WARN [Proxy Service 0] Failed to execute operation Setup from rank 0",
+        "proxy.cc:9 NCCL WARN Socket recv failed while polling for opId=0x7f",
+    ],
+)
+@pytest.mark.parametrize(
+    "cause",
+    [
+        "misc/socket.cc:9 NCCL WARN Connect to n4<9> failed : Software caused connection abort",
+        "misc/socket.cc:9 NCCL WARN Call to connect to n4<9> failed : No route to host",
+    ],
+)
+def test_what_a_proxy_could_not_finish_is_not_the_root(cause: str, consequence: str) -> None:
+    judged = judge_text(f"n3:77:91 [0] {consequence}\nn3:77:90 [0] {cause}\n")
+    assert judged.category is Category.NETWORK_FABRIC
+    assert judged.root_cause is not None
+    assert judged.root_cause.text == f"n3:77:90 [0] {cause}"
+
+
+@pytest.mark.parametrize("blanks", [1, 4, 14])
+@pytest.mark.parametrize(
+    ("category", "error"),
+    [
+        (Category.CODE, "TypeError: 'NoneType' object is not callable"),
+        (Category.COMPILE, "RuntimeError: Error building extension 'fast_mix'"),
+        (Category.DATA_CORRUPT, "EOFError: Ran out of input"),
+    ],
+)
+def test_a_traceback_that_is_indented_as_a_whole_is_read(
+    category: Category, error: str, blanks: int
+) -> None:
+    lines = f"{TITLE}{OF_DATA[0]}    raise\n{error}\nwork directory kept\n".splitlines()
+    text = "".join(f"{' ' * blanks}{line}\n" for line in lines)
+    judged = judge_text(text)
+    assert judged.category is category
+    assert judged.root_cause is not None
+    assert judged.root_cause.text == error
+
+
 def test_a_librarys_line_of_long_ago_is_not_the_root() -> None:
     line = "n3:77:90 [2] misc/shm.cc:12 NCCL WARN Call to open failed: No such file or directory"
     error = "RuntimeError: NCCL error in: x.cpp:9, unhandled system error"
@@ -132,6 +173,46 @@ def test_a_librarys_line_of_long_ago_is_not_the_root() -> None:
         ),
         (Category.HANG, "1:0", "RuntimeError: ACL stream synchronize failed, error code:507046"),
         (Category.NETWORK_FABRIC, "1:0", "worker 4 failed with UnavailableError():"),
+        (Category.CONFIG, "1:0", "srun: fatal: Can not execute ./solver"),
+        (Category.CODE, "1:0", f"{TITLE}RuntimeError: [flow][ERROR] Assertion failed: a == b * c"),
+        (
+            Category.STORAGE_IO,
+            "1:0",
+            f"{TITLE}SafetensorError: Error while serializing: IoError(Os {{ code: 14 }})",
+        ),
+        (
+            Category.CHECKPOINT_CORRUPT,
+            "1:0",
+            f"{TITLE}SafetensorError: Error while deserializing header: HeaderTooSmall",
+        ),
+        (
+            Category.NETWORK_RENDEZVOUS,
+            "255:0",
+            "[n7] - Abort(9) (rank 0 in comm 0): Fatal error in PMPI_Comm_connect: Invalid port, x",
+        ),
+        (
+            Category.CODE,
+            "255:0",
+            "Abort(9) on node 7: Fatal error in PMPI_Send: Invalid tag, value",
+        ),
+        (
+            Category.OOM_HOST,
+            "134:0",
+            (
+                "terminate called after throwing an instance of 'flow::pool_error'\n"
+                "  what():  the arena could not allocate memory for 12 pages\n"
+            ),
+        ),
+        (
+            Category.HANG,
+            "1:0",
+            "[2]<stderr>:[W ops.cc:9] Allreduce_grad_9 [missing ranks: 4]",
+        ),
+        (
+            Category.HARDWARE_NODE,
+            "255:0",
+            "FATAL:   container creation failed: failed to find loop device: none is free",
+        ),
         (
             Category.HARDWARE_NODE,
             "1:0",
