@@ -11,6 +11,7 @@ from slurm_restart.logs.rule_matcher import RuleMatcher
 
 _WHAT = "what(): "
 _UNKNOWN_SO_FAR = frozenset({Role.ROOT, Role.MESSAGE})
+_MISTAKES = frozenset({Category.CODE, Category.CONFIG})
 
 
 def tells_no_cause(known: Finding | LogRule) -> bool:
@@ -32,9 +33,34 @@ def with_kind(matcher: RuleMatcher, finding: Finding) -> Finding:
     thrown = finding.category is Category.SOFTWARE_CRASH and _WHAT in finding.text
     if not tells_no_cause(finding) and not (thrown and finding.confidence is Confidence.GUESS):
         return finding
-    message = split_label(finding.text)[1].strip()
-    rule = matcher.kind(without_host(message) or message, finding.speaker)
+    rule = _kind_of(matcher, finding)
     if rule is None or rule.category is Category.UNKNOWN or (thrown and rule.at_start is None):
         return finding
     at_start = rule.at_start if finding.early else None
     return replace(finding, rule=rule.id, category=rule.category, at_start=at_start)
+
+
+def explained(matcher: RuleMatcher, title: Finding, line: int, text: str) -> Finding:
+    """Return the finding of a title with the line that gives its reason.
+
+    Where the title only guesses a mistake of the user, and the words of the reason tell of what no
+    input brings about, they give the kind. That of a title of unknown cause follows: `with_kind`.
+
+    Args:
+        matcher: has the rules over words.
+        title: the finding.
+        line: number of the line with the reason.
+        text: that line, as far as it is kept.
+    """
+    found = replace(title, line=line, text=text, reason=None)
+    if title.confidence is not Confidence.GUESS or title.category not in _MISTAKES:
+        return found
+    rule = _kind_of(matcher, found)
+    if rule is None or not rule.category.recoverable:
+        return found
+    return replace(found, category=rule.category, at_start=None)
+
+
+def _kind_of(matcher: RuleMatcher, finding: Finding) -> LogRule | None:
+    message = split_label(finding.text)[1].strip()
+    return matcher.kind(without_host(message) or message, finding.speaker)

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field, replace
 
 from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.finding import Finding, Naming, Role, Speaker
-from slurm_restart.logs.failure_kind import with_kind
+from slurm_restart.logs.failure_kind import explained, with_kind
 from slurm_restart.logs.host_lines import HostLines
 from slurm_restart.logs.host_prefixes import HostPrefixes, without_host
 from slurm_restart.logs.lines import is_warning, readable, split_label, truncated
 from slurm_restart.logs.rule import LogRule
 from slurm_restart.logs.rule_matcher import RuleMatcher, earlier_rule, match_message
 from slurm_restart.logs.timestamps import logged_at
-from slurm_restart.logs.titles import Titles, explained
+from slurm_restart.logs.titles import Titles
 from slurm_restart.logs.tracebacks import (
     CHAINS,
     CODE,
@@ -252,7 +252,7 @@ class FindingCollector:
         if known or TRACEBACK in body:
             self._keep(replace(waiting, role=Role.HEADER))
             return False
-        self._keep(explained(waiting, self.line, truncated(text)))
+        self._keep(explained(self.matcher, waiting, self.line, truncated(text)))
         return True
 
     def _remember_noise(self, raw: bytes) -> None:
