@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from slurm_restart.core.attribute_log import ExitFacts
 from slurm_restart.core.hostlist import expand
 from slurm_restart.core.job import JobFlag, JobState
+from slurm_restart.core.program_start import KnownProgress
 from slurm_restart.core.slurm_state import STATE_BY_NAME, is_end
 from slurm_restart.core.task_layout import even_counts, task_layout
 from slurm_restart.errors import (
@@ -49,6 +50,8 @@ _SHOWN = 60
 """Characters of a wrong value that a message repeats."""
 _NOTICED = 900
 """Seconds within which Slurm notices a lost node: three times the default SlurmdTimeout."""
+_BY_ITSELF = frozenset({JobState.FAILED, JobState.OUT_OF_MEMORY})
+"""States of jobs that may have run for so long, and did not only hang until they were ended."""
 _SECONDS = 20.0
 """How long the accounting database may take to answer."""
 
@@ -147,6 +150,7 @@ def facts_from_slurm(job_id: int, given: KnownFacts) -> KnownFacts:
     exit_facts = replace(given.exit, nodes=nodes, down=down, layout=layout)
     if job.state is not None and job.state.is_final:
         status = (job.exit_code, job.signal)
+        exit_facts = replace(exit_facts, progress=_known(job.state, job.run_time))
         return replace(_merge(given, exit_facts, "slurm", job.state, status), log=log)
     if given.exit.state is None and _is_first_attempt(job):
         state = job.state.value if job.state else "?"
@@ -211,11 +215,16 @@ def _accounted(job_id: int, first: SlurmError) -> "AccountedEnd":
 
 
 def _with_accounting(given: KnownFacts, end: "AccountedEnd") -> KnownFacts:
-    exit_facts = replace(given.exit, nodes=given.exit.nodes or end.nodes)
+    nodes, known = given.exit.nodes or end.nodes, _known(end.state, end.seconds)
+    exit_facts = replace(given.exit, nodes=nodes, progress=known)
     status = (end.exit_code, end.signal)
     merged = _merge(given, exit_facts, "accounting", end.state, status)
     note = "slurmctld does not know the job any more: the facts are those of the accounting"
     return replace(merged, log=end.std_out, notes=(note,))
+
+
+def _known(state: JobState | JobFlag, seconds: int | None) -> KnownProgress:
+    return KnownProgress(seconds=seconds if state in _BY_ITSELF else None)
 
 
 def _merge(

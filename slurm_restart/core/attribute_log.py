@@ -10,6 +10,7 @@ from slurm_restart.core.finding import Finding, Role, Speaker
 from slurm_restart.core.job import JobFlag, JobState
 from slurm_restart.core.log_blame import HARDWARE, blame_nodes
 from slurm_restart.core.node_faults import assign_node_faults
+from slurm_restart.core.program_start import KnownProgress, with_known_start
 from slurm_restart.core.root_cause import find_root_cause, is_sure, sort_findings
 from slurm_restart.core.slurm_state import NONZERO, STATE_CAUSES, Cause, exit_cause
 from slurm_restart.core.task_layout import place_tasks
@@ -59,6 +60,7 @@ class ExitFacts:
         seconds_without_output: time between the last output and the end; 0: not known.
         checkpoint: absolute path of the one that the program started from; None: none.
         layout: the node of each task of the job, see `task_layout`; empty: not known.
+        progress: how far the program got.
     """
 
     state: JobState | JobFlag | None = None
@@ -69,6 +71,7 @@ class ExitFacts:
     seconds_without_output: float = 0.0
     checkpoint: str | None = None
     layout: tuple[str, ...] = ()
+    progress: KnownProgress = KnownProgress()
 
 
 def attribute_log(facts: ExitFacts, findings: Iterable[Finding]) -> Attribution:
@@ -77,7 +80,8 @@ def attribute_log(facts: ExitFacts, findings: Iterable[Finding]) -> Attribution:
     Slurm's state stands above the text, except where a fatal error came first and the program made
     no progress after it. Exit status 0 is completed whatever the text says.
     """
-    ordered = sort_findings(assign_node_faults(place_tasks(findings, facts.layout)))
+    placed = place_tasks(with_known_start(findings, facts.progress), facts.layout)
+    ordered = sort_findings(assign_node_faults(placed))
     candidate = find_root_cause(ordered)
     by_state = _attribute_by_state(facts, ordered, candidate)
     cause, root = by_state or _attribute_by_text(facts, candidate)

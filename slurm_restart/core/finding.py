@@ -109,10 +109,16 @@ class Finding:
     progressed: bool = False
     """Whether the program had reported progress before."""
     early: bool = True
-    """Whether the program was still starting: little output and next to no progress before it."""
+    """Whether the program was still starting. By the log alone: little output and next to no
+    progress before the line."""
     at_start: Confidence | None = None
     """The confidence it has if nothing explains the end better and the program was starting."""
     followed: int = 0
     """Number of later lines that no rule matched: the log went on."""
     reason: Reason | None = None
     """Where the reason stands that the line announces; None: in the line, or it was not found."""
+
+    @property
+    def as_starting(self) -> Confidence | None:
+        """The confidence it has, as a failure at the start, if nothing explains the end better."""
+        return self.at_start if self.early else None

@@ -301,9 +301,9 @@ def _as_guess(finding: Finding, *, is_last: bool = False) -> Finding:
     if _is_survived(finding):
         # It may be what ended the script, too, if the log ends with it.
         own = None if finding.confidence is Confidence.GUESS else finding.confidence
-        early, at_start = early and is_last, finding.at_start or own
+        early, at_start = early and is_last, finding.as_starting or own
     else:
-        at_start = finding.at_start
+        at_start = finding.as_starting
     return replace(finding, confidence=(at_start if early else None) or Confidence.GUESS)
 
 

@@ -36,8 +36,7 @@ def with_kind(matcher: RuleMatcher, finding: Finding) -> Finding:
     rule = _kind_of(matcher, finding)
     if rule is None or rule.category is Category.UNKNOWN or (thrown and rule.at_start is None):
         return finding
-    at_start = rule.at_start if finding.early else None
-    return replace(finding, rule=rule.id, category=rule.category, at_start=at_start)
+    return replace(finding, rule=rule.id, category=rule.category, at_start=rule.at_start)
 
 
 def explained(matcher: RuleMatcher, title: Finding, line: int, text: str) -> Finding:

@@ -338,7 +338,6 @@ class FindingCollector:
             hit = earlier_rule(hit, self.matcher.match(split_label(shorter)[1], said.speaker))
         if hit is None:
             return None
-        early = self._is_early()
         # A program that warns goes on.
         warned = not hit.rule.category.recoverable and is_warning(text)
         # What no rule knows does not count as a line that one knows.
@@ -357,8 +356,8 @@ class FindingCollector:
             speaker=said.speaker(),
             host=said.host,
             progressed=self.progress > 0,
-            early=early,
-            at_start=hit.rule.at_start if early and not warned else None,
+            early=self._is_early(),
+            at_start=None if warned else hit.rule.at_start,
             followed=self.line - self.matched,
             reason=hit.rule.reason,
         )
@@ -409,4 +408,4 @@ def _explains(line: Finding, title: Finding) -> bool:
 
 def _is_known(finding: Finding) -> bool:
     """Return whether a rule tells the cause of a line, at least while the program was starting."""
-    return finding.confidence is not Confidence.GUESS or finding.at_start is not None
+    return finding.confidence is not Confidence.GUESS or finding.as_starting is not None

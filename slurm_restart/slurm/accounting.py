@@ -12,7 +12,10 @@ from slurm_restart.slurm.client import CommandClient
 from slurm_restart.slurm.output_path import output_path
 from slurm_restart.slurm.parse_values import parse_exit
 
-_FIELDS = ("JobIDRaw", "JobID", "JobName", "User", "State", "ExitCode", "NodeList", "WorkDir")
+_FIELDS = (
+    *("JobIDRaw", "JobID", "JobName", "User", "State", "ExitCode", "NodeList", "WorkDir"),
+    "ElapsedRaw",
+)
 _OUTPUT = "StdOut"
 """A field of later releases; before, the name of the output is not in the database."""
 _NO_NODES = frozenset({"", "None assigned", "Unknown", "(null)"})
@@ -20,13 +23,17 @@ _NO_NODES = frozenset({"", "None assigned", "Unknown", "(null)"})
 
 @frozen
 class AccountedEnd:
-    """How the last attempt of a job ended. `std_out` is where its output should be."""
+    """How the last attempt of a job ended.
+
+    `std_out` is where its output should be, `seconds` how long it ran (None: not recorded).
+    """
 
     state: JobState | JobFlag
     exit_code: int
     signal: int
     nodes: tuple[str, ...]
     std_out: Path
+    seconds: int | None = None
 
 
 def accounted_end(job_id: int, client: CommandClient) -> AccountedEnd:
@@ -90,4 +97,5 @@ def _end(record: dict[str, str], state: JobState | JobFlag) -> AccountedEnd:
         signal=signal,
         nodes=() if record["NodeList"] in _NO_NODES else expand(record["NodeList"]),
         std_out=Path(output_path(place, names)),
+        seconds=int(elapsed) if (elapsed := record["ElapsedRaw"]).isdecimal() else None,
     )

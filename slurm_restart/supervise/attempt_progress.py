@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 
+from slurm_restart.core.program_start import MIN_STEPS, KnownProgress
 from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.supervise.absence_warning import AbsenceWarning
 from slurm_restart.supervise.checkpoint_monitor import CheckpointMonitor, CheckpointMonitorThread
@@ -17,7 +18,7 @@ from slurm_restart.supervise.recorder import Recorder
 from slurm_restart.supervise.retention import Retention
 from slurm_restart.supervise.slurm_log import SlurmLog
 from slurm_restart.supervise.stall_monitor import StallMonitor
-from slurm_restart.trainer.attempt_records import Measured, Saved
+from slurm_restart.trainer.attempt_records import Measured, Saved, highest_step
 from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import RunDir
 from slurm_restart.trainer.runlog import MAIN, run_name
@@ -64,12 +65,12 @@ class AttemptProgress:
         known = start.checkpoint is not None or start.measured
         self.step: int | None = start.from_step if known else None
         """Step of the newest complete checkpoint, or the highest that was measured."""
+        self._steps: OutputSteps | None = None
 
     @property
     def reached(self) -> int | None:
         """The highest step of the run; the attempt may have started before it."""
-        steps = (self.step, self._prepared.start.beyond)
-        return max((step for step in steps if step is not None), default=None)
+        return highest_step(self._prepared.start, self.step)
 
     @property
     def step_pattern(self) -> str | None:
@@ -100,6 +101,18 @@ class AttemptProgress:
         last = self._prepared.start.last_step
         return last is not None and (self.step or 0) >= last
 
+    def known(self, seconds: float) -> KnownProgress:
+        """Return how far the program got, for the judgement of its log.
+
+        Args:
+            seconds: between its start and its last output.
+        """
+        start = self._prepared.start
+        made = start.to_exceed is not None and self.shown > start.to_exceed
+        printed = None if self._steps is None else self._steps.highest()
+        trained = printed is not None and printed - (start.from_step or 0) >= MIN_STEPS
+        return KnownProgress(made=made or trained, seconds=seconds)
+
     def warn(self, text: str) -> None:
         """Tell people what is wrong with the attempt."""
         self._recorder.record_warning(self._prepared.attempt, text)
@@ -110,6 +123,7 @@ class AttemptProgress:
         Args:
             steps: searches the output for `step_pattern`, if there is one.
         """
+        self._steps = steps
         if self._prepared.start.measured:
             return self._progress_monitor(steps)
         return self._checkpoint_monitor(steps)

@@ -174,6 +174,7 @@ class AttemptRun:
         trainer = TrainerProcess(self._reaper, self._events, grace, self._stop_request(), note_stop)
         if watch is not None:
             watch.start()
+        began = time.monotonic()
         trainer_exit = trainer.run(command)
         if watch is not None:
             watch.finish(0)
@@ -188,7 +189,9 @@ class AttemptRun:
         self._finish_threads(output, monitor, measured=prepared.start.measured)
         # What the trainer prints after it was asked to end is no evidence of a cause.
         findings, quiet_time = before_stop[0] if before_stop else (output.findings(), 0.0)
-        return self._trainer_end(trainer_exit, prepared, progress.step, findings, quiet_time)
+        known = progress.known(max(0.0, output.last_output_at - began))
+        end = self._trainer_end(trainer_exit, prepared, progress.step, findings, quiet_time)
+        return replace(end, progress=known)
 
     def _ask_allocation(self, trainer_exit: TrainerExit, *, is_stopped: bool) -> None:
         """Ask, if a restart in place may be right, what is left of the allocation."""

@@ -12,7 +12,7 @@ from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.core.journal_events import Action, EndEvent
 from slurm_restart.core.restart_limits import SitePolicy, policy_for
 from slurm_restart.core.situation import STOPPED, Progress, Situation
-from slurm_restart.trainer.attempt_records import AttemptEnd, AttemptStart
+from slurm_restart.trainer.attempt_records import AttemptEnd, AttemptStart, highest_step
 from slurm_restart.trainer.rundir import AttemptDir
 
 
@@ -63,7 +63,7 @@ def expected_decision(
                 made=made,
                 attempt=start.attempt,
                 from_step=start.to_exceed,
-                step=_reached(start, step),
+                step=highest_step(start, step),
                 unit=start.unit,
             ),
             policy=policy_for(comment_record, site),
@@ -124,10 +124,6 @@ def _unknown_event(attempt: int) -> EndEvent:
     )
 
 
-def _reached(start: AttemptStart, step: int | None) -> int | None:
-    return max((known for known in (step, start.beyond) if known is not None), default=None)
-
-
 def end_events(earlier: Iterable[tuple[AttemptStart, AttemptEnd]]) -> Iterator[EndEvent]:
     """Yield the journal's events for end records."""
     fallen_back = False
@@ -160,7 +156,7 @@ def end_event(start: AttemptStart, end: AttemptEnd, *, fall_back: bool) -> EndEv
         exit_code=end.exit_code,
         progress=end.progress,
         from_step=start.to_exceed,
-        step=_reached(start, end.step),
+        step=highest_step(start, end.step),
         unit=start.unit,
         root=end.root,
         fall_back=fall_back,

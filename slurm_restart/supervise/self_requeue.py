@@ -34,6 +34,7 @@ from slurm_restart.trainer.attempt_records import (
     AttemptEnd,
     AttemptStart,
     RequeueRequest,
+    highest_step,
     to_json,
 )
 from slurm_restart.trainer.run_plan import RunPlan
@@ -160,14 +161,12 @@ def judge(
 def _report(record: CommentRecord, ended: EndedAttempt) -> CommentRecord:
     """Return the comment record with the report of the end."""
     start, end = ended.start, ended.end
-    beyond = None if start is None else start.beyond
-    reached = max((step for step in (end.step, beyond) if step is not None), default=None)
     return replace(
         record,
         restarts=ended.restarts,
         earlier=start is not None and start.earlier,
         from_step=None if start is None else start.to_exceed,
-        step=reached,
+        step=highest_step(start, end.step),
         exit=ended.exit_code,
         cause=category_of(end),
         rule=end.rule,

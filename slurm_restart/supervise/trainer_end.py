@@ -11,6 +11,7 @@ from slurm_restart.core.finding import Finding
 from slurm_restart.core.hang import HangReport
 from slurm_restart.core.job import JobState
 from slurm_restart.core.nan_flow import CHECKED
+from slurm_restart.core.program_start import KnownProgress
 from slurm_restart.frozen import frozen
 from slurm_restart.logs.lines import split_label
 
@@ -60,6 +61,8 @@ class TrainerEnd:
     """What the watchdog found, if it ended the trainer."""
     checked: bool = False
     """It exited with 0 before the last step, as its check for NaN was done."""
+    progress: KnownProgress = KnownProgress()
+    """How far it got."""
 
     @property
     def job_exit_code(self) -> int:
@@ -93,6 +96,7 @@ def attribute_trainer_end(end: TrainerEnd) -> Attribution:
             nodes=end.nodes,
             checkpoint=end.checkpoint,
             layout=end.layout,
+            progress=end.progress,
         )
         return attribute_log(facts, end.findings)
     hung = end.stop is StopReason.HUNG
@@ -103,6 +107,7 @@ def attribute_trainer_end(end: TrainerEnd) -> Attribution:
             seconds_without_output=0.0 if hung else end.quiet_time,
             nodes=end.nodes,
             layout=end.layout,
+            progress=end.progress,
         )
         cause = attribute_log(facts, end.findings)
         if cause.category is not Category.TIMEOUT:
@@ -135,6 +140,9 @@ def cause_of_stop(stop: StopReason) -> tuple[Category, Confidence]:
     return _CAUSES_OF_STOPS[stop]
 
 
+_PUT_OFF = "what the output blames would end the run, and does if it repeats"
+
+
 def explain(end: TrainerEnd, attribution: Attribution) -> str:
     """Return the reason of the end for people; empty for success."""
     category = attribution.category
@@ -150,7 +158,8 @@ def explain(end: TrainerEnd, attribution: Attribution) -> str:
         return "; ".join([what, *end.hang.lines[:1]])
     if end.stop is not None and end.job_exit_code != 0:
         return f"{end.stop.value} ({status})"
-    meaning = f"{category.value}: {category.meaning} ({status})"
+    told = _PUT_OFF if attribution.put_off else category.meaning
+    meaning = f"{category.value}: {told} ({status})"
     cause = attribution.root_cause
     return meaning if cause is None else f"{meaning}: {cause.text}"
 

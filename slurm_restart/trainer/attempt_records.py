@@ -97,6 +97,17 @@ class AttemptStart:
         return self.from_step if self.beyond is None else self.beyond
 
 
+def highest_step(start: AttemptStart | None, step: int | None) -> int | None:
+    """Return the highest step of the run: an attempt may have started before it.
+
+    Args:
+        start: the last attempt's record; None: it started no program.
+        step: of the newest checkpoint; None: not known.
+    """
+    beyond = None if start is None else start.beyond
+    return max((known for known in (step, beyond) if known is not None), default=None)
+
+
 @frozen
 class Fence:
     """Taken by an attempt before it chooses a checkpoint: no earlier one is the current attempt."""

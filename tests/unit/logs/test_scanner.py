@@ -128,7 +128,7 @@ def test_what_fails_before_much_progress_is_marked() -> None:
     steps = b"".join(b"step %d loss 2.%d\n" % (n, n) for n in range(START + 9))
     [early] = scan(trace("KeyError: 'x'"))
     [late] = scan(steps + trace("KeyError: 'x'"))
-    assert (early.at_start, late.at_start) == (Confidence.LIKELY, None)
+    assert (early.as_starting, late.as_starting) == (Confidence.LIKELY, None)
 
 
 def test_two_tracebacks_that_are_no_chain_are_both_candidates() -> None:

@@ -7,7 +7,7 @@ from slurm_restart.errors import JobNotFoundError, SlurmError
 from slurm_restart.slurm.accounting import _FIELDS, accounted_end, parse_ends
 from slurm_restart.slurm.client import CommandClient
 
-ROW = ("12", "12", "train", "ann", "TIMEOUT", "0:15", "csx[1-2]", "/home/ann")
+ROW = ("12", "12", "train", "ann", "TIMEOUT", "0:15", "csx[1-2]", "/home/ann", "90")
 
 
 def text(*rows: tuple[str, ...]) -> str:
@@ -21,14 +21,27 @@ def test_the_last_end_with_its_nodes_and_output() -> None:
     assert (second.state, second.exit_code, second.signal) == (JobState.TIMEOUT, 0, 15)
     assert second.nodes == ("csx1", "csx2")
     assert second.std_out == Path("/home/ann/slurm-12.out")
+    assert second.seconds == 90
     assert first.state.value == "REQUEUED"
 
 
 def test_the_name_of_the_output_where_the_database_has_it() -> None:
-    row = ("14", "12_3", "train", "ann", "CANCELLED by 7", "0:0", "None assigned", "/w", "o-%A_%a")
+    row = (
+        "14",
+        "12_3",
+        "train",
+        "ann",
+        "CANCELLED by 7",
+        "0:0",
+        "None assigned",
+        "/w",
+        "",
+        "o-%A_%a",
+    )
     [end] = parse_ends(text(row), 14, (*_FIELDS, "StdOut"), "|")
     assert (end.state, end.nodes) == (JobState.CANCELLED, ())
     assert end.std_out == Path("/w/o-12_3")
+    assert end.seconds is None
 
 
 def test_other_jobs_and_broken_lines_are_left_out() -> None:
