@@ -16,6 +16,7 @@ from slurm_restart.core.journal_events import EndEvent, Event, ExcludeEvent
 from slurm_restart.core.node_pool import build_pool
 from slurm_restart.core.node_search import search_nodes
 from slurm_restart.core.prolog_failures import count_prolog_failures
+from slurm_restart.core.ran_before import RunSoFar, doubted
 from slurm_restart.core.restart_limits import Policy, SitePolicy, granted_policy
 from slurm_restart.core.situation import STOPPED, Progress, Situation
 from slurm_restart.core.slurm_operations import SearchMark, read_search_mark
@@ -82,8 +83,11 @@ def judge_end(case: EndCase) -> Judgement:
         named=case.named,
         searching=read_search_mark(case.job.admin_comment) is SearchMark.OPEN,
     )
-    attribution = attribute_end(facts)
     progress = attempt_progress(case, policy)
+    so_far = RunSoFar(
+        ends=case.history.ends, step=progress.step, made=progress.made, in_place=_in_place(case)
+    )
+    attribution = doubted(attribute_end(facts), so_far)
     decision = decide(
         Situation(
             attribution=attribution,

@@ -13,6 +13,7 @@ from slurm_restart.core.in_place_ends import InPlaceEnds
 from slurm_restart.core.job_comment import MAX_HOSTLIST, MAX_NAMED, in_place_fields
 from slurm_restart.core.journal_events import EndEvent
 from slurm_restart.core.nan_flow import NOT_FOUND
+from slurm_restart.core.ran_before import RunSoFar, doubted
 from slurm_restart.errors import CsxError
 from slurm_restart.frozen import frozen
 from slurm_restart.slurm.format_hostlist import format_hostlist
@@ -31,7 +32,12 @@ from slurm_restart.supervise.trainer_end import (
     explain,
     fingerprint,
 )
-from slurm_restart.trainer.attempt_records import AttemptEnd, AttemptStart, RootCauseLine
+from slurm_restart.trainer.attempt_records import (
+    AttemptEnd,
+    AttemptStart,
+    RootCauseLine,
+    highest_step,
+)
 from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import AttemptDir
 
@@ -77,8 +83,7 @@ class AttemptResult:
     @property
     def _reached(self) -> int | None:
         """The highest step of the run: the attempt may have started before it."""
-        beyond = None if self.start is None else self.start.beyond
-        return max((step for step in (self.end.step, beyond) if step is not None), default=None)
+        return highest_step(self.start, self.end.step)
 
     @property
     def self_report(self) -> Mapping[str, Any]:
@@ -147,6 +152,8 @@ def attempt_result(
     cause, ids = attribution.root_cause, job_ids or {}
     root = None if cause is None else fingerprint(cause.text)
     progress = _made_progress(plan, start, step)
+    so_far = RunSoFar(ends=prepared.ends, step=highest_step(start, step), made=progress)
+    attribution = doubted(attribution, so_far)
     if prepared.unexplained_nan and attribution.category is Category.HANG and not progress:
         # The check finds nothing: what has to be judged is the NaN itself, which repeats.
         attribution = replace(

@@ -13,7 +13,11 @@ from slurm_restart.frozen import frozen
 from slurm_restart.supervise.checkpoint_check import first_complete
 from slurm_restart.supervise.checkpoint_evidence import read_evidence
 from slurm_restart.supervise.checkpoint_selection import Prober, StartPoint, choose_start, set_aside
-from slurm_restart.supervise.expected_decision import ended_attempts, in_place_events
+from slurm_restart.supervise.expected_decision import (
+    end_events,
+    ended_attempts,
+    in_place_events,
+)
 from slurm_restart.supervise.job_environment import RESTART_COUNT, JobEnvironment
 from slurm_restart.supervise.late_checkpoints import AtFence, recorded, save, version_of
 from slurm_restart.supervise.nan_check import can_check, read_outcomes
@@ -52,8 +56,10 @@ class PreparedAttempt:
     """Marks of all checkpoints that exist now, complete or not, by name."""
     before: Marks = field(default_factory=lambda: KnownCheckpoints.of(()))
     """Of those that existed before the first attempt; in the first attempt it is empty."""
+    ends: tuple[EndEvent, ...] = ()
+    """The ends of earlier attempts of this job."""
     in_place: tuple[EndEvent, ...] = ()
-    """The ends of earlier attempts in this allocation."""
+    """Those in this allocation."""
     late: tuple[LateCheckpoint, ...] = ()
     """Checkpoints that are not used as an attempt wrote them after a later one had begun."""
     late_start: LateCheckpoint | None = None
@@ -97,6 +103,7 @@ def prepare(
         CheckpointError: the checkpoint that the config names is certainly broken.
     """
     earlier = [other for other in run_dir.attempts() if other.number < attempt.number]
+    ended = ended_attempts(earlier, attempt.number)
     base, before, start_point = _choose(plan, earlier, probe, at_fence)
     renamed = set_aside(plan.checkpoint, start_point, before)
     late: list[LateCheckpoint] = []
@@ -158,7 +165,8 @@ def prepare(
         set_aside=renamed,
         present=present,
         before=KnownCheckpoints.of(()) if before is None else before,
-        in_place=_in_place(earlier, attempt.number, job.in_place),
+        ends=tuple(end_events(entry for entry in ended if entry[0].job_id == job.job_id)),
+        in_place=in_place_events(ended, attempt.number, job.in_place),
         late=(*_passed_over(start_point, earlier), *late),
         late_start=late_start,
         fence=fence,
@@ -205,12 +213,6 @@ def reached_step(plan: RunPlan, earlier: Sequence[AttemptDir]) -> int | None:
         CheckpointError: the checkpoint that the config names is certainly broken.
     """
     return _from_step(plan, _choose(plan, earlier)[2], earlier)
-
-
-def _in_place(earlier: Sequence[AttemptDir], attempt: int, restarts: int) -> tuple[EndEvent, ...]:
-    if not restarts:
-        return ()
-    return in_place_events(ended_attempts(earlier, attempt), attempt, restarts)
 
 
 def known_before(attempt: AttemptDir, start: AttemptStart) -> Marks:

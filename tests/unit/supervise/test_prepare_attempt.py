@@ -1,4 +1,5 @@
 import errno
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -9,6 +10,7 @@ from slurm_restart.supervise import prepare_attempt
 from slurm_restart.supervise.job_environment import JobEnvironment
 from slurm_restart.supervise.prepare_attempt import prepare
 from slurm_restart.supervise.render_config import RenderRequest, render
+from slurm_restart.trainer.attempt_records import AttemptEnd, to_json
 from slurm_restart.trainer.run_plan import LoopFacts
 
 JOB = JobEnvironment(job_id=7, restarts=2, nodes=("csx1",), num_nodes=1)
@@ -54,6 +56,14 @@ def test_a_later_attempt_has_the_same_last_step(run, checkpoint):
     assert start.before == {}
     assert params(second)["init"]["loop"]["max_steps"] == 55
     assert params(second)["init"]["checkpoint"]["save_initial_checkpoint"] is False
+
+
+def test_the_ends_of_the_jobs_earlier_attempts_are_known(run):
+    first = go(run)
+    end = AttemptEnd(attempt=0, at=9.0, category="config", rule="config.value", reason="x")
+    first.attempt.end_file.write_bytes(to_json(end))
+    assert [event.rule for event in go(run).ends] == ["config.value"]
+    assert go(run, replace(JOB, job_id=8)).ends == ()
 
 
 def test_nothing_is_left_to_do(run, checkpoint):

@@ -9,10 +9,11 @@ from slurm_restart.core.hang import HangReport
 from slurm_restart.core.in_place_ends import NONE_IN_PLACE
 from slurm_restart.core.job_comment import in_place_fields
 from slurm_restart.core.journal_events import Action
+from slurm_restart.core.program_start import LONG, KnownProgress
 from slurm_restart.core.restart_limits import SitePolicy
 from slurm_restart.errors import ConfigError, StateError
 from slurm_restart.supervise.attempt_result import attempt_result, preparation_failure
-from slurm_restart.supervise.expected_decision import expected_decision
+from slurm_restart.supervise.expected_decision import end_events, expected_decision
 from slurm_restart.supervise.prepare_attempt import PreparedAttempt
 from slurm_restart.supervise.run_records import site_policy
 from slurm_restart.supervise.trainer_end import (
@@ -242,6 +243,46 @@ def test_the_self_report_of_an_end(run, prepared):
     assert result.end.progress is True
     assert result.end.blamed_nodes == ("csx3",)
     assert result.end.root_cause.file == str(prepared.attempt.output)
+
+
+CONFIG = Finding(
+    rule="config.value",
+    category=Category.CONFIG,
+    role=Role.ROOT,
+    line=3,
+    text="unknown option --x",
+)
+
+
+def test_a_mistake_after_an_attempt_that_ran_is_put_off_once(run, prepared):
+    ran = (start(0), end(0, step=10, progress=True))
+    restarted = replace(prepared, start=start(1, from_step=10), ends=tuple(end_events([ran])))
+    failed = ending(findings=[CONFIG])
+    first = attempt_result(run.plan, restarted, failed, step=10, now=5.0)
+    assert (first.self_report["cause"], first.self_report["put_off"]) == (Category.UNKNOWN, True)
+    assert (first.end.category, first.end.rule) == ("unknown", "config.value")
+    assert "unknown option --x" in first.end.reason
+    assert first.end.recoverable
+    before = tuple(end_events([ran, (start(1, from_step=10), first.end)]))
+    again = replace(prepared, start=start(2, from_step=10), ends=before)
+    second = attempt_result(run.plan, again, failed, step=10, now=5.0)
+    assert (second.self_report["cause"], second.self_report["put_off"]) == (Category.CONFIG, False)
+    assert attempt_result(run.plan, prepared, failed, step=None, now=5.0).is_final
+
+
+@pytest.mark.parametrize(
+    ("progress", "category"),
+    [
+        (KnownProgress(), Category.CONFIG),
+        (KnownProgress(seconds=LONG), Category.UNKNOWN),
+        (KnownProgress(made=True), Category.UNKNOWN),
+    ],
+)
+def test_how_far_the_trainer_got_tells_whether_it_was_starting(progress, category):
+    failed = replace(ending(findings=[CONFIG]), progress=progress)
+    assert attribute_trainer_end(failed).category is category
+    limit = replace(failed, stop=StopReason.TIME_LIMIT)
+    assert attribute_trainer_end(limit).category is category
 
 
 def test_too_many_named_nodes_are_left_out_of_the_self_report(run, prepared):
