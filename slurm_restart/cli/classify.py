@@ -123,7 +123,9 @@ def _scan(
         )
     scans = []
     if Path("-") in files:
-        scans.append(scan_stream(sys.stdin.buffer, make_matcher(rules.rules), name="-"))
+        matcher = make_matcher(rules.rules)
+        with scan_progress(None) as on_read:
+            scans.append(scan_stream(sys.stdin.buffer, matcher, name="-", on_read=on_read))
     logs = find_logs([path for path in files if path != Path("-")])
     with scan_progress(total_size(logs)) as on_read:
         scans += scan_files(logs, rules.rules, on_read)

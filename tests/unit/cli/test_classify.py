@@ -427,6 +427,29 @@ def test_a_node_that_slurm_shows_down_outranks_a_likely_stop(
     assert (answer["category"], answer["blamed_nodes"]) == (category, blamed)
 
 
+@pytest.mark.parametrize(
+    ("state", "seconds", "category"),
+    [
+        (JobState.FAILED, 3599, "code"),
+        (JobState.FAILED, 3600, "unknown"),
+        (JobState.FAILED, None, "code"),
+        # It may have hung since its start.
+        (JobState.TIMEOUT, 7200, "code"),
+    ],
+)
+def test_the_run_time_of_a_job_tells_whether_it_was_starting(
+    judged, slurm_has, log, state, seconds, category
+):
+    slurm_has(replace(FAILED, state=state, run_time=seconds))
+    path = log(LIKELY_STOP)
+    assert judged("--job", "12", path)["category"] == category
+    end = accounting.AccountedEnd(
+        state=state, exit_code=1, signal=0, nodes=(), std_out=Path(path), seconds=seconds
+    )
+    slurm_has(GONE, [end])
+    assert judged("--job", "12", path)["category"] == category
+
+
 LABELLED = """\
 0: step 10 | loss 2.1
 1: RuntimeError: CUDA error: uncorrectable ECC error encountered
@@ -481,6 +504,13 @@ def test_a_bar_is_shown_on_a_terminal_after_a_while(monkeypatch, capsys):
         on_read(30)
         on_read(90)
     assert "reading logs" in capsys.readouterr().err
+    times = iter([0.0, 0.5, 1.5, 1.6, 1.8])
+    with scan_progress(None, lambda: next(times)) as on_read:
+        on_read(10)
+        assert capsys.readouterr().err == ""
+        for _ in range(3):
+            on_read(2_000_000)
+    assert capsys.readouterr().err == "\rreading logs: 2 MB\rreading logs: 6 MB\n"
     monkeypatch.setattr(sys.stderr, "isatty", lambda: False)
     with scan_progress(100, lambda: next(times)) as on_read:
         on_read(100)
