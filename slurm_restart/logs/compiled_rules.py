@@ -16,7 +16,7 @@ from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.finding import Naming, Reason, Role, Speaker
 from slurm_restart.logs.rule import LogRule
 
-FORMAT = 3
+FORMAT = 4
 """Increase it with every change of the form or of what is validated."""
 _ENUMS = {
     "category": Category,
@@ -27,7 +27,7 @@ _ENUMS = {
     "reason": Reason,
 }
 _TEXTS = ("id", "pattern", "meaning", "remedy")
-_LISTS = ("sources", "positive", "negative", "literals")
+_LISTS = ("sources", "positive", "negative", "literals", "more_literals")
 _DEFAULTS = {field.name: field.default for field in fields(LogRule)}
 
 

@@ -16,7 +16,7 @@ from slurm_restart.logs.host_lines import HostLines
 from slurm_restart.logs.host_prefixes import HostPrefixes, without_host
 from slurm_restart.logs.lines import is_warning, readable, split_label, truncated
 from slurm_restart.logs.rule import LogRule
-from slurm_restart.logs.rule_matcher import RuleMatcher, earlier_rule, match_message
+from slurm_restart.logs.rule_matcher import RuleMatcher, match_message
 from slurm_restart.logs.timestamps import logged_at
 from slurm_restart.logs.titles import Titles
 from slurm_restart.logs.tracebacks import (
@@ -335,7 +335,7 @@ class FindingCollector:
         said = _Said(text, label, body.strip())
         hit = match_message(self.matcher, text, said.message, said.speaker)
         if shorter := without_host(said.message):
-            hit = earlier_rule(hit, self.matcher.match(split_label(shorter)[1], said.speaker))
+            hit = self.matcher.match(split_label(shorter)[1], said.speaker, hit)
         if hit is None:
             return None
         # A program that warns goes on.

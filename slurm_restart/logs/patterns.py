@@ -13,6 +13,8 @@ from typing import Any
 
 MIN_LETTERS = 3
 """Letters of fixed text that every match of a pattern must contain."""
+_FEW_LETTERS = 2
+"""Letters that make a further text worth looking for."""
 
 # The parser of `re` has no public name; its nodes have been the same from 3.11 to 3.14.
 _parser = importlib.import_module("re._parser")
@@ -47,6 +49,29 @@ def literals(pattern: str) -> frozenset[str]:
         return frozenset()
     needed = max(_needs(tree), key=_rarity, default=frozenset({""}))
     return needed if min(len(letters(text)) for text in needed) >= MIN_LETTERS else frozenset()
+
+
+def more_literals(pattern: str) -> frozenset[str]:
+    """Return further fixed texts of which every match contains at least one.
+
+    They stand in another part of the pattern than `literals`, lookaheads included, and are at least
+    two letters long each. Empty if there are none.
+    """
+    tree = _parser.parse(pattern)
+    if tree.state.flags & re.IGNORECASE:
+        return frozenset()
+    known = literals(pattern)
+    others = (
+        needed
+        for needed in (*_needs(tree), *_needs_of_lookaheads(tree))
+        if min(len(letters(text)) for text in needed) >= _FEW_LETTERS
+        if not all(any(text in first for text in needed) for first in known)
+    )
+    return max(others, key=_rarity, default=frozenset())
+
+
+def _needs_of_lookaheads(items: Iterable[tuple[Any, Any]]) -> list[frozenset[str]]:
+    return [needed for op, argument in items if op is _op.ASSERT for needed in _needs(argument[1])]
 
 
 def letters(text: str) -> str:

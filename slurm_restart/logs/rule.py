@@ -10,7 +10,7 @@ from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.finding import Naming, Reason, Role, Speaker
 from slurm_restart.frozen import frozen
 from slurm_restart.logs.lines import split_label, with_level
-from slurm_restart.logs.patterns import MIN_LETTERS, danger, literals
+from slurm_restart.logs.patterns import MIN_LETTERS, danger, literals, more_literals
 
 _E = TypeVar("_E", bound=Enum)
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -79,6 +79,8 @@ class LogRule:
     negative: tuple[str, ...] = ()
     literals: tuple[str, ...] = field(default=(), compare=False)
     """Fixed texts of which every matching line holds one; empty: `patterns.literals` finds them."""
+    more_literals: tuple[str, ...] = field(default=(), compare=False)
+    """Others of which it holds one as well (`patterns.more_literals`); empty: none."""
 
     @property
     def believed(self) -> tuple[Speaker, ...]:
@@ -143,7 +145,11 @@ def build(fields: Mapping[str, Any]) -> LogRule:
     problems += _pattern_problems(rule) or _example_problems(rule) + _speaker_problems(rule)
     if problems:
         raise BadRuleError(problems)
-    return replace(rule, literals=tuple(sorted(literals(rule.pattern))))
+    return replace(
+        rule,
+        literals=tuple(sorted(literals(rule.pattern))),
+        more_literals=tuple(sorted(more_literals(rule.pattern))),
+    )
 
 
 def _field_problems(fields: Mapping[str, Any]) -> list[str]:

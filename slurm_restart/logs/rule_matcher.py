@@ -47,8 +47,8 @@ class _Pattern:
 class RuleMatcher:
     """A set of rules prepared for searching.
 
-    A rule's pattern is tried only on lines that contain one of its literals, because the search
-    for fixed texts is much faster than that for patterns.
+    A rule's pattern is tried only on lines that contain one of its literals, and one of its further
+    literals, because the search for fixed texts is much faster than that for patterns.
 
     Args:
         rules: in the order in which they are tried; the first that matches a line judges it.
@@ -66,6 +66,12 @@ class RuleMatcher:
         self._kinds = [(_Pattern(rule.pattern), rule) for rule in rules if rule.role is Role.KIND]
         judging = [rule for rule in rules if rule.role not in SEPARATE]
         self._rules = [(_Pattern(rule.pattern), rule) for rule in judging]
+        self._others = frozenset(
+            number
+            for number, rule in enumerate(judging)
+            if rule.speakers and Speaker.PROGRAM not in rule.speakers
+        )
+        """Numbers of the rules that are for few lines, so that the speaker is asked for first."""
         texts: dict[str, list[int]] = {text: [] for text in also}
         for number, rule in enumerate(judging):
             for text in rule.literals or literals(rule.pattern):
@@ -114,44 +120,54 @@ class RuleMatcher:
                 return rule
         return None
 
-    def match(self, text: str, speaker: Callable[[], Speaker]) -> RuleMatch | None:
+    def match(
+        self, text: str, speaker: Callable[[], Speaker], known: RuleMatch | None = None
+    ) -> RuleMatch | None:
         """Return the first rule that matches a line and is for its speaker, or None.
 
         Args:
             text: a readable line without its label.
-            speaker: returns who printed the line; only called if a pattern matches.
+            speaker: returns who printed the line; only called if a pattern may match.
+            known: what another form of the line matches; it is returned unless a rule that is tried
+                before it matches this form.
         """
-        return self._first(self._finder.rules(text.encode()), text, speaker)
+        return self._first(self._finder.rules(text.encode()), text, speaker, known)
 
-    def match_level(self, text: str, speaker: Callable[[], Speaker]) -> RuleMatch | None:
+    def match_level(
+        self, text: str, speaker: Callable[[], Speaker], known: RuleMatch | None = None
+    ) -> RuleMatch | None:
         """Return the first rule that requires the level and matches a message with it, or None.
 
         Args:
             text: the level, as `ERROR: `, and a readable line without its label.
-            speaker: returns who printed the line; only called if a pattern matches.
+            speaker: returns who printed the line; only called if a pattern may match.
+            known: see `match`.
         """
         level = text[: len(ERROR)]
         if level not in self._levelled:
             self._levelled[level] = tuple(self._finder.rules(level.encode()))
-        return self._first(self._levelled[level], text, speaker)
+        return self._first(self._levelled[level], text, speaker, known)
 
     def _first(
-        self, numbers: Iterable[int], text: str, speaker: Callable[[], Speaker]
+        self,
+        numbers: Iterable[int],
+        text: str,
+        speaker: Callable[[], Speaker],
+        known: RuleMatch | None,
     ) -> RuleMatch | None:
         for number in numbers:
+            if known is not None and number >= known.number:
+                return known
             pattern, rule = self._rules[number]
+            if rule.more_literals and not any(map(text.__contains__, rule.more_literals)):
+                continue
+            if number in self._others and speaker() not in rule.speakers:
+                continue
             found = pattern.compiled.search(text)
             if found and speaker() in rule.believed:
                 names = _names(found) if rule.blame is not None else ()
                 return RuleMatch(rule, names, number)
-        return None
-
-
-def earlier_rule(first: RuleMatch | None, second: RuleMatch | None) -> RuleMatch | None:
-    """Return the match of the rule that is tried earlier; the first one if both are of one rule."""
-    if first is None or second is None:
-        return first or second
-    return second if second.number < first.number else first
+        return known
 
 
 def match_message(
@@ -167,7 +183,7 @@ def match_message(
     """
     hit = matcher.match(message, speaker)
     for levelled in with_level(text, message):
-        hit = earlier_rule(hit, matcher.match_level(levelled, speaker))
+        hit = matcher.match_level(levelled, speaker, hit)
     return hit
 
 

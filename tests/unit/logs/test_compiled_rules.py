@@ -16,7 +16,7 @@ from slurm_restart.logs.compiled_rules import (
     from_data,
     to_data,
 )
-from slurm_restart.logs.patterns import literals
+from slurm_restart.logs.patterns import literals, more_literals
 from slurm_restart.logs.rule import LogRule
 from slurm_restart.logs.rule_yaml import parse_rules
 from slurm_restart.logs.rules import COMPILED_RULES, PACKAGE_RULES, files_of, load_rules
@@ -46,6 +46,7 @@ def test_the_compiled_form_equals_the_yaml_file_in_all_rules_and_fields(path: Pa
 def test_the_compiled_literals_are_those_of_the_patterns() -> None:
     for rule in load_rules(site=None):
         assert rule.literals == tuple(sorted(literals(rule.pattern)))
+        assert rule.more_literals == tuple(sorted(more_literals(rule.pattern)))
 
 
 def test_a_compiled_form_of_other_content_is_not_used(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from slurm_restart.logs.patterns import danger, letters, literals
+from slurm_restart.logs.patterns import danger, letters, literals, more_literals
 
 
 @pytest.mark.parametrize(
@@ -71,3 +71,23 @@ def test_bounded_or_anchored_patterns_are_not(pattern: str) -> None:
 )
 def test_texts_that_are_rare_among_errors_are_preferred(pattern: str, needed: set[str]) -> None:
     assert literals(pattern) == needed
+
+
+@pytest.mark.parametrize(
+    ("pattern", "needed"),
+    [
+        ("disk .{0,80}(?:full|slow)", {"full", "slow"}),
+        ("(?:ERROR|FATAL) .{0,80}(?:[Oo]verflow|NaN)", {"verflow", "NaN"}),
+        ("^(?=.{0,80}ends?$).{0,40}(?:stopped|aborted)", {"end"}),
+        # What the first texts hold anyway, or what is too short, is not worth looking for.
+        ("error: (?:disk|fabric)", set()),
+        ("disk: [0-9]", set()),
+        ("disk.{0,9}(?:ok|a)", set()),
+        ("(?:disk|fabric.{0,9}down)", set()),
+        ("disk(?!.{0,80}full)", set()),
+        ("disk(?: .{0,80}full)?", set()),
+        ("(?i)disk .{0,80}full", set()),
+    ],
+)
+def test_further_texts_that_every_match_holds(pattern: str, needed: set[str]) -> None:
+    assert more_literals(pattern) == needed

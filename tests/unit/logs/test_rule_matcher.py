@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import pytest
@@ -33,6 +34,36 @@ def test_the_first_rule_that_matches_judges() -> None:
     assert hit(matcher, "the disk is full") == "a"
     assert hit(matcher, "the tank is full") == "b"
     assert hit(matcher, "the tank is empty") is None
+
+
+def test_a_pattern_is_compiled_only_for_lines_with_all_that_it_needs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[str] = []
+    original = re.compile
+
+    def compiled(source: str) -> re.Pattern[str]:
+        tried.append(source)
+        return original(source)
+
+    monkeypatch.setattr(re, "compile", compiled)
+    disk = replace(rule("a", "disk .{0,80}full"), literals=("disk ",), more_literals=("full",))
+    matcher = RuleMatcher([disk])
+    assert hit(matcher, "the disk is empty") is None
+    assert tried == []
+    assert hit(matcher, "the disk is full") == "a"
+
+
+def test_of_two_forms_of_a_line_the_rule_that_is_tried_first_judges() -> None:
+    matcher = RuleMatcher([rule("a", "^disk full"), rule("b", "full"), rule("c", "^n3: disk")])
+    whole = matcher.match("n3: disk full", program)
+    assert whole is not None
+    assert whole.rule.id == "b"
+    shorter = matcher.match("disk full", program, whole)
+    assert shorter is not None
+    assert shorter.rule.id == "a"
+    assert matcher.match("n3: disk full", program, shorter) is shorter
+    assert matcher.match("nothing", program, whole) is whole
 
 
 @pytest.mark.parametrize("who", Speaker)
