@@ -23,13 +23,21 @@ def can_check(plan: RunPlan, last_step: int | None) -> bool:
 
 
 def read_outcomes(earlier: Sequence[AttemptDir]) -> list[NanOutcome]:
-    """Return what the records of the attempts before this one show.
+    """Return what the records of the last attempts show, in order.
+
+    They go back to the last one without the check: what was before has led to its being off.
 
     Args:
-        earlier: they, in order.
+        earlier: the attempts before this one, in order.
     """
-    started = ((attempt.start(), attempt.end()) for attempt in earlier)
-    return [_outcome(start, end) for start, end in started if start is not None]
+    outcomes: list[NanOutcome] = []
+    for attempt in reversed(earlier):
+        start = attempt.start()
+        if start is not None:
+            outcomes.append(_outcome(start, attempt.end()))
+            if not start.nan_checker:
+                break
+    return outcomes[::-1]
 
 
 def _outcome(start: AttemptStart, end: AttemptEnd | None) -> NanOutcome:

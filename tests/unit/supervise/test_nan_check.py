@@ -5,6 +5,8 @@ import json
 import pytest
 import yaml
 
+from slurm_restart.supervise.nan_check import read_outcomes
+
 NAN = "echo 'cerebras.appliance.errors.ApplianceNanError: NaN in loss at step 12'; exit 1"
 DEADLOCK = "echo 'cerebras.appliance.errors.ApplianceDeadlockError: no activity'; exit 1"
 NODES = "csx[1-4]"
@@ -80,6 +82,19 @@ def test_it_stays_on_in_a_run_that_ends_with_it(run, zoo, checkpoint, tmp_path):
     assert zoo(f'cp "{done}" "{run.model}/checkpoint_100.mdl"') == 0
     assert run.end_of(1)["category"] == "completed"
     assert json.loads(run.dir.summary.read_text())["runs"][1]["status"] == "success"
+
+
+def test_no_attempt_before_the_last_one_without_it_is_read(run, zoo):
+    for does in ("exit 1", NAN, NAN):
+        zoo(does)
+    earlier = run.dir.attempts()
+    assert checked(run) == [False, False, True]
+    assert [outcome.checker for outcome in read_outcomes(earlier)] == [False, True]
+    # An attempt that has not started a program has no record.
+    earlier[0].start_file.unlink()
+    earlier[2].start_file.unlink()
+    assert [outcome.checker for outcome in read_outcomes(earlier)] == [False]
+    assert read_outcomes(earlier[:1]) == read_outcomes(()) == []
 
 
 def test_other_nan_has_no_such_check(run, zoo):
