@@ -36,8 +36,8 @@ def compile_title(num_csx: int) -> str:
     return f"compile ahead for num_csx {num_csx}"
 
 
-def next_size(nodes: int, least: int, done: Collection[int], *, executes: bool) -> int | None:
-    """Return the size to compile now; None: there is none, or it is not the time.
+def sizes_left(nodes: int, least: int, done: Collection[int]) -> tuple[int, ...]:
+    """Return the sizes that are still to be compiled.
 
     The largest one comes first, as a restart loses one node more often than two.
 
@@ -45,13 +45,7 @@ def next_size(nodes: int, least: int, done: Collection[int], *, executes: bool) 
         nodes: of the attempt.
         least: the fewest nodes of a restart.
         done: sizes that need no compile, or are not to be tried again in this attempt.
-        executes: whether the trainer executes steps now: it compiles nothing itself.
     """
-    return next(iter(sizes_left(nodes, least, done)), None) if executes else None
-
-
-def sizes_left(nodes: int, least: int, done: Collection[int]) -> tuple[int, ...]:
-    """Return the sizes that are still to be compiled, the largest first; as `next_size`."""
     ahead = range(nodes - 1, max(least, nodes - AHEAD) - 1, -1)
     return tuple(size for size in ahead if size not in done)
 

@@ -10,7 +10,7 @@ import time
 import zlib
 from pathlib import Path
 
-from slurm_restart.core.compile_sizes import CompileOutcome, format_sizes, next_size, sizes_left
+from slurm_restart.core.compile_sizes import CompileOutcome, format_sizes, sizes_left
 from slurm_restart.errors import CsxError
 from slurm_restart.logs.scanner import LogScanner
 from slurm_restart.supervise.compile_process import CompileProcess, judge
@@ -103,14 +103,12 @@ class CompilePrefetch(PeriodicThread):
             self._note_end(ended, code)
         if last or self._over or self._running is not None:
             return
-        done = self._done()
-        if not sizes_left(self._nodes, self._plan.min_nodes, done):
+        left = sizes_left(self._nodes, self._plan.min_nodes, self._done())
+        if not left:
             self._over = True
-            return
-        size = next_size(self._nodes, self._plan.min_nodes, done, executes=self._signs.executes)
-        if size is not None:
-            self._tried.add(size)
-            self._begin(size)
+        elif self._signs.executes:  # it compiles nothing itself now
+            self._tried.add(left[0])
+            self._begin(left[0])
 
     def _done(self) -> set[int]:
         known = self._known or {}

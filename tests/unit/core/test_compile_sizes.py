@@ -7,7 +7,6 @@ from slurm_restart.core.compile_sizes import (
     CompileOutcome,
     format_sizes,
     largest_compilable,
-    next_size,
     parse_sizes,
     sizes_left,
     smallest_compilable,
@@ -31,13 +30,6 @@ def test_the_next_two_sizes_down_to_the_minimum(
     nodes: int, least: int, done: tuple[int, ...], expected: tuple[int, ...]
 ) -> None:
     assert sizes_left(nodes, least, done) == expected
-
-
-def test_nothing_is_compiled_before_the_trainer_executes() -> None:
-    assert next_size(4, 1, (), executes=False) is None
-    assert next_size(4, 1, (), executes=True) == 3
-    assert next_size(4, 1, (3,), executes=True) == 2
-    assert next_size(4, 1, (3, 2), executes=True) is None
 
 
 def test_only_a_failure_of_another_kind_is_tried_again() -> None:
