@@ -122,12 +122,13 @@ def run_status(target: Target, found: Found | None, site: Site) -> RunStatus:
     """Return where a run stands now."""
     job, record = target.job, record_of(target.job)
     history = None if found is None else replay(found.events)
-    plan, start = _of_directory(target)
+    known = _of_directory(target)
+    plan, start = known.plan, known.start
     now = time.time()
     going_on = job is not None and not job.over
     observed = going_on and observes(target, site)
     coming = _next(target, record, history, now, observed=observed)
-    step, unit = _position(record, history)
+    step, unit = _position(record, history, known)
     counters = None if history is None else count_now(history, record)
     return RunStatus(
         job_id=target.job_id,
@@ -140,7 +141,7 @@ def run_status(target: Target, found: Found | None, site: Site) -> RunStatus:
         phase=record.phase if record else plan.phase if plan else None,
         phases=plan.phases if plan else None,
         other_phases=_other_phases(job, record),
-        attempt=record.attempt if record else _last_attempt(target),
+        attempt=_attempt(target, record, known),
         step=step,
         first_step=None if start is None else start.first_step,
         last_step=None if start is None else start.last_step,
@@ -185,16 +186,36 @@ def _next(
     return next_action(target.job, record, history, now=now, observes=observed)
 
 
-def _of_directory(target: Target) -> tuple[RunPlan | None, AttemptStart | None]:
-    """Return the plan, and the start of the newest attempt, as far as they can be read."""
+@frozen
+class _Directory:
+    """What the run directory says; None: not known here."""
+
+    plan: RunPlan | None = None
+    start: AttemptStart | None = None
+    """Of the newest attempt."""
+    of_this_job: bool = False
+    """Whether that is one of the job itself, not of one whose run it takes up."""
+    reached: int | None = None
+    """The highest step of that attempt: the job's Comment is written at most every 30 s."""
+
+
+def _of_directory(target: Target) -> _Directory:
     if target.run_dir is None:
-        return None, None
+        return _Directory()
     run_dir = RunDir(target.run_dir)
     try:
-        starts = [attempt.start() for attempt in run_dir.attempts()[-1:]]
-        return RunPlan.load(run_dir.plan), starts[0] if starts else None
+        plan, newest = RunPlan.load(run_dir.plan), run_dir.attempts()[-1:]
     except (OSError, StateError):
-        return None, None
+        return _Directory()
+    if not newest:
+        return _Directory(plan=plan)
+    start = newest[0].start()
+    return _Directory(
+        plan=plan,
+        start=start,
+        of_this_job=start is not None and target.job_id in (None, start.job_id),
+        reached=newest[0].reached(),
+    )
 
 
 def _compiles(target: Target) -> tuple[StatusCompile, ...]:
@@ -214,18 +235,29 @@ def _compiles(target: Target) -> tuple[StatusCompile, ...]:
 
 
 def _position(
-    record: CommentRecord | None, history: History | None
+    record: CommentRecord | None, history: History | None, known: _Directory
 ) -> tuple[int | None, str | None]:
+    """Return the highest step that is on record anywhere, and what it counts."""
+    step, unit = None, None if record is None else record.unit
     if record is not None and record.step is not None:
-        return record.step, record.unit.value
-    if history is not None and history.ends:
-        return history.ends[-1].step, history.ends[-1].unit.value
-    return None, None if record is None else record.unit.value
+        step = record.step
+    elif history is not None and history.ends:
+        step, unit = history.ends[-1].step, history.ends[-1].unit
+    if known.start is not None and known.of_this_job and unit in (None, known.start.unit):
+        unit = known.start.unit
+        step = max((each for each in (step, known.reached) if each is not None), default=None)
+    return step, None if unit is None else unit.value
 
 
-def _last_attempt(target: Target) -> int | None:
+def _attempt(target: Target, record: CommentRecord | None, known: _Directory) -> int | None:
+    """Return the number of the newest attempt that is on record anywhere."""
     ended = target.attempts()
-    return len(ended) - 1 if ended else None
+    numbers = (
+        None if record is None else record.attempt,
+        known.start.attempt if known.start is not None and known.of_this_job else None,
+        None if record is not None or not ended else len(ended) - 1,
+    )
+    return max((number for number in numbers if number is not None), default=None)
 
 
 def _max_restarts(record: CommentRecord | None, plan: RunPlan | None) -> int | None:

@@ -237,13 +237,7 @@ def derive_end(attempt: AttemptDir, job: Job | None, at: float, *, found: int | 
     """Return the end record of an attempt, whose newest checkpoint may not be on record either."""
     start = attempt.start()
     began = None if start is None else start.to_exceed
-    saved = [checkpoint.step for checkpoint in attempt.saved()]
-    measured = attempt.measured()
-    steps = [
-        *saved,
-        *([] if measured is None else [measured.step]),
-        *(step for step in (began, found) if step is not None),
-    ]
+    steps = [step for step in (attempt.reached(), began, found) if step is not None]
     advanced = began is not None and max(steps) > began
     cause, reason = _derive_cause(job)
     return AttemptEnd(

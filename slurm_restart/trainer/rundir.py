@@ -128,6 +128,12 @@ class AttemptDir:
         """Return the checkpoints on record, in the order in which they were seen."""
         return read_lines(Saved, self.progress_file)[0]
 
+    def reached(self) -> int | None:
+        """Return the highest step that the attempt has saved or measured; None: none is known."""
+        measured = self.measured()
+        steps = [checkpoint.step for checkpoint in self.saved()]
+        return max([*steps, *([] if measured is None else [measured.step])], default=None)
+
     def warnings(self) -> tuple[str, ...]:
         """Return what the user was told; nothing once a checkpoint was seen after it."""
         warned = read_lines(Warned, self.warnings_file)[0]

@@ -16,6 +16,7 @@ from slurm_restart.core.job_comment import CommentRecord, format_comment
 from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.errors import CsxError, JobNotFoundError, SlurmUnavailableError
 from slurm_restart.slurm.commands import Commands
+from slurm_restart.trainer.attempt_records import Measured, Saved, to_json, to_line
 from slurm_restart.trainer.rundir import RunDir
 from tests.unit.cli.test_any_input import OWNER, RUN, make_run_dir
 
@@ -209,6 +210,54 @@ def test_observe_mode_is_said_below_the_table(monkeypatch, tmp_path):
     done = CliRunner().invoke(status.command, [*options, "--json"])
     [row] = read_json("status-runs", done.stdout)
     assert row["observed"] is True
+
+
+@pytest.mark.parametrize(
+    ("saved", "recorded", "unit", "shown"),
+    [
+        ((10, 30), 10, ProgressUnit.STEP, 30),
+        ((10, 30), None, ProgressUnit.STEP, 30),
+        ((), 10, ProgressUnit.STEP, 10),
+        # A network file system may show this host an older state.
+        ((10,), 30, ProgressUnit.STEP, 30),
+        # What was measured in another unit is not compared.
+        ((10, 30), 4096, ProgressUnit.BYTE, 4096),
+    ],
+)
+def test_the_run_directory_tells_the_step_sooner_than_the_comment(
+    run_dir, monkeypatch, saved, recorded, unit, shown
+):
+    attempt = run_dir.attempts()[0]
+    lines = (to_line(Saved(at=1.0, step=step, path=f"/ckpt/{step}")) for step in saved)
+    attempt.progress_file.write_text("".join(f"{line}\n" for line in lines))
+    record = replace(RECORD, attempt=0, step=recorded, unit=unit)
+    shown_job = replace(job(JobState.RUNNING), comment=format_comment(record))
+    monkeypatch.setattr(Commands, "job", lambda *_: shown_job)
+    done = CliRunner().invoke(status.command, ["7", "--json"])
+    told = read_json("status", done.stdout)
+    assert (told["step"], told["unit"], told["attempt"]) == (shown, unit.value, 0)
+
+
+def test_an_attempt_that_the_comment_does_not_tell_yet_is_shown(run_dir, monkeypatch):
+    """Slurm may refuse to change the Comment of a job that has lost a node."""
+    first = run_dir.attempts()[0].start()
+    later = run_dir.new_attempt()
+    later.start_file.write_bytes(to_json(replace(first, attempt=1, measured=True)))
+    later.measured_file.write_bytes(to_json(Measured(at=1.0, step=70)))
+    record = replace(RECORD, attempt=0, step=50)
+    shown_job = replace(job(JobState.RUNNING), comment=format_comment(record))
+    monkeypatch.setattr(Commands, "job", lambda *_: shown_job)
+    told = read_json("status", CliRunner().invoke(status.command, ["7", "--json"]).stdout)
+    assert (told["attempt"], told["step"]) == (1, 70)
+
+
+def test_a_job_that_takes_up_a_run_has_no_attempt_before_its_own(run_dir, monkeypatch):
+    first = run_dir.attempts()[0].start()
+    run_dir.attempts()[0].start_file.write_bytes(to_json(replace(first, job_id=6)))
+    waits = replace(job(JobState.PENDING), comment=format_comment(RECORD))
+    monkeypatch.setattr(Commands, "job", lambda *_: waits)
+    told = read_json("status", CliRunner().invoke(status.command, ["7", "--json"]).stdout)
+    assert (told["attempt"], told["step"]) == (None, None)
 
 
 def test_the_last_compile_of_each_size_is_shown(run_dir: RunDir) -> None:
