@@ -43,14 +43,18 @@ def _blame(facts: EndFacts, category: Category) -> tuple[Blame, ...]:
     }
     for name in facts.named:
         if name in own and name not in blamed:
-            blamed[name] = Blame(node=name, evidence=_reported_evidence(facts, category))
+            blamed[name] = Blame(node=name, evidence=_reported_evidence(facts, category, name))
     return tuple(blamed.values())
 
 
-def _reported_evidence(facts: EndFacts, category: Category) -> str:
+def _reported_evidence(facts: EndFacts, category: Category, name: str) -> str:
     report = facts.self_report
     if category is Category.HEALTH_CHECK:
         said = None if report is None else report.said
-        return "health check" if said is None else f"health check: {said.replace('_', ' ')}"
+        if said is None:
+            return "health check"
+        # The record has room for what was found on one node.
+        found = said.replace("_", " ") if name == facts.named[0] else "see run.log"
+        return f"health check: {found}"
     rule = None if report is None else report.rule
     return f"the job's log: {rule or category.value}"

@@ -9,6 +9,7 @@ from typing import Any
 from slurm_restart.core.attribution import Attribution, Blame
 from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.count_in_place import count_in_place
+from slurm_restart.core.hostlist import expand
 from slurm_restart.core.in_place_ends import InPlaceEnds
 from slurm_restart.core.job_comment import MAX_HOSTLIST, MAX_NAMED, in_place_fields
 from slurm_restart.core.journal_events import EndEvent
@@ -99,7 +100,7 @@ class AttemptResult:
             "likely": attribution.confidence is Confidence.LIKELY,
             "put_off": attribution.put_off,
             "nodes": nodes or None,
-            "said": _said(attribution),
+            "said": _said(attribution, nodes),
             **({} if (step := self._reached) is None else {"step": step}),
             **({} if self.start is None else in_place_fields(self.in_place_ends)),
         }
@@ -121,12 +122,18 @@ def _named(attribution: Attribution) -> str:
     return ""
 
 
-def _said(attribution: Attribution) -> str | None:
-    """Return what the health check found on the first node, in the comment record's form."""
-    if attribution.category is not Category.HEALTH_CHECK or not attribution.blamed:
+def _said(attribution: Attribution, nodes: str) -> str | None:
+    """Return what the health check found on the first of the nodes, in the comment record's form.
+
+    Args:
+        attribution: why the attempt ended.
+        nodes: the hostlist of the comment record.
+    """
+    if attribution.category is not Category.HEALTH_CHECK or not nodes:
         return None
-    text = _NOT_IN_COMMENT.sub("_", attribution.blamed[0].evidence)
-    return text[:_MAX_SAID] or None
+    evidence = {blame.node: blame.evidence for blame in attribution.blamed}
+    text = evidence.get(expand(nodes)[0], "")
+    return _NOT_IN_COMMENT.sub("_", text)[:_MAX_SAID] or None
 
 
 def attempt_result(

@@ -459,6 +459,14 @@ def test_a_health_check_is_believed_if_it_costs_the_run_a_node_of_its_own(
     )
 
 
+def test_what_a_health_check_found_is_told_of_the_node_on_which_it_was_found() -> None:
+    found = judge(NODE_LEFT | {"said": "disk:_full"}, ("csx2", "csx3"), exit_code=75)
+    assert [(blame.node, blame.evidence) for blame in found.blamed] == [
+        ("csx2", "health check: disk: full"),
+        ("csx3", "health check: see run.log"),
+    ]
+
+
 def test_a_node_that_is_down_changes_no_report_of_the_health_check() -> None:
     down = NodeState(name="csx2", state="DOWN", reason="Not responding")
     found = judge(NODE_LEFT, ("csx2",), exit_code=75, down_nodes=(down,))

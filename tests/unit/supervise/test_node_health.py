@@ -130,6 +130,13 @@ def test_a_node_that_fails_or_does_not_answer_is_left(check, answers, stderr, sa
     assert report["exit"] == 75
 
 
+def test_what_is_reported_of_several_nodes_was_found_on_the_first():
+    # Nodes that have not answered come last here, and in the order of their names in the report.
+    found = {"csx3": "disk: full", "csx2": "no answer within 9 s"}
+    report = preparation_failure(NodesError(Category.HEALTH_CHECK, found), None, now=5).self_report
+    assert (report["nodes"], report["said"]) == ("csx2,csx3", "no_answer_within_9_s")
+
+
 @pytest.mark.parametrize(
     ("answers", "category"),
     [
