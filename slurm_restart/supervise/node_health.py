@@ -135,6 +135,14 @@ def check_nodes(
     log(f"health check passed on {format_hostlist(job.nodes)}")
 
 
+def passes(due: DueCheck, job: JobEnvironment, slurm: Callable[[], Slurm]) -> bool | None:
+    """Return whether the check passes on all nodes now; None: Slurm cannot start it."""
+    try:
+        return not _ask(due, job, slurm())[0].failed
+    except SlurmError:
+        return None
+
+
 def drained_nodes(slurm: Slurm, names: Sequence[str]) -> dict[str, str]:
     """Return those of the nodes that the site has drained, with its reason.
 

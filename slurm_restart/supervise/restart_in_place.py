@@ -10,7 +10,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slurm_restart.core.count_in_place import count_in_place
 from slurm_restart.core.decision import Decision
@@ -28,6 +28,9 @@ from slurm_restart.supervise.recorder import Recorder
 from slurm_restart.supervise.relaunch import block, has_ended_cleanly, relaunch, unblock
 from slurm_restart.supervise.stop_request import STOP_REASONS
 from slurm_restart.trainer.run_plan import RunPlan
+
+if TYPE_CHECKING:
+    from slurm_restart.supervise.outage_check import OutageCheck
 
 DECISION_TIMEOUT = 5.0
 """Seconds to read the records of earlier attempts."""
@@ -56,6 +59,7 @@ class RestartInPlace:
         ending: knows whether the job was told to end.
         doubt: why the supervisor cannot start another attempt, as far as it is known.
         release: called right before this process is replaced: ends what runs beside it.
+        outage: tells when a cause outside of the job has passed; None: that is not known.
     """
 
     plan: RunPlan
@@ -67,6 +71,7 @@ class RestartInPlace:
     ending: Ending
     doubt: str | None
     release: Callable[[], None]
+    outage: "OutageCheck | None" = None
 
     def find_lost_nodes(self) -> "RestartInPlace":
         """Return this with the loss of nodes as the cause of the end, if Slurm has lost some."""
@@ -111,13 +116,24 @@ class RestartInPlace:
             "left_out": self.question.left_out(placement.nodes, placement.spares),
         }
 
+    def _wait(self, delay: int) -> None:
+        """Wait so many seconds, less if the job is told to end or the cause has passed."""
+        until = time.monotonic() + delay
+        check = self.outage if delay else None
+        if check is not None:
+            check.start()
+        while not self.ending.is_asked_to_end() and time.monotonic() < until:
+            if check is not None and check.is_over:
+                break
+            time.sleep(_POLL)
+        if check is not None:
+            check.finish()
+
     def carry_out(self, decision: Decision) -> str:
         """Replace this process once the decision's delay is over; return only why it cannot be."""
         if not self.ending.await_end(self.recorder, RECORD_TIMEOUT) or self.recorder.is_failing:
             return "the end could not be recorded"
-        until = time.monotonic() + decision.delay
-        while not self.ending.is_asked_to_end() and time.monotonic() < until:
-            time.sleep(_POLL)
+        self._wait(decision.delay)
         self.release()
         # Checks and commands that hang.
         processes.signal_descendants(os.getpid(), signal.SIGKILL)

@@ -17,6 +17,7 @@ from slurm_restart.core.category import Category
 from slurm_restart.core.count_in_place import count_in_place
 from slurm_restart.core.decision import Decision
 from slurm_restart.core.job_comment import in_place_fields
+from slurm_restart.core.node_answers import CheckTime
 from slurm_restart.errors import SlurmError
 from slurm_restart.logs.scanner import LogScanner
 from slurm_restart.slurm.interface import Slurm
@@ -51,6 +52,7 @@ from slurm_restart.trainer.runlog import MAIN, run_name
 if TYPE_CHECKING:
     from slurm_restart.supervise.batch_host_watch import BatchHostWatch
     from slurm_restart.supervise.compile_prefetch import CompilePrefetch
+    from slurm_restart.supervise.outage_check import OutageCheck
     from slurm_restart.supervise.self_requeueing import SelfRequeueing
 
 LOG_TIMEOUT = 3.0
@@ -235,7 +237,19 @@ class Supervisor:
             ending=self._ending,
             doubt=run.doubt,
             release=self._end_host_watch,
+            outage=self._outage_check(plan, result.attribution.category),
         )
+
+    def _outage_check(self, plan: RunPlan, category: Category) -> "OutageCheck | None":
+        check = plan.health_check
+        if not (category.is_outside and check.is_given) or check.when is CheckTime.NEVER:
+            return None
+        # Imported early, it would take memory in all other runs.
+        from slurm_restart.supervise.node_health import DueCheck  # noqa: PLC0415
+        from slurm_restart.supervise.outage_check import OutageCheck  # noqa: PLC0415
+
+        due = DueCheck(plan=plan, run_dir=self._run_dir, left_before=False)
+        return OutageCheck(due, self._job, self._slurm)
 
     def _end_unreported(self, restart: RestartInPlace, decision: Decision | None) -> None:
         """Cancel the job if the run is to end and the hook cannot know it: it would restart it."""

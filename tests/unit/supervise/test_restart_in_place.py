@@ -120,6 +120,30 @@ restart_in_place.time = types.SimpleNamespace(monotonic=time.monotonic, sleep=sl
     assert comments()[-1].in_place == 0
 
 
+@pytest.mark.usefixtures("comments")
+def test_the_wait_is_cut_short_once_the_health_check_passes_again(run):
+    """Before the first attempt it passes, in the wait it fails once."""
+    run.set(health_check=HealthCheck(command="check"))
+    run.patched["supervise.outage_check.PAUSE"] = 0.01
+    run.setup += """
+answers = [None, "no /data", None]
+def check_nodes(self, job_id, nodes, command, *, timeout):
+    answer = {"node": "csx1", "failure": answers.pop(0), "check": "command", "notes": []}
+    return Completed(0, json.dumps(answer), "")
+FakeSlurm.check_nodes = check_nodes
+import time, types
+from slurm_restart.supervise import restart_in_place
+# The wait itself has no end.
+restart_in_place.time = types.SimpleNamespace(monotonic=lambda: 0.0, sleep=time.sleep)
+"""
+    failure = "echo OSError: [Errno 5] Input/output error: /data/x; exit 3"
+    done = run.run(f"[ $CSX_RESTART_ATTEMPT = 1 ] || {{ {failure}; }}", **JOB)
+    assert done.returncode == 0
+    assert "[main] the health check passes again: the wait is cut short" in run.log()
+    assert [one["status"] for one in run.summary()["runs"]] == ["failed", "success"]
+    run.assert_nothing_left()
+
+
 def test_a_comment_that_cannot_be_written_leaves_it_to_the_hook(run, comments, tmp_path):
     run.patched |= {
         "supervise.restart_in_place.COMMENT_TIMEOUT": 0.5,
