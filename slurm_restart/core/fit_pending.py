@@ -36,8 +36,9 @@ from slurm_restart.core.node_pool import (
     compilable,
     within_limit,
 )
-from slurm_restart.core.node_search import Avoidance, Room, search_nodes
+from slurm_restart.core.node_search import Avoidance, Room
 from slurm_restart.core.restart_limits import Policy, SitePolicy, granted_policy
+from slurm_restart.core.search_history import search_nodes
 from slurm_restart.core.slurm_operations import (
     SAFE_START,
     JobUpdate,

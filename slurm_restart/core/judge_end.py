@@ -14,10 +14,10 @@ from slurm_restart.core.job import Job, JobEnd, NodeState
 from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.core.journal_events import EndEvent, Event, ExcludeEvent
 from slurm_restart.core.node_pool import build_pool
-from slurm_restart.core.node_search import search_nodes
 from slurm_restart.core.prolog_failures import count_prolog_failures
 from slurm_restart.core.ran_before import RunSoFar, doubted
 from slurm_restart.core.restart_limits import Policy, SitePolicy, granted_policy
+from slurm_restart.core.search_history import search_nodes
 from slurm_restart.core.situation import STOPPED, Progress, Situation
 from slurm_restart.core.slurm_operations import SearchMark, read_search_mark
 from slurm_restart.frozen import frozen

@@ -2,17 +2,14 @@
 
 A suspect is a node that took part in every failure without a known cause, and in no attempt since
 that ran on. The next attempts leave suspects out by halves until one is left. It is excluded once
-it has predicted enough outcomes. `tests/unit/core/test_node_search_rates.py` measures how often
-that is wrong. Nothing here is kept: it is computed from the journal each time.
+it has predicted enough outcomes. Where no single node explains all failures, several may be faulty:
+the run then leaves the doubtful nodes, on which it has failed and not run on since, and excludes
+none. `tests/unit/core/test_node_search_rates.py` measures how often that is wrong. Nothing here is
+kept: `search_history` computes it from the journal each time.
 """
 
 from dataclasses import replace
 
-from slurm_restart.core.category import Category
-from slurm_restart.core.history import History
-from slurm_restart.core.in_place_ends import NONE_IN_PLACE
-from slurm_restart.core.journal_events import EndEvent
-from slurm_restart.core.restart_limits import Policy
 from slurm_restart.core.slurm_operations import SearchMark
 from slurm_restart.frozen import frozen
 
@@ -25,18 +22,6 @@ MAX_ATTEMPTS = 18
 """Attempts of one search after which none ends for it any more."""
 SEARCH_EVIDENCE = "search: "
 """How the evidence of an exclusion begins that the search itself has found."""
-WITHOUT_CAUSE = frozenset({Category.UNKNOWN, Category.SOFTWARE_CRASH})
-MAY_BE_NODE = WITHOUT_CAUSE | frozenset(
-    {
-        Category.NUMERIC_NAN,
-        Category.HANG,
-        Category.NETWORK_FABRIC,
-        Category.NETWORK_RENDEZVOUS,
-        Category.HARDWARE_ACCELERATOR,
-    }
-)
-"""Causes that one faulty node of several can bring about. File systems, services, data and
-credentials fail for all nodes."""
 _MAX_NAMES = 8
 
 
@@ -87,33 +72,56 @@ class NodeSearch:
     """Whether the last failure was NaN: if it comes on other nodes too, it is the run's own."""
     over: bool = False
     """No node explains all failures of this time: it is the run's own fault, or several nodes'."""
+    cleared: frozenset[str] = frozenset()
+    """Nodes of the attempts that ran on since the first failure."""
+    doubtful: frozenset[str] = frozenset()
+    """Nodes of the failures that are not cleared. Once an attempt on cleared nodes alone has
+    failed, the nodes are not the reason, and none is cleared or doubtful any more."""
 
     def after(
         self, nodes: frozenset[str], *, failed: bool, at_once: bool = False, nan: bool = False
     ) -> "NodeSearch":
         """Return the search after one more attempt, on these nodes."""
-        if self.over or not (failed or self.failures):
+        if not (failed or self.failures or self.over):
             return self
         if self.found is not None and self.found not in nodes:
             # It is left out, and explains all before; another node may become faulty.
             return NodeSearch().after(nodes, failed=failed, at_once=at_once)
+        cleared, doubtful = self._sort(nodes, failed=failed)
+        if self.over:
+            return replace(self, cleared=cleared, doubtful=doubtful)
         if not self.failures:
-            return NodeSearch(
-                suspects=nodes, failures=1, last_failed=True, at_once=at_once, nan=nan
-            )
+            found = NodeSearch(suspects=nodes, failures=1, last_failed=True, doubtful=doubtful)
+            return replace(found, at_once=at_once, nan=nan)
         left = self.suspects & nodes if failed else self.suspects - nodes
         if not left:
             # A single failure, after which all its nodes have run, is forgotten.
-            return NodeSearch(over=self.failures + failed > 1)
+            is_over = self.failures + failed > 1
+            over = NodeSearch(over=True, cleared=cleared, doubtful=doubtful)
+            return over if is_over else NodeSearch()
         return replace(
             self,
             suspects=left,
+            cleared=cleared,
+            doubtful=doubtful,
             failures=self.failures + failed,
             ran=self.ran + (not failed),
             predicted=self.predicted + (len(self.suspects) == 1),
             last_failed=failed,
             nan=nan if failed else self.nan,
         )
+
+    def _sort(
+        self, nodes: frozenset[str], *, failed: bool
+    ) -> tuple[frozenset[str], frozenset[str]]:
+        """Return the cleared and the doubtful nodes after an attempt."""
+        if self.over and not self.cleared:
+            return frozenset(), frozenset()
+        if not failed:
+            return self.cleared | nodes, self.doubtful - nodes
+        if nodes <= self.cleared:
+            return frozenset(), frozenset()
+        return self.cleared, self.doubtful | (nodes - self.cleared)
 
     @property
     def found(self) -> str | None:
@@ -137,11 +145,19 @@ class NodeSearch:
             room: the nodes there are.
             last_chance: whether the next failure ends the run.
         """
+        doubtful = sorted(self.doubtful & room.usable)
+        suffices = len(room.usable) - len(doubtful) >= room.least
+        if self.over:
+            left = tuple(doubtful) if suffices and self.cleared else ()
+            reason = _reason_of_doubt(left)
+            return Avoidance(nodes=left, reason=reason, mark=SearchMark.ON) if left else None
         suspects = sorted(self.suspects & room.usable)
         if not suspects:
             return None
         count = self._count(len(suspects), last_chance=last_chance)
         nodes = tuple(suspects[: min(count, room.spare(shrinks=self.failures > 1))])
+        if last_chance and self.failures > 1:
+            nodes = _with_doubtful(nodes, doubtful, room.spare(shrinks=True))
         reason = self._reason(suspects, nodes)
         if self.failures == 1:
             return Avoidance(nodes=nodes, reason=reason, mark=None) if nodes else None
@@ -185,58 +201,23 @@ class NodeSearch:
         )
 
 
+def _with_doubtful(nodes: tuple[str, ...], doubtful: list[str], most: int) -> tuple[str, ...]:
+    """Return these nodes and doubtful ones, at most so many together.
+
+    Where not all can be left out, it is every other one. The halves of the suspects are in the
+    order of the names, and two faulty nodes in different halves could not be left out by one half.
+    """
+    others = [node for node in doubtful if node not in nodes]
+    left = others if len(nodes) + len(others) <= most else others[::2]
+    return tuple(sorted((*nodes, *left[: most - len(nodes)])))
+
+
+def _reason_of_doubt(nodes: tuple[str, ...]) -> str:
+    return (
+        f"avoids {_names(nodes)} (a guess: attempts without a known cause failed there, and no "
+        "single node explains all failures)"
+    )
+
+
 def _names(nodes: list[str] | tuple[str, ...]) -> str:
     return ", ".join(nodes) if len(nodes) <= _MAX_NAMES else f"{len(nodes)} nodes"
-
-
-def search_nodes(history: History, policy: Policy) -> NodeSearch:
-    """Return what the ends of a run say; nothing where the search is off.
-
-    What is older than `exclude_for` before the last end says nothing about the nodes of now. Of the
-    attempts that failed in the same allocation before an end only one counts, and only to begin.
-    """
-    search = NodeSearch()
-    if not policy.node_search:
-        return search
-    named = {
-        exclusion.node
-        for exclusion in history.exclusions
-        if not exclusion.evidence.startswith(SEARCH_EVIDENCE)
-    }
-    short_attempt = policy.site.short_attempt
-    for end in history.ends:
-        failed = _failed(end, short_attempt, named)
-        recent = end.at > history.ends[-1].at - policy.exclude_for
-        if failed is None or not recent or not end.nodes:
-            continue
-        nodes, before = frozenset(end.nodes), end.in_place or NONE_IN_PLACE
-        nan = end.category is Category.NUMERIC_NAN
-        repeated = before.failures or before.fall_back or (nan and before.same)
-        if failed and not search.failures and repeated:
-            search = search.after(nodes, failed=True, nan=nan)
-        at_once = end.category in WITHOUT_CAUSE and _is_short(end, short_attempt)
-        search = search.after(nodes, failed=failed, at_once=at_once, nan=nan)
-    return search
-
-
-def _is_short(end: EndEvent, short_attempt: int) -> bool:
-    return end.run_time is not None and end.run_time < short_attempt
-
-
-def _failed(end: EndEvent, short_attempt: int, named: set[str]) -> bool | None:
-    """Return whether an attempt failed, maybe for a node, or ran on; None: it says nothing.
-
-    Args:
-        end: of the attempt.
-        short_attempt: seconds; an attempt of unknown progress that failed earlier has made none.
-        named: nodes that evidence names; a failure that they took part in is explained.
-    """
-    if end.progress or end.category is Category.COMPLETED:
-        return False
-    if end.run_time is None:
-        return None
-    short = _is_short(end, short_attempt)
-    if end.category in MAY_BE_NODE and (short or end.progress is False):
-        return True if named.isdisjoint(end.nodes) else None
-    # Of a job without known progress only the time tells.
-    return False if end.progress is None and not short else None

@@ -9,10 +9,10 @@ from slurm_restart.core.end_rules import NOT_STARTED_RULES
 from slurm_restart.core.history import History, Streak, add_in_place, ends_at_step, streak
 from slurm_restart.core.in_place_ends import NONE_IN_PLACE, InPlaceEnds
 from slurm_restart.core.journal_events import EndEvent
-from slurm_restart.core.node_search import MAY_BE_NODE, WITHOUT_CAUSE
 from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.core.prolog_failures import PrologFailures
 from slurm_restart.core.restart_limits import Policy
+from slurm_restart.core.search_history import MAY_BE_NODE, WITHOUT_CAUSE
 from slurm_restart.core.slurm_operations import read_search_mark
 from slurm_restart.frozen import frozen
 

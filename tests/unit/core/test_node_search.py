@@ -1,28 +1,18 @@
 """The search for a faulty node: what ends say, what is left out, and what is found."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurm_restart.core.category import Category
-from slurm_restart.core.history import replay
-from slurm_restart.core.in_place_ends import InPlaceEnds
-from slurm_restart.core.journal_events import EndEvent, ExcludeEvent
 from slurm_restart.core.node_search import (
     MAX_ATTEMPTS,
     MIN_FAILURES,
     MIN_PREDICTED,
-    SEARCH_EVIDENCE,
     Avoidance,
     NodeSearch,
     Room,
-    search_nodes,
 )
-from slurm_restart.core.restart_limits import SitePolicy
 from slurm_restart.core.slurm_operations import SearchMark
-from tests.unit.core import facts
 
 EIGHT = "abcdefgh"
 
@@ -73,10 +63,47 @@ def test_a_single_failure_is_forgotten_once_its_nodes_have_run() -> None:
 
 @pytest.mark.parametrize("attempts", [("-ab", "-cd"), ("-ab", "-ab", "+ab"), ("-ab", "-bc", "+b")])
 def test_a_search_without_a_suspect_is_over(attempts: tuple[str, ...]) -> None:
-    """It is the run's own fault then, or several nodes'; no restarts are spent on it again."""
+    """It is the run's own fault then, or several nodes'; no node is found any more."""
     assert after(*attempts).over
     assert suspects(*attempts, "-ab", "-ab") == ""
-    assert left_out(*attempts, "-ab", "-ab") == ""
+    assert after(*attempts, *["-a", "+b"] * 10).found is None
+
+
+# --- several faulty nodes ------------------------------------------------------------------------
+
+TWO = ("-abcdefgh", "-abcdefgh", "+efgh", "-abefgh", "-bcdefgh", "-acdefgh")
+"""a and c are faulty, so that no single node explains all."""
+
+
+def test_once_it_is_over_the_run_leaves_the_nodes_on_which_it_has_only_failed() -> None:
+    found = avoid(*TWO)
+    assert found is not None
+    assert ("".join(found.nodes), found.mark) == ("abcd", SearchMark.ON)
+    assert found.reason == (
+        "avoids a, b, c, d (a guess: attempts without a known cause failed there, and no single "
+        "node explains all failures)"
+    )
+    assert left_out(*TWO, "+efgh", "+defgh") == "abc"
+    assert left_out(*TWO, usable="abcdefghij", wanted=6) == "abcd"
+    assert left_out(*TWO, "-efij", usable="abcdefghij", wanted=4) == "abcdij"
+    assert left_out(*TWO, least=5) == ""
+
+
+def test_once_cleared_nodes_fail_the_nodes_are_not_the_reason() -> None:
+    assert left_out(*TWO, "-efgh") == ""
+    assert left_out(*TWO, "-efgh", "-abcd", "+efgh", "-abcd") == ""
+    # Where nothing has run on since the first failure, all nodes are alike.
+    assert left_out("-abcd", "-efgh", usable="abcdefghij", least=2) == ""
+    assert left_out("-abcd", "-efgh", "+abcd", "-efgh", usable="abcdefghij", least=2) == ""
+
+
+def test_before_the_last_failure_that_is_left_doubtful_nodes_stay_out_too() -> None:
+    """Where not all can, every other one: two faulty nodes are hardly on the same side then."""
+    assert left_out(*TWO[:4], last_chance=True) == "abcd"
+    apart = ("-abcdefgh", "-abcdefgh", "-efgh", "-abcdh")
+    assert left_out(*apart) == "h"
+    assert left_out(*apart, last_chance=True) == "aceh"
+    assert left_out(*apart, last_chance=True, least=6) == "ah"
 
 
 # --- what the next attempt leaves out ------------------------------------------------------------
@@ -152,7 +179,7 @@ def test_only_nodes_that_the_job_could_have_are_left_out() -> None:
     sizes=st.tuples(st.integers(1, 9), st.integers(1, 9)),
     last_chance=st.booleans(),
 )
-def test_only_suspects_are_left_out_and_enough_nodes_stay(
+def test_only_nodes_of_failures_are_left_out_and_enough_nodes_stay(
     runs: list[tuple[set[str], bool]],
     usable: set[str],
     sizes: tuple[int, int],
@@ -164,7 +191,8 @@ def test_only_suspects_are_left_out_and_enough_nodes_stay(
     room = Room(usable=frozenset(usable), wanted=max(sizes), least=min(sizes))
     found = search.avoid(room, last_chance=last_chance)
     if found is not None:
-        assert set(found.nodes) <= usable & search.suspects
+        assert set(found.nodes) <= usable & search.doubtful
+        assert search.suspects <= search.doubtful
         assert len(usable) - len(found.nodes) >= min(*sizes, len(usable))
         assert found.reason
 
@@ -244,99 +272,6 @@ def test_one_outcome_against_it_clears_a_node(against: str) -> None:
     assert after(*FOUND[:10], against, *FOUND).found is None
 
 
-# --- what an end says ----------------------------------------------------------------------------
-
-
-def failure(*nodes: str, **changes: object) -> EndEvent:
-    """A short failure without a cause and without progress."""
-    return facts.ended(**{"nodes": nodes or ("a", "b"), "run_time": 5} | changes)
-
-
-def searched(*events: EndEvent | ExcludeEvent, **policy: object) -> NodeSearch:
-    numbered = [
-        replace(each, attempt=number) if isinstance(each, EndEvent) else each
-        for number, each in enumerate(events)
-    ]
-    return search_nodes(replay(numbered), facts.policy(**policy))
-
-
-@pytest.mark.parametrize(
-    ("end", "failed"),
-    [
-        (failure(), True),
-        (failure(category=Category.SOFTWARE_CRASH), True),
-        (failure(category=Category.NUMERIC_NAN), True),
-        (failure(category=Category.HANG, run_time=7200), True),
-        (failure(run_time=None), None),
-        (failure(progress=None, run_time=59), True),
-        (failure(progress=None, run_time=60), False),
-        (failure(progress=None, run_time=None), None),
-        (failure(category=Category.PREEMPTION, progress=None, run_time=60), False),
-        (failure(category=Category.PREEMPTION, run_time=7200), None),
-        (failure(category=Category.STORAGE_IO), None),
-        (failure(category=Category.CODE), None),
-        (failure(category=Category.NODE_SEARCH), None),
-        (failure(category=Category.NODE_SEARCH, progress=True), False),
-        (failure(progress=True), False),
-        (failure(category=Category.COMPLETED), False),
-    ],
-)
-def test_an_attempt_failed_or_ran_on_or_says_nothing(end: EndEvent, failed: bool | None) -> None:
-    """Before it, one attempt failed on its nodes and one more."""
-    left = {True: {"a", "b"}, False: {"c"}, None: {"a", "b", "c"}}[failed]
-    assert searched(failure("a", "b", "c"), end).suspects == left
-
-
-def test_what_is_short_is_the_sites() -> None:
-    end = failure("a", progress=None, run_time=100)
-    assert searched(end).failures == 0
-    assert searched(end, site=SitePolicy(short_attempt=120)).failures == 1
-
-
-def test_a_failure_that_a_named_node_explains_says_nothing() -> None:
-    now = facts.SUBMITTED
-    for evidence, failures in (("Slurm: DOWN", 0), (f"{SEARCH_EVIDENCE}…", 1)):
-        named = ExcludeEvent(at=now, node="a", until=now + 9, evidence=evidence, submit_time=now)
-        assert searched(failure(), named).failures == failures
-
-
-def test_what_is_older_than_an_exclusion_says_nothing() -> None:
-    now = facts.SUBMITTED
-    ends = [failure("a", at=now - 100), failure("b", at=now - 99), failure("b", at=now)]
-    assert searched(*ends, exclude_for=100).suspects == {"b"}
-    assert searched(*ends, exclude_for=101).over
-
-
-def test_without_a_search_nothing_is_suspected() -> None:
-    assert searched(failure(), failure(), node_search=False) == NodeSearch()
-
-
-@pytest.mark.parametrize(
-    ("in_place", "failures"),
-    [
-        (InPlaceEnds(restarts=1, failures=1), 2),
-        (InPlaceEnds(restarts=1, fall_back=True), 2),
-        (InPlaceEnds(restarts=9, failures=9), 2),
-        (InPlaceEnds(restarts=1, progress=True), 1),
-    ],
-)
-def test_a_failure_before_in_the_same_allocation_begins_the_search(
-    in_place: InPlaceEnds, failures: int
-) -> None:
-    """They are reported by the job itself, so that they cannot add up."""
-    end = failure(in_place=in_place)
-    assert searched(end).failures == failures
-    assert searched(end, end).failures == failures + 1
-
-
-@pytest.mark.parametrize(
-    ("changes", "at_once"),
-    [({}, True), ({"run_time": 60}, False), ({"category": Category.HANG}, False)],
-)
-def test_what_comes_at_once(changes: dict[str, object], at_once: bool) -> None:
-    assert searched(failure(**changes)).at_once is at_once
-
-
 # --- NaN -----------------------------------------------------------------------------------------
 
 
@@ -373,12 +308,3 @@ def test_where_too_few_others_are_left_it_takes_the_halves_in_turn() -> None:
     halved = found.avoid(room, last_chance=False)
     assert halved is not None
     assert "".join(halved.nodes) == "a"
-
-
-def test_a_restart_in_place_after_the_same_nan_counts_even_after_progress() -> None:
-    in_place = InPlaceEnds(restarts=1, progress=True, same=1)
-    end = facts.ended(Category.NUMERIC_NAN, nodes=("a", "b"), run_time=600, in_place=in_place)
-    policy = facts.policy()
-    assert search_nodes(replay([end]), policy).failures == 2
-    other = replace(end, category=Category.HANG)
-    assert search_nodes(replay([other]), policy).failures == 1

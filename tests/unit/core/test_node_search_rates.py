@@ -136,6 +136,16 @@ def test_a_node_that_becomes_faulty_after_the_first_is_found_is_found_too() -> N
     assert (found.finished, found.found, found.blamed) == (1.0, 1.0, 0.0)
 
 
+@pytest.mark.parametrize(("room", "share"), [(SHRINKS, 0.3), (ALMOST_FREE, 0.2), (FREE_4, 0.6)])
+def test_of_two_faulty_nodes_no_healthy_one_is_excluded_and_runs_end_on_others(
+    room: dict[str, int], share: float
+) -> None:
+    found = rates(Setup(**room, faulty=2), 400)
+    assert found.finished >= share
+    assert found.found < 0.01
+    assert found.blamed == 0.0
+
+
 @pytest.mark.parametrize("room", [SHRINKS, FREE_4], ids=str)
 def test_what_fails_everywhere_excludes_nothing(room: dict[str, int]) -> None:
     found = rates(Setup(**room, own=1.0), 100)

@@ -119,7 +119,7 @@ def test_the_end_of_the_job_ends_the_watch_once_a_question_has_ended(tmp_path):
 def test_the_command_asks_with_all_that_names_the_job(run):
     command = watch_command(run.dir, JOB)
     assert command[:2] == ["env", "CSX_RESTART_HOST_WATCH=1"]
-    assert command[6:10] == [str(run.dir.heartbeat), "10", "6", "3"]
+    assert command[6:10] == [str(run.dir.heartbeat), "10", "3", "3"]
     assert command[10] == sys.executable
     assert command[-5:] == [str(run.dir.path), "7", "1", "csx1", "csx1,csx2,csx3"]
     # It can be imported there, and says that the watch goes on, as this is no cluster.
