@@ -7,6 +7,7 @@ from typing import Any
 from contrib.testing.dev_cluster import DEAD_NODE_NOTICED, DevCluster
 from contrib.testing.job_processes import job_processes
 from contrib.testing.managed_cluster import ManagedCluster
+from contrib.testing.waiting import LONG_DEADLINE, await_
 
 SOON = ("--set", "SchedulerParameters=sched_interval=2,bf_interval=2")
 """A begin time that has passed wakes up the main scheduler only."""
@@ -16,10 +17,14 @@ AT_ONCE = {"policy.backoff": "1s"}
 
 
 class HooklessCluster(ManagedCluster):
-    """A cluster of four nodes on which only the users have installed the package."""
+    """A cluster of four nodes on which only the users have installed the package.
 
-    def __init__(self) -> None:
-        super().__init__(nodes=4, options=(*SOON, *DEAD_NODE_NOTICED))
+    Args:
+        options: further options of `devcluster up`.
+    """
+
+    def __init__(self, *options: str) -> None:
+        super().__init__(nodes=4, options=(*SOON, *DEAD_NODE_NOTICED, *options))
         socket = f"AuthInfo=socket={self.root}/run/munge.sock,cred_expire={SHORT_DELAY}"
         self.options = ("--set", socket, *self.options)
         place = self.options.index("--epilog")
@@ -41,15 +46,49 @@ def submit(
     *options: str,
     restarts: int = 3,
     nodes: int = 2,
+    min_nodes: int = 1,
     **changes: Any,
 ) -> int:
     """Submit a run that requeues itself, and waits no longer than necessary."""
     settings = {f"slurm.{key}": value for key, value in (AT_ONCE | changes).items()}
     if command is not None:
         settings["slurm.command"] = command
-    config = cluster.config(nodes=nodes, min_nodes=1, restarts=restarts, **settings)
+    config = cluster.config(nodes=nodes, min_nodes=min_nodes, restarts=restarts, **settings)
     [job_id] = cluster.csx_sbatch(config, *options)
     return job_id
+
+
+def submit_waiting(
+    cluster: HooklessCluster,
+    *,
+    spares: int = 1,
+    nodes: int = 2,
+    min_nodes: int = 1,
+    restarts: int = 3,
+) -> int:
+    """Submit a run that outlives nodes; its ranks tell where they are, and wait for `let_go`."""
+    rank = f"touch {cluster.work}/$CSX_RESTART_ATTEMPT.$SLURMD_NODENAME; "
+    rank += f"until test -e {cluster.work}/go; do sleep 0.1; done"
+    command = str(cluster.script(f"srun sh -c '{rank}'"))
+    options = ("--recovery=auto", f"--spares={spares}")
+    sizes = {"nodes": nodes, "min_nodes": min_nodes, "restarts": restarts}
+    job_id = submit(cluster, command, *options, **sizes)
+    await_ranks(cluster, 0, nodes)
+    return job_id
+
+
+def await_ranks(cluster: HooklessCluster, attempt: int, count: int) -> set[str]:
+    """Wait until an attempt has ranks on so many nodes; return them."""
+    pattern = f"{attempt}.csx*"
+    await_(lambda: len([*cluster.work.glob(pattern)]) == count, pattern, timeout=LONG_DEADLINE)
+    return {path.suffix[1:] for path in cluster.work.glob(pattern)}
+
+
+def await_attempt(cluster: HooklessCluster, number: int) -> Path:
+    """Wait until an attempt has started its program; return its directory."""
+    directory = cluster.run_dir() / f"attempts/{number}"
+    await_((directory / "output.log").exists, f"attempt {number}", timeout=LONG_DEADLINE)
+    return directory
 
 
 def decisions(run_dir: Path) -> list[str]:

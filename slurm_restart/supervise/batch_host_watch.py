@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 INTERVAL = 10.0
 """Seconds between two heartbeats, and between two looks at them."""
-PATIENCE = 6
+PATIENCE = 3
 """Looks without a heartbeat after which Slurm is asked."""
 AGAIN = 3
 """Looks until it is asked again."""

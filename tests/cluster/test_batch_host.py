@@ -9,12 +9,13 @@ import pytest
 
 from contrib.testing.hookless_cluster import (
     HooklessCluster,
+    await_ranks,
     decisions,
-    submit,
+    submit_waiting,
     supervisor_of,
 )
 from contrib.testing.job_processes import job_processes
-from contrib.testing.waiting import LONG_DEADLINE, await_
+from contrib.testing.waiting import await_
 
 CHANGES_TAKEN = (24, 11)
 """Before, Slurm without accounting takes no change of a job that has lost a node."""
@@ -26,26 +27,6 @@ WATCH = "csx-host-watch"
 def _booted() -> Iterator[HooklessCluster]:
     with HooklessCluster() as cluster:
         yield cluster
-
-
-def submit_waiting(
-    cluster: HooklessCluster, *, spares: int = 1, nodes: int = 2, restarts: int = 3
-) -> int:
-    """Submit a run that outlives nodes; its ranks tell where they are, and wait for `let_go`."""
-    rank = f"touch {cluster.work}/$CSX_RESTART_ATTEMPT.$SLURMD_NODENAME; "
-    rank += f"until test -e {cluster.work}/go; do sleep 0.1; done"
-    script = cluster.script(f"srun sh -c '{rank}'")
-    options = ("--recovery=auto", f"--spares={spares}")
-    job_id = submit(cluster, str(script), *options, nodes=nodes, restarts=restarts)
-    await_ranks(cluster, 0, nodes)
-    return job_id
-
-
-def await_ranks(cluster: HooklessCluster, attempt: int, count: int) -> set[str]:
-    """Wait until an attempt has ranks on so many nodes; return them."""
-    pattern = f"{attempt}.csx*"
-    await_(lambda: len([*cluster.work.glob(pattern)]) == count, pattern, timeout=LONG_DEADLINE)
-    return {path.suffix[1:] for path in cluster.work.glob(pattern)}
 
 
 def watch_of(cluster: HooklessCluster, job_id: int) -> list[int]:
@@ -80,7 +61,11 @@ def test_a_job_that_goes_on_without_its_batch_host_is_requeued(
     cluster: HooklessCluster, restarts: int
 ) -> None:
     job_id = submit_waiting(cluster, restarts=restarts)
-    lost = [lose_batch_host(cluster, job_id, number) for number in range(restarts + 1)]
+    # Of one loss Slurm has to find out by itself.
+    lost = [
+        lose_batch_host(cluster, job_id, number, is_told=restarts > 0)
+        for number in range(restarts + 1)
+    ]
     # No script is left that could end as FAILED.
     assert cluster.await_end(job_id) == "CANCELLED"
     runs = cluster.summary()["runs"]
@@ -92,15 +77,31 @@ def test_a_job_that_goes_on_without_its_batch_host_is_requeued(
     await_(lambda: not watch_of(cluster, job_id), "the watch has ended")
 
 
-def lose_batch_host(cluster: HooklessCluster, job_id: int, attempt: int) -> str:
-    """Let a job lose its batch host, which a spare watches; return it."""
+def lose_batch_host(
+    cluster: HooklessCluster, job_id: int, attempt: int, *, is_told: bool = True
+) -> str:
+    """Let a job lose its batch host, which a spare watches; return it.
+
+    Args:
+        cluster: where.
+        job_id: the job.
+        attempt: its attempt.
+        is_told: an administrator tells Slurm at once, which finds out after SlurmdTimeout.
+    """
     ranks = await_ranks(cluster, attempt, 2)
     host = cluster.nodes_of(job_id)[0]
     assert host in ranks
     assert await_watch(cluster, job_id) not in ranks
-    cluster.fault("kill-slurmd", host)
-    await_(lambda: host not in cluster.nodes_of(job_id), "Slurm has noticed")
+    lose(cluster, job_id, host, is_told=is_told)
     return host
+
+
+def lose(cluster: HooklessCluster, job_id: int, node: str, *, is_told: bool = True) -> None:
+    """Let a job lose a node, on which nothing runs any more; as `lose_batch_host`."""
+    cluster.fault("kill-slurmd", node)
+    if is_told:
+        cluster.fault("node-down", node)
+    await_(lambda: node not in cluster.nodes_of(job_id), "Slurm knows")
 
 
 def test_a_run_ends_well_after_the_loss_of_its_batch_host(cluster: HooklessCluster) -> None:
@@ -121,7 +122,7 @@ def test_where_fewer_nodes_are_left_the_requeue_asks_for_no_spare(
         pytest.skip("this release takes no change of the job")
     job_id = submit_waiting(cluster, nodes=3)
     await_watch(cluster, job_id)
-    cluster.fault("kill-slurmd", "csx1")
+    lose(cluster, job_id, "csx1")
     assert await_ranks(cluster, 1, 3) == {"csx2", "csx3", "csx4"}
     cluster.let_go()
     assert cluster.await_end(job_id) == "COMPLETED"
@@ -134,8 +135,7 @@ def test_the_watch_moves_to_another_node_and_leaves_nothing_behind(
 ) -> None:
     job_id = submit_waiting(cluster, spares=2)
     first = await_watch(cluster, job_id)
-    cluster.fault("kill-slurmd", first)
-    await_(lambda: first not in cluster.nodes_of(job_id), "Slurm has noticed")
+    lose(cluster, job_id, first)
     await_watch(cluster, job_id, elsewhere=first)
     heartbeat = cluster.run_dir() / "heartbeat"
     await_(heartbeat.exists, "a heartbeat")
