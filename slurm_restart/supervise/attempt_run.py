@@ -46,6 +46,8 @@ OUTPUT_TIMEOUT = 5.0
 """Seconds to copy the rest of the output."""
 PREFETCH_TIMEOUT = 2.0
 """Seconds for a compile that goes on to end: it gets TERM, and soon KILL."""
+SUPERSEDE_TIMEOUT = 2.0
+"""Seconds for the last look for a later attempt."""
 FINAL_CHECK_TIMEOUT = 15.0
 """Seconds for the last check for new checkpoints."""
 
@@ -182,7 +184,9 @@ class AttemptRun:
             self._prefetch.finish(0)
         supersede_monitor.stop()
         node_watch.stop()
-        self._ask_allocation(trainer_exit, is_stopped=bool(before_stop))
+        trainer_exit = self._note_superseded(trainer_exit, supersede_monitor)
+        is_stopped = bool(before_stop) or trainer_exit.stop is not None
+        self._ask_allocation(trainer_exit, is_stopped=is_stopped)
         if trainer_exit.stop is not None:
             self._ending.hurry(trainer_exit.stop)
             trainer_exit = replace(trainer_exit, stop=self._stop_reason(trainer_exit.stop))
@@ -192,6 +196,17 @@ class AttemptRun:
         known = progress.known(max(0.0, output.last_output_at - began))
         end = self._trainer_end(trainer_exit, prepared, progress.step, findings, quiet_time)
         return replace(end, progress=known)
+
+    def _note_superseded(self, trainer_exit: TrainerExit, monitor: SupersedeMonitor) -> TrainerExit:
+        """Return the end with a later attempt as its reason, which kills what is left of this one.
+
+        It may have done so before the monitor has found it by itself.
+        """
+        if trainer_exit.stop is not None or trainer_exit.exit_code == 0:
+            return trainer_exit
+        if not self._ending.await_end(monitor, SUPERSEDE_TIMEOUT) or not monitor.found:
+            return trainer_exit
+        return replace(trainer_exit, stop=StopReason.SUPERSEDED)
 
     def _ask_allocation(self, trainer_exit: TrainerExit, *, is_stopped: bool) -> None:
         """Ask, if a restart in place may be right, what is left of the allocation."""

@@ -17,7 +17,7 @@ INTERVAL = 5.0
 
 
 class SupersedeMonitor(threading.Thread):
-    """Checks, at once and then every few seconds, for a fence after that of this attempt.
+    """Checks, at once, then every few seconds, and at last, for a fence after this attempt's.
 
     Args:
         attempt: the directory of this attempt.
@@ -37,20 +37,24 @@ class SupersedeMonitor(threading.Thread):
         self._stalls = stalls
         self._seen: str | None = None
         self._stopped = threading.Event()
+        self.found = False
+        """Whether there is one."""
 
     def stop(self) -> None:
-        """End the checks."""
+        """End the checks with a last one."""
         self._stopped.set()
 
     def run(self) -> None:
-        """Check until there is a later fence or `stop` is called."""
+        """Check until there is a later fence, or once more when `stop` has been called."""
+        is_last = False
         while True:
             with self._stalls.access(str(self._next.path)):
-                found = self._is_superseded()
-            if found:
+                self.found = self._is_superseded()
+            if self.found:
                 self._events.put(Superseded())
-            if found or self._stopped.wait(INTERVAL):
+            if self.found or is_last:
                 return
+            is_last = self._stopped.wait(INTERVAL)
 
     def _is_superseded(self) -> bool:
         own = None if self._fence is None else self._attempt.fence()

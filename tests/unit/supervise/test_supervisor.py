@@ -17,6 +17,7 @@ import pytest
 from slurm_restart.core.category import Category
 from slurm_restart.core.job_comment import Mode, format_comment, parse_comment
 from slurm_restart.supervise import child_process
+from slurm_restart.trainer.attempt_records import Fence, to_json
 from slurm_restart.trainer.run_plan import (
     CheckpointFormat,
     CheckpointLayout,
@@ -281,6 +282,16 @@ def test_another_attempt_of_the_run_ends_this_one(run):
     assert process.wait(DEADLINE) == 128 + signal.SIGKILL
     assert run.end_of(0)["rule"] == "supervisor.superseded"
     run.assert_nothing_left()
+
+
+def test_a_trainer_that_a_later_attempt_has_killed_is_no_failure_of_its_own(run, tmp_path):
+    """The later one may do so before the next look for it."""
+    fence = Fence(attempt=1, token="f" * 32, at=1.0, job_id=None, restarts=1, node=None)
+    (tmp_path / "fence.json").write_bytes(to_json(fence))
+    later = run.dir.path / "attempts/1"
+    done = run.run(f"mkdir '{later}' && cp '{tmp_path}/fence.json' '{later}'; kill -9 $$")
+    assert done.returncode == 128 + signal.SIGKILL
+    assert run.end_of(0)["rule"] == "supervisor.superseded"
 
 
 def test_a_working_directory_that_is_not_there(run):
