@@ -207,6 +207,9 @@ class SelfRequeue:
             return True
         if not judged.decision.action.restarts:
             return True
+        if self._has_begun_anew(judged):
+            self.log("nothing is asked of Slurm: a later start of the job has begun")
+            return True
         asked = self._plan(judged)
         file = judged.ended.attempt.requeue_file
         request = _request(asked, judged.ended.attempt)
@@ -217,6 +220,15 @@ class SelfRequeue:
         write_atomic(file, to_json(replace(request, done=done)))
         summary.write(self.plan, self.run_dir, at=time.time())
         return done
+
+    def _has_begun_anew(self, judged: OwnJudgement) -> bool:
+        """Whether the job runs again: a smaller size would take nodes from that attempt."""
+        if not is_requeued(judged.view.job, judged.ended.restarts):
+            return False
+        try:
+            return self.slurm().job(judged.view.job.job_id).running
+        except SlurmError:
+            return False
 
     def _plan(self, judged: OwnJudgement) -> OwnRequeue:
         view, record = judged.view, policy_record(self.plan, judged.view.job)

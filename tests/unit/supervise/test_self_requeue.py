@@ -113,6 +113,15 @@ def test_as_many_restarts_as_allowed(run, cluster):
     assert cluster.read()["comment"].startswith("csx-restart/1 self=1;run=")
 
 
+def test_a_job_that_runs_again_is_not_changed(run, cluster):
+    """As where only the slurmstepd of the attempt before was killed: its supervisor goes on."""
+    cluster.reset(restarts=1)
+    process = run.start("exit 3", **environment(0))
+    process.communicate(timeout=240)
+    assert cluster.read()["calls"] == []
+    assert "nothing is asked of Slurm: a later start of the job has begun" in run.log()
+
+
 @pytest.mark.parametrize("command", ["exit 3", KILL])
 def test_the_job_that_takes_up_a_run_has_its_own_restarts(run, cluster, command):
     """What it keeps of the former job is in the counters of its comment record."""
