@@ -142,7 +142,7 @@ def _exclude_left_out(
     named = {blame.node for blame in attribution.blamed}
     return exclude_events(
         (
-            Blame(node=node, evidence="left out by a restart in place")
+            Blame(node=node, evidence="the job has left it out: see run.log")
             for node in (case.left_out if case.self_report is not None else ())
             if node in held - named
         ),

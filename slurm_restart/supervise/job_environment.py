@@ -68,6 +68,10 @@ class JobEnvironment:
         nodes, spares = self.nodes[:count], self.nodes[count:]
         return replace(self, nodes=nodes, num_nodes=count, spares=spares, layout=())
 
+    def without_spares(self, names: frozenset[str]) -> "JobEnvironment":
+        """Return the allocation without these nodes among its spares."""
+        return replace(self, spares=tuple(name for name in self.spares if name not in names))
+
     @property
     def unused(self) -> tuple[str, ...]:
         """The job's nodes at its start that the attempt does not use."""

@@ -105,10 +105,13 @@ def check_nodes(
     *,
     log: Callable[[str], None],
     warn: Callable[[str], None],
-) -> None:
-    """Check the nodes of an attempt before its program is started.
+) -> frozenset[str]:
+    """Check the nodes of an attempt, and its spares, before its program is started.
 
     Where Slurm cannot start the check, the attempt begins without it.
+
+    Returns:
+        The spares that cannot take the place of a node.
 
     Args:
         due: the check.
@@ -128,17 +131,22 @@ def check_nodes(
         result, notes = _ask(due, job, slurm())
     except SlurmError as error:
         warn(f"the nodes are not checked: {error}")
-        return
+        return frozenset()
     for note, names in notes.items():
         log(f"health check on {format_hostlist(names)}: {note}")
-    _raise_for(result, due.plan.health_check.timeout)
-    log(f"health check passed on {format_hostlist(job.nodes)}")
+    unfit = frozenset(result.failed)
+    if not unfit <= set(job.spares):
+        _raise_for(result, due.plan.health_check.timeout)
+    for node, text in result.failed.items():
+        warn(f"the spare {node} is not used, as it fails the health check: {text}")
+    log(f"health check passed on {format_hostlist({*job.nodes, *job.spares} - unfit)}")
+    return unfit
 
 
 def passes(due: DueCheck, job: JobEnvironment, slurm: Callable[[], Slurm]) -> bool | None:
     """Return whether the check passes on all nodes now; None: Slurm cannot start it."""
     try:
-        return not _ask(due, job, slurm())[0].failed
+        return not set(job.nodes).intersection(_ask(due, job, slurm())[0].failed)
     except SlurmError:
         return None
 
@@ -161,7 +169,7 @@ def _ask(
     due: DueCheck, job: JobEnvironment, slurm: Slurm
 ) -> tuple[HealthResult, dict[str, list[str]]]:
     """Return the result, and what could not be checked, with the nodes."""
-    check = due.plan.health_check
+    check, names = due.plan.health_check, (*job.nodes, *job.spares)
     with _listener("network" in check.checks) as port:
         request = ProbeRequest(
             checks=check.checks,
@@ -174,15 +182,15 @@ def _ask(
         )
         command = [sys.executable, "-I", "-c", _CODE, ROOT, json.dumps(asdict(request))]
         done = slurm.check_nodes(
-            job.job_id or 0, job.nodes, command, timeout=check.timeout + LAUNCH_TIME
+            job.job_id or 0, names, command, timeout=check.timeout + LAUNCH_TIME
         )
     answers = read_answers(done.stdout)
     if not answers and done.code > 0:
         raise SlurmError(f"srun: {one_line(done.stderr)} (exit code {done.code})")
     result = judge_answers(
-        job.nodes,
+        names,
         answers,
-        silent={node: _silence(node, done, check.timeout) for node in job.nodes},
+        silent={node: _silence(node, done, check.timeout) for node in names},
         batch_host=job.node_name,
         left_before=due.left_before,
     )

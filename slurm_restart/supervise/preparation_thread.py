@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -119,8 +120,9 @@ class PreparationThread(threading.Thread):
             due = due_check(plan, self._run_dir, attempt, self._job)
             if plan.requeues_itself:
                 leave_excluded(plan, self._run_dir, attempt, self._job, partial(self._slurm, plan))
+        unfit: frozenset[str] = frozenset()
         if due is not None:
-            check_nodes(
+            unfit = check_nodes(
                 due,
                 self._job,
                 partial(self._slurm, plan),
@@ -137,7 +139,7 @@ class PreparationThread(threading.Thread):
                 fence=fence,
                 at_fence=at_fence,
             )
-        self._events.put(AttemptPrepared(prepared))
+        self._events.put(AttemptPrepared(replace(prepared, unfit=unfit)))
 
     def _settle(self, plan: RunPlan) -> None:
         """Count the attempt before, if its supervisor could not."""

@@ -65,6 +65,8 @@ class PreparedAttempt:
     late_start: LateCheckpoint | None = None
     """What the attempt starts from, if that is such a one: no other is left."""
     fence: Fence | None = None
+    unfit: frozenset[str] = frozenset()
+    """Spares that have failed the health check."""
     unexplained_nan: str | None = None
     """Fingerprint of the NaN that stays unexplained if this attempt comes to a deadlock."""
 

@@ -158,6 +158,7 @@ class Supervisor:
     def _run_trainer(self, prepared: PreparedAttempt, scanner: LogScanner) -> AttemptResult:
         plan, start = self._plan, prepared.start
         assert plan is not None  # noqa: S101 - PlanLoaded precedes AttemptPrepared
+        self._job = self._job.without_spares(prepared.unfit)
         progress = AttemptProgress(
             self._run_dir,
             plan,

@@ -130,6 +130,35 @@ def test_a_node_that_fails_or_does_not_answer_is_left(check, answers, stderr, sa
     assert report["exit"] == 75
 
 
+SPARE = replace(JOB, held=("csx1", "csx2", "csx3"), spares=("csx3",))
+
+
+@pytest.mark.parametrize("answer", [[("csx3", BAD)], []])
+def test_a_spare_that_fails_or_does_not_answer_is_only_not_used(run, answer):
+    slurm = FakeSlurm([("csx1", GOOD), ("csx2", GOOD), *answer])
+    due = DueCheck(plan=replace(run.plan, health_check=CHECK), run_dir=run.dir, left_before=False)
+    logged, told = [], []
+    unfit = check_nodes(due, SPARE, lambda: slurm, log=logged.append, warn=told.append)
+    assert unfit == {"csx3"}
+    assert slurm.asked[0][1] == ("csx1", "csx2", "csx3")
+    why = "disk: full" if answer else "no answer within 9 s"
+    assert told == [f"the spare csx3 is not used, as it fails the health check: {why}"]
+    assert logged == ["health check passed on csx1,csx2"]
+    assert SPARE.without_spares(unfit).spares == ()
+
+
+def test_beside_a_node_of_the_attempt_a_spare_is_left_too(check):
+    with pytest.raises(NodesError) as raised:
+        check(FakeSlurm([("csx1", GOOD), ("csx2", BAD), ("csx3", BAD)]), job=SPARE)
+    assert raised.value.left == {"csx2": "disk: full", "csx3": "disk: full"}
+
+
+def test_one_node_is_left_at_once_if_a_spare_passes(check):
+    job = replace(JOB, nodes=("csx1",), num_nodes=1, spares=("csx3",))
+    with pytest.raises(NodesError, match="csx1: disk: full"):
+        check(FakeSlurm([("csx1", BAD), ("csx3", GOOD)]), job=job, left_before=True)
+
+
 def test_what_is_reported_of_several_nodes_was_found_on_the_first():
     # Nodes that have not answered come last here, and in the order of their names in the report.
     found = {"csx3": "disk: full", "csx2": "no answer within 9 s"}
