@@ -14,7 +14,7 @@ from zlib import crc32
 from slurm_restart import __version__
 from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.finding import Naming, Reason, Role, Speaker
-from slurm_restart.logs.rule import LogRule
+from slurm_restart.logs.rule import Branch, LogRule
 
 FORMAT = 4
 """Increase it with every change of the form or of what is validated."""
@@ -65,6 +65,8 @@ def _rule_data(rule: LogRule, place: int) -> dict[str, Any]:
             data[name] = value
         elif name == "speakers" and value:
             data[name] = [speaker.value for speaker in value]
+        elif name == "branches" and value:
+            data[name] = value
     return data
 
 
@@ -89,10 +91,19 @@ def _rule(path: Path, data: dict[str, Any]) -> LogRule:
             data[name] = tuple(map(_text, value))
         elif name == "speakers":
             data[name] = tuple(map(Speaker, value))
+        elif name == "branches":
+            data[name] = tuple(map(_branch, value))
         else:
             _text(value)
     data["origin"] = f"{path}{data['origin']}"
     return LogRule(**data)
+
+
+def _branch(value: list[Any]) -> Branch:
+    start, end, literals, more_literals = value
+    if not isinstance(start, int) or not isinstance(end, int):
+        raise TypeError(f"expected two numbers, got {value!r}")
+    return Branch(start, end, tuple(map(_text, literals)), tuple(map(_text, more_literals)))
 
 
 def _text(value: object) -> str:

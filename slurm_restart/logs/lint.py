@@ -6,8 +6,8 @@ from pathlib import Path
 
 from slurm_restart.core.finding import Role
 from slurm_restart.frozen import frozen
-from slurm_restart.logs.rule import LogRule
-from slurm_restart.logs.rule_matcher import SEPARATE, RuleMatcher
+from slurm_restart.logs.rule import SEPARATE, LogRule
+from slurm_restart.logs.rule_matcher import RuleMatcher
 from slurm_restart.logs.rule_sources import read_rule_sources
 from slurm_restart.logs.rule_test import match_line
 from slurm_restart.logs.rules import RuleSet, files_of, read_file

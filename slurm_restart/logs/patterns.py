@@ -24,6 +24,8 @@ _REPEATS = frozenset({_op.MAX_REPEAT, _op.MIN_REPEAT, _op.POSSESSIVE_REPEAT})
 _ATOMIC = frozenset({_op.POSSESSIVE_REPEAT, _op.ATOMIC_GROUP})
 _ZERO_WIDTH = frozenset({_op.AT, _op.ASSERT, _op.ASSERT_NOT})
 _LETTERS = re.compile("[A-Za-z]+")
+_TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|[()|]", re.DOTALL)
+"""What tells the structure of a pattern: escapes and sets, in which nothing counts, and groups."""
 _COMMON = (
     *("accuracy", "batch", "checkpoint", "Checkpoint", "epoch", "global", "grad", "iteration"),
     *("learning", "loss", "memory", "model", "nan", "norm", "perplexity", "process", "rank"),
@@ -68,6 +70,35 @@ def more_literals(pattern: str) -> frozenset[str]:
         if not all(any(text in first for text in needed) for first in known)
     )
     return max(others, key=_rarity, default=frozenset())
+
+
+def branches(pattern: str) -> tuple[tuple[int, int], ...]:
+    """Return (start, end) of the alternatives of a pattern that is one alternation, `(?:a|b)`.
+
+    The pattern matches a line exactly if one of them does, and each has literals of its own. Empty
+    if the pattern is of another form, or names a group.
+    """
+    if not pattern.startswith("(?:") or not pattern.endswith(")") or "(?P<" in pattern:
+        return ()
+    bars = _bars(pattern)
+    if bars is None or not bars:
+        return ()
+    edges = [2, *bars, len(pattern) - 1]
+    spans = tuple((start + 1, end) for start, end in itertools.pairwise(edges))
+    return spans if all(literals(pattern[start:end]) for start, end in spans) else ()
+
+
+def _bars(pattern: str) -> list[int] | None:
+    """Return the places of `|` in the group around a pattern; None: it ends before the end."""
+    bars, depth = [], 0
+    for token in _TOKEN.finditer(pattern, 0, len(pattern) - 1):
+        text = token[0]
+        depth += (text == "(") - (text == ")")
+        if depth == 0:
+            return None
+        if text == "|" and depth == 1:
+            bars.append(token.start())
+    return bars
 
 
 def _needs_of_lookaheads(items: Iterable[tuple[Any, Any]]) -> list[frozenset[str]]:

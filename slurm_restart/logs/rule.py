@@ -4,13 +4,13 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import field, replace
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.finding import Naming, Reason, Role, Speaker
 from slurm_restart.frozen import frozen
 from slurm_restart.logs.lines import split_label, with_level
-from slurm_restart.logs.patterns import MIN_LETTERS, danger, literals, more_literals
+from slurm_restart.logs.patterns import MIN_LETTERS, branches, danger, literals, more_literals
 
 _E = TypeVar("_E", bound=Enum)
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -33,6 +33,8 @@ _REQUIRED = ("id", "category", "role", "pattern", "meaning", "examples")
 _SIDES = ("positive", "negative")
 _SPEAKERS = tuple(speaker.value for speaker in Speaker)
 MAX_PATTERN = 2000
+SEPARATE = frozenset({Role.PROGRESS, Role.FINISHED, Role.KIND})
+"""Roles whose rules are tried on selected lines only, not on every suspect one."""
 
 EVERYBODY = tuple(Speaker)
 OF_THE_USER = (Speaker.PROGRAM, Speaker.LAUNCHER, Speaker.CONTAINER, Speaker.SHELL)
@@ -46,6 +48,18 @@ _BELIEVED = {
     Category.STORAGE_FULL: (*OF_THE_USER, Speaker.LIBRARY),
 }
 """Who is believed to know the cause, by the category of a root rule; others: everybody."""
+
+
+class Branch(NamedTuple):
+    """One alternative of a rule's pattern, which is tried by itself.
+
+    `start` and `end` are its place in the pattern; for the others see `LogRule`.
+    """
+
+    start: int
+    end: int
+    literals: tuple[str, ...]
+    more_literals: tuple[str, ...]
 
 
 @frozen
@@ -78,9 +92,12 @@ class LogRule:
     positive: tuple[str, ...] = ()
     negative: tuple[str, ...] = ()
     literals: tuple[str, ...] = field(default=(), compare=False)
-    """Fixed texts of which every matching line holds one; empty: `patterns.literals` finds them."""
+    """Fixed texts of which every matching line holds one; empty: those of the branches, else
+    `patterns.literals` finds them."""
     more_literals: tuple[str, ...] = field(default=(), compare=False)
     """Others of which it holds one as well (`patterns.more_literals`); empty: none."""
+    branches: tuple[Branch, ...] = field(default=(), compare=False)
+    """The alternatives of the pattern (`patterns.branches`); empty: it is tried as a whole."""
 
     @property
     def believed(self) -> tuple[Speaker, ...]:
@@ -145,10 +162,29 @@ def build(fields: Mapping[str, Any]) -> LogRule:
     problems += _pattern_problems(rule) or _example_problems(rule) + _speaker_problems(rule)
     if problems:
         raise BadRuleError(problems)
+    return with_literals(rule)
+
+
+def with_literals(rule: LogRule) -> LogRule:
+    """Return a rule with the fixed texts that its pattern needs."""
+    if rule.role not in SEPARATE and (found := _branches(rule.pattern)):
+        return replace(rule, branches=found)
     return replace(
         rule,
         literals=tuple(sorted(literals(rule.pattern))),
         more_literals=tuple(sorted(more_literals(rule.pattern))),
+    )
+
+
+def _branches(pattern: str) -> tuple[Branch, ...]:
+    return tuple(
+        Branch(
+            start,
+            end,
+            tuple(sorted(literals(pattern[start:end]))),
+            tuple(sorted(more_literals(pattern[start:end]))),
+        )
+        for start, end in branches(pattern)
     )
 
 

@@ -10,10 +10,8 @@ from slurm_restart.errors import SlurmError
 from slurm_restart.logs.lines import ERROR, with_level
 from slurm_restart.logs.literals import make_finder
 from slurm_restart.logs.patterns import literals
-from slurm_restart.logs.rule import LogRule
+from slurm_restart.logs.rule import SEPARATE, Branch, LogRule
 
-SEPARATE = frozenset({Role.PROGRESS, Role.FINISHED, Role.KIND})
-"""Roles whose rules are tried on selected lines only, not on every suspect one."""
 MAX_NAMES = 256
 """A line that gives more node names blames no node."""
 
@@ -25,7 +23,7 @@ class RuleMatch:
     rule: LogRule
     nodes: tuple[str, ...]
     number: int
-    """Place of the rule in the order in which rules are tried."""
+    """Place of the rule, or of an alternative of it, in the order in which they are tried."""
 
 
 class _Pattern:
@@ -44,11 +42,37 @@ class _Pattern:
         return self._compiled
 
 
+class _Alternative:
+    """A rule's pattern, or one of its alternatives, which is compiled when it is first needed."""
+
+    __slots__ = ("_compiled", "_end", "_start", "more_literals", "rule")
+
+    def __init__(self, rule: LogRule, branch: Branch) -> None:
+        self.rule = rule
+        self.more_literals = branch.more_literals
+        self._start, self._end = branch.start, branch.end
+        self._compiled: re.Pattern[str] | None = None
+
+    @property
+    def compiled(self) -> re.Pattern[str]:
+        if self._compiled is None:
+            self._compiled = re.compile(self.rule.pattern[self._start : self._end])
+        return self._compiled
+
+
+def _alternatives(rule: LogRule) -> Iterable[Branch]:
+    if rule.branches:
+        return rule.branches
+    texts = rule.literals or tuple(literals(rule.pattern))
+    return (Branch(0, len(rule.pattern), texts, rule.more_literals),)
+
+
 class RuleMatcher:
     """A set of rules prepared for searching.
 
     A rule's pattern is tried only on lines that contain one of its literals, and one of its further
-    literals, because the search for fixed texts is much faster than that for patterns.
+    literals, because the search for fixed texts is much faster than that for patterns. Of a pattern
+    that is one alternation each alternative has literals of its own.
 
     Args:
         rules: in the order in which they are tried; the first that matches a line judges it.
@@ -64,18 +88,20 @@ class RuleMatcher:
             (_Pattern(rule.pattern), rule) for rule in rules if rule.role is Role.FINISHED
         ]
         self._kinds = [(_Pattern(rule.pattern), rule) for rule in rules if rule.role is Role.KIND]
-        judging = [rule for rule in rules if rule.role not in SEPARATE]
-        self._rules = [(_Pattern(rule.pattern), rule) for rule in judging]
+        self._rules: list[_Alternative] = []
+        """In the order in which they are tried, by number."""
+        texts: dict[str, list[int]] = {text: [] for text in also}
+        for rule in (rule for rule in rules if rule.role not in SEPARATE):
+            for branch in _alternatives(rule):
+                for text in branch.literals:
+                    texts.setdefault(text, []).append(len(self._rules))
+                self._rules.append(_Alternative(rule, branch))
         self._others = frozenset(
             number
-            for number, rule in enumerate(judging)
-            if rule.speakers and Speaker.PROGRAM not in rule.speakers
+            for number, known in enumerate(self._rules)
+            if known.rule.speakers and Speaker.PROGRAM not in known.rule.speakers
         )
-        """Numbers of the rules that are for few lines, so that the speaker is asked for first."""
-        texts: dict[str, list[int]] = {text: [] for text in also}
-        for number, rule in enumerate(judging):
-            for text in rule.literals or literals(rule.pattern):
-                texts.setdefault(text, []).append(number)
+        """Numbers of those that are for few lines, so that the speaker is asked for first."""
         self._finder = make_finder(texts, finder)
         self._levelled: dict[str, tuple[int, ...]] = {}
         """Numbers of the rules of which a literal is in a level, by the level."""
@@ -158,8 +184,9 @@ class RuleMatcher:
         for number in numbers:
             if known is not None and number >= known.number:
                 return known
-            pattern, rule = self._rules[number]
-            if rule.more_literals and not any(map(text.__contains__, rule.more_literals)):
+            pattern = self._rules[number]
+            needed, rule = pattern.more_literals, pattern.rule
+            if needed and not any(map(text.__contains__, needed)):
                 continue
             if number in self._others and speaker() not in rule.speakers:
                 continue

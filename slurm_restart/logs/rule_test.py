@@ -7,8 +7,8 @@ from slurm_restart.core.finding import Speaker
 from slurm_restart.frozen import frozen
 from slurm_restart.logs.failure_kind import tells_no_cause
 from slurm_restart.logs.lines import readable, split_label
-from slurm_restart.logs.rule import LogRule, matches
-from slurm_restart.logs.rule_matcher import SEPARATE, RuleMatch, RuleMatcher, match_message
+from slurm_restart.logs.rule import SEPARATE, LogRule, matches
+from slurm_restart.logs.rule_matcher import RuleMatch, RuleMatcher, match_message
 from slurm_restart.logs.speakers import identify_speaker
 from slurm_restart.logs.timestamps import logged_at
 

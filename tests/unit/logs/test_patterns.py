@@ -1,6 +1,6 @@
 import pytest
 
-from slurm_restart.logs.patterns import danger, letters, literals, more_literals
+from slurm_restart.logs.patterns import branches, danger, letters, literals, more_literals
 
 
 @pytest.mark.parametrize(
@@ -91,3 +91,24 @@ def test_texts_that_are_rare_among_errors_are_preferred(pattern: str, needed: se
 )
 def test_further_texts_that_every_match_holds(pattern: str, needed: set[str]) -> None:
     assert more_literals(pattern) == needed
+
+
+@pytest.mark.parametrize(
+    ("pattern", "parts"),
+    [
+        ("(?:disk full|fabric)", ["disk full", "fabric"]),
+        (r"(?:disk (?:a|b)|[|)]fabric|\|rank\)|[]|]host)",
+         ["disk (?:a|b)", "[|)]fabric", r"\|rank\)", "[]|]host"]),
+        # It is no alternation, or the group ends before the pattern does.
+        ("(?:disk full)", []),
+        ("disk|fabric", []),
+        ("(?:disk|fabric) (?:full|down)", []),
+        ("(?:disk|fabric) full", []),
+        ("^(?:disk|fabric)", []),
+        # Not every alternative has a text of its own.
+        (r"(?:disk|\d+)", []),
+        ("(?:(?P<node>disk)|fabric)", []),
+    ],
+)  # fmt: skip
+def test_alternatives_of_a_pattern(pattern: str, parts: list[str]) -> None:
+    assert [pattern[start:end] for start, end in branches(pattern)] == parts

@@ -2,10 +2,12 @@ import re
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from slurm_restart.core.category import Category
 from slurm_restart.core.finding import Naming, Role, Speaker
-from slurm_restart.logs.rule import LogRule
+from slurm_restart.logs.rule import LogRule, with_literals
 from slurm_restart.logs.rule_matcher import MAX_NAMES, RuleMatcher, split_names
 
 
@@ -52,6 +54,45 @@ def test_a_pattern_is_compiled_only_for_lines_with_all_that_it_needs(
     assert hit(matcher, "the disk is empty") is None
     assert tried == []
     assert hit(matcher, "the disk is full") == "a"
+
+
+def test_each_alternative_of_a_pattern_is_tried_only_for_lines_with_its_texts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[str] = []
+    original = re.compile
+    two = with_literals(rule("a", "(?:disk .{0,9}full|fabric .{0,9}down)"))
+    other = with_literals(rule("b", "(?:n3: fabric|disk)"))
+    monkeypatch.setattr(re, "compile", lambda text: tried.append(text) or original(text))
+    matcher = RuleMatcher([two, other])
+    assert hit(matcher, "n3: fabric is down") == "a"
+    assert tried == ["fabric .{0,9}down"]
+    assert hit(matcher, "n3: fabric is up") == "b"
+    assert hit(matcher, "the disk is up") == "b"
+    assert hit(matcher, "the fabric is up") is None
+
+
+@given(
+    words=st.lists(st.sampled_from(["disk ", "full", "fabric", " down", "node 7", "ERROR: "])),
+    patterns=st.lists(
+        st.sampled_from(
+            [
+                "(?:disk full|fabric.{0,9}down)",
+                "(?:ERROR: .{0,20}(?:full|node)|fabric node)",
+                "fabric.{0,9}(?:full|node)",
+                "disk",
+            ]
+        ),
+        max_size=4,
+    ),
+)
+def test_the_parts_of_patterns_find_what_the_patterns_find(
+    words: list[str], patterns: list[str]
+) -> None:
+    text = "".join(words)
+    rules = [rule(f"r{number}", pattern) for number, pattern in enumerate(patterns)]
+    first = next((each.id for each in rules if re.search(each.pattern, text)), None)
+    assert hit(RuleMatcher([with_literals(each) for each in rules]), text) == first
 
 
 def test_of_two_forms_of_a_line_the_rule_that_is_tried_first_judges() -> None:

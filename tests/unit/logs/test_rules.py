@@ -6,8 +6,8 @@ import pytest
 
 from slurm_restart.core.category import Category
 from slurm_restart.core.finding import Role
-from slurm_restart.logs.rule import LogRule, matches
-from slurm_restart.logs.rule_matcher import SEPARATE, RuleMatcher
+from slurm_restart.logs.rule import SEPARATE, LogRule, matches
+from slurm_restart.logs.rule_matcher import RuleMatcher
 from slurm_restart.logs.rule_test import match_line
 from slurm_restart.logs.rules import load_rules, read_file, read_rules
 from slurm_restart.logs.scanner import MAX_LINE
