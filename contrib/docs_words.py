@@ -77,9 +77,10 @@ STOPS = {
     "`max_uncounted_restarts`, by Slurm's own count too",
     "prolog-repeated": "a node's prolog failed, and the attempt before ended in the same way: the "
     "job stays held by Slurm, as after every stop for a failed prolog",
-    "prolog-share": "a node's prolog failed, and in the job's partitions more nodes are drained "
-    "for that reason than the site's `max_prolog_failed_share` allows (one always): the job stays "
-    "held",
+    "prolog-share": "a node's prolog failed, and in a partition of the job more nodes are drained "
+    "for that reason than the site's `max_prolog_failed_share` allows (one always), or would be if "
+    "the prolog failed on as many nodes of the next attempt: the job stays held, or is cancelled "
+    "where Slurm does not hold it (nohold_on_prolog_fail)",
     "oom-repeated": "the node's memory was used up a second time at the same step",
     "repeated": "the same root-cause line at the same step for the `stop_on_repeat`th time (only "
     "`data.corrupt`, `numeric.nan` and stops that were put off); NaN only once it has come [on "

@@ -7,7 +7,6 @@ from dataclasses import replace
 from slurm_restart.control.hook_environment import HookEnvironment
 from slurm_restart.control.journal import RunKey
 from slurm_restart.core.array_task import run_of_task
-from slurm_restart.core.end_rules import PROLOG_REASON
 from slurm_restart.core.hostlist import expand
 from slurm_restart.core.job import Job, JobEnd, JobState, NodeState
 from slurm_restart.core.job_comment import MAX_NAMED, CommentRecord
@@ -31,7 +30,6 @@ def _has_drained(names: frozenset[str], nodes: tuple[NodeState, ...]) -> bool:
 
 def await_failed_prolog(
     env: HookEnvironment,
-    job: Job,
     nodes: tuple[NodeState, ...],
     read_nodes: Callable[[], tuple[NodeState, ...]],
 ) -> tuple[NodeState, ...]:
@@ -43,12 +41,9 @@ def await_failed_prolog(
 
     Args:
         env: the hook's environment.
-        job: the job; for any other end than a failed prolog the nodes are returned as they are.
         nodes: all nodes, as they were read last.
         read_nodes: reads them again.
     """
-    if job.reason != PROLOG_REASON:
-        return nodes
     names = frozenset(expand(env.nodelist))
     limit = time.monotonic() + PROLOG_NODE_WAIT
     while not _shows_failed_prolog(names, nodes) and time.monotonic() < limit:

@@ -14,8 +14,9 @@ from slurm_restart.control.end_facts import (
 )
 from slurm_restart.control.hook_environment import HookEnvironment
 from slurm_restart.control.kept_answers import KEEP, KeptAnswers
-from slurm_restart.core.attempt_stage import find_stage, reports_end
+from slurm_restart.core.attempt_stage import Stage, find_stage, reports_end
 from slurm_restart.core.cluster_facts import ClusterFacts
+from slurm_restart.core.end_rules import PROLOG_REASON
 from slurm_restart.core.fit_pending import Observation
 from slurm_restart.core.history import Exclusion, History
 from slurm_restart.core.job import Job, JobEnd, JobState, NodeState, PartitionState
@@ -138,8 +139,8 @@ def observe(
     partitions = () if ending else snapshot.partitions()
     hook = context.hook if _is_current(context.hook, job, record, history) else None
     late = context.hook is not None and hook is None
-    if hook is not None and find_stage(job, history, record, ()).unjudged:
-        nodes = await_failed_prolog(hook, job, nodes, lambda: snapshot.nodes(since=time.time()))
+    if hook is not None and _may_have_failed_in_prolog(snapshot, job, record, history):
+        nodes = await_failed_prolog(hook, nodes, lambda: snapshot.nodes(since=time.time()))
     return RunView(
         history=history,
         seen=Observation(
@@ -166,6 +167,20 @@ def observe(
         resumed_as=context.resumed_as,
         end_lost=_is_lost(hook, job, record),
     )
+
+
+def _may_have_failed_in_prolog(
+    snapshot: Snapshot, job: Job, record: CommentRecord, history: History
+) -> bool:
+    """Whether an end that is not judged yet may be that of an attempt whose prolog failed."""
+    at = find_stage(job, history, record, ())
+    if not at.unjudged:
+        return False
+    if job.reason == PROLOG_REASON:
+        return True
+    # With nohold_on_prolog_fail Slurm shows no reason, and no supervisor has reported anything.
+    unseen = at.stage is Stage.REQUEUED and record.submit != job.submit_time
+    return unseen and not snapshot.cluster().holds_on_prolog_fail
 
 
 def _node_limit(snapshot: Snapshot, job: Job, history: History) -> int | None:

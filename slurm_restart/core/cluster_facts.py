@@ -17,6 +17,8 @@ class ClusterFacts:
     """Exit codes after which Slurm requeues a job (RequeueExit)."""
     requeue_exit_hold: frozenset[int] = frozenset()
     """Exit codes after which Slurm requeues a job and holds it (RequeueExitHold)."""
+    holds_on_prolog_fail: bool = True
+    """Whether Slurm holds a job whose prolog has failed (without nohold_on_prolog_fail)."""
     limits_enforced: bool = False
     """Whether limits of associations and QOS are enforced (AccountingStorageEnforce=limits)."""
     kill_wait: int = 30

@@ -4,10 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from slurm_restart.core.category import Category, Restart
+from slurm_restart.core.end_rules import PROLOG_DRAINED
 from slurm_restart.core.history import ends_at_step
 from slurm_restart.core.in_place_ends import NONE_IN_PLACE, InPlaceEnds
 from slurm_restart.core.journal_events import Action, EndEvent
 from slurm_restart.core.placement import Placement, place, why_not_in_place
+from slurm_restart.core.prolog_failures import PrologFailures
 from slurm_restart.core.situation import Situation
 from slurm_restart.frozen import frozen
 
@@ -123,10 +125,18 @@ def _prolog_again(situation: Situation) -> bool:
     return situation.attribution.category is last is Category.PROLOG_FAILED
 
 
-def _prolog_share(situation: Situation) -> bool:
+def _exceeded_prolog_share(situation: Situation) -> PrologFailures | None:
+    """Return the failures in that partition of the job in which the prolog fails too often."""
+    found = situation.attribution
+    # The second rule's job is not held by Slurm, and tries the next node.
+    if found.category is not Category.PROLOG_FAILED and found.rule != PROLOG_DRAINED:
+        return None
     share = situation.policy.site.max_prolog_failed_share
-    failed = situation.attribution.category is Category.PROLOG_FAILED
-    return failed and situation.prolog_failures.exceed(share)
+    return next((each for each in situation.prolog_failures if each.exceed(share)), None)
+
+
+def _prolog_share(situation: Situation) -> bool:
+    return _exceeded_prolog_share(situation) is not None
 
 
 def _stopped(situation: Situation) -> bool:
@@ -151,11 +161,11 @@ def _why_uncounted(situation: Situation) -> str:
 
 
 def _why_prolog_share(situation: Situation) -> str:
-    found, share = situation.prolog_failures, situation.policy.site.max_prolog_failed_share
-    return (
-        f"the prolog failed on {found.failed} of {found.nodes} nodes of the job's partitions, "
-        f"the site allows {found.allowed(share)}"
-    )
+    found = _exceeded_prolog_share(situation) or PrologFailures()
+    allowed = found.allowed(situation.policy.site.max_prolog_failed_share)
+    text = f"the prolog failed on {found.failed} of {found.nodes} nodes of a partition of the job"
+    many = f", {found.of_attempt} of them the attempt's" if found.of_attempt > 1 else ""
+    return f"{text}{many}, the site allows {allowed}"
 
 
 def _why_budget(situation: Situation) -> str:

@@ -27,6 +27,8 @@ class EndRule:
 
 _CERTAIN, _LIKELY, _GUESS = Confidence.CERTAIN, Confidence.LIKELY, Confidence.GUESS
 PROLOG_REASON = "launch_failed_requeued_held"
+PROLOG_DRAINED = "slurm.prolog_drained"
+"""Rule of an attempt whose prolog failed where Slurm does not hold the job for it."""
 _HELD_REASONS = frozenset(
     {
         "job_requeued_in_held_state",
@@ -159,7 +161,7 @@ _END_RULES: tuple[EndRule, ...] = (
     # On 24.11 the base state PREEMPTED comes back at every later end of a job that was preempted
     # with a grace time once (measured): only a PreemptTime shows a preemption.
     _rule(STATE_CAUSES[JobState.PREEMPTED], lambda f: f.end.preempted),
-    EndRule("slurm.prolog_drained", Category.HARDWARE_NODE, _LIKELY, _prolog_drained),
+    EndRule(PROLOG_DRAINED, Category.HARDWARE_NODE, _LIKELY, _prolog_drained),
     _state(JobState.NODE_FAIL, lambda f: f.node_failed),
     EndRule(
         "job.reported_before_requeue", Category.UNKNOWN, _LIKELY, _reports_cause_before_requeue
@@ -218,7 +220,7 @@ _END_RULES: tuple[EndRule, ...] = (
     EndRule("unlisted", Category.UNLISTED, _GUESS, lambda _: True),
 )
 
-NOT_STARTED_RULES = frozenset({"slurm.prolog_failed", "slurm.prolog_drained", "state.boot_fail"})
+NOT_STARTED_RULES = frozenset({"slurm.prolog_failed", PROLOG_DRAINED, "state.boot_fail"})
 """Rules of attempts that ended before the job's script had started."""
 
 SELF_REPORT_RULES = frozenset(

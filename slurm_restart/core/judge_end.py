@@ -100,7 +100,7 @@ def judge_end(case: EndCase) -> Judgement:
             failed=facts.failed,
             suspects_checkpoint=_suspects_checkpoint(facts.final_report, attribution),
             stopped=case.stopped,
-            prolog_failures=count_prolog_failures(case.job.partitions, case.nodes),
+            prolog_failures=count_prolog_failures(case.job.partitions, case.nodes, case.end.nodes),
             in_place=_in_place(case),
             nodes=case.end.nodes,
             other_nodes=_has_others(case),

@@ -19,8 +19,8 @@ class SitePolicy:
     max_uncounted_restarts: int = 1000
     """Restarts of a run after ends that never count: preemptions, requeues by people."""
     max_prolog_failed_share: float = 0.1
-    """Of the nodes in a job's partitions: if the prolog has failed on more of them, a job that
-    Slurm holds for a failed prolog is not released. One node is always allowed."""
+    """Of the nodes in each of a job's partitions: if the prolog has failed on more of them, a job
+    that Slurm holds for a failed prolog is not released. One node is always allowed."""
     stop_on_repeat: int = 2
     shrink_after: int = 10 * MINUTE
     give_up_after: int = 24 * HOUR

@@ -1,6 +1,6 @@
 """Everything that a decision about an end depends on, with the run's counters."""
 
-from dataclasses import field, replace
+from dataclasses import replace
 
 from slurm_restart.core.allocation import Allocation
 from slurm_restart.core.attribution import Attribution
@@ -53,8 +53,8 @@ class Situation:
     is an earlier one."""
     stopped: str | None = None
     """Why a person wants no further attempt of this job; None: it may go on."""
-    prolog_failures: PrologFailures = field(default_factory=PrologFailures)
-    """Those in the job's partitions."""
+    prolog_failures: tuple[PrologFailures, ...] = ()
+    """Those in each of the job's partitions."""
     in_place: InPlaceEnds = NONE_IN_PLACE
     """Ends before this one in the same allocation that `history` does not hold."""
     nodes: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ from slurm_restart.slurm.parse_values import parse_text
 _VERSION = re.compile(r"([0-9]{2})\.([0-9]{2})\.")
 _CRED_EXPIRE = re.compile(r"cred_expire=([0-9]+)")
 _REQUEUE_DELAY = re.compile(r"(?:^|,)requeue_delay=([0-9]+)")
+_NO_HOLD = re.compile(r"(?:^|,)nohold_on_prolog_fail(?:,|$)")
 _SECONDS = re.compile(r"([0-9]+) sec")
 _USER = re.compile(r"(.+)\([0-9]+\)")
 _CODES = re.compile(r"([0-9]+)(?:-([0-9]+))?")
@@ -50,6 +51,7 @@ def cluster_facts(config: dict[str, str]) -> ClusterFacts:
         requeue_delay=_requeue_delay(config, release),
         requeue_exit=parse_exit_codes(config.get("RequeueExit", "")),
         requeue_exit_hold=parse_exit_codes(config.get("RequeueExitHold", "")),
+        holds_on_prolog_fail=_NO_HOLD.search(config.get("SchedulerParameters", "")) is None,
         limits_enforced="limits" in config.get("AccountingStorageEnforce", "").lower().split(","),
         kill_wait=int(kill_wait[1]) if kill_wait else _DEFAULT_KILL_WAIT,
         slurm_user=user[1] if user else None,

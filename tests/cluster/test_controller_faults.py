@@ -107,6 +107,28 @@ def test_a_prolog_that_fails_everywhere_drains_at_most_two_nodes(cluster: Script
             cluster.fault("mend-prolog", node)
 
 
+@pytest.fixture
+def holding_no_job() -> Iterator[ScriptedCluster]:
+    """A cluster whose Slurm requeues a job whose prolog failed without a hold."""
+    often = "SchedulerParameters=sched_interval=1,bf_interval=1,nohold_on_prolog_fail"
+    with ScriptedCluster(per_partition=NODES, policy=FAST, options=("--set", often)) as cluster:
+        yield cluster
+
+
+@pytest.mark.parametrize("restarts", [0, 9])
+def test_a_prolog_that_fails_everywhere_drains_at_most_two_nodes_without_a_hold_too(
+    holding_no_job: ScriptedCluster, restarts: int
+) -> None:
+    cluster = holding_no_job
+    for node in cluster.node_names:
+        cluster.fault("fail-prolog", node)
+    run = submitted(cluster.submit_run("exit 1", max_restarts=restarts))
+    assert cluster.await_end(run.job_id, "CANCELLED", timeout=DEADLINE) == "CANCELLED"
+    sweep(cluster)
+    assert 1 <= len(drained(cluster)) <= 2
+    assert run.attempts() == []
+
+
 # --- settings of slurm.conf ----------------------------------------------------------------------
 
 

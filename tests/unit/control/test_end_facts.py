@@ -14,7 +14,7 @@ from slurm_restart.control.end_facts import (
     run_key,
 )
 from slurm_restart.control.hook_environment import HookEnvironment
-from slurm_restart.core.job import Job, JobState, NodeState
+from slurm_restart.core.job import JobState, NodeState
 from slurm_restart.core.job_comment import MAX_NAMED
 from slurm_restart.errors import CsxError, SlurmUnavailableError
 from tests.unit.control.conftest import FakeSlurm, run_key_of
@@ -189,8 +189,6 @@ def test_a_node_stands_in_place_of_its_cs_system() -> None:
 
 # --- a failed prolog -----------------------------------------------------------------------------
 
-HELD = facts.pending(reason="launch_failed_requeued_held")
-
 
 def drained(name: str) -> tuple[NodeState, ...]:
     reason = "Prolog error [slurm@2026-03-01T10:00:00]"
@@ -201,7 +199,7 @@ def drained(name: str) -> tuple[NodeState, ...]:
 def test_the_node_whose_prolog_failed_is_awaited() -> None:
     """slurmctld holds the job before it drains the node."""
     reads = iter([facts.nodes(), drained("csx4"), drained("csx2")])
-    assert await_failed_prolog(ENV, HELD, facts.nodes(), lambda: next(reads)) == drained("csx2")
+    assert await_failed_prolog(ENV, facts.nodes(), lambda: next(reads)) == drained("csx2")
     assert list(reads) == []
 
 
@@ -213,19 +211,12 @@ def test_no_node_is_awaited_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
         reads.append(1)
         return facts.nodes()
 
-    assert await_failed_prolog(ENV, HELD, facts.nodes(), read) == facts.nodes()
+    assert await_failed_prolog(ENV, facts.nodes(), read) == facts.nodes()
     assert reads
 
 
-@pytest.mark.parametrize(
-    ("job", "nodes"),
-    [(HELD, drained("csx1")), (facts.pending(), facts.nodes()), (RECORD, facts.nodes())],
-    ids=["shown already", "another requeue", "another end"],
-)
-def test_nothing_is_awaited_where_the_node_is_shown_or_no_prolog_failed(
-    job: Job, nodes: tuple[NodeState, ...]
-) -> None:
+def test_nothing_is_awaited_where_the_node_is_shown() -> None:
     def read() -> tuple[NodeState, ...]:
         raise AssertionError("the nodes were read again")
 
-    assert await_failed_prolog(ENV, job, nodes, read) == nodes
+    assert await_failed_prolog(ENV, drained("csx1"), read) == drained("csx1")

@@ -14,7 +14,7 @@ from slurm_restart.control.observe import RunContext, Snapshot, observe, require
 from slurm_restart.core.category import Category
 from slurm_restart.core.history import History, replay
 from slurm_restart.core.job import Job, JobState
-from slurm_restart.core.job_comment import format_comment
+from slurm_restart.core.job_comment import CommentRecord, format_comment
 from slurm_restart.core.journal_events import Action, AppliedEvent, StartedEvent
 from slurm_restart.core.plan import RunView, plan
 from slurm_restart.errors import CsxError
@@ -50,10 +50,15 @@ def waiting(**changes: Any) -> Job:
 
 
 def view(
-    controller: Controller, job: Job, history: History | None = None, **context: Any
+    controller: Controller,
+    job: Job,
+    history: History | None = None,
+    *,
+    record: CommentRecord = RECORD,
+    **context: Any,
 ) -> RunView:
     snapshot = Snapshot(controller=controller)
-    return observe(snapshot, job, RECORD, history or History(), RunContext(**context))
+    return observe(snapshot, job, record, history or History(), RunContext(**context))
 
 
 # --- the end -------------------------------------------------------------------------------------
@@ -100,10 +105,10 @@ def test_the_nodes_of_another_attempt_are_not_those_of_the_end(
 def test_the_node_of_a_failed_prolog_is_awaited_until_the_end_is_judged(
     controller: Controller, slurm: FakeSlurm, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    awaited: list[str | None] = []
+    awaited: list[int] = []
 
-    def wait(_env: HookEnvironment, job: Job, _nodes: Any, read_nodes: Any) -> Any:
-        awaited.append(job.reason)
+    def wait(env: HookEnvironment, _nodes: Any, read_nodes: Any) -> Any:
+        awaited.append(env.job_id)
         clock.now += 1
         slurm.all_nodes = facts.nodes(csx2="IDLE+DRAIN")
         return read_nodes()
@@ -111,13 +116,42 @@ def test_the_node_of_a_failed_prolog_is_awaited_until_the_end_is_judged(
     monkeypatch.setattr("slurm_restart.control.observe.await_failed_prolog", wait)
     held = waiting(reason="launch_failed_requeued_held")
     seen = view(controller, held, hook=hook())
-    assert awaited == [held.reason]
+    assert awaited == [7]
     assert seen.end.drained
     assert seen.seen.nodes == slurm.all_nodes
     judged = replay([facts.ended()])
     view(controller, held, judged, hook=hook())
     view(controller, held)
-    assert awaited == [held.reason]
+    assert awaited == [7]
+
+
+@pytest.mark.parametrize(
+    ("holds", "reported", "awaits"),
+    [(False, False, True), (True, False, False), (False, True, False)],
+)
+@pytest.mark.parametrize("shown", [JobState.PENDING, None], ids=["from 24.11", "before 24.11"])
+def test_a_failed_prolog_that_holds_no_job_is_awaited_if_no_supervisor_has_begun(
+    controller: Controller,
+    slurm: FakeSlurm,
+    monkeypatch: pytest.MonkeyPatch,
+    holds: bool,
+    reported: bool,
+    awaits: bool,
+    shown: JobState | None,
+) -> None:
+    """Slurm shows no reason then (nohold_on_prolog_fail)."""
+    awaited: list[int] = []
+
+    def wait(env: HookEnvironment, nodes: Any, _read_nodes: Any) -> Any:
+        awaited.append(env.job_id)
+        return nodes
+
+    monkeypatch.setattr("slurm_restart.control.observe.await_failed_prolog", wait)
+    slurm.cluster = replace(slurm.cluster, holds_on_prolog_fail=holds)
+    record = facts.comment_record(submit=SUBMITTED if reported else None, attempt=None, ended=False)
+    requeued = facts.job(state=shown, flags=frozenset({facts.COMPLETING}), restarts=1)
+    view(controller, requeued, hook=hook(restarts=1), record=record)
+    assert (awaited == [7]) is awaits
 
 
 def test_a_running_job_keeps_its_own_nodes_and_submit_time(controller: Controller) -> None:

@@ -254,7 +254,7 @@ def test_a_release_never_drains_more_than_a_share_of_the_partition(
             Category.PROLOG_FAILED,
             attribution=HELD_PROLOG,
             policy=policy,
-            prolog_failures=PrologFailures(failed=failed, nodes=nodes),
+            prolog_failures=(PrologFailures(nodes=99), PrologFailures(failed=failed, nodes=nodes)),
         )
     )
     assert decision.action is action
@@ -264,8 +264,21 @@ def test_a_release_never_drains_more_than_a_share_of_the_partition(
 
 
 def test_failed_prologs_of_other_jobs_stop_no_restart_of_another_kind() -> None:
-    everywhere = PrologFailures(failed=6, nodes=6)
+    everywhere = (PrologFailures(failed=6, nodes=6),)
     assert decide(situation(Category.UNKNOWN, prolog_failures=everywhere)).action.restarts
+
+
+def test_a_job_that_slurm_does_not_hold_for_a_failed_prolog_is_cancelled_beyond_the_share() -> None:
+    """It would try node after node: nohold_on_prolog_fail."""
+    drained = replace(
+        attribution(Category.HARDWARE_NODE, requeued=True), rule="slurm.prolog_drained"
+    )
+    for failed, action in ((1, Action.ADJUST), (2, Action.CANCEL)):
+        failures = (PrologFailures(failed=failed, nodes=6),)
+        end = situation(
+            Category.HARDWARE_NODE, attribution=drained, prolog_failures=failures, restarts=1
+        )
+        assert decide(end).action is action
 
 
 @pytest.mark.parametrize(
@@ -538,7 +551,7 @@ def test_there_is_a_decision_for_every_end(
         restarts=restarts,
         failed=failed,
         run_time=run_time,
-        prolog_failures=PrologFailures(failed=drained, nodes=20),
+        prolog_failures=(PrologFailures(failed=drained, nodes=20),),
     )
     decision = decide(given)
     assert isinstance(decision, Decision)

@@ -22,19 +22,37 @@ NODES = (
 
 
 @pytest.mark.parametrize(
-    ("partitions", "failed", "nodes"),
+    ("partitions", "expected"),
     [
-        (("main",), 2, 4),
-        (("long",), 1, 1),
-        (("other", "long"), 2, 2),
-        ((), 3, 5),
-        (("deleted",), 0, 0),
+        (("main",), [(2, 4)]),
+        (("long",), [(1, 1)]),
+        (("other", "main"), [(1, 1), (2, 4)]),
+        ((), [(3, 5)]),
+        (("deleted",), [(0, 0)]),
     ],
 )
-def test_only_the_jobs_partitions_count(
-    partitions: tuple[str, ...], failed: int, nodes: int
+def test_only_the_jobs_partitions_count_each_by_itself(
+    partitions: tuple[str, ...], expected: list[tuple[int, int]]
 ) -> None:
-    assert count_prolog_failures(partitions, NODES) == PrologFailures(failed=failed, nodes=nodes)
+    """Together they would let a job drain all of a small one beside a large one."""
+    found = count_prolog_failures(partitions, NODES)
+    assert found == tuple(PrologFailures(failed=failed, nodes=nodes) for failed, nodes in expected)
+
+
+def test_the_nodes_of_the_attempt_are_those_that_its_next_one_may_drain_again() -> None:
+    [found] = count_prolog_failures(("main",), NODES, ("a1", "a2", "a3", "b1"))
+    assert found == PrologFailures(failed=2, nodes=4, of_attempt=2)
+
+
+@pytest.mark.parametrize(
+    ("failed", "of_attempt", "exceeds"),
+    [(4, 0, False), (4, 1, False), (4, 4, True), (2, 2, False), (3, 3, True), (5, 1, True)],
+)
+def test_a_prolog_that_failed_on_several_nodes_at_once_fails_on_as_many_again(
+    failed: int, of_attempt: int, exceeds: bool
+) -> None:
+    found = PrologFailures(failed=failed, nodes=40, of_attempt=of_attempt)
+    assert found.exceed(0.1) is exceeds
 
 
 @pytest.mark.parametrize(

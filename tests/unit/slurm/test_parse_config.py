@@ -51,6 +51,19 @@ def test_whether_a_program_runs_at_the_end_of_a_job(config: dict[str, str], foun
     assert facts(**config).has_epilog is found
 
 
+@pytest.mark.parametrize(
+    ("parameters", "holds"),
+    [
+        ("(null)", True),
+        ("nohold_on_prolog_fail", False),
+        ("bf_interval=1,nohold_on_prolog_fail,x", False),
+        ("no_nohold_on_prolog_fail", True),
+    ],
+)
+def test_whether_slurm_holds_a_job_whose_prolog_failed(parameters: str, holds: bool) -> None:
+    assert facts(SchedulerParameters=parameters).holds_on_prolog_fail is holds
+
+
 @pytest.mark.parametrize(("text", "seconds"), [("5 sec", 5), ("600 sec", 600), ("x", 30)])
 def test_kill_wait(text: str, seconds: int) -> None:
     assert facts(KillWait=text).kill_wait == seconds
