@@ -41,3 +41,13 @@ def pytest_configure(config: pytest.Config) -> None:
     cache = tempfile.TemporaryDirectory(prefix="csx-test-cache-", ignore_cleanup_errors=True)
     config.add_cleanup(cache.cleanup)
     os.environ["XDG_CACHE_HOME"] = cache.name
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what the model of Slurm has explored: tests record it as the property `model`."""
+    reports = terminalreporter.getreports("passed")
+    texts = [text for report in reports for name, text in report.user_properties if name == "model"]
+    if texts:
+        terminalreporter.section("model of Slurm, explored exhaustively with the real plan")
+        for text in texts:
+            terminalreporter.write_line(str(text))

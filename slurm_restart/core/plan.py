@@ -51,6 +51,7 @@ from slurm_restart.core.slurm_operations import (
     merge_admin_comment,
     size_is_ours,
     start_is_ours,
+    was_requeued_by_hook,
 )
 from slurm_restart.frozen import frozen
 
@@ -399,13 +400,13 @@ def _stop(view: RunView, known: EndEvent, *, by_slurm: bool = False) -> Plan:
 
 
 def _requeued_by_slurm(view: RunView, known: EndEvent) -> bool:
-    """Whether Slurm, not a person, has requeued a job after its final end.
+    """Whether Slurm or csx-epilog, not a person, has requeued a job after its final end.
 
     Slurm does so for exit codes in RequeueExit and RequeueExitHold, and after it was killed before
-    it had saved the end. A job that was seen in a final state after its end can only have been
-    requeued by a person.
+    it had saved the end; csx-epilog if Python failed after the judgement. A job that was seen in a
+    final state after its end can only have been requeued by a person.
     """
-    history, cluster = view.history, view.seen.cluster
+    history, cluster, job = view.history, view.seen.cluster, view.seen.job
     final = history.final
     if known.requeued:
         return False  # it was pending already when its end was judged
@@ -413,7 +414,22 @@ def _requeued_by_slurm(view: RunView, known: EndEvent) -> bool:
         return False
     if known.exit_code in cluster.requeue_exit | cluster.requeue_exit_hold:
         return True
-    return cluster.boot_time is not None and cluster.boot_time >= known.at
+    if was_requeued_by_hook(job, cluster.requeue_delay) or _wanted_cancelled(history, known):
+        return True
+    if cluster.boot_time is None or cluster.boot_time < known.at:
+        return False
+    # SubmitTime is when a requeued job leaves COMPLETING: one that was requeued before slurmctld
+    # was started was not requeued because of that.
+    return job.completing or (job.submit_time or 0) >= cluster.boot_time
+
+
+def _wanted_cancelled(history: History, known: EndEvent) -> bool:
+    """Whether the job's cancellation was wanted since its last end, and may have been lost.
+
+    The reason in AdminComment, which is written first, has taken the place of csx-epilog's text.
+    """
+    asked = history.last_intent
+    return asked is not None and asked.key == known.key and Verb.CANCEL.value in asked.operations
 
 
 def _cancel(view: RunView, why: str) -> Plan:

@@ -131,6 +131,21 @@ def is_judged_later(job: Job) -> bool:
     return JUDGED_LATER in job.admin_comment
 
 
+def was_requeued_by_hook(job: Job, requeue_delay: int) -> bool:
+    """Whether csx-epilog has requeued the job by itself, and nobody has since.
+
+    Nobody can change the AdminComment of a job that has ended, so that it may be an old one. But
+    another requeue gives the job another begin time.
+
+    Args:
+        job: the job, requeued or RUNNING.
+        requeue_delay: seconds that Slurm itself delays a requeued job.
+    """
+    if not is_judged_later(job) or job.eligible_time is None or job.submit_time is None:
+        return False
+    return job.eligible_time > job.submit_time + requeue_delay + SAFE_START
+
+
 def start_is_ours(job: Job, history: History, requeue_delay: int, now: float) -> bool:
     """Whether a requeued job's begin time is Slurm's default or one that this plugin set.
 

@@ -1,9 +1,9 @@
 """A pure model of how Slurm treats one managed job, explored step by step with the real `plan`.
 
-What it knows of Slurm was measured (docs/explanation/slurm-behaviour.md): states, refusals, delays,
-the loss of unsaved state when slurmctld is killed, and what people may do. A step is one act of
-Slurm, of a person, of time, or of one of the three that call `plan`: hook, helper and reconciler.
-Each of those can be killed between any two requests.
+What it knows of Slurm was measured on 22.05, 24.11 and 26.05: states, refusals, delays, the loss of
+unsaved state when slurmctld is killed, and what people may do. A step is one act of Slurm, of a
+person, of time, or of one of the three that call `plan`: hook, helper and reconciler. Each of those
+can be killed between any two requests; where Python fails, csx-epilog requeues the job by itself.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.core.journal_events import AppliedEvent, Event, IntendEvent, OutcomeEvent
 from slurm_restart.core.plan import RunPlan, RunView, plan
 from slurm_restart.core.restart_limits import SitePolicy
-from slurm_restart.core.slurm_operations import Operation, Verb
+from slurm_restart.core.slurm_operations import JUDGED_LATER, LATE_BEGIN, Operation, Verb
 
 NODES = ("n1", "n2", "n3")
 START = 1000
@@ -131,6 +131,8 @@ class World:
     hook: tuple[int, int, tuple[str, ...]] | None = None
     """Exit code, restart count and nodes of a hook that slurmctld has still to run."""
     hook_running: bool = False
+    queued: tuple[int, int, tuple[str, ...]] | None = None
+    """The same of a hook whose Python failed, for the reconciler."""
     helper: float | None = None
     actor: Actor | None = None
     journal: int = 0
@@ -142,6 +144,8 @@ class World:
     ran_on: tuple[tuple[str, ...], ...] = (NODES[:2],)
     crashes: int = 0
     kills: int = 0
+    fronts: int = 0
+    """How often csx-epilog has requeued the job by itself, as Python failed."""
     acts: int = 0
     cancelled: bool = False
     """A person's scancel has taken effect."""
@@ -174,6 +178,7 @@ class Bounds:
     attempts: int = 4
     crashes: int = 1
     kills: int = 0
+    fronts: int = 0
     acts: tuple[str, ...] = ()
     max_acts: int = 1
     shows_base: bool = False
@@ -259,11 +264,17 @@ def to_view(world: World, bounds: Bounds, source: str) -> RunView:
         time_limit=3600,
         down_nodes=down,
     )
-    if source == "hook" and world.hook is not None:
-        code, restarts, names = world.hook
+    waits = job.state is JobState.PENDING and not job.completing
+    hook = world.hook if source == "hook" else world.queued
+    if hook is not None and source != "hook" and not (waits and hook[1] - job.restarts in (-1, 0)):
+        hook = None  # of an attempt before
+    if hook is not None:
+        code, restarts, names = hook
         down = tuple(node for node in nodes if node.name in names and _failed(node))
         end = replace(end, exit_code=code, env_restarts=restarts, nodes=names, down_nodes=down)
-    elif job.state is JobState.PENDING and not job.completing:
+        if waits and world.record.submit is not None:
+            end = replace(end, submit_time=world.record.submit)
+    elif waits:
         started = history.started
         if started is not None and started.restarts == job.restarts - 1:
             down = tuple(node for node in nodes if node.name in started.nodes and _failed(node))
@@ -285,7 +296,7 @@ def to_view(world: World, bounds: Bounds, source: str) -> RunView:
         ),
         end=end,
         named=tuple((world.record.nodes or "").split(",")) if world.record.nodes else (),
-        source=source,
+        source="sweep" if hook is None else "hook",
         stale_running_after=10.0,
     )
 
@@ -324,10 +335,26 @@ def _callers(world: World, bounds: Bounds) -> Iterator[tuple[str, World]]:
         if world.crashes < bounds.crashes:
             dead = replace(world, crashes=world.crashes + 1, hook_died=True)
             yield "hook dies at its start", _drop_hook(dead)
+        if world.fronts < bounds.fronts:
+            yield "csx-epilog cannot start Python", _requeue_by_front(world)
     if world.helper is not None and world.helper <= world.now:
         yield from _call(world, bounds, "helper")
         if world.crashes < bounds.crashes:
             yield "helper dies", replace(world, helper=None, crashes=world.crashes + 1)
+
+
+def _requeue_by_front(world: World) -> World:
+    """Let csx-epilog requeue a job that failed, with a late begin time: Python has failed."""
+    assert world.hook is not None
+    code, slurm = world.hook[0], world.slurm
+    after = replace(_drop_hook(world), fronts=world.fronts + 1, queued=world.hook)
+    if code == 0 or not slurm.completing:
+        return after
+    if slurm.state is not JobState.PENDING and slurm.restarts <= world.hook[1]:
+        after = _requeue(after)
+    if after.slurm.state is not JobState.PENDING:
+        return after
+    return _change(after, begin=world.now + LATE_BEGIN, comment=JUDGED_LATER)
 
 
 def _drop_hook(world: World) -> World:
@@ -349,6 +376,7 @@ def _plan(world: World, bounds: Bounds, source: str) -> RunPlan:
         down=world.down,
         drained=world.drained,
         hook=world.hook if source == "hook" else None,
+        queued=world.queued if source != "hook" else None,
         journal=world.journal,
     )
     return _planned(seen, bounds, source)
@@ -378,6 +406,10 @@ def _call(world: World, bounds: Bounds, name: str) -> Iterator[tuple[str, World]
         return  # nothing changes
     actor = Actor(name=name, step=step, left=operations) if operations else None
     following = replace(world, journal=JOURNALS.append(world.journal, *events), actor=actor)
+    if name == "sweep" and step.judgement is not None:
+        following = replace(following, queued=None)
+    if name == "hook" and world.fronts < bounds.fronts:
+        yield "csx-epilog's Python dies once it has judged", _requeue_by_front(following)
     if actor is None:
         following = _end_call(following, name, helper)
         if following == world:

@@ -22,6 +22,7 @@ from slurm_restart.core.journal_events import (
     StartedEvent,
 )
 from slurm_restart.core.plan import EarlierPhase, PhaseState, RunPlan, plan
+from slurm_restart.core.slurm_operations import JUDGED_LATER, LATE_BEGIN
 from tests.unit.core import facts
 from tests.unit.core.facts import NODES, SUBMITTED
 
@@ -181,10 +182,47 @@ def test_a_requeue_after_a_final_end_is_a_persons_unless_slurm_did_it() -> None:
     assert requests(plan(facts.view(job=waiting(), history=final()))) == []
     site = ClusterFacts(requeue_exit=frozenset({1}))
     assert requests(plan(facts.view(job=waiting(), history=final(), cluster=site)))[-1] == "cancel"
-    lost = ClusterFacts(boot_time=NOW)
-    assert requests(plan(facts.view(job=waiting(), history=final(), cluster=lost)))[-1] == "cancel"
     seen = replay([FinalEvent(at=NOW, restarts=0, submit_time=SUBMITTED, state="FAILED")], final())
     assert requests(plan(facts.view(job=waiting(), history=seen, cluster=site))) == []
+
+
+@pytest.mark.parametrize(
+    ("left_completing", "expected"), [(NOW + 20, ["cancel"]), (NOW, ["cancel"]), (NOW - 1, [])]
+)
+@pytest.mark.parametrize("state", [JobState.PENDING, JobState.RUNNING])
+def test_after_a_final_end_slurm_requeues_a_lost_job_once_it_is_started_and_a_person_at_any_time(
+    state: JobState, left_completing: int, expected: list[str]
+) -> None:
+    """A run that a person has requeued goes on when slurmctld is restarted days later."""
+    started = NOW + 30 if state is JobState.RUNNING else None
+    job = waiting(
+        state=state,
+        submit_time=left_completing,
+        eligible_time=left_completing,
+        start_time=started,
+        nodes=NODES[:3] if started else (),
+    )
+    booted = ClusterFacts(boot_time=NOW)
+    step = plan(facts.view(job=job, history=final(), cluster=booted, now=NOW + 60.0))
+    assert requests(step)[-1:] == expected
+
+
+@pytest.mark.parametrize(
+    ("begin", "text", "expected"),
+    [
+        (LATE_BEGIN, JUDGED_LATER, ["cancel"]),
+        (LATE_BEGIN, "", []),
+        (121, JUDGED_LATER, []),  # a person has requeued it since
+    ],
+)
+def test_a_final_end_stands_although_csx_epilog_has_requeued_the_job(
+    begin: int, text: str, expected: list[str]
+) -> None:
+    """It does so where Python fails after the judgement."""
+    job = waiting(eligible_time=SUBMITTED + begin, admin_comment=text)
+    assert requests(plan(facts.view(job=job, history=final())))[-1:] == expected
+    seen = FinalEvent(at=NOW, restarts=0, submit_time=SUBMITTED, state="FAILED")
+    assert requests(plan(facts.view(job=job, history=replay([seen], final())))) == []
 
 
 # --- slurmctld, killed before it had saved a start, shows the job as it was before ---------------
