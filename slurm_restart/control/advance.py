@@ -4,6 +4,7 @@ Observe the job, judge an end that is not judged yet, plan, write to the journal
 again until nothing is left to ask for. Every step can be interrupted and repeated.
 """
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -43,6 +44,8 @@ MAX_STEPS = 8
 """Plans in a row for one job. Two or three are needed; more would not come to rest."""
 RETRY = 5.0
 """Seconds after which a request that Slurm refused is made again."""
+CLOCK_SLACK = 60
+"""Seconds by which a clock may be set back between the submission of a job and its end."""
 VERIFY = 1.0
 """Seconds after which a job is looked at again where each call makes one plan only."""
 
@@ -85,7 +88,7 @@ def advance(
     later = _LaterPhases(shared=shared, uid=uid, record=record)
     look_again, history = _advance_job(shared, key, record, context, later, steps=steps)
     if not later.advanced and concerns_later_phases(history):
-        later.advance()
+        later.advance_or_log(controller.log(job_id))
     return look_again
 
 
@@ -106,15 +109,18 @@ class _LaterPhases:
             key = run_key(cluster, job, record)
             _advance_job(self.shared, key, record, RunContext(source="sweep"), self)
 
-    def exclude_first(self, history: History, log: HookLog) -> None:
-        """Let them exclude the nodes that this phase excludes, before it may run to its end."""
-        if self.advanced or not history.excluded(time.time()):
-            return
+    def advance_or_log(self, log: HookLog) -> None:
+        """Advance those that wait; a failure is no failure of this phase, which is decided."""
         try:
             self.advance()
         except CsxError as error:
             self.advanced = False
-            log(f"later phases: {error}")
+            log.once("later-phases", f"later phases: {error}")
+
+    def exclude_first(self, history: History, log: HookLog) -> None:
+        """Let them exclude the nodes that this phase excludes, before it may run to its end."""
+        if not self.advanced and history.excluded(time.time()):
+            self.advance_or_log(log)
 
 
 def _claimed(
@@ -148,6 +154,7 @@ def _advance_job(
             # was read before the journal's last event, in whole seconds, is read again.
             job = shared.read_job(key.job_id, since=journal.last_at + 1)
             require_submit_time(job)
+            _require_owner(job, key, context)
             _require_task(job, key, claimed)
             record = _current_record(job, claimed)
             with_phases = add_earlier_phases(shared, job, record, context)
@@ -177,6 +184,18 @@ def _advance_job(
         if len(journal.events) > before:
             publish(controller, journal, key)
         return look_again, journal.history
+
+
+def _require_owner(job: Job, key: RunKey, context: RunContext) -> None:
+    """Raise JobNotFoundError for a job id that Slurm has given to another job since the end.
+
+    slurmctld counts from the start again after it has lost its state, and an end may have waited in
+    the queue for longer.
+    """
+    queued = None if context.hook is None else context.hook.queued_at
+    young = job.restarts == 0 and (job.submit_time or 0) > (queued or math.inf) + CLOCK_SLACK
+    if job.uid != key.uid or young:
+        raise JobNotFoundError(f"job {job.job_id}: Slurm has given the id to another job")
 
 
 def _require_task(job: Job, key: RunKey, claimed: CommentRecord) -> None:

@@ -6,6 +6,7 @@ process has died is free again, and a file that nobody could serve stays for the
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from slurm_restart.control.hook_environment import HookEnvironment, parse_end
@@ -125,6 +126,7 @@ def _files(state_dir: Path) -> list[Path]:
 def _read(path: Path) -> HookEnvironment:
     try:
         text = read_bounded(path, _MAX_BYTES, follow=False).decode(errors="replace")
+        queued_at = path.lstat().st_mtime
     except OSError as error:
         raise CsxError(f"{path}: {error.strerror}") from error
-    return parse_end(text)
+    return replace(parse_end(text), queued_at=queued_at)

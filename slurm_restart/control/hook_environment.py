@@ -34,6 +34,8 @@ class HookEnvironment:
     nodelist: str
     array_task_id: int | None = None
     """None: the job is no task of an array."""
+    queued_at: float | None = None
+    """When csx-epilog wrote it down, in epoch seconds; None: not known."""
 
 
 def parse_end(text: str) -> HookEnvironment:

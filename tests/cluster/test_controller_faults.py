@@ -20,6 +20,7 @@ from contrib.testing.scripted_runs import (
     fails,
 )
 from contrib.testing.waiting import DEADLINE, await_
+from slurm_restart.control.cluster_folder import folder_name
 from slurm_restart.trainer.rundir import RunDir
 
 NODES = 6
@@ -444,6 +445,28 @@ def test_a_cancellation_that_was_lost_is_repeated(cluster: ScriptedCluster) -> N
     await_(lambda: points.reached(run.job_id, Caller.HOOK), "the cancellation that is lost")
     assert cluster.await_end(run.job_id, "CANCELLED") == "CANCELLED"
     assert len(run.attempts()) == 1
+
+
+def test_a_final_end_stands_although_the_journal_of_a_later_phase_cannot_be_read(
+    cluster: ScriptedCluster,
+) -> None:
+    """csx-epilog requeues a failed job whose end could not be judged; this one was."""
+    first = cluster.submit_run(fails("config"), DONE)
+    second = cluster.submit_run(DONE, phase_of=first)
+    name = re.search(r"^ClusterName=(.+)", cluster.conf.read_text(), re.MULTILINE)
+    assert name
+    folder = cluster.state_dir / "journal" / folder_name(name[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{second.job_id}-{cluster.user.pw_uid}-{second.run_id}.jsonl").mkdir()
+    for path in (folder.parent, folder):
+        shutil.chown(path, cluster.slurm_user.pw_uid, cluster.slurm_user.pw_gid)
+    submitted(first)
+    assert cluster.await_end(first.job_id, "FAILED", "CANCELLED", timeout=DEADLINE) == "FAILED"
+    sweep(cluster)
+    assert cluster.state(first.job_id) == "FAILED"
+    assert cluster.job(first.job_id)["Restarts"] == "0"
+    assert len(first.attempts()) == 1
+    assert "later phases: " in cluster.hook_log()
 
 
 def test_an_emptied_state_directory_restarts_no_run_that_has_ended(

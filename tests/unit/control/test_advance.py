@@ -11,6 +11,7 @@ import pytest
 from slurm_restart.control import advance as module
 from slurm_restart.control.advance import MAX_STEPS, RETRY, VERIFY, advance
 from slurm_restart.control.controller import Controller
+from slurm_restart.control.guarded_advance import guarded_advance
 from slurm_restart.control.hook_environment import HookEnvironment
 from slurm_restart.control.journal import journal_path
 from slurm_restart.control.run_phases import later_phases
@@ -773,9 +774,57 @@ def test_a_later_phase_that_cannot_be_asked_for_does_not_delay_the_earlier_one(
         raise SlurmError("no answer")
 
     monkeypatch.setattr(module, "later_phases", fail)
-    with pytest.raises(SlurmError):
-        blamed(controller, slurm, phase(8))
+    blamed(controller, slurm, phase(8))
     assert any("StartTime" in request.fields for request in requested(slurm, 7))
+    assert "later phases: no answer" in log_of(controller)
+
+
+def test_a_later_phase_that_cannot_be_asked_for_does_not_undo_a_final_end(
+    controller: Controller, slurm: ActingSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """csx-epilog requeues a failed job whose end could not be judged."""
+
+    def fail(*_: Any) -> Any:
+        raise StateError("cannot be read")
+
+    monkeypatch.setattr(module, "later_phases", fail)
+    text = comment(max_restarts=0)
+    slurm.show(ending(comment=text))
+    advanced = guarded_advance(controller, 7, hook=hook(comment=text))
+    assert advanced.done
+    assert [end.action for end in ends(controller)] == [Action.LEAVE]
+
+
+# --- job ids that are used again -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["", comment()], ids=["unmanaged", "managed"])
+def test_an_end_that_waited_concerns_no_job_of_another_user(
+    controller: Controller, slurm: ActingSlurm, text: str
+) -> None:
+    slurm.show(ending(uid=1001, comment=text))
+    with pytest.raises(JobNotFoundError, match="another job"):
+        advance(controller, 7, hook=hook())
+    assert (slurm.requests, ends(controller)) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("after_submission", "restarts", "same"),
+    [(-90_000, 0, False), (-90, 0, False), (-30, 0, True), (60, 0, True), (-90, 1, True)],
+)
+def test_an_end_that_waited_concerns_no_job_that_was_submitted_later(
+    controller: Controller, slurm: ActingSlurm, after_submission: int, restarts: int, same: bool
+) -> None:
+    """The same user's next job may have the same id. A requeue changes SubmitTime too."""
+    at = float(SUBMITTED + after_submission)
+    slurm.show(ending(comment="", restarts=restarts))
+    if same:
+        advance(controller, 7, hook=hook(queued_at=at, restarts=restarts))
+        assert "requeue" in slurm.names()
+        return
+    with pytest.raises(JobNotFoundError):
+        advance(controller, 7, hook=hook(queued_at=at))
+    assert slurm.requests == []
 
 
 def test_a_later_phase_takes_exclusions_itself(controller: Controller, slurm: ActingSlurm) -> None:

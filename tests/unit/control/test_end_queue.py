@@ -168,6 +168,7 @@ def test_the_oldest_end_of_a_job(tmp_path: Path) -> None:
     env = read_end(tmp_path, 7)
     assert env is not None
     assert (env.job_id, env.restarts, env.exit_code) == (7, 3, 3)
+    assert env.queued_at == (queue_dir(tmp_path) / "7.2").stat().st_mtime
     assert read_end(tmp_path, 8) is None
 
 
