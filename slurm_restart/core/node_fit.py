@@ -37,6 +37,27 @@ def is_large_enough(job: Job, node: NodeState) -> bool:
     return all(_has(node.gres, part) for part in job.tres_per_node.split(","))
 
 
+def count_gres(configured: str) -> dict[str, int]:
+    """Return the generic resources of a node by the names of TRES: `gres/gpu`, `gres/gpu:a100`.
+
+    Args:
+        configured: the node's Gres; a part of unknown form is left out.
+    """
+    counts: dict[str, int] = {}
+    for entry in _BETWEEN.split(configured) if configured else ():
+        shown = _CONFIGURED.fullmatch(entry)
+        if shown is None:
+            continue
+        name = f"gres/{shown[1]}"
+        for key in (name, f"{name}:{shown[2]}") if shown[2] else (name,):
+            counts[key] = counts.get(key, 0) + _amount(shown)
+    return counts
+
+
+def _amount(shown: re.Match[str]) -> int:
+    return int(shown[3]) << 10 * (_UNITS.find(shown[4].upper()) + 1 if shown[4] else 0)
+
+
 def _has(configured: str, part: str) -> bool:
     """Return whether a node's Gres satisfy one part of a request, such as `gres/gpu:a100:2`."""
     wanted = _REQUESTED.fullmatch(part)
@@ -50,5 +71,5 @@ def _has(configured: str, part: str) -> bool:
             return True
         its_kind = (shown[2] or "").lower()
         if shown[1].lower() == name and (not kind or its_kind in ("", kind)):
-            found += int(shown[3]) * 1024 ** (_UNITS.find(shown[4].upper()) + 1 if shown[4] else 0)
+            found += _amount(shown)
     return found >= count

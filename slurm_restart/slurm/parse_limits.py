@@ -1,16 +1,21 @@
 """Parse `scontrol show assoc_mgr -o`: how many nodes associations and QOS leave for a job.
 
-The values of a limit are printed as `limit(used)`, with N for no limit; a limit for each job has no
-used part. A QOS's own limit takes the place of the associations' (acct_policy.c in slurmctld).
+Limits of nodes, CPUs and generic resources count: what SlurmUser writes changes the job's nodes and
+CPUs, and with them the generic resources, which Slurm takes for granted then. The values of a limit
+are printed as `limit(used)`, with N for no limit; a limit for each job has no used part. A QOS's
+own limit takes the place of the associations' (acct_policy.c in slurmctld).
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
+from slurm_restart.core.job import Job, NodeState
+from slurm_restart.core.node_fit import count_gres, is_large_enough
 from slurm_restart.errors import SlurmError
 from slurm_restart.frozen import frozen
 
-_FIELDS = ("associd:20", "account:256", "userid:20", "qos:256")
+_FIELDS = ("associd:20", "account:256", "userid:20", "qos:256", "oversubscribe:20")
+_WHOLE_NODES = "NO"
 _ASSOCIATION = re.compile(
     r"^ClusterName=\S* Account=(\S*) UserName=(\S*) .*?ID=([0-9]+) (.*)$", re.MULTILINE
 )
@@ -20,7 +25,6 @@ _GROUP = re.compile(r"(?:^| )GrpTRES=(\S*)")
 _EACH_JOB = re.compile(r"(?:^| )MaxTRESPJ=(\S*)")
 _USERS = re.compile(r" User Limits=(.*)$")
 _ACCOUNTS = re.compile(r" Account Limits=(.*?) User Limits=")
-_NODES = re.compile(r"(?:^|,)node=([0-9]+)(?:\(([0-9]+)\))?")
 
 
 @frozen
@@ -33,6 +37,8 @@ class LimitedBy:
     uid: int
     qos: tuple[str, ...]
     """The job's QOS and those of its partitions."""
+    whole_nodes: bool = True
+    """Whether the job gets all CPUs and generic resources of its nodes (--exclusive)."""
 
 
 def limited_by_format(delimiter: str) -> str:
@@ -56,27 +62,55 @@ def parse_limited_by(text: str, delimiter: str, partition_qos: Iterable[str]) ->
     fields = [field.strip() for field in text.split(delimiter)]
     if len(fields) != len(_FIELDS) + 1 or not fields[2].isdecimal():
         raise SlurmError(f"squeue: expected {len(_FIELDS)} fields of a job, got {text[:200]!r}")
-    association, account, uid, qos, _ = fields
+    association, account, uid, qos, shares, _ = fields
     return LimitedBy(
-        association=association, account=account, uid=int(uid), qos=(qos, *partition_qos)
+        association=association,
+        account=account,
+        uid=int(uid),
+        qos=(qos, *partition_qos),
+        whole_nodes=shares == _WHOLE_NODES,
     )
 
 
-def nodes_left(text: str, job: LimitedBy) -> int | None:
-    """Return how many nodes the limits leave for a pending job; None: no limit of nodes.
+def used_of_each_node(job: Job, nodes: Iterable[NodeState], *, whole: bool) -> dict[str, int]:
+    """Return how much of each TRES a job uses on a node; the most where its nodes differ.
+
+    Args:
+        job: its partitions and requests count.
+        nodes: all nodes of the cluster.
+        whole: whether it gets all of each node. If not, its CPUs are at least those that it
+            requests of a node, and its generic resources are left to Slurm.
+    """
+    used = {"node": 1, "cpu": job.min_cpus or 1}
+    for node in nodes if whole else ():
+        if node.partitions.intersection(job.partitions) and is_large_enough(job, node):
+            counts = {"cpu": node.cpus or 0, **count_gres(node.gres or "")}
+            used.update({name: max(used.get(name, 0), count) for name, count in counts.items()})
+    return used
+
+
+def nodes_left(text: str, job: LimitedBy, used: Mapping[str, int]) -> int | None:
+    """Return how many nodes the limits leave for a pending job; None: no limit concerns them.
 
     Args:
         text: what `scontrol show assoc_mgr -o` printed.
         job: what determines the job's limits.
+        used: how much of each TRES the job uses on a node.
     """
     chain = list(_chain(text, job.association))
     qos = [match[2] for match in _QOS.finditer(text) if match[1] in job.qos]
-    group = _left(_GROUP, qos) or _left(_GROUP, chain)
-    # An association's limit for each job holds the inherited value already.
-    each_job = _left(_EACH_JOB, qos) or _left(_EACH_JOB, chain[:1])
-    of_user = _left(_limit_of(str(job.uid), "MaxTRESPU"), _part(_USERS, qos))
-    of_account = _left(_limit_of(job.account, "MaxTRESPA"), _part(_ACCOUNTS, qos))
-    return min((*group, *each_job, *of_user, *of_account), default=None)
+    of_user = _limit_of(str(job.uid), "MaxTRESPU"), _part(_USERS, qos)
+    of_account = _limit_of(job.account, "MaxTRESPA"), _part(_ACCOUNTS, qos)
+    left: list[int] = []
+    for name, amount in used.items():
+        if amount > 0:
+            tres = re.compile(rf"(?:^|,){re.escape(name)}=([0-9]+)(?:\(([0-9]+)\))?(?=,|$)")
+            group = _left(tres, _GROUP, qos) or _left(tres, _GROUP, chain)
+            # An association's limit for each job holds the inherited value already.
+            each_job = _left(tres, _EACH_JOB, qos) or _left(tres, _EACH_JOB, chain[:1])
+            others = (*_left(tres, *of_user), *_left(tres, *of_account))
+            left += [count // amount for count in (*group, *each_job, *others)]
+    return min(left, default=None)
 
 
 def _chain(text: str, association: str) -> Iterator[str]:
@@ -103,8 +137,8 @@ def _limit_of(name: str, limit: str) -> re.Pattern[str]:
     return re.compile(rf"(?:^|[\s(}}]){re.escape(name)}\)?={{[^}}]*{limit}=([^\s}}]*)")
 
 
-def _left(limit: re.Pattern[str], records: Iterable[str]) -> list[int]:
-    """Return what is left of each limit of nodes that is set."""
+def _left(tres: re.Pattern[str], limit: re.Pattern[str], records: Iterable[str]) -> list[int]:
+    """Return what is left of each limit of a TRES that is set."""
     found = (limit.search(record) for record in records)
-    nodes = (_NODES.search(match[1]) for match in found if match is not None)
-    return [max(0, int(match[1]) - int(match[2] or 0)) for match in nodes if match is not None]
+    counts = (tres.search(match[1]) for match in found if match is not None)
+    return [max(0, int(match[1]) - int(match[2] or 0)) for match in counts if match is not None]

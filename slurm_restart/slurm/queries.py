@@ -153,21 +153,24 @@ class Queries:
     def node_limit(self, job: Job) -> int | None:
         """Return how many nodes the limits of association and QOS leave for a pending job.
 
-        None: there is no limit of nodes. `ClusterFacts.limits_enforced` says whether Slurm enforces
-        limits. A size that SlurmUser writes is not checked by Slurm against them.
+        Those of nodes, CPUs and generic resources count. None: there is none of these.
+        `ClusterFacts.limits_enforced` says whether Slurm enforces limits. A size that SlurmUser
+        writes is not checked by Slurm against them.
         """
         # Not with the hook's imports: it has patterns to compile, and few sites need it.
         from slurm_restart.slurm.parse_limits import (  # noqa: PLC0415
             limited_by_format,
             nodes_left,
             parse_limited_by,
+            used_of_each_node,
         )
 
         delimiter = _new_delimiter()
         squeue = self._squeue("-j", job.name, SQUEUE_FORMAT2=limited_by_format(delimiter))
         limits = self._client.call("scontrol", "show", "assoc_mgr", "-o", "flags=assoc,qos")
-        shown, partitions, records = self._client.request(
-            f"limits of job {job.job_id}", squeue, self._show_all("partition"), limits
+        all_of_both = self._show_all("partition"), self._show_all("node")
+        shown, partitions, nodes, records = self._client.request(
+            f"limits of job {job.job_id}", squeue, *all_of_both, limits
         )
         qos = [
             partition.qos
@@ -177,7 +180,8 @@ class Queries:
         limited_by = parse_limited_by(shown.stdout, delimiter, qos)
         if limited_by is None:
             raise JobNotFoundError(f"job {job.job_id}: Slurm does not show it")
-        return nodes_left(records.stdout, limited_by)
+        used = used_of_each_node(job, parse_nodes(nodes.stdout), whole=limited_by.whole_nodes)
+        return nodes_left(records.stdout, limited_by, used)
 
     def reservation_nodes(self, name: str) -> tuple[str, ...]:
         """Return the nodes of a reservation, or of several (`a,b`)."""

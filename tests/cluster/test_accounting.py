@@ -35,7 +35,7 @@ def _as_booted(cluster: ManagedCluster) -> Iterator[None]:
     print(cluster.hook_log()[-3000:])  # noqa: T201 - shown where the test has failed
     if slurmdbd(cluster) != "alive":
         cluster.fault("thaw-dbd" if slurmdbd(cluster) == "frozen" else "start-dbd")
-    limit_account(cluster, "GrpTRES=node=-1")
+    limit_account(cluster, "GrpTRES=node=-1,cpu=-1")
 
 
 def slurmdbd(cluster: ManagedCluster) -> str:
@@ -190,8 +190,13 @@ def test_a_usage_limit_that_is_reached_ends_the_run(cluster: ManagedCluster) -> 
     assert cluster.job(job_id)["Restarts"] == "0"
 
 
-def test_a_run_grows_back_only_as_far_as_its_association_may(cluster: ManagedCluster) -> None:
-    limit_account(cluster, "GrpTRES=node=3")
+@pytest.mark.parametrize("tres", ["node", "cpu"])
+def test_a_run_grows_back_only_as_far_as_its_association_may(
+    cluster: ManagedCluster, tres: str
+) -> None:
+    line = cluster.run("scontrol", "show", "node", "-o", cluster.node_names[0])
+    of_each = {"node": 1, "cpu": int(re.findall(r" CPUTot=([0-9]+) ", line)[0])}
+    limit_account(cluster, f"GrpTRES={tres}={3 * of_each[tres]}")
     faults = ("hang@12/restart=0", "wait@17/restart=1", "exit:3@18/restart=1")
     job_id = start(cluster, *faults, nodes=2, min_nodes=1)
     cluster.await_step(EVERY)

@@ -30,7 +30,7 @@ def booted() -> Iterator[DevCluster]:
 @pytest.fixture
 def cluster(booted: DevCluster) -> Iterator[DevCluster]:
     yield booted
-    modify(booted, "account", ACCOUNT, "GrpTRES=node=-1", "MaxTRES=node=-1")
+    modify(booted, "account", ACCOUNT, "GrpTRES=node=-1,cpu=-1", "MaxTRES=node=-1")
     for limit in ("GrpTRES", "MaxTRESPerJob", "MaxTRESPerUser", "MaxTRESPerAccount"):
         modify(booted, "qos", "normal", f"{limit}=node=-1")
     booted.mend()
@@ -70,6 +70,17 @@ def test_the_limit_of_an_account(slurm: Commands, cluster: DevCluster) -> None:
     slurm.cancel(running)
     cluster.await_state(running, "CANCELLED")
     await_limit(slurm, waiting, 3)
+
+
+def test_a_limit_of_cpus(slurm: Commands, cluster: DevCluster) -> None:
+    cpus = slurm.nodes()[0].cpus
+    assert cpus
+    modify(cluster, "account", ACCOUNT, f"GrpTRES=cpu={3 * cpus + 1}")
+    whole = cluster.submit("true", "-H", "-N1", "--exclusive")
+    await_limit(slurm, whole, 3)
+    running = cluster.submit("sleep 300", "-N2", "--exclusive", "-o", "/dev/null")
+    cluster.await_state(running, "RUNNING")
+    await_limit(slurm, whole, 1)
 
 
 @pytest.mark.parametrize(

@@ -215,10 +215,11 @@ def test_the_limit_of_nodes(fake: FakeSlurm) -> None:
     limits = "QOS=part(2) UsageRaw=0.0 GrpTRES=cpu=N(1),node=5(2) Priority=0 "
     answers: Answers = {
         "scontrol show partition": [(0, partition, "")],
+        "scontrol show node": [(0, "", "")],
         "scontrol show assoc_mgr -o flags=assoc,qos": [(0, limits, "")],
     }
     fake.answer(answers)
-    fields = ("4", "physics", "1000", "normal")
+    fields = ("4", "physics", "1000", "normal", "NO")
     (fake.directory / "SQUEUE_FORMAT2").write_text("".join(f + DELIMITER for f in fields) + "\n")
     assert fake.commands().node_limit(job) == 3
     (fake.directory / "SQUEUE_FORMAT2").write_text("")

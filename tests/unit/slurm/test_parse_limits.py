@@ -1,13 +1,17 @@
 """What associations and QOS leave of nodes, from `scontrol show assoc_mgr -o`."""
 
+from dataclasses import replace
+
 import pytest
 
+from slurm_restart.core.job import Job, JobState, NodeState
 from slurm_restart.errors import SlurmError
 from slurm_restart.slurm.parse_limits import (
     LimitedBy,
     limited_by_format,
     nodes_left,
     parse_limited_by,
+    used_of_each_node,
 )
 
 JOB = LimitedBy(association="4", account="physics", uid=1000, qos=("normal", "main-limits"))
@@ -52,9 +56,10 @@ def qos(
     )
 
 
-def left(*lines: str, job: LimitedBy = JOB) -> int | None:
+def left(*lines: str, job: LimitedBy = JOB, **used: int) -> int | None:
     head = ("Current Association Manager state", "Association Records")
-    return nodes_left("\n".join((*head, *lines, "")), job)
+    names = {"node": 1} | {name.replace("_", "/"): count for name, count in used.items()}
+    return nodes_left("\n".join((*head, *lines, "")), job, names)
 
 
 PLAIN = (
@@ -125,10 +130,50 @@ def test_limits_of_a_user_and_an_account_in_a_qos(name: str) -> None:
     assert left(*PLAIN[:3], qos("normal", users=others)) is None
 
 
+def limited(record: str, name: str, value: str) -> str:
+    """A record whose GrpTRES limits something else than nodes."""
+    before, group, after = record.partition(" GrpTRES=")
+    return before + group + after.replace(f"{name}=N(", f"{name}={value}(", 1)
+
+
+def test_limits_of_what_comes_with_the_nodes() -> None:
+    """Slurm takes the CPUs that SlurmUser writes with the nodes for an administrator's too."""
+    account = limited(association(3, "root(1)"), "cpu", "16")  # 4 are used
+    own = association(4, "", user="alice(1000)")
+    assert left(account, own, qos("normal")) is None
+    assert left(account, own, qos("normal"), cpu=2) == 6
+    assert left(account, own, qos("normal"), cpu=5) == 2
+    gpus = limited(account, "gres/gpu", "8")
+    assert left(gpus, own, qos("normal"), cpu=2, gres_gpu=4) == 2
+    # A QOS's limit takes the place of the associations' for this one TRES.
+    assert left(gpus, own, limited(qos("normal"), "cpu", "99"), cpu=2, gres_gpu=4) == 2
+    assert left(account, own, limited(qos("normal"), "cpu", "99"), cpu=2) == 47
+
+
+SMALL = NodeState(name="a", state="IDLE", partitions=frozenset({"main"}), cpus=2, gres="gpu:2")
+LARGE = replace(SMALL, name="b", cpus=4, gres="gpu:a100:4(S:0-1),fpga:1")
+OTHER = replace(LARGE, name="c", cpus=64, partitions=frozenset({"other"}))
+
+
+def test_what_a_job_uses_of_each_node() -> None:
+    job = Job(job_id=7, uid=1, state=JobState.PENDING, partitions=("main",), min_cpus=1)
+    nodes = (SMALL, LARGE, OTHER)
+    assert used_of_each_node(job, nodes, whole=True) == {
+        "node": 1, "cpu": 4, "gres/gpu": 4, "gres/gpu:a100": 4, "gres/fpga": 1,
+    }  # fmt: skip
+    assert used_of_each_node(job, nodes, whole=False) == {"node": 1, "cpu": 1}
+    larger = replace(job, min_cpus=3)
+    assert used_of_each_node(larger, (SMALL,), whole=True) == {"node": 1, "cpu": 3}
+
+
 def test_what_limits_a_job() -> None:
-    assert limited_by_format("~d~") == "associd:20~d~,account:256~d~,userid:20~d~,qos:256~d~"
-    found = parse_limited_by("4   ~d~physics  ~d~1000 ~d~normal  ~d~\n", "~d~", ["main-limits"])
+    fields = ("associd:20", "account:256", "userid:20", "qos:256", "oversubscribe:20")
+    assert limited_by_format("~d~") == ",".join(f"{field}~d~" for field in fields)
+    shown = "4   ~d~physics  ~d~1000 ~d~normal  ~d~NO ~d~\n"
+    found = parse_limited_by(shown, "~d~", ["main-limits"])
     assert found == JOB
+    shared = parse_limited_by(shown.replace("NO", "OK"), "~d~", ["main-limits"])
+    assert shared == replace(JOB, whole_nodes=False)
     assert parse_limited_by("\n", "~d~", []) is None
-    with pytest.raises(SlurmError, match="expected 4 fields"):
+    with pytest.raises(SlurmError, match="expected 5 fields"):
         parse_limited_by("something else", "~d~", [])
