@@ -33,16 +33,16 @@ CASES = {
         outcomes=("success", "failure", "config"), kills=1, crashes=0, attempts=2
     ),
     "Python fails, and csx-epilog requeues": Bounds(
-        outcomes=("success", "bad node", "config"), fronts=1, crashes=1, attempts=2
+        outcomes=("success", "config"), fronts=1, crashes=1, attempts=2
     ),
     "Python fails twice": Bounds(
         outcomes=("success", "failure", "config"), fronts=2, crashes=0, attempts=2
     ),
     "Python fails, from 24.11": Bounds(
-        outcomes=("success", "failure", "config"),
+        outcomes=("failure", "config"),
         fronts=1,
         crashes=0,
-        attempts=2,
+        attempts=1,
         acts=("cancel", "hold"),
         shows_base=True,
     ),
