@@ -158,10 +158,10 @@ def explain(end: TrainerEnd, attribution: Attribution) -> str:
         return "; ".join([what, *end.hang.lines[:1]])
     if end.stop is not None and end.job_exit_code != 0:
         return f"{end.stop.value} ({status})"
-    told = _PUT_OFF if attribution.put_off else category.meaning
-    meaning = f"{category.value}: {told} ({status})"
+    meaning = _PUT_OFF if attribution.put_off else category.meaning
+    text = f"{category.value}: {meaning} ({status})"
     cause = attribution.root_cause
-    return meaning if cause is None else f"{meaning}: {cause.text}"
+    return text if cause is None else f"{text}: {cause.text}"
 
 
 def fingerprint(line: str) -> str:
