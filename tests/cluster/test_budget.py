@@ -1,5 +1,6 @@
 """How often a run is restarted, and when it is not: counters, people, and ends that are final."""
 
+import json
 import re
 
 import pytest
@@ -66,6 +67,25 @@ def test_a_config_error_is_final_at_once(cluster: ManagedCluster) -> None:
     [end] = cluster.ends(job_id)
     assert end["category"] == "config"
     assert end["action"] == "leave"
+
+
+@pytest.mark.parametrize(("failing_attempts", "state"), [("1", "COMPLETED"), ("1 2", "FAILED")])
+def test_a_mistake_at_a_restart_ends_the_run_only_if_it_repeats(
+    cluster: ManagedCluster, failing_attempts: str, state: str
+) -> None:
+    cluster.trainer_does("exit:9@15/restart=0")
+    mistake = "error: unrecognized arguments: --sequence-paralel"
+    fail = f'{{ echo "{mistake}" >&2; exit 2; }}'
+    loop = f'for n in {failing_attempts}; do test "$2" != $n || {fail}; done'
+    command = f"sh -c '{loop}; exec cszoo fit \"$1\"' run {{config}} {{attempt}}"
+    # One checkpoint alone: there is no earlier one to go back to.
+    job_id = failing(cluster, command, steps=20, every=10)
+    assert cluster.await_end(job_id) == state
+    attempts = cluster.run_dir() / "attempts"
+    doubted = json.loads((attempts / "1" / "end.json").read_text())
+    assert (doubted["category"], doubted["root_cause"]["text"]) == ("unknown", mistake)
+    last = json.loads((attempts / "2" / "end.json").read_text())
+    assert last["category"] == ("config" if state == "FAILED" else "completed")
 
 
 def test_a_finished_run_is_left_alone(cluster: ManagedCluster) -> None:
