@@ -27,16 +27,24 @@ def tells_no_cause(known: Finding | LogRule) -> bool:
 def with_kind(matcher: RuleMatcher, finding: Finding) -> Finding:
     """Return a finding of unknown cause with the kind that its words tell, others as they are.
 
-    So are the words of a C++ exception that was not caught, if they demand another input. This is
-    done for the few findings that are kept, not while a log is searched: the words are common ones.
+    So are the words of a C++ exception that was not caught; if they do not demand another input,
+    they explain the abort, which then counts no more than they do. This is done for the few
+    findings that are kept, not while a log is searched: the words are common ones.
     """
     thrown = finding.category is Category.SOFTWARE_CRASH and _WHAT in finding.text
     if not tells_no_cause(finding) and not (thrown and finding.confidence is Confidence.GUESS):
         return finding
     rule = _kind_of(matcher, finding)
-    if rule is None or rule.category is Category.UNKNOWN or (thrown and rule.at_start is None):
+    if rule is None or rule.category is Category.UNKNOWN:
         return finding
-    return replace(finding, rule=rule.id, category=rule.category, at_start=rule.at_start)
+    explains = thrown and rule.at_start is None
+    return replace(
+        finding,
+        rule=rule.id,
+        category=rule.category,
+        at_start=rule.at_start,
+        confidence=Confidence.LIKELY if explains else finding.confidence,
+    )
 
 
 def explained(matcher: RuleMatcher, title: Finding, line: int, text: str) -> Finding:

@@ -19,7 +19,7 @@ def root_of(text: str, exit_code: str = "1:0") -> str | None:
 @pytest.mark.parametrize(
     "line",
     [
-        "halo exchange: the neighbour of block 7 is not valid",
+        "halo exchange: the update of block 7 has failed",
         "The daemon of the mesh service has died",
         "The rotation of the frame has failed",
         "scratch pool: unable to reserve 40 slots",

@@ -133,6 +133,31 @@ def test_a_librarys_line_of_long_ago_is_not_the_root() -> None:
 @pytest.mark.parametrize(
     ("category", "exit_code", "text"),
     [
+        (Category.CODE, "1:0", "RuntimeError: a Tensor with 4 elements cannot be made a Scalar"),
+        (Category.CODE, "1:0", "ValueError: only one element tensors can be converted to Python"),
+        (Category.CODE, "1:0", "_pickle.PicklingError: Can't pickle <function f>"),
+        (Category.CODE, "1:0", "numpy._core._exceptions._UFuncNoLoopError: ufunc 'add': no loop"),
+        (Category.CONFIG, "1:0", "Error: the number of ranks must be a multiple of the blocks"),
+        (Category.CONFIG, "22:0", "curl: (22) The requested URL returned error: 404"),
+        (Category.CONFIG, "1:0", "urllib.error.HTTPError: HTTP Error 404: Not Found"),
+        (Category.AUTH, "22:0", "curl: (22) The requested URL returned error: 403"),
+        (Category.DEPENDENCY_SERVICE, "22:0", "curl: (22) The requested URL returned error: 429"),
+        (Category.DEPENDENCY_SERVICE, "8:0", "2031-02-03 04:05:06 ERROR 503: Service Unavailable."),
+        (Category.DEPENDENCY_SERVICE, "128:0", "error: RPC failed; curl 18 transfer closed"),
+        (Category.DEPENDENCY_SERVICE, "12:0", "rsync: [receiver] connection unexpectedly closed"),
+        (
+            Category.DEPENDENCY_SERVICE,
+            "1:0",
+            (
+                "pyxis: failed to import docker image\n"
+                "pyxis:     [ERROR] Could not process JSON input\n"
+                "pyxis:     curl: (22) The requested URL returned error: 429"
+            ),
+        ),
+        (Category.NUMERIC_NAN, "134:0", "  what():  step 12: the residual is nan"),
+        (Category.STORAGE_IO, "134:0", "  what():  could not write to out/field.7"),
+        (Category.NETWORK_FABRIC, "134:0", "  what():  the connection to rank 7 was lost"),
+        (Category.SOFTWARE_CRASH, "134:0", "  what():  map::at"),
         (Category.DEVICE_OOM, "1:0", "solver.cu:77: CUDA error: 2"),
         (Category.DEVICE_OOM, "1:0", "alloc: HIP error code 2"),
         (Category.HARDWARE_ACCELERATOR, "1:0", "init: cuda runtime error (214)"),
