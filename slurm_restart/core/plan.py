@@ -387,7 +387,8 @@ def _stop(view: RunView, known: EndEvent, *, by_slurm: bool = False) -> Plan:
     unasked = by_slurm or _requeued_by_slurm(view, known)
     if waits_for_person(known.category, known.action) or not unasked:
         return Plan()  # a person's decision
-    if known.category is Category.COMPLETED:
+    capped = view.seen.job.restarts >= view.seen.site.max_uncounted_restarts
+    if known.category is Category.COMPLETED and not capped:
         # Its next attempt ends as success at once, and its dependents are kept.
         text = "Slurm lost the record of the end and requeued the job: started to end as success"
         noted = note_once(view.seen, view.history, text)

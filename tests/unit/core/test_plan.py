@@ -22,6 +22,7 @@ from slurm_restart.core.journal_events import (
     StartedEvent,
 )
 from slurm_restart.core.plan import EarlierPhase, PhaseState, RunPlan, plan
+from slurm_restart.core.restart_limits import SitePolicy
 from slurm_restart.core.slurm_operations import JUDGED_LATER, LATE_BEGIN
 from tests.unit.core import facts
 from tests.unit.core.facts import NODES, SUBMITTED
@@ -184,6 +185,27 @@ def test_a_requeue_after_a_final_end_is_a_persons_unless_slurm_did_it() -> None:
     assert requests(plan(facts.view(job=waiting(), history=final(), cluster=site)))[-1] == "cancel"
     seen = replay([FinalEvent(at=NOW, restarts=0, submit_time=SUBMITTED, state="FAILED")], final())
     assert requests(plan(facts.view(job=waiting(), history=seen, cluster=site))) == []
+
+
+@pytest.mark.parametrize(
+    ("restarts", "expected"),
+    [(1, "update StartTime=now"), (9, "update StartTime=now"), (10, "cancel")],
+)
+def test_a_finished_run_that_slurm_requeues_again_and_again_comes_to_an_end(
+    restarts: int, expected: str
+) -> None:
+    """As with 0 in RequeueExit; after one such requeue its dependents are kept."""
+    end = {"category": Category.COMPLETED, "restarts": restarts - 1, "exit_code": 0}
+    history = after(action=Action.LEAVE, **end)
+    step = plan(
+        facts.view(
+            job=waiting(restarts=restarts),
+            history=history,
+            cluster=ClusterFacts(requeue_exit=frozenset({0})),
+            site=SitePolicy(max_uncounted_restarts=10),
+        )
+    )
+    assert requests(step)[-1] == expected
 
 
 @pytest.mark.parametrize(
