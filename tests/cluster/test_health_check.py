@@ -52,6 +52,20 @@ def test_nodes_that_fail_the_check_or_do_not_answer_are_left(cluster: ManagedClu
     assert "neither nvidia-smi" in run_log(cluster)
 
 
+def test_a_spare_that_fails_the_check_takes_no_other_nodes_place(cluster: ManagedCluster) -> None:
+    check = 'test "$SLURMD_NODENAME" != csx3 || { echo "fan 3 stands still"; exit 9; }'
+    names = "srun: error: Node failure on csx2"
+    command = f"sh -c 'case $CSX_RESTART_ATTEMPT in 0) echo {names}; exit 3;; esac'"
+    config = cluster.config(command=command, nodes=2, min_nodes=2, restarts=1)
+    settings = ("--spares=2", "--recovery=auto", f"--health-check={check}")
+    [job_id] = cluster.csx_sbatch(config, *settings)
+    assert cluster.await_end(job_id) == "COMPLETED"
+    first, second = cluster.summary()["runs"]
+    assert (first["nodes"], second["nodes"]) == (["csx1", "csx2"], ["csx1", "csx4"])
+    assert (cluster.job(job_id)["Restarts"], second["in_place"]) == ("0", 1)
+    assert "the spare csx3 is not used, as it fails the health check" in run_log(cluster)
+
+
 def test_a_command_that_does_not_exist_stops_the_run_and_excludes_nobody(
     cluster: ManagedCluster,
 ) -> None:
