@@ -133,6 +133,10 @@ def test_a_librarys_line_of_long_ago_is_not_the_root() -> None:
 @pytest.mark.parametrize(
     ("category", "exit_code", "text"),
     [
+        (Category.HARDWARE_ACCELERATOR, "1:0", "CUDA-capable device(s) is/are busy or unavailable"),
+        (Category.HARDWARE_ACCELERATOR, "1:0", "NRT: Unable to determine Neuron Driver version."),
+        (Category.NETWORK_FABRIC, "1:0", "Assertion failed in file x/netmod/tcp/y.c at line 9: 0"),
+        (Category.SOFTWARE_CRASH, "1:0", "Assertion failed in file mpid/ch4/y.h at line 9: 0"),
         (Category.CODE, "1:0", "RuntimeError: a Tensor with 4 elements cannot be made a Scalar"),
         (Category.CODE, "1:0", "ValueError: only one element tensors can be converted to Python"),
         (Category.CODE, "1:0", "_pickle.PicklingError: Can't pickle <function f>"),
