@@ -43,8 +43,12 @@ PATIENT_TIMERS = {
 }
 """Settings of slurm.conf (seconds) with which a busy machine makes no node DOWN and ends no launch.
 A test that needs a dead node to be noticed soon sets SlurmdTimeout itself (DEAD_NODE_NOTICED)."""
-DEAD_NODE_NOTICED = ("--set", "SlurmdTimeout=15")
-"""Options for a cluster on which the death of a slurmd is noticed in about half a minute."""
+DEAD_NODE_NOTICED = ("--set", "SlurmdTimeout=20", "--set", "TCPTimeout=5")
+"""Options for a cluster on which the death of a slurmd is noticed in about half a minute.
+
+slurmctld notes the answers to a round of pings together, once it has given up connecting to the
+dead slurmd (after 10 s on 22.05, TCPTimeout on 24.11). If that takes as long as SlurmdTimeout, it
+sets all nodes DOWN."""
 
 
 class DevCluster:

@@ -26,11 +26,12 @@ RULE = "supervisor.batch_cancelled"
 _TAIL = 1 << 20
 """Bytes of the end of Slurm's log that are read: what a program leaves behind may still write."""
 _CANCELLED = re.compile(
-    rb"slurmstepd(?:-\S+)?: error: \*\*\* JOB (\d+) ON \S+ CANCELLED AT "
-    rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d) \*\*\*\s*$",
+    rb"(?:slurmstepd(?:-\S+)?:|\[[\d:.T-]+\]) error: \*\*\* JOB (\d+) ON \S+ CANCELLED AT "
+    rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d) (?:DUE to SIGNAL (?:Killed|Terminated) )?\*\*\*\s*$",
     re.MULTILINE,
 )
-"""Other reasons than a person's request are named: DUE TO TIME LIMIT, PREEMPTION and so on."""
+"""Other reasons than a person's request are named: DUE TO TIME LIMIT, PREEMPTION and so on. 26.05
+names the signal, and begins the line with a time."""
 
 
 def refuse_cancelled(

@@ -162,9 +162,19 @@ def unsaved(cluster: ManagedCluster) -> Iterator[None]:
 
 def saved(cluster: ManagedCluster, field: str) -> Callable[[], bool]:
     """Whether the state that slurmctld has saved holds that field of the newest run's digest."""
-    state = cluster.root / "state" / "job_state"
     word = re.compile(rf"run={cluster.summary()['run_id']}[^ ]*;{field}".encode())
-    return lambda: bool(word.search(state.read_bytes()))
+
+    def found() -> bool:
+        with suppress(FileNotFoundError):
+            return bool(word.search(saved_state(cluster).read_bytes()))
+        return False
+
+    return found
+
+
+def saved_state(cluster: ManagedCluster) -> Path:
+    """The jobs as slurmctld has saved them; for a moment, and before the first time, no file."""
+    return cluster.root / "state" / "job_state"
 
 
 # --- slurmctld is killed -------------------------------------------------------------------------
@@ -234,10 +244,16 @@ def test_killed_after_the_end_is_saved(cluster: ManagedCluster, when: str) -> No
     block = "if mkdir entered; then while [ ! -e go ]; do sleep 0.1; done; fi"
     wrap_hook(cluster, f"{block}; real" if when == "before" else f"real; {block}")
     job_id = start(cluster)
-    entered, state = flags(cluster) / "entered", cluster.root / "state" / "job_state"
+    entered = flags(cluster) / "entered"
     await_(entered.exists, "the hook runs")
     since = entered.stat().st_mtime
-    await_(lambda: state.stat().st_mtime > since, "the end is saved")
+
+    def is_saved() -> bool:
+        with suppress(FileNotFoundError):
+            return saved_state(cluster).stat().st_mtime > since
+        return False
+
+    await_(is_saved, "the end is saved")
     cluster.fault("kill-ctld")
     (flags(cluster) / "go").touch()
     cluster.fault("start-ctld")

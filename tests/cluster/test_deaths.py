@@ -53,7 +53,8 @@ def check(
     assert ends[0]["category"] == category
     assert ends[-1]["category"] == "completed"
     assert cluster.excluded(job_id) == excluded, cluster.hook_log()
-    assert not [event for event in cluster.journal(job_id) if event.get("failed")]
+    failed = [event for event in cluster.journal(job_id) if event.get("failed")]
+    assert not failed, str(failed)
     log = (cluster.run_dir() / "run.log").read_text()
     assert all(f"[run_{number}]" in log for number in range(1, attempts + 1))
 
@@ -187,7 +188,7 @@ def test_a_slurmd_dies_unnoticed_and_then_a_rank(cluster: ManagedCluster) -> Non
         cluster.let_go()
         await_(lambda: cluster.job(job_id)["Restarts"] == "1", "the job is requeued")
     finally:
-        notice_after(cluster, 15)
+        notice_after(cluster, 20)
     check(cluster, job_id, attempts=2, excluded={silent}, nodes=3, category="unknown")
 
 

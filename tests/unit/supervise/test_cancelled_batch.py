@@ -50,6 +50,10 @@ def refuse(run, tmp_path):
     [
         LINE,
         LINE.replace("slurmstepd-csx1", "slurmstepd"),
+        # 26.05
+        LINE.replace("slurmstepd-csx1:", "[2026-03-01T12:00:09.047]").replace(
+            " ***\n", " DUE to SIGNAL Killed ***\n"
+        ),
         LINE.replace("12:00:09", "12:00:00"),
         LINE + "what a program says later\n" * 100,
         LINE.replace("12:00:09", "11:00:09") + LINE,
