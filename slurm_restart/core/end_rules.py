@@ -29,6 +29,8 @@ _CERTAIN, _LIKELY, _GUESS = Confidence.CERTAIN, Confidence.LIKELY, Confidence.GU
 PROLOG_REASON = "launch_failed_requeued_held"
 PROLOG_DRAINED = "slurm.prolog_drained"
 """Rule of an attempt whose prolog failed where Slurm does not hold the job for it."""
+NO_REPORT = "slurm.no_report"
+"""Rule of a clean exit without a report, which is taken for a cancellation."""
 _HELD_REASONS = frozenset(
     {
         "job_requeued_in_held_state",
@@ -197,7 +199,7 @@ _END_RULES: tuple[EndRule, ...] = (
     # Before 24.11 a cancellation and a completion look alike while the job is COMPLETING: the hook
     # runs at once, when the environment has 0:0 and the record holds nothing yet. But a run that
     # completes has reported it first (`job.reported_completed`).
-    EndRule("slurm.no_report", Category.CANCELLED, _LIKELY, lambda f: f.clean_exit),
+    EndRule(NO_REPORT, Category.CANCELLED, _LIKELY, lambda f: f.clean_exit),
     EndRule(
         "job.time_limit",
         Category.TIMEOUT,

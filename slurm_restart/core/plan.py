@@ -17,6 +17,7 @@ from slurm_restart.core.attempt_stage import (
 )
 from slurm_restart.core.category import Category
 from slurm_restart.core.decision import waits_for_person
+from slurm_restart.core.end_rules import NO_REPORT
 from slurm_restart.core.exclusions import exclusion_list
 from slurm_restart.core.fit_pending import (
     WAIT,
@@ -388,9 +389,15 @@ def _stop(view: RunView, known: EndEvent, *, by_slurm: bool = False) -> Plan:
     if waits_for_person(known.category, known.action) or not unasked:
         return Plan()  # a person's decision
     capped = view.seen.job.restarts >= view.seen.site.max_uncounted_restarts
-    if known.category is Category.COMPLETED and not capped:
+    text = None
+    if known.category is Category.COMPLETED:
         # Its next attempt ends as success at once, and its dependents are kept.
         text = "Slurm lost the record of the end and requeued the job: started to end as success"
+    elif by_slurm and _was_not_cancelled(view, known):
+        text = (
+            "Slurm requeued the job after an end without a report: no cancellation; started again"
+        )
+    if text is not None and not capped:
         noted = note_once(view.seen, view.history, text)
         if view.seen.job.state is JobState.RUNNING or view.seen.job.completing:
             return Plan(events=noted)
@@ -398,6 +405,16 @@ def _stop(view: RunView, known: EndEvent, *, by_slurm: bool = False) -> Plan:
         started = plan_pending(view.seen, view.history, again)
         return replace(started, events=(*noted, *started.events))
     return _cancel(view, f"ends here: {known.reason}; Slurm had requeued it unasked")
+
+
+def _was_not_cancelled(view: RunView, known: EndEvent) -> bool:
+    """Whether an end that was taken for a cancellation, as it had no report, was none.
+
+    The slurmctld that ended the attempt runs still and has requeued the job, which it does to no
+    cancelled job. One that was killed since may have forgotten a cancellation.
+    """
+    boot = view.seen.cluster.boot_time
+    return known.rule == NO_REPORT and boot is not None and boot < known.at
 
 
 def _requeued_by_slurm(view: RunView, known: EndEvent) -> bool:

@@ -292,6 +292,32 @@ def test_a_final_end_whose_start_was_lost(
     assert (ended_events(known), requests(known)[-1]) == ([], expected)
 
 
+@pytest.mark.parametrize(
+    ("boot", "rule", "expected"),
+    [
+        (NOW - 1, "slurm.no_report", "update StartTime=now"),
+        # A slurmctld that was killed since may have forgotten a cancellation.
+        (NOW, "slurm.no_report", "cancel"),
+        (NOW + 9, "slurm.no_report", "cancel"),
+        (None, "slurm.no_report", "cancel"),
+        (NOW - 1, "state.cancelled", "cancel"),
+    ],
+)
+def test_an_end_without_report_after_which_the_same_slurmctld_requeues_was_no_cancellation(
+    boot: int | None, rule: str, expected: str
+) -> None:
+    """slurmctld had forgotten the start, and its node told that there is no such job."""
+    end = facts.ended(Category.CANCELLED, action=Action.LEAVE, rule=rule, at=NOW)
+    record = facts.comment_record(attempt=None, submit=None, restarts=None, ended=False)
+    view = facts.view(
+        job=start_lost(),
+        comment_record=record,
+        history=replay([end]),
+        cluster=ClusterFacts(boot_time=boot),
+    )
+    assert requests(plan(view))[-1] == expected
+
+
 def test_a_cancellation_that_was_lost_is_repeated() -> None:
     history = after(action=Action.CANCEL, requeued=True, restarts=1)
     assert requests(plan(facts.view(job=waiting(), history=history)))[-1] == "cancel"
