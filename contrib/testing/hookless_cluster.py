@@ -68,6 +68,7 @@ def submit_waiting(
 ) -> int:
     """Submit a run that outlives nodes; its ranks tell where they are, and wait for `let_go`."""
     rank = f"touch {cluster.work}/$CSX_RESTART_ATTEMPT.$SLURMD_NODENAME; "
+    # A shell on another node has nothing else to wait for a file with.
     rank += f"until test -e {cluster.work}/go; do sleep 0.1; done"
     command = str(cluster.script(f"srun sh -c '{rank}'"))
     options = ("--recovery=auto", f"--spares={spares}")

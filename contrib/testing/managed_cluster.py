@@ -1,5 +1,6 @@
 """A development cluster with the plugin installed as a site installs it."""
 
+import copy
 import json
 import os
 import pwd
@@ -214,6 +215,19 @@ class ManagedCluster(DevCluster):
         path = self.work / name
         path.write_text(yaml.safe_dump(data))
         return path
+
+    def in_two_phases(self, config: Path) -> Path:
+        """Change a config: the same trainer a second time, in a model directory of its own.
+
+        Returns:
+            The model directory of the second phase.
+        """
+        data = yaml.safe_load(config.read_text())
+        second = copy.deepcopy(data["trainer"])
+        second["init"]["model_dir"] = "model_dir_2"
+        data["trainer"] = [{"trainer": data["trainer"]}, {"trainer": second}]
+        config.write_text(yaml.safe_dump(data))
+        return self.work / "model_dir_2"
 
     def csx_sbatch(self, config: Path, *options: str) -> list[int]:
         """Submit with csx-sbatch; the job ids of the phases."""

@@ -125,6 +125,7 @@ class RestartInPlace:
         while not self.ending.is_asked_to_end() and time.monotonic() < until:
             if check is not None and check.is_over:
                 break
+            # Two threads may end the wait, one by the queue of events and one by the check.
             time.sleep(_POLL)
         if check is not None:
             check.finish()

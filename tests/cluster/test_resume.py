@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from contrib.testing.dev_cluster import AS_ROOT
 from contrib.testing.json_output import validate_json
@@ -142,16 +141,11 @@ def test_later_phases_are_submitted_too(cluster: ManagedCluster) -> None:
         every=EVERY,
         command=MENDED,
     )
-    data = yaml.safe_load(config.read_text())
-    one = data["trainer"]
-    two = json.loads(json.dumps(one))
-    two["init"]["model_dir"] = "model_dir_2"
-    data["trainer"] = [{"trainer": one}, {"trainer": two}]
-    config.write_text(yaml.safe_dump(data))
+    second = cluster.in_two_phases(config)
     first, later = cluster.csx_sbatch(config)
     assert cluster.await_end(first) == "FAILED"
     assert cluster.await_end(later) == "CANCELLED"
-    second_dir = cluster.run_dir(cluster.work / "model_dir_2")
+    second_dir = cluster.run_dir(second)
     code, _, message = resume(cluster, str(second_dir))
     assert (code, "resume that one" in message) == (2, True)
     (cluster.work / "mended").touch()

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 
 import pytest
-import yaml
 
 from contrib.testing.hookless_cluster import (
     HooklessCluster,
@@ -136,16 +135,11 @@ def test_a_later_phase_leaves_the_nodes_that_an_earlier_one_excludes(
     script = cluster.script("\n".join(lines))
     settings = {"slurm.command": str(script), "slurm.policy.backoff": "1s"}
     config = cluster.config(nodes=1, min_nodes=1, restarts=1, **settings)
-    data = yaml.safe_load(config.read_text())
-    one = data["trainer"]
-    two = json.loads(json.dumps(one))
-    two["init"]["model_dir"] = "model_dir_2"
-    data["trainer"] = [{"trainer": one}, {"trainer": two}]
-    config.write_text(yaml.safe_dump(data))
+    second = cluster.in_two_phases(config)
     first, later = cluster.csx_sbatch(config)
     assert [cluster.await_end(job_id) for job_id in (first, later)] == ["COMPLETED"] * 2
     before, _ = cluster.summary()["runs"]
-    left, done = cluster.summary(cluster.run_dir(cluster.work / "model_dir_2"))["runs"]
+    left, done = cluster.summary(cluster.run_dir(second))["runs"]
     assert (left["rule"], left["blamed_nodes"]) == ("supervisor.excluded_node", before["nodes"])
     assert done["status"] == "success"
     assert cluster.job(later)["ExcNodeList"] == before["nodes"][0]
