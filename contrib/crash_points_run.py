@@ -7,11 +7,12 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from contrib.crash_points_parts.points import Mode, Point, points_of
-from contrib.crash_points_parts.scenarios import SCENARIOS
+from contrib.crash_points_parts.scenarios import SCENARIOS, Scenario
+from contrib.crash_points_parts.supervisor_scenarios import FOLLOWED, Followed
 from contrib.crash_points_parts.walk import Result, count_calls, walk
 from contrib.testing.crash_points import When
 from contrib.testing.dev_cluster import missing
@@ -57,6 +58,11 @@ def print_summary(results: Sequence[Result]) -> None:
     print(f"{len(results)} points, {violations} violations{remarks if not_reached or lost else ''}")
 
 
+def scenarios_of(mode: Mode) -> list[str]:
+    """Return the names of the scenarios in which a mode interrupts something."""
+    return list(FOLLOWED if mode.in_job else SCENARIOS)
+
+
 def parse_point(text: str) -> Point:
     """Return the point of `MODE:SCENARIO:CALL:WHEN`.
 
@@ -70,28 +76,35 @@ def parse_point(text: str) -> Point:
         raise argparse.ArgumentTypeError(
             f"{text!r}: expected MODE:SCENARIO:CALL:WHEN, for example hook:fail:3:after"
         ) from None
-    if scenario not in SCENARIOS:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected one of {', '.join(SCENARIOS)}")
+    if scenario not in (known := scenarios_of(point.mode)):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected one of {', '.join(known)}")
     return point
+
+
+def _list(scenarios: Mapping[str, Scenario | Followed]) -> str:
+    return "\n".join(f"  {name:<10}{each.meaning}" for name, each in scenarios.items())
 
 
 def arguments() -> argparse.Namespace:
     """The command line."""
-    listed = "\n".join(f"  {name:<10}{scenario.meaning}" for name, scenario in SCENARIOS.items())
+    scripted, followed = _list(SCENARIOS), _list(FOLLOWED)
     parser = argparse.ArgumentParser(
         prog="contrib/crash-points",
         description=__doc__,
-        epilog=f"scenarios:\n{listed}\n\nExit codes: 0 none; 1 violations; 3 no Slurm here.",
+        epilog=f"scenarios:\n{scripted}\n\nscenarios of supervisor, supervisor-alone and reaper:\n"
+        f"{followed}\n\nExit codes: 0 none; 1 violations; 3 no Slurm here.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     modes = [mode.value for mode in Mode]
     help_ = "only this scenario; repeatable"
-    add("--scenario", action="append", choices=list(SCENARIOS), help=help_)
+    add("--scenario", action="append", choices=[*SCENARIOS, *FOLLOWED], help=help_)
     help_ = "who is interrupted and how; repeatable (default: hook, helper, reconciler, slurmctld)"
     add("--mode", action="append", choices=modes, help=help_)
     add("--point", action="append", type=parse_point, help="MODE:SCENARIO:CALL:WHEN; repeatable")
     add("--jobs", type=int, default=6, metavar="N", help="points at a time (default 6)")
+    sides = [side.value for side in When]
+    add("--when", action="append", choices=sides, help="only before, or only after, a call")
     add("--most", type=int, default=16, metavar="K", help="no call beyond the Kth (default 16)")
     add("--keep", type=Path, metavar="DIR", help="where logs and journals of violations are put")
     add("--clean", action="store_true", help="interrupt nothing: only run the scenarios")
@@ -105,15 +118,18 @@ def chosen_points(args: argparse.Namespace) -> tuple[list[Point], list[Result]]:
         return list(args.point), []
     default = [Mode.HOOK, Mode.HELPER, Mode.RECONCILER, Mode.SLURMCTLD]
     modes = [Mode(name) for name in args.mode] if args.mode else default
-    scenarios = args.scenario or list(SCENARIOS)
+    sides = [When(name) for name in args.when] if args.when else list(When)
     points: list[Point] = []
     counting: list[Result] = []
     for mode in modes:
+        known = scenarios_of(mode)
+        if not (scenarios := [name for name in args.scenario or known if name in known]):
+            continue
         calls, results = count_calls(scenarios, mode, args.jobs)
         counting += results
         counts = ", ".join(f"{name} {count}" for name, count in calls.items())
         print(f"{mode.value}: calls without an interruption: {counts}", flush=True)
-        points += [] if args.clean else points_of(scenarios, mode, calls, args.most)
+        points += [] if args.clean else points_of(scenarios, mode, calls, args.most, sides)
     return points, counting
 
 

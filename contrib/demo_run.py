@@ -177,7 +177,10 @@ def main() -> int:
         "Six nodes of a real Slurm are started on this machine, a training run is submitted with\n"
         "csx-sbatch, and then a rank, a node and the batch host are killed.\n"
     )
-    with ManagedCluster(nodes=6, recovery=None, options=("--set", "SlurmdTimeout=10")) as cluster:
+    # How long a batch host has to be lost until the sweep requeues the job: a minute by default.
+    soon = {"stale_running_after": 10}
+    options = ("--set", "SlurmdTimeout=10")
+    with ManagedCluster(nodes=6, recovery=None, hook=soon, options=options) as cluster:
         cluster.environment["CSX_EXAMPLE_STEP_SECONDS"] = str(PACE)
         say(
             "slurm",

@@ -98,9 +98,10 @@ ACTIONS = {
     "`scancel`",
     "relaunch": "the supervisor starts the next attempt in the same allocation "
     "([in place](../howto/user-guide.md#restart-in-place)); the hook sees no end",
-    "relaunch_smaller": "the same on fewer nodes, as one of the allocation is lost and no spare is "
-    "left ([lost nodes](../howto/user-guide.md#lost-nodes-and-spares))",
-    "swap": "the same with a spare node of the allocation in place of one that is lost, drained or "
-    "blamed",
+    "relaunch_smaller": "the same on fewer nodes, as one of the allocation is lost, or "
+    "[not healthy](../howto/healthy-nodes.md) before the start, and no spare is left "
+    "([lost nodes](../howto/user-guide.md#lost-nodes-and-spares))",
+    "swap": "the same with a spare node of the allocation in place of one that is lost, drained, "
+    "blamed or not healthy",
     "leave": "nothing: the job keeps the final state that Slurm gave it, or stays held",
 }

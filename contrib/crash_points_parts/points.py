@@ -26,6 +26,12 @@ class Mode(Enum):
     """slurmctld is killed at a call of the helper."""
     SCANCEL = "scancel"
     """The job is cancelled at a call of the hook."""
+    SUPERVISOR = "supervisor"
+    """The supervisor is killed before anything that it does to a file or a process."""
+    SUPERVISOR_ALONE = "supervisor-alone"
+    """The same of a job that no hook requeues."""
+    REAPER = "reaper"
+    """The process between the supervisor and its program is killed."""
 
     @property
     def caller(self) -> Caller:
@@ -34,8 +40,16 @@ class Mode(Enum):
             Mode.HELPER: Caller.HELPER,
             Mode.SLURMCTLD_HELPER: Caller.HELPER,
             Mode.RECONCILER: Caller.RECONCILER,
+            Mode.SUPERVISOR: Caller.SUPERVISOR,
+            Mode.SUPERVISOR_ALONE: Caller.SUPERVISOR,
+            Mode.REAPER: Caller.REAPER,
         }
         return callers.get(self, Caller.HOOK)
+
+    @property
+    def in_job(self) -> bool:
+        """Whether a process of the job is interrupted, and none of the controller's."""
+        return self.caller in {Caller.SUPERVISOR, Caller.REAPER}
 
     @property
     def act(self) -> Act:
@@ -69,7 +83,11 @@ class Point:
 
 
 def points_of(
-    scenarios: Iterable[str], mode: Mode, calls: dict[str, int], most: int
+    scenarios: Iterable[str],
+    mode: Mode,
+    calls: dict[str, int],
+    most: int,
+    when: Iterable[When] = When,
 ) -> list[Point]:
     """Return all points of a mode: before and after each call that an undisturbed run makes.
 
@@ -78,10 +96,12 @@ def points_of(
         mode: the mode.
         calls: by scenario, how many calls the caller makes if nothing is interrupted.
         most: the highest number of a call.
+        when: before a call, after it.
     """
+    sides = list(when)
     return [
-        Point(scenario=name, mode=mode, call=str(number), when=when)
+        Point(scenario=name, mode=mode, call=str(number), when=side)
         for name in scenarios
         for number in range(1, min(calls[name], most) + 1)
-        for when in When
+        for side in sides
     ]

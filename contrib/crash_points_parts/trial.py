@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,11 @@ class Trial:
     def reached(self) -> bool:
         """Whether the planned interruption has happened."""
         return self.points.reached(self.run.job_id, self.point.mode.caller) is not None
+
+    @property
+    def job_id(self) -> int:
+        """The run's job."""
+        return self.run.job_id
 
     @property
     def blamed(self) -> str | None:
@@ -217,6 +223,42 @@ class Trial:
         stable = now - self.seen_since > (STUCK if wrong else STABLE)
         return (final and stable) or now - self.begun > LIMIT
 
+    def clear(self) -> None:
+        """Cancel what is left."""
+        jobs = (str(self.run.job_id), str(self.dependent))
+        self.cluster.run("scancel", *jobs, as_root=True, check=False)
+
+    def details(self, jobs: dict[int, ShownJob]) -> str:
+        """Return what there is to find out why a result is wrong."""
+        numbers = (self.run.job_id, self.dependent)
+        log = [
+            line
+            for line in self.cluster.hook_log().splitlines()
+            if any(f"job {number}:" in line for number in numbers)
+        ]
+        journals: list[str] = []
+        for number in numbers:
+            for path in self.cluster.state_dir.glob(f"journal/*/{number}-*.jsonl"):
+                journals += [path.name, *path.read_text(errors="replace").splitlines()]
+        shown = [
+            self.cluster.run("scontrol", "show", "job", str(number), as_root=True, check=False)
+            for number in numbers
+        ]
+        parts = {
+            "hook's log": log,
+            "calls": self.points.trace(self.run.job_id),
+            "journals": journals,
+            "attempts": [str(attempt) for attempt in self.run.attempts()],
+            "squeue": [f"{number}: {jobs.get(number)}" for number in numbers],
+            "scontrol": shown,
+        }
+        return format_details(parts)
+
+
+def format_details(parts: Mapping[str, Sequence[str]]) -> str:
+    """Return the lines of each part, below its name."""
+    return "\n".join(f"== {name}\n" + "\n".join(lines) for name, lines in parts.items())
+
 
 def set_partition(cluster: ScriptedCluster, partition: int, state: str) -> None:
     """Let jobs of a partition start (UP), or not (DOWN)."""
@@ -277,12 +319,6 @@ def _plan(trial: Trial) -> None:
                 command=cancel,
             ),
         )
-
-
-def clear(trial: Trial) -> None:
-    """Cancel what is left of a trial."""
-    jobs = (str(trial.run.job_id), str(trial.dependent))
-    trial.cluster.run("scancel", *jobs, as_root=True, check=False)
 
 
 def make_free(cluster: ScriptedCluster, partition: int) -> bool:

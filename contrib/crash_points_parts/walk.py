@@ -7,19 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from contrib.crash_points_parts.check import violations
+from contrib.crash_points_parts import check, supervisor_check, supervisor_trial, trial
 from contrib.crash_points_parts.points import Mode, Point
-from contrib.crash_points_parts.trial import (
-    ShownJob,
-    Trial,
-    clear,
-    make_free,
-    show_jobs,
-    start,
-)
+from contrib.crash_points_parts.supervisor_trial import SupervisorTrial
+from contrib.crash_points_parts.trial import ShownJob, Trial, make_free, show_jobs
 from contrib.testing.crash_points import Act
-from contrib.testing.managed_cluster import FAST, SHORT_BATCH_START
+from contrib.testing.managed_cluster import FAST, SHORT_BATCH_START, SHORT_DELAY
 from contrib.testing.scripted_runs import ScriptedCluster
+from contrib.testing.supervised_cluster import SupervisedCluster
 from contrib.testing.waiting import await_
 
 NODES = 4
@@ -66,6 +61,25 @@ def boot(partitions: int) -> ScriptedCluster:
     )
 
 
+def boot_supervised(partitions: int) -> SupervisedCluster:
+    """Return a cluster for a walk over the points of supervisors, which `with` boots."""
+    return SupervisedCluster(
+        partitions=partitions, per_partition=NODES, policy=FAST, requeued_after=SHORT_DELAY
+    )
+
+
+def _start(cluster: ScriptedCluster, partition: int, point: Point) -> Trial | SupervisorTrial:
+    if isinstance(cluster, SupervisedCluster):
+        return supervisor_trial.start(cluster, partition, point)
+    return trial.start(cluster, partition, point)
+
+
+def _violations(tried: Trial | SupervisorTrial, jobs: dict[int, ShownJob]) -> list[str]:
+    if isinstance(tried, SupervisorTrial):
+        return supervisor_check.violations(tried, jobs)
+    return check.violations(tried, jobs)
+
+
 class Walk:
     """Tries points on one cluster.
 
@@ -79,7 +93,7 @@ class Walk:
         self, cluster: ScriptedCluster, partitions: int, report: Callable[[Result], None]
     ) -> None:
         self._cluster, self._report = cluster, report
-        self._live: dict[int, Trial | None] = dict.fromkeys(range(partitions))
+        self._live: dict[int, Trial | SupervisorTrial | None] = dict.fromkeys(range(partitions))
         self._sweep_at = 0.0
         self._restarts = 0
 
@@ -91,15 +105,15 @@ class Walk:
             self._sweep()
             jobs = self._show_jobs()
             restarted, seen = self._restarts > seen, self._restarts
-            for partition, trial in self._live.items():
-                if trial is None:
+            for partition, tried in self._live.items():
+                if tried is None:
                     continue
                 if restarted:
-                    trial.slurmctld_restarted(jobs)
-                trial.step(jobs)
-                found = violations(trial, jobs)
-                if trial.at_rest(jobs, wrong=bool(found)):
-                    self._finish(partition, trial, found, jobs)
+                    tried.slurmctld_restarted(jobs)
+                tried.step(jobs)
+                found = _violations(tried, jobs)
+                if tried.at_rest(jobs, wrong=bool(found)):
+                    self._finish(partition, tried, found, jobs)
             time.sleep(0.3)  # conditions of many jobs are polled with one query each turn
 
     def _show_jobs(self) -> dict[int, ShownJob]:
@@ -114,18 +128,18 @@ class Walk:
             time.sleep(0.3)  # no condition to await: the next query shows whether it answers
 
     def _kills_slurmctld(self) -> bool:
-        trials = (trial for trial in self._live.values() if trial is not None)
-        return any(trial.point.mode.act is Act.SLURMCTLD for trial in trials)
+        tried = (each for each in self._live.values() if each is not None)
+        return any(each.point.mode.act is Act.SLURMCTLD for each in tried)
 
     def _start_trials(self, waiting: deque[Point]) -> None:
-        for partition, trial in self._live.items():
-            if trial is not None or not waiting or not make_free(self._cluster, partition):
+        for partition, tried in self._live.items():
+            if tried is not None or not waiting or not make_free(self._cluster, partition):
                 continue
             try:
                 point = waiting.popleft()
             except IndexError:  # another walk has taken the last one
                 return
-            self._live[partition] = start(self._cluster, partition, point)
+            self._live[partition] = _start(self._cluster, partition, point)
 
     def restart_slurmctld_until(self, finished: threading.Event) -> None:
         """Start slurmctld again whenever it was killed; the commands of others wait for it."""
@@ -133,9 +147,9 @@ class Walk:
         assert points is not None
         while not finished.wait(0.5):
             if points.take_slurmctld_killed():
-                for trial in list(self._live.values()):
-                    if trial is not None:
-                        trial.lose_start()
+                for tried in list(self._live.values()):
+                    if tried is not None:
+                        tried.lose_start()
                 self._cluster.fault("start-ctld")
                 self._restarts += 1
 
@@ -143,62 +157,38 @@ class Walk:
         """Run the reconciler; a sweep that is killed, or meets no slurmctld, has no result."""
         if time.monotonic() < self._sweep_at:
             return
-        trials = [trial for trial in self._live.values() if trial is not None]
-        killed = sum(trial.reached for trial in trials)
+        trials = [tried for tried in self._live.values() if tried is not None]
+        killed = sum(tried.reached for tried in trials)
         try:
             self._cluster.reconcile()
         except AssertionError:
-            if not self._kills_slurmctld() and killed == sum(trial.reached for trial in trials):
+            if not self._kills_slurmctld() and killed == sum(tried.reached for tried in trials):
                 raise
         self._sweep_at = time.monotonic() + SWEEP_EVERY
 
     def _finish(
-        self, partition: int, trial: Trial, found: Sequence[str], jobs: dict[int, ShownJob]
+        self,
+        partition: int,
+        tried: Trial | SupervisorTrial,
+        found: Sequence[str],
+        jobs: dict[int, ShownJob],
     ) -> None:
-        caller = trial.point.mode.caller
-        calls = trial.points.calls(trial.run.job_id, caller)
-        reached = trial.points.reached(trial.run.job_id, caller)
-        lost = trial.lost and trial.point.mode.act is Act.SLURMCTLD
+        caller = tried.point.mode.caller
+        call = tried.points.interrupted(tried.job_id, caller)
+        lost = tried.lost and tried.point.mode.act is Act.SLURMCTLD
         result = Result(
-            point=trial.point,
-            seconds=time.monotonic() - trial.begun,
-            reached=reached is not None,
-            call=calls[reached - 1] if reached else "",
-            calls=len(calls),
+            point=tried.point,
+            seconds=time.monotonic() - tried.begun,
+            reached=call is not None,
+            call=call or "",
+            calls=len(tried.points.calls(tried.job_id, caller)),
             violations=() if lost else tuple(found),
             lost=lost,
-            details=_details(trial, jobs) if found else "",
+            details=tried.details(jobs) if found else "",
         )
         self._report(result)
-        clear(trial)
+        tried.clear()
         self._live[partition] = None
-
-
-def _details(trial: Trial, jobs: dict[int, ShownJob]) -> str:
-    """Return what there is to find out why a result is wrong."""
-    numbers = (trial.run.job_id, trial.dependent)
-    log = [
-        line
-        for line in trial.cluster.hook_log().splitlines()
-        if any(f"job {number}:" in line for number in numbers)
-    ]
-    journals: list[str] = []
-    for number in numbers:
-        for path in trial.cluster.state_dir.glob(f"journal/*/{number}-*.jsonl"):
-            journals += [path.name, *path.read_text(errors="replace").splitlines()]
-    shown = [
-        trial.cluster.run("scontrol", "show", "job", str(number), as_root=True, check=False)
-        for number in numbers
-    ]
-    parts = {
-        "hook's log": log,
-        "calls": trial.points.trace(trial.run.job_id),
-        "journals": journals,
-        "attempts": [str(attempt) for attempt in trial.run.attempts()],
-        "squeue": [f"{number}: {jobs.get(number)}" for number in numbers],
-        "scontrol": shown,
-    }
-    return "\n".join(f"== {name}\n" + "\n".join(lines) for name, lines in parts.items())
 
 
 def walk(points: Sequence[Point], jobs: int, report: Callable[[Result], None]) -> None:
@@ -208,10 +198,15 @@ def walk(points: Sequence[Point], jobs: int, report: Callable[[Result], None]) -
         AssertionError: a sweep failed although nothing interrupted it, or the cluster is broken.
     """
     alone = [point for point in points if point.mode.act is Act.SLURMCTLD]
-    together = [point for point in points if point.mode.act is not Act.SLURMCTLD]
+    in_job = [point for point in points if point.mode.in_job]
+    together = [point for point in points if point not in alone and not point.mode.in_job]
     if together:
         with boot(min(jobs, len(together))) as cluster:
             Walk(cluster, min(jobs, len(together)), report).run(deque(together))
+            await_helpers(cluster)
+    if in_job:
+        with boot_supervised(min(jobs, len(in_job))) as cluster:
+            Walk(cluster, min(jobs, len(in_job)), report).run(deque(in_job))
             await_helpers(cluster)
     if alone:
         _walk_on_clusters(deque(alone), min(jobs, len(alone)), report)

@@ -23,6 +23,10 @@ class Caller(Enum):
     HOOK = "hook"
     HELPER = "helper"
     RECONCILER = "reconciler"
+    SUPERVISOR = "supervisor"
+    """What it does to files and processes counts as its calls: `interrupt_supervisor`."""
+    REAPER = "reaper"
+    """The same of the process between the supervisor and its program."""
 
 
 class When(Enum):
@@ -75,7 +79,7 @@ class CrashPoints:
         self, directory: Path, *, bin_dir: Path, pid_file: Path, user: pwd.struct_passwd
     ) -> None:
         self.bin_dir = directory / "bin"
-        self._points = directory / "points"
+        self.folder = self._points = directory / "points"
         self._user = user
         self.bin_dir.mkdir(parents=True)
         self._make_folder(self._points)
@@ -109,6 +113,14 @@ class CrashPoints:
         """Return the calls for a job in their order, each with its time in epoch seconds."""
         words = (line.split(" ", 2) for line in self._lines(job_id, caller))
         return [(float(at), call) for at, _, call in words]
+
+    def interrupted(self, job_id: int, caller: Caller) -> str | None:
+        """Return the call that was interrupted last; None: none was."""
+        number = self.reached(job_id, caller)
+        if number is None:
+            return None
+        path = self._folder(job_id, caller) / f"call.{number}"
+        return path.read_text().rstrip("\n").split(" ", 2)[2]
 
     def trace(self, job_id: int) -> list[str]:
         """Return the calls of all callers: epoch seconds, process id, caller, number, command."""

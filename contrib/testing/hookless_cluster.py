@@ -6,13 +6,11 @@ from typing import Any
 
 from contrib.testing.dev_cluster import DEAD_NODE_NOTICED, DevCluster
 from contrib.testing.job_processes import job_processes
-from contrib.testing.managed_cluster import ManagedCluster
+from contrib.testing.managed_cluster import SHORT_DELAY, SOON, ManagedCluster
 from contrib.testing.waiting import LONG_DEADLINE, await_
 
-SOON = ("--set", "SchedulerParameters=sched_interval=2,bf_interval=2")
-"""A begin time that has passed wakes up the main scheduler only."""
-SHORT_DELAY = 20
-"""Seconds after which Slurm starts a job that it has requeued itself; 120 by default."""
+CHANGES_TAKEN = (24, 11)
+"""Before, Slurm without accounting takes no change of a job that has lost a node."""
 AT_ONCE = {"policy.backoff": "1s"}
 
 
@@ -24,9 +22,12 @@ class HooklessCluster(ManagedCluster):
     """
 
     def __init__(self, *options: str) -> None:
-        super().__init__(nodes=4, options=(*SOON, *DEAD_NODE_NOTICED, *options))
-        socket = f"AuthInfo=socket={self.root}/run/munge.sock,cred_expire={SHORT_DELAY}"
-        self.options = ("--set", socket, *self.options)
+        super().__init__(
+            nodes=4,
+            recovery=None,
+            options=(*SOON, *DEAD_NODE_NOTICED, *options),
+            requeued_after=SHORT_DELAY,
+        )
         place = self.options.index("--epilog")
         self.options = (*self.options[:place], *self.options[place + 2 :])
 
@@ -47,10 +48,15 @@ def submit(
     restarts: int = 3,
     nodes: int = 2,
     min_nodes: int = 1,
+    recovery: str | None = "requeue",
     **changes: Any,
 ) -> int:
-    """Submit a run that requeues itself, and waits no longer than necessary."""
-    settings = {f"slurm.{key}": value for key, value in (AT_ONCE | changes).items()}
+    """Submit a run that requeues itself, and waits no longer than necessary.
+
+    `recovery` None: by default. Most tests are about requeues.
+    """
+    given = {} if recovery is None else {"recovery": recovery}
+    settings = {f"slurm.{key}": value for key, value in (AT_ONCE | given | changes).items()}
     if command is not None:
         settings["slurm.command"] = command
     config = cluster.config(nodes=nodes, min_nodes=min_nodes, restarts=restarts, **settings)
@@ -71,9 +77,8 @@ def submit_waiting(
     # A shell on another node has nothing else to wait for a file with.
     rank += f"until test -e {cluster.work}/go; do sleep 0.1; done"
     command = str(cluster.script(f"srun sh -c '{rank}'"))
-    options = ("--recovery=auto", f"--spares={spares}")
     sizes = {"nodes": nodes, "min_nodes": min_nodes, "restarts": restarts}
-    job_id = submit(cluster, command, *options, **sizes)
+    job_id = submit(cluster, command, f"--spares={spares}", recovery=None, **sizes)
     await_ranks(cluster, 0, nodes)
     return job_id
 

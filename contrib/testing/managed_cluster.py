@@ -32,6 +32,11 @@ KNOWN_CAUSE = "torch.distributed.DistNetworkError: The client socket has timed o
 """A line of output that explains a failure by a cause that is not tied to a node."""
 SHORT_BATCH_START = ("--set", "BatchStartTimeout=15")
 """Options for a cluster that finds a lost batch step 25 s after the job's start."""
+SOON = ("--set", "SchedulerParameters=sched_interval=2,bf_interval=2")
+"""Options for a cluster that starts a job soon after its begin time, which wakes up the main
+scheduler only: by default once a minute."""
+SHORT_DELAY = 20
+"""Seconds after which Slurm starts a job that it, or a person, has requeued; 120 by default."""
 PATIENT_LIMITS = {
     "deadline": 240.0,
     "command_timeout": 60.0,
@@ -52,6 +57,8 @@ class ManagedCluster(DevCluster):
         recovery: where runs restart that say nothing else; None: the plugin's default. Most tests
             are about the hook, which has nothing to do after a restart in place.
         options: further options of `devcluster up`.
+        requeued_after: seconds after which Slurm starts a job that was requeued without a begin
+            time; None: Slurm's default, 120.
     """
 
     def __init__(
@@ -63,9 +70,14 @@ class ManagedCluster(DevCluster):
         mode: str = "act",
         recovery: str | None = "requeue",
         options: tuple[str, ...] = (),
+        requeued_after: int | None = None,
     ) -> None:
         self.recovery = recovery
         super().__init__(nodes=nodes, prefix=PREFIX, options=options)
+        if requeued_after is not None:
+            # It waits until all credentials of the last start have expired, before 25.11 at least.
+            socket = f"AuthInfo=socket={self.root}/run/munge.sock,cred_expire={requeued_after}"
+            self.options = ("--set", socket, *self.options)
         self.site_dir = self.directory / "site"
         self.state_dir = self.site_dir / "state"
         self.export_dir = self.site_dir / "public"

@@ -45,11 +45,13 @@ class SimulatedRun:
     Args:
         stretches: what it does.
         speaks: whether its trainer is known to print steps.
+        pattern: finds the steps.
         gather: returns the report of a hang; the time that it takes is added to `now`.
     """
 
     stretches: Iterator[Stretch]
     speaks: bool = True
+    pattern: str = GENERIC_STEPS
     settings: WatchdogSettings = field(default_factory=WatchdogSettings)
     now: float = 0.0
     cpu: float = 0.0
@@ -77,7 +79,7 @@ class SimulatedRun:
 
     def play(self) -> "SimulatedRun":
         """Play it to its end, or until a hang is called."""
-        output = LifeSigns(GENERIC_STEPS, clock=lambda: self.now)
+        output = LifeSigns(self.pattern, clock=lambda: self.now)
 
         def end(_report: HangReport, health: Health) -> None:
             if health is Health.HUNG:

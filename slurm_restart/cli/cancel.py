@@ -6,6 +6,7 @@ from slurm_restart.cli.deadline import Deadline
 from slurm_restart.cli.find_run import slurm_here
 from slurm_restart.cli.named_jobs import is_job_id, later_phases, named_jobs
 from slurm_restart.cli.options import timeout_option
+from slurm_restart.cli.stop_advice import after_the_end
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.errors import JobNotFoundError
 from slurm_restart.slurm.interface import Slurm
@@ -37,7 +38,7 @@ def command(job_id: str, timeout: int) -> None:
     slurm, deadline = slurm_here(), Deadline(timeout)
     named, jobs = named_jobs(slurm, job_id)
     for each in (*named, *later_phases(named[0], jobs)):
-        click.echo(_format_end(each.name, cancel_until_ended(slurm, each, deadline)))
+        click.echo(_format_end(slurm, each.name, cancel_until_ended(slurm, each, deadline)))
 
 
 def cancel_until_ended(slurm: Slurm, asked: Job, deadline: Deadline) -> Job | None:
@@ -63,17 +64,10 @@ def cancel_until_ended(slurm: Slurm, asked: Job, deadline: Deadline) -> Job | No
         )
 
 
-def _format_end(name: str, job: Job | None) -> str:
+def _format_end(slurm: Slurm, name: str, job: Job | None) -> str:
     if job is None or job.state is None:
         return f"job {name}: not known to Slurm any more"
-    if job.state is JobState.CANCELLED:
-        return f"job {name}: CANCELLED"
-    note = (
-        ""
-        if job.state is JobState.COMPLETED
-        else (
-            ": it had ended before it could be cancelled; if no hook has judged this end, a "
-            "sweep of the reconciler may still restart it: see csx-restart status"
-        )
-    )
-    return f"job {name}: {job.state.value}{note}"
+    if job.state in (JobState.CANCELLED, JobState.COMPLETED):
+        return f"job {name}: {job.state.value}"
+    note = f"it had ended before it could be cancelled{after_the_end(job, slurm)}"
+    return f"job {name}: {job.state.value}: {note}"

@@ -26,6 +26,11 @@ class Deadline:
         self._clock = clock
         self._sleep = sleep
 
+    def within(self, seconds: float) -> "Deadline":
+        """Return a deadline so many seconds from now, but no later than this one."""
+        timeout = min(seconds, self._until - self._clock())
+        return Deadline(timeout, clock=self._clock, sleep=self._sleep)
+
     def pause(self, seconds: float, problem: str) -> None:
         """Wait for some seconds.
 

@@ -31,6 +31,8 @@ from slurm_restart.errors import UsageError
 from slurm_restart.slurm.format_hostlist import format_hostlist
 
 _INDENT = 15
+_OWN_NAMES = {"expected_decision": "decision"}
+"""What a field is called of a job that requeues itself: it has decided."""
 
 
 @click.command()
@@ -84,7 +86,7 @@ def _lines(target: Target, found: Found | None, *, observed: bool) -> list[str]:
         lines.append(f"to stop it: {advice}")
     if found is None:
         own = bool(target.summary.get("self_requeue"))
-        why = "the job's journal cannot be read here, or there is none before its first attempt"
+        why = "the job's journal cannot be read here, or the controller has not begun one yet"
         why = "the job requeues itself" if own else why
         lines.append(f"source: {target.run_dir} ({why})")
         return [*lines, *_from_run_dir(target)]
@@ -151,7 +153,7 @@ def _end_lines(shown: ShownEnd) -> list[str]:
     end = shown.report
     # Slurm shows no run time of a job that it has requeued itself.
     ran = f" after {end.run_time} s" if end.run_time else ""
-    tier = "; restarted in place" if shown.is_relaunched else ""
+    tier = f"; attempt {shown.number + 1} started in place" if shown.is_relaunched else ""
     head = f"attempt {shown.number}{_on(end.nodes)} ended {_clock(end.at)}{ran}: {end.category}"
     lines = [head + tier]
     lines.append(f"  judged by    {end.rule} (found by the {end.found_by})")
@@ -216,11 +218,13 @@ def _progress(end: EndReport) -> str:
 
 def _from_run_dir(target: Target) -> list[str]:
     lines: list[str] = []
+    own = bool(target.summary.get("self_requeue"))
     for number, attempt in enumerate(target.attempts()):
         status, reason = attempt.get("status"), attempt.get("failure_reason")
-        lines.append(f"attempt {number}: {status}" + (f": {reason}" if reason else ""))
+        tier = ", started in place" if attempt.get("in_place") else ""
+        lines.append(f"attempt {number}{tier}: {status}" + (f": {reason}" if reason else ""))
         lines += [
-            f"  {name:<18} {attempt[name]}"
+            f"  {_OWN_NAMES.get(name, name) if own else name:<18} {attempt[name]}"
             for name in ("category", "rule", "starting_step", "ending_step", "expected_decision")
             if attempt.get(name) is not None
         ]
@@ -234,7 +238,9 @@ def _requeue_lines(asked: object) -> list[str]:
     if not isinstance(asked, dict):
         return []
     lines = [f"  {'not before':<18} {asked['not_before']}"] if asked.get("not_before") else []
-    lines += [f"  {'excluded':<18} {node}" for node in _texts(asked.get("excluded"))]
+    # A guess that the search leaves out is among them; a node with evidence is blamed above.
+    if nodes := _texts(asked.get("excluded")):
+        lines.append(f"  {'ExcNodeList':<18} {format_hostlist(nodes)}")
     if asked.get("num_nodes") is not None:
         lines.append(f"  {'size':<18} {asked['num_nodes']}")
     return lines if asked.get("accepted") else [*lines, f"  {'refused':<18} see run.log"]

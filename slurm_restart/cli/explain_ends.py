@@ -13,6 +13,7 @@ from slurm_restart.core.end_report import EndReport, end_reports
 from slurm_restart.core.journal_events import Action
 from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.frozen import frozen
+from slurm_restart.supervise.expected_decision import split_decision
 from slurm_restart.trainer.attempt_records import AttemptEnd, AttemptStart
 from slurm_restart.trainer.rundir import RunDir
 
@@ -93,7 +94,7 @@ def _records(run_dir: RunDir) -> _Records:
 
 
 def _own_report(number: int, start: AttemptStart | None, end: AttemptEnd) -> EndReport:
-    action, _, reason = end.expected_decision.partition(" ")
+    action, reason = split_decision(end.expected_decision)
     ran = None if start is None or end.backfilled else int(end.at - start.at)
     return EndReport(
         attempt=number,
@@ -102,7 +103,7 @@ def _own_report(number: int, start: AttemptStart | None, end: AttemptEnd) -> End
         category=end.category,
         rule=end.rule,
         action=action or None,
-        reason=reason.removeprefix("(").removesuffix(")") or end.reason,
+        reason=reason or end.reason,
         progress=end.progress,
         from_step=None if start is None else start.from_step,
         step=end.step,

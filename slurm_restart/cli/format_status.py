@@ -34,6 +34,7 @@ def format_status(status: RunStatus) -> str:
         ("next", _next(status)),
         ("mode", OBSERVE_MODE if status.observed else None),
         ("to stop it", status.to_stop),
+        ("to go on", status.to_resume),
     ]
     lines += [_line(name, value) for name, value in values if value not in (None, "", "-")]
     lines += [
@@ -79,9 +80,9 @@ def bar(step: int, first: int | None, last: int) -> str:
 def _restarts(status: RunStatus) -> str | None:
     if status.restarts is None:
         return None
-    if status.failures is None or status.max_num_restarts is None:
-        return str(status.restarts)
     in_place = f", {status.in_place} of them in place" if status.in_place else ""
+    if status.failures is None or status.max_num_restarts is None:
+        return f"{status.restarts}{in_place}"
     failures = f"{status.failures} of {status.max_num_restarts} without progress"
     return f"{status.restarts}{in_place}; {failures}"
 
@@ -113,7 +114,7 @@ def _attempts(status: RunStatus) -> list[str]:
     for number, run in enumerate(runs if isinstance(runs, list) else []):
         steps = f"steps {dash(run.get('starting_step'))} to {dash(run.get('ending_step'))}"
         why = f": {run['failure_reason']}" if run.get("failure_reason") else ""
-        tier = ", restarted in place" if run.get("in_place") else ""
+        tier = ", started in place" if run.get("in_place") else ""
         lines.append(_line(f"attempt {number}", f"{run.get('status')}, {steps}{tier}{why}"))
     return lines
 

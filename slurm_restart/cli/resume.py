@@ -29,6 +29,7 @@ from slurm_restart.core.printable import escape_controls
 from slurm_restart.errors import JobNotFoundError, SlurmError, StateError, UsageError
 from slurm_restart.frozen import frozen
 from slurm_restart.slurm.commands import Commands
+from slurm_restart.supervise.prepare_attempt import next_start
 from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import RunDir
 from slurm_restart.trainer.submission_record import SubmissionRecord
@@ -235,7 +236,8 @@ class Resumption:
             excluded=nodes,
             after=after,
         )
-        begin = resume_plan.start_point(plan, RunDir(path).attempts())
+        new_run = RunDir(path)
+        begin = next_start(plan, new_run, new_run.attempts())
         os.chdir(own.directory)
         job_id = self._slurm.submit(str(path / own.script), words)
         return ResumedJob(

@@ -4,7 +4,6 @@ import os
 import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from slurm_restart.control.find_journal import Found
@@ -15,11 +14,7 @@ from slurm_restart.core.job import Job
 from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.core.restart_limits import SitePolicy
 from slurm_restart.errors import StateError, UsageError
-from slurm_restart.supervise.checkpoint_check import first_complete
-from slurm_restart.supervise.checkpoint_evidence import read_evidence
-from slurm_restart.supervise.checkpoint_selection import StartPoint, choose_start
 from slurm_restart.supervise.expected_decision import end_event, ended_attempts
-from slurm_restart.supervise.prepare_attempt import known_before
 from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import AttemptDir, RunDir
 
@@ -82,14 +77,6 @@ def has_completed(run_dir: Path) -> bool:
     attempts = RunDir(run_dir).attempts()
     end = attempts[-1].end() if attempts else None
     return end is not None and end.category == Category.COMPLETED.value
-
-
-def start_point(plan: RunPlan, attempts: Sequence[AttemptDir]) -> StartPoint:
-    """Return what the next attempt starts from, as its supervisor finds it."""
-    first = next(((each, start) for each in attempts if (start := each.start())), None)
-    before = None if first is None else known_before(*first)
-    probe = partial(first_complete, form=plan.checkpoint.format)
-    return choose_start(plan, before, probe, read_evidence(attempts))
 
 
 def former_job_id(attempts: Iterable[AttemptDir]) -> int | None:

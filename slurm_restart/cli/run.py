@@ -57,7 +57,7 @@ def command(run_dir: str, array: bool, settle: int | None) -> NoReturn:  # noqa:
 
 
 def _settle(run_dir: Path, exit_code: int, *, array: bool) -> NoReturn:
-    """Do what a supervisor that was killed has left to do, and exit with its code."""
+    """Do what a supervisor that was killed has left to do, and exit with the job's code."""
     from slurm_restart.supervise.settle_run import Settlement, settle  # noqa: PLC0415
     from slurm_restart.supervise.supervisor_context import job_context  # noqa: PLC0415
     from slurm_restart.trainer.rundir import RunDir  # noqa: PLC0415
@@ -65,13 +65,11 @@ def _settle(run_dir: Path, exit_code: int, *, array: bool) -> NoReturn:
     context, place = job_context(), RunDir(run_dir)
     if array and context.job.array_task is not None:
         place = place.task(context.job.array_task)
-    settle(
-        Settlement(
-            run_dir=place,
-            job=context.job,
-            slurm=context.slurm,
-            tell=lambda text: click.echo(text, err=True),
-            exit_code=exit_code,
-        )
+    settlement = Settlement(
+        run_dir=place,
+        job=context.job,
+        slurm=context.slurm,
+        tell=lambda text: click.echo(text, err=True),
+        exit_code=exit_code,
     )
-    sys.exit(exit_code)
+    sys.exit(settle(settlement))

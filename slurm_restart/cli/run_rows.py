@@ -4,13 +4,17 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from slurm_restart.cli.job_record import record_of
+from slurm_restart.cli.run_directory import count_restarts
 from slurm_restart.cli.table import state_of
 from slurm_restart.control.run_index import IndexedRun
 from slurm_restart.control.state_dir import user_name
 from slurm_restart.core.array_task import run_of_task
 from slurm_restart.core.category import Category
+from slurm_restart.core.history import Streak, add_in_place
+from slurm_restart.core.in_place_ends import NONE_IN_PLACE
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.job_comment import CommentRecord
+from slurm_restart.core.run_counters import count_now
 from slurm_restart.frozen import frozen
 
 Key = tuple[int, int, str]
@@ -117,6 +121,7 @@ def _of_job(job: Job, record: CommentRecord, known: RunRow | None, key: Key) -> 
     # Of a job that waits, Slurm shows when it expects or may start it.
     started = None if waits else job.start_time
     row = known or _empty(key)
+    restarts, failures = _counters(job, record, row)
     return replace(
         row,
         name=job.name,
@@ -128,8 +133,8 @@ def _of_job(job: Job, record: CommentRecord, known: RunRow | None, key: Key) -> 
         max_num_restarts=record.max_restarts,
         step=row.step if record.step is None else record.step,
         unit=record.unit.value,
-        # Restarts in place since the last judged end are in the number of the attempt alone.
-        restarts=max(row.restarts or 0, job.restarts, record.attempt or 0),
+        restarts=restarts,
+        failures=failures,
         num_nodes=job.num_nodes,
         nodes=job.nodes or row.nodes,
         began=row.began or started or job.submit_time,
@@ -137,6 +142,24 @@ def _of_job(job: Job, record: CommentRecord, known: RunRow | None, key: Key) -> 
         restart_at=row.restart_at if waits else None,
         in_slurm=True,
     )
+
+
+def _counters(job: Job, record: CommentRecord, row: RunRow) -> tuple[int | None, int | None]:
+    """Return the restarts of a run, and its ends in a row without progress; None: not known.
+
+    Args:
+        job: as Slurm shows it.
+        record: its comment record.
+        row: what its journal says.
+    """
+    if row.restarts is None or row.failures is None:
+        counters = count_now(job, None, record, None)
+        return count_restarts(job, None, counters), None if counters is None else counters.failures
+    # What the record says of an allocation that has ended is in the journal with that end.
+    present = job.running and record.restarts == job.restarts
+    since = record.in_place_ends if present else NONE_IN_PLACE
+    before = Streak(failures=row.failures, restarts=0)
+    return max(row.restarts, job.restarts) + since.restarts, add_in_place(before, since).failures
 
 
 def _empty(key: Key) -> RunRow:

@@ -5,18 +5,19 @@ from typing import Any
 
 from slurm_restart.cli.find_run import Target, slurm_here
 from slurm_restart.cli.job_record import record_of
-from slurm_restart.cli.stop_advice import stop_advice
+from slurm_restart.cli.run_directory import Directory, count_restarts, read_directory
+from slurm_restart.cli.stop_advice import may_have_hook, stop_advice
 from slurm_restart.cli.table import state_of
 from slurm_restart.control.find_journal import Found
 from slurm_restart.control.site import Site
 from slurm_restart.core.history import History, replay
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.job_comment import CommentRecord
-from slurm_restart.core.next_action import NextAction, next_action
-from slurm_restart.core.run_counters import count_now
-from slurm_restart.errors import SlurmError, StateError
+from slurm_restart.core.next_action import NextAction, Restarts, next_action
+from slurm_restart.core.run_counters import RunCounters, count_now
+from slurm_restart.errors import SlurmError
 from slurm_restart.frozen import frozen
-from slurm_restart.trainer.attempt_records import AttemptStart, Compiled, read_lines
+from slurm_restart.trainer.attempt_records import Compiled, read_lines
 from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import RunDir
 
@@ -104,6 +105,8 @@ class RunStatus:
     comment_record: str | None
     """What is wrong with the job's comment record; None: nothing."""
     to_stop: str | None
+    to_resume: str | None
+    """The command that takes the run up again; None: it goes on, has completed, or cannot be."""
     observed: bool
     """The site is in observe mode, or was when the run ended: nothing is done about ends."""
     backend: str
@@ -122,14 +125,14 @@ def run_status(target: Target, found: Found | None, site: Site) -> RunStatus:
     """Return where a run stands now."""
     job, record = target.job, record_of(target.job)
     history = None if found is None else replay(found.events)
-    known = _of_directory(target)
+    known = read_directory(target)
     plan, start = known.plan, known.start
     now = time.time()
     going_on = job is not None and not job.over
     observed = going_on and observes(target, site)
-    coming = _next(target, record, history, now, observed=observed)
+    counters = count_now(job, history, record, known.own)
+    coming = _next(target, history, _restarts(target, known, counters, observed=observed), now)
     step, unit = _position(record, history, known)
-    counters = None if history is None else count_now(history, record)
     return RunStatus(
         job_id=target.job_id,
         run=target.run,
@@ -146,7 +149,7 @@ def run_status(target: Target, found: Found | None, site: Site) -> RunStatus:
         first_step=None if start is None else start.first_step,
         last_step=None if start is None else start.last_step,
         unit=unit,
-        restarts=None if job is None else job.restarts + (counters.in_place if counters else 0),
+        restarts=count_restarts(job, known.own, counters),
         in_place=None if counters is None else counters.in_place,
         failures=None if counters is None else counters.failures,
         max_num_restarts=_max_restarts(record, plan),
@@ -162,6 +165,7 @@ def run_status(target: Target, found: Found | None, site: Site) -> RunStatus:
         admin_comment=None if job is None else job.admin_comment,
         comment_record=COMMENT_MISSING if job is not None and record is None else None,
         to_stop=None if job is None else stop_advice(job),
+        to_resume=_to_resume(job, known),
         observed=observed or bool(history and history.ends and history.ends[-1].observed),
         backend="commands (one job is always read by Slurm's commands)",
         summary=target.summary,
@@ -173,49 +177,41 @@ def run_status(target: Target, found: Found | None, site: Site) -> RunStatus:
     )
 
 
-def _next(
-    target: Target,
-    record: CommentRecord | None,
-    history: History | None,
-    now: float,
-    *,
-    observed: bool,
-) -> NextAction:
+def _next(target: Target, history: History | None, restarts: Restarts, now: float) -> NextAction:
     if target.unanswered is not None:
         return NextAction(text="not known: Slurm does not answer")
-    return next_action(target.job, record, history, now=now, observes=observed)
+    return next_action(target.job, record_of(target.job), history, restarts, now=now)
 
 
-@frozen
-class _Directory:
-    """What the run directory says; None: not known here."""
-
-    plan: RunPlan | None = None
-    start: AttemptStart | None = None
-    """Of the newest attempt."""
-    of_this_job: bool = False
-    """Whether that is one of the job itself, not of one whose run it takes up."""
-    reached: int | None = None
-    """The highest step of that attempt: the job's Comment is written at most every 30 s."""
-
-
-def _of_directory(target: Target) -> _Directory:
-    if target.run_dir is None:
-        return _Directory()
-    run_dir = RunDir(target.run_dir)
-    try:
-        plan, newest = RunPlan.load(run_dir.plan), run_dir.attempts()[-1:]
-    except (OSError, StateError):
-        return _Directory()
-    if not newest:
-        return _Directory(plan=plan)
-    start = newest[0].start()
-    return _Directory(
-        plan=plan,
-        start=start,
-        of_this_job=start is not None and target.job_id in (None, start.job_id),
-        reached=newest[0].reached(),
+def _restarts(
+    target: Target, known: Directory, counters: RunCounters | None, *, observed: bool
+) -> Restarts:
+    policy = None if known.plan is None else known.plan.policy
+    return Restarts(
+        recovery=None if policy is None else policy.recovery,
+        has_hook=_has_hook(target),
+        observes=observed,
+        counters=counters,
+        ended=None if known.own is None else known.own.ended,
     )
+
+
+def _to_resume(job: Job | None, known: Directory) -> str | None:
+    plan = known.plan
+    if job is None or not job.over or job.state is JobState.COMPLETED or plan is None:
+        return None
+    is_taken_up = known.start is not None and not known.of_this_job
+    if is_taken_up or plan.policy is None or (plan.array, plan.array_task) != (None, None):
+        return None
+    return f"csx-restart resume {job.name}"
+
+
+def _has_hook(target: Target) -> bool:
+    """Return whether slurmctld runs a program at the end of a job, where that matters."""
+    job, record = target.job, record_of(target.job)
+    if job is None or job.over or record is None or record.self_requeue:
+        return True
+    return may_have_hook(slurm_here())
 
 
 def _compiles(target: Target) -> tuple[StatusCompile, ...]:
@@ -235,7 +231,7 @@ def _compiles(target: Target) -> tuple[StatusCompile, ...]:
 
 
 def _position(
-    record: CommentRecord | None, history: History | None, known: _Directory
+    record: CommentRecord | None, history: History | None, known: Directory
 ) -> tuple[int | None, str | None]:
     """Return the highest step that is on record anywhere, and what it counts."""
     step, unit = None, None if record is None else record.unit
@@ -249,7 +245,7 @@ def _position(
     return step, None if unit is None else unit.value
 
 
-def _attempt(target: Target, record: CommentRecord | None, known: _Directory) -> int | None:
+def _attempt(target: Target, record: CommentRecord | None, known: Directory) -> int | None:
     """Return the number of the newest attempt that is on record anywhere."""
     ended = target.attempts()
     numbers = (

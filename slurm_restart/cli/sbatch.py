@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from slurm_restart import __version__
 from slurm_restart.cli import common
 from slurm_restart.errors import SlurmError
 from slurm_restart.frozen import frozen
+from slurm_restart.slurm.interface import Slurm
 from slurm_restart.submit import format_plan, submit
 from slurm_restart.submit.argv import CommandLine, OptionTable, parse
 from slurm_restart.submit.batch_script import find_script, is_script
@@ -30,6 +32,8 @@ NO_SLURM = SlurmAccess(bin_dir="/usr/bin")
 """For a dry run on a machine without Slurm."""
 _TIMEOUT = 150.0
 """Seconds; sbatch itself retries for up to 120 s while the controller is busy."""
+_DRY_RUN_TIMEOUT = 10.0
+"""Seconds: a dry run shows the plan without an answer, too."""
 HELP = """\
 Usage: csx-sbatch [options] JOB.sh [arguments]
        csx-sbatch [options] --wrap='COMMAND'
@@ -41,7 +45,9 @@ fails is restarted by itself, from its last checkpoint if it writes any, without
 How to restart a batch script; the same options in its `#CSX` lines, beside `#SBATCH`:
   --max-restarts N  restarts in a row without progress (default 3)
   --checkpoint P    checkpoints that the program writes, such as 'ckpt/step-{step}.pt'; a restart
-                    finds the newest in the variable CSX_RESTART_CHECKPOINT
+                    finds the newest in the variable CSX_RESTART_CHECKPOINT. Of a URL, such as
+                    's3://bucket/step-{step}.pt', lines like 'saved URL' tell what is there
+  --checkpoint-saved REGEX   other lines that tell it, with a group: 'put (?P<path>\\S+)'
   --checkpoint-format F   torch, hf, lightning, dcp, orbax, keras, npz or another: the names of
                     checkpoints, and how it is checked that they are complete
   --checkpoint-complete FILE   a file that exists once a checkpoint is, such as '{path}.done'
@@ -65,7 +71,7 @@ For a trainer config, in which `autorestart` says how to restart:
   --compile-prefetch off   do not compile smaller sizes ahead while the run executes
 
 For both:
-  --print, --dry-run   print the plan and the scripts, and change nothing
+  --print, --dry-run   print what would be submitted on this cluster, and change nothing
   --test-only       ask `sbatch --test-only` for every job, and create nothing
   --json            print the result as JSON
   --parsable        print the job ids, one a line
@@ -189,6 +195,24 @@ def _report(submission: Submission) -> None:
 
 
 def _submit(submission: Submission, own: _OwnOptions, access: SlurmAccess) -> None:
+    # Imported here: refused options need no Slurm.
+    from slurm_restart.slurm.choose_backend import (  # noqa: PLC0415
+        AUTO,
+        BACKEND_VARIABLE,
+        COMMANDS,
+        choose_backend,
+    )
+
+    prefer = COMMANDS if own.dry_run else os.environ.get(BACKEND_VARIABLE) or AUTO
+    choice = choose_backend(
+        prefer,
+        long_lived=False,
+        bin_dir=access.bin_dir,
+        timeout=_DRY_RUN_TIMEOUT if own.dry_run else _TIMEOUT,
+        report=None if own.quiet else lambda line: click.echo(line, err=True),
+    )
+    slurm = choice.slurm
+    submission = _adapt(submission, slurm, own)
     if own.dry_run:
         # Bytes: a path may be undecodable in this locale.
         text = (
@@ -198,24 +222,6 @@ def _submit(submission: Submission, own: _OwnOptions, access: SlurmAccess) -> No
         )
         click.echo(os.fsencode(text), nl=False)
         return
-    # Imported here: a dry run needs no Slurm.
-    from slurm_restart.slurm.choose_backend import (  # noqa: PLC0415
-        AUTO,
-        BACKEND_VARIABLE,
-        choose_backend,
-    )
-    from slurm_restart.submit.find_requeuer import find_requeuer  # noqa: PLC0415
-
-    choice = choose_backend(
-        os.environ.get(BACKEND_VARIABLE) or AUTO,
-        long_lived=False,
-        bin_dir=access.bin_dir,
-        timeout=_TIMEOUT,
-        report=None if own.quiet else lambda line: click.echo(line, err=True),
-    )
-    slurm = choice.slurm
-    requeuer = find_requeuer(submission, slurm)
-    submission = requeuer.submission
     if own.test_only:
         answers = submit.test_phases(submission, slurm)
         if own.json:
@@ -223,18 +229,29 @@ def _submit(submission: Submission, own: _OwnOptions, access: SlurmAccess) -> No
         elif not own.parsable:
             click.echo("\n".join(answers), err=True)
         return
-    from slurm_restart.submit.spares import fit_to_cluster  # noqa: PLC0415
-
     waits = submit.check_phases(submission, slurm)
-    submission, unattended = fit_to_cluster(submission, slurm)
     if not own.quiet:
-        _warn(waits, filter(None, [requeuer.warning, unattended]))
-        _note(filter(None, [requeuer.note]))
+        _warn(waits)
     done = submit.submit(submission, slurm, now=datetime.now, report=_job_reporter(own))
     if own.json:
         click.echo(format_plan.result_json(submission, done))
     if not own.quiet:
         _warn(limit_warnings(done, slurm))
+
+
+def _adapt(submission: Submission, slurm: Slurm, own: _OwnOptions) -> Submission:
+    """Return the submission as this cluster gets it, and say who requeues its jobs."""
+    from slurm_restart.submit.find_requeuer import find_requeuer  # noqa: PLC0415
+    from slurm_restart.submit.spares import fit_to_cluster  # noqa: PLC0415
+
+    requeuer = find_requeuer(submission, slurm)
+    adapted, unattended = fit_to_cluster(requeuer.submission, slurm)
+    warnings = tuple(filter(None, [requeuer.warning, unattended]))
+    notes = tuple(filter(None, [requeuer.note]))
+    if not own.quiet:
+        _warn(warnings)
+        _note(notes)
+    return replace(adapted, warnings=adapted.warnings + warnings, notes=adapted.notes + notes)
 
 
 def _job_reporter(own: _OwnOptions) -> Callable[[submit.SubmittedPhase], Any]:

@@ -14,10 +14,17 @@ from slurm_restart.cli.options import json_option, timeout_option
 from slurm_restart.cli.run_note import record_wish
 from slurm_restart.cli.site import site_option
 from slurm_restart.cli.steer import Outcome, Steered, edit_record, find, outcome, show
+from slurm_restart.cli.stop_advice import after_the_end
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.job_comment import CommentRecord
-from slurm_restart.errors import UsageError
+from slurm_restart.errors import SlurmUnavailableError, UsageError
 from slurm_restart.slurm.interface import Slurm
+
+REQUEST_TIME = 15.0
+"""Seconds for the request to be written; then the job is cancelled without it.
+
+Without accounting, 22.05 changes nothing of a job that has lost a node (measured).
+"""
 
 
 @click.command()
@@ -41,7 +48,8 @@ def command(
 
     The request is written into the job's Comment first, where the hook finds it: however the
     attempt ends then, the run is not restarted. Then the job is cancelled, repeatedly until Slurm
-    shows that it has ended: Slurm ignores an scancel of a job that has failed and is COMPLETING.
+    shows that it has ended: Slurm ignores an scancel of a job that has failed and is COMPLETING. If
+    Slurm does not take the request within 15 s, the job is cancelled without it.
 
     With --after-checkpoint a running attempt goes on: when its next checkpoint is complete, the
     supervisor asks the program to end, and the job ends as FAILED with the category cancelled. A
@@ -57,10 +65,11 @@ def command(
     steered = find(slurm, run)
     if after_checkpoint:
         _require_checkpoints(steered)
-    stop = partial(_stop_one, slurm, deadline=deadline, after_checkpoint=after_checkpoint)
+    stop = partial(stop_one, slurm, deadline=deadline, after_checkpoint=after_checkpoint)
     outcomes = [stop(job) for job in steered.jobs]
     outcomes += [
-        _had_ended(job.name, cancel_until_ended(slurm, job, deadline)) for job in steered.later
+        _had_ended(slurm, job.name, cancel_until_ended(slurm, job, deadline))
+        for job in steered.later
     ]
     show(outcomes, as_json=as_json)
     wish = "stop" + (" after the next checkpoint" if after_checkpoint else "")
@@ -84,10 +93,22 @@ def _stopped(job: Job, record: CommentRecord) -> CommentRecord:
     return replace(record, stop=job.restarts)
 
 
-def _stop_one(slurm: Slurm, job: Job, *, deadline: Deadline, after_checkpoint: bool) -> Outcome:
-    shown = edit_record(slurm, job, _stopped, deadline, wait=False)
+def stop_one(slurm: Slurm, job: Job, *, deadline: Deadline, after_checkpoint: bool) -> Outcome:
+    """Ask for the end of one job's run, and cancel the job unless it is to reach a checkpoint.
+
+    Raises:
+        SlurmError: Slurm refuses it.
+        SlurmUnavailableError: it has not ended, or has no request for its next checkpoint, in time.
+    """
+    try:
+        limit = deadline if after_checkpoint else deadline.within(REQUEST_TIME)
+        shown = edit_record(slurm, job, _stopped, limit, wait=False)
+    except SlurmUnavailableError:
+        if after_checkpoint:
+            raise
+        return _had_ended(slurm, job.name, cancel_until_ended(slurm, job, deadline))
     if shown is None or shown.over:
-        return _had_ended(job.name, shown)
+        return _had_ended(slurm, job.name, shown)
     running = shown.state in (JobState.RUNNING, JobState.SUSPENDED) and not shown.completing
     if after_checkpoint and running:
         text = "ends after its next checkpoint, and is not restarted"
@@ -95,20 +116,15 @@ def _stop_one(slurm: Slurm, job: Job, *, deadline: Deadline, after_checkpoint: b
     last = cancel_until_ended(slurm, job, deadline)
     # The hook does not restart a job with the request; one that was COMPLETING has none.
     certain = not shown.completing or shown.state is JobState.PENDING
-    return _ended(job.name, last) if certain else _had_ended(job.name, last)
+    return _ended(job.name, last) if certain else _had_ended(slurm, job.name, last)
 
 
 def _ended(name: str, job: Job | None) -> Outcome:
     return outcome(name, job, "ended", "the run ends here")
 
 
-def _had_ended(name: str, job: Job | None) -> Outcome:
+def _had_ended(slurm: Slurm, name: str, job: Job | None) -> Outcome:
     if job is not None and job.state is JobState.CANCELLED:
         return _ended(name, job)
-    text = "it had ended before"
-    if job is not None and job.state is not JobState.COMPLETED:
-        text += (
-            "; if no hook has judged this end, a sweep of the reconciler may still restart it: see "
-            "csx-restart status"
-        )
+    text = "it had ended before" + ("" if job is None else after_the_end(job, slurm))
     return outcome(name, job, "had_ended", text)

@@ -6,11 +6,15 @@ from typing import Any
 
 from slurm_restart.cli.find_run import slurm_here
 from slurm_restart.cli.job_record import record_of
+from slurm_restart.cli.resume_plan import former_job_id
+from slurm_restart.cli.run_directory import count_restarts
 from slurm_restart.cli.table import Column, dash, fit_table, position, state_of
 from slurm_restart.cli.terminal import output_width
 from slurm_restart.core.job import Job
 from slurm_restart.core.progress_unit import ProgressUnit
+from slurm_restart.core.run_counters import OwnAttempts, count_now
 from slurm_restart.errors import JobNotFoundError, SlurmError, StateError
+from slurm_restart.supervise.run_records import own_attempts
 from slurm_restart.trainer.attempt_records import AttemptEnd
 from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import AttemptDir, RunDir
@@ -109,6 +113,7 @@ def _row(number: int | None, job: Job | None, array: RunDir | None) -> dict[str,
         attempt, step, unit = record.attempt, record.step, record.unit
     else:
         attempt, step, unit = _from_records(attempts)
+    own = None if run_dir is None else _own(run_dir, attempts, job)
     end = next(
         (end for attempt_dir in reversed(attempts) if (end := attempt_dir.end()) is not None), None
     )
@@ -120,7 +125,9 @@ def _row(number: int | None, job: Job | None, array: RunDir | None) -> dict[str,
         "attempt": attempt,
         "step": step,
         "unit": unit.value,
-        "restarts": attempt if job is None else job.restarts,
+        "restarts": 0
+        if number is None
+        else count_restarts(job, own, count_now(job, None, record, own)),
         "max_num_restarts": None if record is None else record.max_restarts,
         "last_end": None if end is None else _format_end(end, attempt),
         "run_dir": None if run_dir is None or not attempts else str(run_dir.path),
@@ -132,6 +139,14 @@ def _attempts(run_dir: RunDir) -> tuple[AttemptDir, ...]:
         return tuple(run_dir.attempts())
     except (OSError, StateError):
         return ()
+
+
+def _own(run_dir: RunDir, attempts: tuple[AttemptDir, ...], job: Job | None) -> OwnAttempts | None:
+    job_id = former_job_id(attempts) if job is None else job.job_id
+    try:
+        return own_attempts(RunPlan.load(run_dir.plan), attempts, job_id)
+    except StateError:
+        return None
 
 
 def _from_records(attempts: tuple[AttemptDir, ...]) -> tuple[int | None, int | None, ProgressUnit]:

@@ -85,7 +85,22 @@ def end_from_hook(env: HookEnvironment, job: Job, nodes: tuple[NodeState, ...]) 
         nodes=names,
         down_nodes=down_nodes(frozenset(names), nodes),
         drained=_has_drained(frozenset(names), nodes),
+        host_lost=_had_lost_batch_host(job, names),
     )
+
+
+def _had_lost_batch_host(job: Job, names: tuple[str, ...]) -> bool:
+    """Return whether Slurm has kept the job without its batch host (--no-kill) before this end.
+
+    A requeued job shows its batch host until it leaves COMPLETING, and the hook's list has only the
+    nodes that were left (measured on 22.05, 24.11 and 26.05).
+
+    Args:
+        job: the job as Slurm shows it: perhaps in its next attempt already.
+        names: the nodes in the hook's environment.
+    """
+    known = job.completing and bool(names) and job.batch_host is not None
+    return known and job.batch_host not in names
 
 
 def end_from_record(
@@ -142,7 +157,7 @@ def named_nodes(
 
 
 def left_out_nodes(comment_record: CommentRecord) -> tuple[str, ...]:
-    """Return the nodes that the job's restarts in place have left out, as it reports them."""
+    """Return the nodes that attempts in the allocation have left out, as the job reports them."""
     return _expand_named(comment_record.left_out)
 
 

@@ -6,6 +6,9 @@ from slurm_restart.core.job import Job, NodeState
 from slurm_restart.core.node_pool import build_pool
 from slurm_restart.frozen import frozen
 
+_MIN_TIME = 600
+_MIN_SHARE = 10
+
 
 @frozen
 class Allocation:
@@ -35,8 +38,8 @@ class Allocation:
     """Whether the job's Comment still holds the record of this run."""
     reserve: int = 0
     """Seconds before the time limit that no trainer can use: the warning comes then."""
-    min_time: int = 0
-    """Fewest seconds that have to be left for a restart in place."""
+    min_time: int | None = None
+    """Fewest seconds that have to be left for a restart in place; None: `default_min_time`."""
     doubt: str | None = None
     """Why the supervisor itself cannot start another attempt; None: it can."""
     requeues: bool = True
@@ -55,6 +58,15 @@ class Allocation:
             return False
         own = {*self.names, *self.spares, *self.held}
         return bool(build_pool(self.job, self.nodes, own).idle)
+
+
+def default_min_time(time_limit: int) -> int:
+    """Return how many seconds a restart in place has to have left where nobody has set it.
+
+    A requeue starts with the whole time limit again, which makes up for its wait only near the end
+    of it: a tenth of it, and of long limits no more than an attempt needs to get on.
+    """
+    return min(_MIN_TIME, time_limit // _MIN_SHARE)
 
 
 def _no_answer(allocation: Allocation) -> str | None:
@@ -88,9 +100,12 @@ def _time_left(allocation: Allocation) -> str | None:
     if job is None or job.time_limit is None:
         return None
     left = job.time_limit - (job.run_time or 0) - allocation.reserve
-    if left >= allocation.min_time:
+    least = allocation.min_time
+    if least is None:
+        least = default_min_time(job.time_limit)
+    if left >= least:
         return None
-    return f"{max(left, 0)} s are left of the time limit, less than {allocation.min_time} s"
+    return f"{max(left, 0)} s are left of the time limit, less than {least} s"
 
 
 _REASONS: tuple[Callable[[Allocation], str | None], ...] = (

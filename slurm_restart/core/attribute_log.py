@@ -1,17 +1,19 @@
 """Attribute the end of a program to a cause, from its log and what is known of its exit."""
 
 from collections.abc import Iterable, Sequence
-from signal import SIGABRT, SIGSYS
+from signal import SIGABRT, SIGKILL, SIGSYS
 
 from slurm_restart.core.attribution import Attribution, Blame, RootCause
 from slurm_restart.core.category import Category, Confidence
-from slurm_restart.core.checkpoint_in_text import names_broken_part
+from slurm_restart.core.checkpoint_in_text import names_broken_part, names_taken_name
+from slurm_restart.core.fall_back import NAME_TAKEN
 from slurm_restart.core.finding import Finding, Role, Speaker
+from slurm_restart.core.first_death import is_outlived
 from slurm_restart.core.job import JobFlag, JobState
 from slurm_restart.core.log_blame import HARDWARE, blame_nodes
 from slurm_restart.core.node_faults import assign_node_faults
-from slurm_restart.core.program_start import KnownProgress, with_known_start
-from slurm_restart.core.root_cause import find_root_cause, is_sure, sort_findings
+from slurm_restart.core.program_start import KnownProgress, with_known_progress
+from slurm_restart.core.root_cause import DEATHS, find_root_cause, is_sure, sort_findings
 from slurm_restart.core.slurm_state import NONZERO, STATE_CAUSES, Cause, exit_cause
 from slurm_restart.core.task_layout import place_tasks
 from slurm_restart.frozen import frozen
@@ -27,6 +29,7 @@ _NO_OUTPUT = Cause("log.no_output", Category.HANG, Confidence.LIKELY)
 _NODE_DOWN = Cause("slurm.node_down", Category.HARDWARE_NODE, Confidence.LIKELY)
 _NOTHING_KNOWN = Cause("nothing.known", Category.UNKNOWN, Confidence.GUESS)
 _IN_CHECKPOINT = Cause("checkpoint.named", Category.CHECKPOINT_CORRUPT, Confidence.LIKELY)
+_NAME_TAKEN = Cause(NAME_TAKEN, Category.UNKNOWN, Confidence.GUESS)
 _MAY_BE_CHECKPOINT = frozenset(category for category in Category if category.suspects_checkpoint)
 _BY_SIGNAL = 128
 """A shell's exit code for the end of a program by a signal, less its number."""
@@ -80,16 +83,17 @@ def attribute_log(facts: ExitFacts, findings: Iterable[Finding]) -> Attribution:
     Slurm's state stands above the text, except where a fatal error came first and the program made
     no progress after it. Exit status 0 is completed whatever the text says.
     """
-    placed = place_tasks(with_known_start(findings, facts.progress), facts.layout)
+    placed = place_tasks(with_known_progress(findings, facts.progress), facts.layout)
     ordered = sort_findings(assign_node_faults(placed))
     candidate = find_root_cause(ordered)
+    if candidate is not None and _was_killed_later(facts, ordered, candidate):
+        candidate = None
     by_state = _attribute_by_state(facts, ordered, candidate)
     cause, root = by_state or _attribute_by_text(facts, candidate)
     if facts.down and cause.category in _STOPS and cause.confidence is not Confidence.CERTAIN:
         # The text is only likely to be right, and Slurm knows.
         return _node_down(facts.down, ordered)
-    if root is not None and _is_in_checkpoint(facts, cause, root):
-        cause = _IN_CHECKPOINT
+    cause = _cause_with_checkpoint(facts, cause, root)
     put_off = root is not None and _is_put_off(cause, root)
     if put_off:
         cause = Cause(cause.rule, Category.UNKNOWN, Confidence.GUESS)
@@ -117,6 +121,14 @@ def attribute_log(facts: ExitFacts, findings: Iterable[Finding]) -> Attribution:
     )
 
 
+def _was_killed_later(facts: ExitFacts, ordered: Sequence[Finding], candidate: Finding) -> bool:
+    """Return whether the program went on after an error, and KILL has ended it then."""
+    if candidate.role is not Role.ROOT or candidate.category in DEATHS:
+        return False
+    killed = SIGKILL in (facts.signal, (facts.exit_code or 0) - _BY_SIGNAL)
+    return killed and is_outlived(candidate, ordered)
+
+
 def _node_down(down: Sequence[str], ordered: Sequence[Finding]) -> Attribution:
     return Attribution(
         category=_NODE_DOWN.category,
@@ -127,13 +139,15 @@ def _node_down(down: Sequence[str], ordered: Sequence[Finding]) -> Attribution:
     )
 
 
-def _is_in_checkpoint(facts: ExitFacts, cause: Cause, root: Finding) -> bool:
-    """Return whether the program failed on what it has loaded, whatever its error looks like."""
-    return (
-        facts.checkpoint is not None
-        and cause.category in _MAY_BE_CHECKPOINT
-        and names_broken_part(root.text, facts.checkpoint)
-    )
+def _cause_with_checkpoint(facts: ExitFacts, cause: Cause, root: Finding | None) -> Cause:
+    """Return the cause, or another one if the root cause line names a checkpoint of the run."""
+    checkpoint = facts.checkpoint
+    if root is None or checkpoint is None or cause.category not in _MAY_BE_CHECKPOINT:
+        return cause
+    if names_taken_name(root.text, checkpoint):
+        return _NAME_TAKEN
+    # The program failed on what it has loaded, whatever its error looks like.
+    return _IN_CHECKPOINT if names_broken_part(root.text, checkpoint) else cause
 
 
 def _is_put_off(cause: Cause, root: Finding) -> bool:

@@ -36,6 +36,8 @@ class Attribution:
     root_hash: str | None = None
     put_off: bool = False
     """The log's cause would stop the run, and is not sure enough: one restart first."""
+    of_one_node: bool = False
+    """The log's cause would stop the run, but the processes of one node alone have found it."""
     secondary: tuple[Finding, ...] = ()
     requeued: bool = False
     """Slurm, or a person, has requeued the job already."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from slurm_restart.core.category import Category
 from slurm_restart.core.history import ends_at_step
 from slurm_restart.core.in_place_ends import InPlaceEnds
+from slurm_restart.core.job_comment import MAX_SECONDS
 from slurm_restart.core.journal_events import EndEvent
 
 
@@ -29,7 +30,7 @@ def count_in_place(
         if end.progress:
             failures, progress, fall_back = 0, True, end.fall_back
         else:
-            failures += end.category.counts and not end.fall_back
+            failures += end.is_capped
             fall_back = fall_back or end.fall_back
     return InPlaceEnds(
         restarts=len(ends),
@@ -37,7 +38,15 @@ def count_in_place(
         progress=progress,
         fall_back=fall_back,
         same=0 if cause is None or root is None else _count_same(ends, (cause, root), step),
+        seconds=_seconds(ends),
     )
+
+
+def _seconds(ends: Sequence[EndEvent]) -> int:
+    """Return the time from the first start to the last end; of unknown ends there is none."""
+    known = [(end.at - end.run_time, end.at) for end in ends if end.run_time is not None]
+    lasted = max(end for _, end in known) - min(start for start, _ in known) if known else 0
+    return min(lasted, MAX_SECONDS)
 
 
 def _count_same(ends: Sequence[EndEvent], cause: tuple[Category, str], step: int | None) -> int:

@@ -1,7 +1,7 @@
 """Decide what is done about an end."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slurm_restart.core.category import Category, Restart
 from slurm_restart.core.end_rules import PROLOG_DRAINED
@@ -28,13 +28,19 @@ class Decision:
     last_chance: bool = False
     """The next end without progress is final."""
     fall_back: bool = False
-    """Restarted, uncounted, to start from an earlier checkpoint."""
+    """Restarted to start from an earlier checkpoint."""
     progress: bool | None = None
     """Whether the attempt made progress, for the journal; None: not known yet."""
     not_in_place: str | None = None
     """Why a restart that may be in place is not; None: it is, or was not asked for."""
     placement: Placement | None = None
     """Where a restart in place starts."""
+
+    def explained_by(self, before: "Decision | None") -> "Decision":
+        """Return this with the reason against a restart in place of one on the same end before."""
+        if before is None or not self.action.restarts or self.not_in_place is not None:
+            return self
+        return replace(self, not_in_place=before.not_in_place)
 
 
 _STAYS_HELD = (
@@ -92,9 +98,7 @@ def _repeated(situation: Situation) -> bool:
 
 def _budget_used(situation: Situation) -> bool:
     # An end that never counts is restarted whatever the counters are.
-    return (
-        situation.attribution.counts and situation.streak.failures > situation.policy.max_restarts
-    )
+    return situation.is_capped and situation.streak.failures > situation.policy.max_restarts
 
 
 def _requeue_disabled(situation: Situation) -> bool:
@@ -106,17 +110,13 @@ def _requeue_disabled(situation: Situation) -> bool:
     return why_not_in_place(situation.attribution, allocation) is not None
 
 
-def _is_capped(situation: Situation) -> bool:
-    return situation.attribution.counts or situation.falls_back
-
-
 def _capped(situation: Situation) -> bool:
-    return _is_capped(situation) and situation.total >= situation.policy.site.max_total_restarts
+    return situation.is_capped and situation.total >= situation.policy.site.max_total_restarts
 
 
 def _uncounted_capped(situation: Situation) -> bool:
     limit = situation.policy.site.max_uncounted_restarts
-    return not _is_capped(situation) and situation.uncounted >= limit
+    return not situation.is_capped and situation.uncounted >= limit
 
 
 def _prolog_again(situation: Situation) -> bool:
@@ -215,7 +215,7 @@ _STOP_RULES: tuple[_StopRule, ...] = (
     _StopRule("repeated", _repeated, _why_repeated),
     _StopRule("budget", _budget_used, _why_budget),
 )
-_AFTER_FALL_BACK = frozenset({"not-recoverable", "oom-repeated", "repeated", "budget"})
+_AFTER_FALL_BACK = frozenset({"not-recoverable", "oom-repeated", "repeated"})
 """Rules by which a run ends only after it has gone back to an earlier checkpoint once."""
 
 
@@ -290,17 +290,18 @@ def _stop_reason(situation: Situation, stop: _StopRule) -> str:
 
 
 def _counted_as(situation: Situation) -> str:
-    if situation.falls_back:
-        step = situation.progress.step
-        before = "" if step is None else f" before step {step}"
-        return f"not counted, an earlier checkpoint{before} is next"
-    if not situation.attribution.counts:
+    if not situation.is_capped:
         return "not counted"
     if situation.made:
         return "after progress"
     if situation.made is None:
         return "progress not known"
-    return f"restart {situation.streak.failures}/{situation.policy.max_restarts} without progress"
+    count = f"restart {situation.streak.failures}/{situation.policy.max_restarts} without progress"
+    if not situation.falls_back:
+        return count
+    step = situation.progress.step
+    before = "" if step is None else f" before step {step}"
+    return f"{count}, an earlier checkpoint{before} is next"
 
 
 def _delay(situation: Situation, action: Action) -> int:
@@ -336,7 +337,7 @@ def decide(situation: Situation) -> Decision:
             progress=situation.made,
             not_in_place=_why_not_in_place(situation, stop),
         )
-    counts = _is_capped(situation)
+    counts = situation.is_capped
     action, placement = _restart_action(situation)
     spent = situation.made is not None and failures >= situation.policy.max_restarts
     return Decision(

@@ -72,12 +72,15 @@ class EndFacts:
 
         The base state shows it from 24.11. Before, the hook's restart count is still the old one
         while the record's has grown, which happens in no other end (measured on 22.05). Once the
-        job is pending again and no hook has seen the end, only a node that is down shows it.
+        job is pending again and no hook has seen the end, only a node that is down shows it. A job
+        that had lost its batch host before (--no-kill) had no script left that could end otherwise.
         """
         if self.end.state is JobState.NODE_FAIL or self.end.reason == "NodeDown":
             return True
         if not self.requeued:
             return False
+        if self.end.host_lost:
+            return True
         env = self.end.env_restarts
         if env is None:
             return self.node_down

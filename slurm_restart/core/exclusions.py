@@ -8,6 +8,9 @@ from slurm_restart.core.job import Job
 from slurm_restart.core.journal_events import CLEARED, ExcludeEvent, ReadmitEvent
 
 EXPIRED = "it expired"
+NO_OTHER = "it is healthy again, and too few other nodes exist"
+DOWN_EVIDENCE = "Slurm"
+"""The beginning of the evidence against nodes that Slurm itself showed down."""
 
 
 def exclude_events(

@@ -5,15 +5,20 @@ wrong in a way that no check of its form shows. The evidence is an attempt that 
 failed by itself, and got no further than the run had been before.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from slurm_restart.core.category import Category
+from slurm_restart.core.first_death import EXITED, KILLED
 from slurm_restart.frozen import frozen
 
 MAX_BACK = 2
 """How many checkpoints in a row are left out without progress in between."""
+NAME_TAKEN = "checkpoint.name_taken"
+"""Rule of an end as the program could not write a checkpoint: another has its name."""
 _NO_EVIDENCE_RULES = frozenset(
     {
+        NAME_TAKEN,
         "supervisor.terminated",
         "supervisor.superseded",
         "supervisor.time_limit",
@@ -24,10 +29,19 @@ _NO_EVIDENCE_RULES = frozenset(
         "slurm.exit_not_recorded",
     }
 )
-"""Rules of ends that the trainer did not bring about, or of which nothing is known."""
+"""Rules of ends that the trainer did not bring about, of which nothing is known, or that no content
+of a checkpoint brings about."""
 
-_KILLED = frozenset({128 + 9, 128 + 15})
-"""Exit codes of a trainer that KILL or TERM ended: another process did that."""
+MAX_SAME = 3
+"""How many attempts in a row from the same checkpoint have to end by KILL, a lost connection or a
+hang until that is evidence: it is mostly of another cause, but the kernel kills a trainer whose
+checkpoint takes too much memory, and of a rank that dies silently its peers only say that."""
+_MAY_BE = frozenset({Category.NETWORK_FABRIC, Category.HANG})
+_KILL, _TERM = 128 + 9, 128 + 15
+"""Exit codes of a trainer that a signal ended that another process sent."""
+_NOT_ITS_OWN = ("exit.", "slurm.", "supervisor.")
+"""Rules that tell how the trainer ended, not what it printed about its error: if they alone are
+known, the killing was the cause. Else a launcher killed the other ranks after the error of one."""
 
 Mark = tuple[int, int]
 """Modification time in nanoseconds, and size, of a checkpoint."""
@@ -57,12 +71,26 @@ class AttemptOutcome:
     rule: str = ""
     exit_code: int | None = None
     """Of the trainer, or 128 + N for signal N; None: not known."""
+    repeated: bool = False
+    """Whether others before it from the same checkpoint have ended in such a way, too."""
 
     @property
     def is_evidence(self) -> bool:
         """Whether its end speaks against what it started from."""
-        return not self.progress and speaks_against_checkpoint(
-            self.category, self.rule, self.exit_code
+        return not self.progress and (
+            self.repeated or speaks_against_checkpoint(self.category, self.rule, self.exit_code)
+        )
+
+    @property
+    def may_be_evidence(self) -> bool:
+        """Whether its end could be due to what it started from, if that is always so."""
+        if self.category in _MAY_BE:
+            return True
+        if self.category is None or self.rule in _NO_EVIDENCE_RULES:
+            return False
+        by_kill = self.exit_code == _KILL or self.rule in KILLED
+        return (
+            self.category.suspects_checkpoint and by_kill and _is_killed(self.rule, self.exit_code)
         )
 
 
@@ -92,9 +120,8 @@ class FallBack:
     can_go_back: bool = True
     """Whether one more is left out if the next attempt fails from it without progress."""
 
-    def excludes(self, path: str, mark: Mark) -> bool:
+    def excludes(self, version: CheckpointVersion) -> bool:
         """Return whether a checkpoint is left out."""
-        version = CheckpointVersion(path=path, mark=mark)
         return any(entry.checkpoint == version for entry in self.left_out)
 
 
@@ -106,9 +133,36 @@ def speaks_against_checkpoint(category: Category | None, rule: str, exit_code: i
         rule: the rule that gave the category.
         exit_code: of the trainer, or 128 + N for signal N; None: not known.
     """
-    if category is None or exit_code in _KILLED:
+    if category is None or _is_killed(rule, exit_code):
         return False
     return category.suspects_checkpoint and rule not in _NO_EVIDENCE_RULES
+
+
+def _is_killed(rule: str, exit_code: int | None) -> bool:
+    if rule in KILLED:
+        return True
+    not_its_own = rule.startswith(_NOT_ITS_OWN) and rule != EXITED
+    return exit_code in (_KILL, _TERM) and not_its_own
+
+
+def note_repeated(
+    outcomes: Iterable[AttemptOutcome], *, max_restarts: int
+) -> Iterator[AttemptOutcome]:
+    """Yield the outcomes, with which of them came so often that they are evidence.
+
+    Args:
+        outcomes: the attempts of the phase, in their order.
+        max_restarts: of the run; the last attempt without progress is to start elsewhere.
+    """
+    before: CheckpointVersion | None = None
+    count = 0
+    for outcome in outcomes:
+        failed = outcome.may_be_evidence and not outcome.progress
+        same = failed and outcome.checkpoint is not None
+        count = count + 1 if same and outcome.checkpoint == before else int(same)
+        before = outcome.checkpoint if same else None
+        often = max_restarts > 0 and count >= min(MAX_SAME, max_restarts)
+        yield replace(outcome, repeated=True) if often else outcome
 
 
 def fall_back(outcomes: Iterable[AttemptOutcome]) -> FallBack:

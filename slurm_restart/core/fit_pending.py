@@ -8,6 +8,8 @@ from slurm_restart.core.category import Nodes
 from slurm_restart.core.cluster_facts import ClusterFacts
 from slurm_restart.core.compile_sizes import smallest_compilable
 from slurm_restart.core.exclusions import (
+    DOWN_EVIDENCE,
+    NO_OTHER,
     exclude_events,
     exclusion_list,
     is_applied_since,
@@ -34,11 +36,13 @@ from slurm_restart.core.node_pool import (
     build_pool,
     choose_size,
     compilable,
+    count_existing,
     within_limit,
 )
-from slurm_restart.core.node_search import Avoidance, Room
+from slurm_restart.core.node_search import Avoidance
 from slurm_restart.core.restart_limits import Policy, SitePolicy, granted_policy
 from slurm_restart.core.search_history import search_nodes
+from slurm_restart.core.search_room import Room
 from slurm_restart.core.slurm_operations import (
     SAFE_START,
     JobUpdate,
@@ -151,7 +155,9 @@ def fit(seen: Observation, history: History, last: EndEvent | None, *, waited: f
     events = _exclusion_changes(seen, history, last, policy)
     changed = replay(events, history)
     names = {exclusion.node for exclusion in changed.excluded(seen.now)}
-    avoidance = _avoidance(seen, changed, last, policy, names)
+    seen = _with_own_nodes_idle(seen, last)
+    is_patient = waited < policy.shrink_after
+    avoidance = _avoidance(seen, changed, last, policy, names, is_patient=is_patient)
     names.update(avoidance.nodes if avoidance is not None else ())
     events = (*events, *_avoidance_note(seen, history, last, avoidance))
     own = own_exclusions(seen.job, changed, names, seen.names)
@@ -159,7 +165,10 @@ def fit(seen: Observation, history: History, last: EndEvent | None, *, waited: f
     if policy.fixed_size:
         size = judge_fixed_size(seen.job, seen.nodes, pool, last)
     else:
-        size = choose_size(policy, pool, waited=int(waited), now=seen.time)
+        # What a test says does not depend on its size: it waits for no busy node.
+        is_test = avoidance is not None and avoidance.is_tested_on(pool.idle)
+        patience = 0 if is_test else None
+        size = choose_size(policy, pool, waited=int(waited), now=seen.time, patience=patience)
     written = not policy.fixed_size and size.num_nodes != seen.job.num_nodes
     if history.intended.sizes or written:
         since_due = max(0, seen.time - due_time(last)) if last is not None else 0
@@ -171,17 +180,47 @@ def fit(seen: Observation, history: History, last: EndEvent | None, *, waited: f
     )
 
 
+def _with_own_nodes_idle(seen: Observation, last: EndEvent | None) -> Observation:
+    """Return what there is once the attempt that has ended has left its nodes.
+
+    Until then Slurm shows them as busy, and no job is started there.
+    """
+    if last is None or not (seen.job.running or seen.job.completing):
+        return seen
+    own = set(last.nodes)
+    nodes = tuple(
+        replace(node, state="IDLE", flags=node.flags - {"COMPLETING"})
+        if node.name in own and node.healthy
+        else node
+        for node in seen.nodes
+    )
+    return replace(seen, nodes=nodes)
+
+
 def _avoidance(
-    seen: Observation, history: History, last: EndEvent | None, policy: Policy, excluded: set[str]
+    seen: Observation,
+    history: History,
+    last: EndEvent | None,
+    policy: Policy,
+    excluded: set[str],
+    *,
+    is_patient: bool,
 ) -> Avoidance | None:
     """Return a guess which nodes make attempts fail; None while Slurm lacks nodes for it."""
     if last is None or seen.job.reason == BAD_CONSTRAINTS:
         return None
-    usable = _pool(seen, history, excluded).usable - history.readmitted_since(last.at)
+    pool = _pool(seen, history, excluded)
+    usable = pool.usable - history.readmitted_since(last.at)
     wanted = len(last.nodes) if policy.fixed_size else policy.num_nodes
     least = smallest_compilable(policy.min_nodes, policy.num_nodes, policy.refused_sizes)
-    room = Room(usable=usable, wanted=wanted, least=wanted if policy.fixed_size else least)
-    return search_nodes(history, policy).avoid(room, last_chance=last.last_chance)
+    room = Room(
+        usable=usable,
+        wanted=wanted,
+        least=wanted if policy.fixed_size else least,
+        busy=pool.busy & usable,
+    )
+    search = search_nodes(history, policy)
+    return search.avoid(room, last_chance=last.last_chance, is_patient=is_patient)
 
 
 def _avoidance_note(
@@ -213,7 +252,31 @@ def _exclusion_changes(
     if seen.job.reason == BAD_CONSTRAINTS and shown:
         why = "Slurm cannot schedule the job without it"
         changes = (*changes, ReadmitEvent(at=seen.time, node=shown[0].node, why=why))
-    return changes
+    return changes or _readmit_returned(seen, history, policy)
+
+
+def _readmit_returned(
+    seen: Observation, history: History, policy: Policy
+) -> tuple[ReadmitEvent, ...]:
+    """Readmit the oldest node that was down and is not any more, if too few others exist.
+
+    To wait for another one would be in vain. A node that a log or a search names stays excluded.
+    """
+    in_force = history.excluded(seen.now)
+    barred = {*user_excluded(seen.job, history), *(exclusion.node for exclusion in in_force)}
+    exist = count_existing(seen.job, seen.nodes, barred, seen.reserved, seen.partitions)
+    if not in_force or exist >= policy.min_nodes:
+        return ()
+    healthy = {node.name for node in seen.nodes if node.healthy}
+    returned = [
+        exclusion
+        for exclusion in in_force
+        if exclusion.node in healthy and exclusion.evidence.startswith(DOWN_EVIDENCE)
+    ]
+    if not returned:
+        return ()
+    oldest = min(returned, key=lambda exclusion: exclusion.since)
+    return (ReadmitEvent(at=seen.time, node=oldest.node, why=NO_OTHER),)
 
 
 def _exclude_as_earlier_phases(seen: Observation, history: History) -> tuple[ExcludeEvent, ...]:
@@ -277,11 +340,20 @@ def plan_pending(seen: Observation, history: History, last: EndEvent | None) -> 
     if last is not None and fitted.size.num_nodes is None and waited > fitted.policy.give_up_after:
         return _give_up(seen, fitted)
     planned = _with_begin(seen, last, _with_values(seen, fitted), fitted)
-    if last is None or planned.start is None or not is_judged_later(seen.job):
+    if last is None or not _needs_new_comment(seen, planned, fitted):
         return planned
-    # Only with the begin time: until then the AdminComment shows whose begin time it is.
     comment = restart_comment(seen, fitted, last)
     return replace(planned, job_update=replace(planned.job_update, admin_comment=comment))
+
+
+def _needs_new_comment(seen: Observation, planned: Plan, fitted: Fit) -> bool:
+    """Whether AdminComment is to be that of the restart, which has not been written or is old."""
+    update = planned.job_update
+    if is_judged_later(seen.job):
+        # Only with the begin time: until then it shows whose begin time it is.
+        return planned.start is not None
+    anew = fitted.avoidance is not None and update.exc_nodes is not None
+    return anew and update.admin_comment is None
 
 
 def due_time(last: EndEvent | None) -> int:

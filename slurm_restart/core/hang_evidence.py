@@ -5,6 +5,7 @@ from typing import Annotated
 
 from slurm_restart.core.attribution import Blame
 from slurm_restart.core.printable import escape_controls
+from slurm_restart.core.python_stack import format_place
 from slurm_restart.core.record_reader import Range, Text
 from slurm_restart.frozen import frozen
 
@@ -17,6 +18,8 @@ _STATES = {
 }
 _BUSY = 0.5
 """Share of a CPU from which a process counts as computing."""
+NO_STACK = "no stack: "
+"""How the reason begins that is given in place of a stack."""
 SHOWN = 6
 """Processes that are named in a text for people."""
 
@@ -42,11 +45,26 @@ class StuckProcess:
     system_call: Annotated[str, Text(most=64)]
     stack: str | None = None
     """Its Python stacks, or why there are none; None: it is no Python process."""
+    handles_abort: bool = False
+    """Whether it has a handler for SIGABRT, as Python's faulthandler is."""
+    handles_term: bool = False
+    """Whether it has one for SIGTERM, in which it may save."""
+    cpu: Annotated[float, Range(0, 10**10)] = 0.0
+    """CPU seconds that it and its children that have ended have used."""
 
     @property
     def is_blamed(self) -> bool:
         """Whether it cannot run although nothing in the program makes it wait."""
         return self.state in "TD"
+
+    @property
+    def lacks_stack(self) -> bool:
+        """Whether it is a Python process of which there is no stack."""
+        return self.stack is not None and self.stack.startswith(NO_STACK)
+
+    @property
+    def _place(self) -> str:
+        return "" if self.stack is None or self.lacks_stack else format_place(self.stack)
 
     def __str__(self) -> str:
         who = f"process {self.pid} ({self.name})"
@@ -57,7 +75,8 @@ class StuckProcess:
         elif self.state in "SD":
             where = [text for text in (self.system_call, self.wait_channel) if text]
             state += f" in {', '.join(where)}" if where else ""
-        return escape_controls(f"{who} on {self.node}: {state}")
+        place = f", in {place}" if (place := self._place) else ""
+        return escape_controls(f"{who} on {self.node}: {state}{place}")
 
 
 def blamed_nodes(processes: Sequence[StuckProcess], nodes: Sequence[str]) -> tuple[Blame, ...]:
@@ -77,6 +96,24 @@ def blamed_nodes(processes: Sequence[StuckProcess], nodes: Sequence[str]) -> tup
         return ()
     evidence = f"the run hangs, and only there: {stuck[0]}"
     return (Blame(node=stuck[0].node, evidence=evidence),)
+
+
+def stopped(processes: Sequence[StuckProcess]) -> dict[tuple[str, int], float]:
+    """Return the CPU seconds of the ranks and Python processes that a signal has stopped.
+
+    The keys are the node and the process id. While a person looks at the run with a debugger, there
+    are none. A stopped `srun` or shell is none: its ranks may compute.
+
+    Args:
+        processes: of all nodes.
+    """
+    if any(process.state == "t" for process in processes):
+        return {}
+    return {
+        (process.node, process.pid): process.cpu
+        for process in processes
+        if process.state == "T" and (process.rank is not None or process.stack is not None)
+    }
 
 
 def describe(processes: Sequence[StuckProcess]) -> tuple[str, ...]:

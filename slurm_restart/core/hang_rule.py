@@ -16,10 +16,12 @@ from slurm_restart.core.watchdog_settings import WatchdogSettings
 from slurm_restart.frozen import frozen
 
 LEARNED_STEPS = 10
+"""Looks with a new step after which the rhythm of a run is known whose steps are guessed: it may
+print some at its start and then nothing for hours."""
 LEARNED_STEPS_IF_SPEAKS = 3
+"""Steps after which that of a run is known which says what its steps are."""
 LEARNED_CHECKPOINTS = 3
-"""Looks with a new step, or checkpoints, after which the rhythm of a run is known. A script whose
-output is not known to show steps may print some at its start and then nothing for hours."""
+"""Checkpoints after which that of any run is known."""
 
 
 class Phase(Enum):
@@ -51,8 +53,10 @@ class Signs:
     output: bool = False
     busy: bool = False
     """Whether the processes used CPU time or moved data, or it cannot be known what they did."""
-    step: bool = False
-    checkpoint: bool = False
+    steps: int = 0
+    """New steps; those that came at the same time are one."""
+    checkpoints: int = 0
+    """New checkpoints."""
     unsearched: bool = False
     """Whether there was so much output that a step in it may have been missed."""
     step_time: float | None = None
@@ -61,7 +65,7 @@ class Signs:
     @property
     def progress(self) -> bool:
         """Whether the run got on."""
-        return self.step or self.checkpoint
+        return self.steps > 0 or self.checkpoints > 0
 
     @property
     def any(self) -> bool:
@@ -100,6 +104,8 @@ class Watch:
     last_sign: float = 0.0
     last_progress: float = 0.0
     steps: int = 0
+    step_looks: int = 0
+    """Looks that have seen a new step."""
     checkpoints: int = 0
     sign_pauses: Mapping[Phase, Rhythm] = field(default_factory=dict)
     progress_pauses: Mapping[Phase, Rhythm] = field(default_factory=dict)
@@ -120,8 +126,9 @@ class Watch:
                 watch,
                 progress_pauses=_add(self.progress_pauses, begun, signs.at - self.last_progress),
                 last_progress=signs.at,
-                steps=self.steps + signs.step,
-                checkpoints=self.checkpoints + signs.checkpoint,
+                steps=self.steps + signs.steps,
+                step_looks=self.step_looks + (signs.steps > 0),
+                checkpoints=self.checkpoints + signs.checkpoints,
             )
         elif signs.unsearched:
             watch = replace(watch, last_progress=signs.at)
@@ -160,8 +167,11 @@ class Watch:
     @property
     def progress_is_known(self) -> bool:
         """Whether the rhythm of steps or checkpoints has been learned."""
-        enough = LEARNED_STEPS_IF_SPEAKS if self.speaks else LEARNED_STEPS
-        return self.steps >= enough or self.checkpoints >= LEARNED_CHECKPOINTS
+        if self.checkpoints >= LEARNED_CHECKPOINTS:
+            return True
+        if self.speaks:
+            return self.steps >= LEARNED_STEPS_IF_SPEAKS
+        return self.step_looks >= LEARNED_STEPS
 
     @property
     def quiet_limit(self) -> float | None:

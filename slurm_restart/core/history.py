@@ -263,10 +263,9 @@ def streak(
         progress = end.progress
         if progress is None and next_start is not None and end.from_step is not None:
             progress = next_start > end.from_step
-        counts = end.category.counts and not end.fall_back
         if progress:
-            found = Streak(failures=0, restarts=int(counts))
-        elif counts:
+            found = Streak(failures=0, restarts=int(end.is_capped))
+        elif end.is_capped:
             found = Streak(
                 failures=found.failures + (progress is False), restarts=found.restarts + 1
             )

@@ -23,6 +23,9 @@ class InPlaceEnds:
     since."""
     same: int = 0
     """Those with the same root cause at the same step as the end that was reported after them."""
+    seconds: int = 0
+    """From the start of the first of the attempts to the end of the last; of an attempt after them
+    Slurm knows the run time of its job alone."""
 
 
 NONE_IN_PLACE = InPlaceEnds()

@@ -281,5 +281,7 @@ class JobEnd:
     """Seconds; None: not known. A requeue resets them."""
     down_nodes: tuple[NodeState, ...] = ()
     """Those of `nodes` that are down, not responding, or drained by a failed prolog now."""
+    host_lost: bool = False
+    """Slurm had lost the batch host, and kept the job without it (--no-kill)."""
     drained: bool = False
     """One of `nodes` is drained, or failing, by a person or the site's own check."""

@@ -120,6 +120,7 @@ class CommentRecord:
     in_place_progress: bool = False
     in_place_fall_back: bool = False
     in_place_same: int = 0
+    in_place_seconds: int = 0
     earlier: bool = False
     """There is an earlier checkpoint, from which the next attempt starts if this one fails without
     progress."""
@@ -143,9 +144,10 @@ class CommentRecord:
     nodes: str | None = None
     """Nodes that the evidence names, as a hostlist."""
     left_out: str | None = None
-    """Nodes of the job, as a hostlist, that restarts in place have left out for a failure."""
+    """Nodes of the job, as a hostlist, that attempts in this allocation have left out."""
     said: str | None = None
-    """What the health check printed on the first of them; `_` stands for blanks and the like."""
+    """What the health check printed on the first of `nodes` where it is the cause, else of
+    `left_out`; `_` stands for blanks and the like."""
 
     @property
     def refused_sizes(self) -> frozenset[int]:
@@ -170,6 +172,7 @@ class CommentRecord:
             progress=self.in_place_progress,
             fall_back=self.in_place_fall_back,
             same=self.in_place_same,
+            seconds=self.in_place_seconds,
         )
 
 
@@ -181,6 +184,7 @@ def in_place_fields(ends: InPlaceEnds) -> dict[str, Any]:
         "in_place_progress": ends.progress,
         "in_place_fall_back": ends.fall_back,
         "in_place_same": ends.same,
+        "in_place_seconds": ends.seconds,
     }
 
 
@@ -251,6 +255,7 @@ _FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "in_place_progress": ("inp", _flag),
     "in_place_fall_back": ("inb", _flag),
     "in_place_same": ("ins", _int(0, MAX_RESTARTS)),
+    "in_place_seconds": ("int", _int(0, MAX_SECONDS)),
     "earlier": ("earlier", _flag),
     "from_step": ("from", _int(0, MAX_STEP)),
     "step": ("step", _int(0, MAX_STEP)),

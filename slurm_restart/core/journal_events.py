@@ -90,13 +90,13 @@ class EndEvent:
     last_chance: bool = False
     """The next end without progress is final."""
     fall_back: bool = False
-    """Restarted, uncounted, to start from an earlier checkpoint."""
+    """Restarted to start from an earlier checkpoint."""
     in_place: InPlaceEnds | None = None
     """Ends before this one in the same allocation, which no hook has seen; None: none."""
 
     @property
     def is_capped(self) -> bool:
-        """Whether a restart after it counts against the cap on all restarts."""
+        """Whether it counts: against the cap on all restarts, and without progress the budget."""
         return self.category.counts or self.fall_back
 
     @property

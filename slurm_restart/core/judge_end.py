@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from slurm_restart.core.attribute_end import attribute_end
 from slurm_restart.core.attribution import Attribution, Blame
+from slurm_restart.core.category import Category
 from slurm_restart.core.decision import Decision, decide
 from slurm_restart.core.end_facts import EndFacts
 from slurm_restart.core.exclusions import exclude_events, user_excluded
@@ -39,7 +40,7 @@ class EndCase:
     index: int
     """Slurm's restart count while the attempt ran."""
     left_out: tuple[str, ...] = ()
-    """The nodes that restarts in place have left out, as the comment record names them."""
+    """The nodes that attempts in its allocation have left out, as the comment record names them."""
     source: str = "hook"
     resumed_as: int | None = None
     """The id of a later job of the same phase of the run, which a person has submitted."""
@@ -134,22 +135,31 @@ def _has_others(case: EndCase) -> bool:
 def _exclude_left_out(
     case: EndCase, attribution: Attribution, policy: Policy
 ) -> tuple[ExcludeEvent, ...]:
-    """Exclude nodes of the job that restarts in place have left out before this end."""
+    """Exclude nodes of the job that attempts in its allocation have left out."""
     started = case.history.started
     held = set(case.end.nodes)
     if started is not None and started.submit_time == case.end.submit_time:
         held.update(started.nodes)
     named = {blame.node for blame in attribution.blamed}
+    report = case.self_report
     return exclude_events(
         (
-            Blame(node=node, evidence="the job has left it out: see run.log")
-            for node in (case.left_out if case.self_report is not None else ())
+            Blame(node=node, evidence=_why_left_out(report, first=node == case.left_out[0]))
+            for node in (case.left_out if report is not None else ())
             if node in held - named
         ),
         now=case.now,
         until=case.now + policy.exclude_for,
         submit_time=case.end.submit_time,
     )
+
+
+def _why_left_out(report: CommentRecord | None, *, first: bool) -> str:
+    """Return why a node is left out; the record has room for what was found on the first one."""
+    said = None if report is None or report.cause is Category.HEALTH_CHECK else report.said
+    if said is None or not first:
+        return "the job has left it out: see run.log"
+    return f"health check: {said.replace('_', ' ')}"
 
 
 def _found_faulty(case: EndCase, ended: EndEvent, policy: Policy) -> tuple[Blame, ...]:
@@ -209,13 +219,19 @@ def _suspects_checkpoint(report: CommentRecord | None, attribution: Attribution)
         report is not None
         and report.earlier
         and speaks_against_checkpoint(report.cause, report.rule or "", report.exit)
-        and speaks_against_checkpoint(attribution.category, attribution.rule, report.exit)
+        # Whether the trainer was killed is a matter of its own report alone.
+        and speaks_against_checkpoint(attribution.category, attribution.rule, None)
     )
 
 
 def _run_time(case: EndCase, attribution: Attribution) -> int | None:
-    """Return the seconds that the attempt ran; a requeue resets them in Slurm (None)."""
-    return None if attribution.requeued else case.end.run_time
+    """Return the seconds that the attempt ran; a requeue resets them in Slurm (None).
+
+    Slurm counts from the start of the job, and the attempt may have been started in it later.
+    """
+    if attribution.requeued or case.end.run_time is None:
+        return None
+    return max(0, case.end.run_time - _in_place(case).seconds)
 
 
 def _end_event(

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slurm_restart.core.compile_sizes import largest_compilable
 from slurm_restart.core.job import Job, NodeState, PartitionState
@@ -26,6 +26,8 @@ class NodePool:
     """Those that are healthy, large enough and not excluded, busy or not."""
     idle: frozenset[str]
     """Those on which the job could start now, so none that a reservation keeps for others."""
+    busy: frozenset[str] = frozenset()
+    """Those of `usable` on which the job could not start now."""
     free_since: tuple[int, ...] | None = None
     """When the nodes of `idle` that Slurm keeps for no job became idle, in epoch seconds,
     ascending; None: not known."""
@@ -63,6 +65,18 @@ def known_nodes(names: Iterable[str], nodes: Sequence[NodeState]) -> tuple[str, 
     """
     shown = {node.name for node in nodes}
     return tuple(name for name in names if not shown or name in shown)
+
+
+def count_existing(
+    job: Job,
+    nodes: Iterable[NodeState],
+    excluded: Iterable[str],
+    reserved: Sequence[str] | None = None,
+    partitions: Iterable[PartitionState] = (),
+) -> int:
+    """Return how many nodes the job could have if all were healthy; as `build_pool`."""
+    whole = [replace(node, state="IDLE", flags=frozenset()) for node in nodes]
+    return len(build_pool(job, whole, excluded, reserved, partitions).usable)
 
 
 def build_pool(
@@ -130,21 +144,30 @@ class _Group:
 
 def _pool(groups: Iterable[_Group], *, in_reservation: bool) -> NodePool:
     """Return the largest set of usable nodes, and the largest of idle ones, within MaxNodes."""
-    usable: Sequence[str] = ()
+    usable: frozenset[str] = frozenset()
+    busy: frozenset[str] = frozenset()
     idle: Sequence[NodeState] = ()
     for group in groups:
-        names = sorted(node.name for node in group.nodes)[: group.max_nodes]
-        free = group.idle(in_reservation=in_reservation)[: group.max_nodes]
-        usable, idle = max(usable, names, key=len), max(idle, free, key=len)
+        names = frozenset(sorted(node.name for node in group.nodes)[: group.max_nodes])
+        free = group.idle(in_reservation=in_reservation)
+        if len(names) > len(usable):
+            usable, busy = names, names.difference(node.name for node in free)
+        idle = max(idle, free[: group.max_nodes], key=len)
     return NodePool(
-        usable=frozenset(usable),
+        usable=usable,
         idle=frozenset(node.name for node in idle),
+        busy=busy,
         free_since=tuple(node.last_busy or 0 for node in idle if not node.planned),
     )
 
 
 def choose_size(
-    policy: Policy, pool: NodePool, *, waited: int, now: int | None = None
+    policy: Policy,
+    pool: NodePool,
+    *,
+    waited: int,
+    now: int | None = None,
+    patience: int | None = None,
 ) -> SizeChoice:
     """Return how many nodes the next attempt gets; the same facts give the same size.
 
@@ -153,7 +176,9 @@ def choose_size(
         pool: what there is.
         waited: seconds that the job has been ready to start but has not.
         now: epoch seconds; if given, nodes that have just become idle do not shrink the job.
+        patience: seconds to wait for busy nodes; None: `shrink_after`.
     """
+    patience = policy.shrink_after if patience is None else patience
     usable, idle = len(pool.usable), len(pool.idle)
     full = policy.num_nodes + policy.spares
     wanted = min(usable, full)
@@ -164,10 +189,10 @@ def choose_size(
         return SizeChoice(
             num_nodes=None, reason=f"{usable} usable nodes, {policy.min_nodes} are needed at least"
         )
-    if waited >= policy.shrink_after and policy.min_nodes <= idle < wanted:
-        return SizeChoice(
-            num_nodes=idle, reason=f"{idle} nodes are free after {waited} s of waiting for {wanted}"
-        )
+    if waited >= patience and policy.min_nodes <= idle < wanted:
+        late = f"{idle} nodes are free after {waited} s of waiting for {wanted}"
+        reason = late if patience else f"{idle} of {wanted} nodes are free"
+        return SizeChoice(num_nodes=idle, reason=reason)
     smaller = max(policy.min_nodes, wanted - _refusals(policy, pool, wanted, waited, now))
     if smaller < wanted:
         return SizeChoice(

@@ -10,6 +10,7 @@ kept: `search_history` computes it from the journal each time.
 
 from dataclasses import replace
 
+from slurm_restart.core.search_room import Room
 from slurm_restart.core.slurm_operations import SearchMark
 from slurm_restart.frozen import frozen
 
@@ -22,23 +23,9 @@ MAX_ATTEMPTS = 18
 """Attempts of one search after which none ends for it any more."""
 SEARCH_EVIDENCE = "search: "
 """How the evidence of an exclusion begins that the search itself has found."""
+_MOST_LEFT_OUT_FROM = MIN_FAILURES - 1
+"""Failures from which on three quarters of the suspects are left out, not half of them."""
 _MAX_NAMES = 8
-
-
-@frozen
-class Room:
-    """How many nodes there are to leave out."""
-
-    usable: frozenset[str]
-    """Nodes that the job could have otherwise, the suspected ones included."""
-    wanted: int
-    """Nodes of the next attempt."""
-    least: int
-    """The fewest that it can do with."""
-
-    def spare(self, *, shrinks: bool) -> int:
-        """Return how many nodes can be left out, with a smaller size if it may shrink."""
-        return max(0, len(self.usable) - (self.least if shrinks else self.wanted))
 
 
 @frozen
@@ -51,6 +38,15 @@ class Avoidance:
     """One sentence for AdminComment."""
     mark: SearchMark | None
     """What the search wants of the attempt; None: one failure alone begins no search."""
+    tested: frozenset[str] = frozenset()
+    """The suspects that are to take part."""
+
+    def is_tested_on(self, nodes: frozenset[str]) -> bool:
+        """Return whether an attempt on these nodes alone is one of the search, which tells as much.
+
+        It ends at its first checkpoint, so that its size matters little.
+        """
+        return self.mark is SearchMark.OPEN and (not self.tested or bool(self.tested & nodes))
 
 
 @frozen
@@ -138,32 +134,55 @@ class NodeSearch:
             f"{MIN_PREDICTED} suffice"
         )
 
-    def avoid(self, room: Room, *, last_chance: bool) -> Avoidance | None:
+    def avoid(self, room: Room, *, last_chance: bool, is_patient: bool = True) -> Avoidance | None:
         """Return what the next attempt is to leave out; None: there is no reason.
+
+        As a rule the attempt can start without the nodes that other jobs hold, if the others are
+        enough. It waits for them if it could leave out nothing otherwise. Once it is to leave out
+        as many as possible (see `_count`), it waits if it could leave out fewer otherwise.
 
         Args:
             room: the nodes there are.
             last_chance: whether the next failure ends the run.
+            is_patient: whether the attempt may wait for nodes that other jobs hold.
         """
+        later = self._choose(replace(room, busy=frozenset()), last_chance=last_chance)
+        if later is None or len(room.usable - room.busy) < room.least:
+            return later
+        now = self._choose(room, last_chance=last_chance)
+        if now is None or not is_patient or self.failures == 1:
+            return now
+        most = last_chance or self.over or self.failures >= _MOST_LEFT_OUT_FROM
+        expected = len(later.nodes) if most else min(1, len(later.nodes))
+        return now if len(now.nodes) >= expected else later
+
+    def _choose(self, room: Room, *, last_chance: bool) -> Avoidance | None:
         doubtful = sorted(self.doubtful & room.usable)
-        suffices = len(room.usable) - len(doubtful) >= room.least
         if self.over:
-            left = tuple(doubtful) if suffices and self.cleared else ()
-            reason = _reason_of_doubt(left)
-            return Avoidance(nodes=left, reason=reason, mark=SearchMark.ON) if left else None
+            return self._leave_doubtful(room, doubtful)
         suspects = sorted(self.suspects & room.usable)
         if not suspects:
             return None
         count = self._count(len(suspects), last_chance=last_chance)
-        nodes = tuple(suspects[: min(count, room.spare(shrinks=self.failures > 1))])
+        nodes = room.pick(suspects, count, shrinks=self.failures > 1)
         if last_chance and self.failures > 1:
-            nodes = _with_doubtful(nodes, doubtful, room.spare(shrinks=True))
+            nodes = _with_doubtful(nodes, doubtful, room)
         reason = self._reason(suspects, nodes)
         if self.failures == 1:
             return Avoidance(nodes=nodes, reason=reason, mark=None) if nodes else None
         goes_on = self._goes_on(room, room.usable - set(nodes))
         mark = SearchMark.OPEN if goes_on else SearchMark.ON
-        return Avoidance(nodes=nodes, reason=reason, mark=mark)
+        return Avoidance(
+            nodes=nodes, reason=reason, mark=mark, tested=frozenset(suspects).difference(nodes)
+        )
+
+    def _leave_doubtful(self, room: Room, doubtful: list[str]) -> Avoidance | None:
+        """Leave out all doubtful nodes if enough others stay, of which some may be `busy`."""
+        suffices = len(room.usable) - len(doubtful) >= room.least
+        nodes = room.pick(doubtful, len(doubtful), shrinks=True)
+        if not nodes or not suffices or not self.cleared:
+            return None
+        return Avoidance(nodes=nodes, reason=_reason_of_doubt(nodes), mark=SearchMark.ON)
 
     def _count(self, suspects: int, *, last_chance: bool) -> int:
         """Return how many of so many suspects are to be left out: half, later three quarters.
@@ -179,7 +198,7 @@ class NodeSearch:
             return int(self.last_failed or last_chance or self.failures >= MIN_FAILURES)
         if last_chance or (self.nan and self.last_failed):
             return suspects
-        part = 2 if self.failures < MIN_FAILURES - 1 else 4
+        part = 4 if self.failures >= _MOST_LEFT_OUT_FROM else 2
         return suspects - max(1, suspects // part)
 
     def _goes_on(self, room: Room, nodes: frozenset[str]) -> bool:
@@ -201,15 +220,17 @@ class NodeSearch:
         )
 
 
-def _with_doubtful(nodes: tuple[str, ...], doubtful: list[str], most: int) -> tuple[str, ...]:
-    """Return these nodes and doubtful ones, at most so many together.
+def _with_doubtful(nodes: tuple[str, ...], doubtful: list[str], room: Room) -> tuple[str, ...]:
+    """Return these nodes and doubtful ones, as many as can be left out together.
 
     Where not all can be left out, it is every other one. The halves of the suspects are in the
     order of the names, and two faulty nodes in different halves could not be left out by one half.
     """
-    others = [node for node in doubtful if node not in nodes]
-    left = others if len(nodes) + len(others) <= most else others[::2]
-    return tuple(sorted((*nodes, *left[: most - len(nodes)])))
+    others, rest = [node for node in doubtful if node not in nodes], room.without(nodes)
+    left = rest.pick(others, len(others), shrinks=True)
+    if len(left) < len(others):
+        left = rest.pick(others[::2], len(others), shrinks=True)
+    return tuple(sorted((*nodes, *left)))
 
 
 def _reason_of_doubt(nodes: tuple[str, ...]) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from slurm_restart.core.history import History
-from slurm_restart.core.in_place_ends import NONE_IN_PLACE
+from slurm_restart.core.in_place_ends import InPlaceEnds
 from slurm_restart.core.job import Job, JobEnd, JobState, NodeState
 from slurm_restart.core.job_comment import CommentRecord, in_place_fields
 from slurm_restart.core.judge_end import EndCase, Judgement, judge_end
@@ -64,8 +64,8 @@ def judge_own_end(
         attempt=own.attempt,
         submit=own.attempt,
         ended=True,
-        # `history` has these ends one by one.
-        **in_place_fields(NONE_IN_PLACE),
+        # `history` has the ends before in the allocation one by one.
+        **in_place_fields(InPlaceEnds(seconds=own.report.in_place_seconds)),
     )
     return judge_end(
         EndCase(

@@ -12,9 +12,8 @@ from slurm_restart.core.compile_sizes import smallest_compilable
 from slurm_restart.core.exclusions import exclusion_list, own_exclusions, user_excluded
 from slurm_restart.core.fit_pending import Fit, Observation, due_time, fit
 from slurm_restart.core.history import History
-from slurm_restart.core.job import NodeState
 from slurm_restart.core.journal_events import EndEvent
-from slurm_restart.core.node_pool import build_pool
+from slurm_restart.core.node_pool import count_existing
 from slurm_restart.core.slurm_operations import (
     SAFE_START,
     JobUpdate,
@@ -102,11 +101,5 @@ def _affordable(seen: Observation, fitted: Fit, needed: int) -> tuple[str, ...]:
 
 
 def _count_existing(seen: Observation, history: History, own: Iterable[str]) -> int:
-    """Return how many nodes the job could have if all were healthy."""
     barred = {*user_excluded(seen.job, history), *own}
-    whole = tuple(map(_as_healthy, seen.nodes))
-    return len(build_pool(seen.job, whole, barred, seen.reserved, seen.partitions).usable)
-
-
-def _as_healthy(node: NodeState) -> NodeState:
-    return replace(node, state="IDLE", flags=frozenset())
+    return count_existing(seen.job, seen.nodes, barred, seen.reserved, seen.partitions)

@@ -1,7 +1,7 @@
 """On which nodes of its allocation a run goes on: on all, with a spare for one, or on fewer."""
 
 from slurm_restart.core.allocation import Allocation, why_unusable
-from slurm_restart.core.attribution import Attribution
+from slurm_restart.core.attribution import Attribution, Blame
 from slurm_restart.core.category import Category
 from slurm_restart.core.compile_sizes import largest_compilable
 from slurm_restart.core.job import NodeState
@@ -24,6 +24,7 @@ class Placement:
 
 _IN_PLACE = frozenset(
     {
+        Category.NETWORK_FABRIC,
         Category.NETWORK_RENDEZVOUS,
         Category.STORAGE_IO,
         Category.DEPENDENCY_SERVICE,
@@ -35,13 +36,19 @@ _IN_PLACE = frozenset(
         Category.UNKNOWN,
     }
 )
-"""Causes that are not tied to a node.
+"""Causes that are not tied to a node, as far as none is named.
 
+Of a process that dies its peers often say only that a connection was closed (`network.fabric`).
 After `oom_host` Slurm shows OUT_OF_MEMORY at the job's end whatever the attempts after it did.
 """
-_TIED_TO_NODE = frozenset(
-    {Category.HARDWARE_ACCELERATOR, Category.HARDWARE_NODE, Category.NETWORK_FABRIC}
-)
+_FOUND_BEFORE_START = frozenset({Category.HEALTH_CHECK, Category.NODE_DRAINED})
+"""What is found on nodes before the program is started: nothing has failed yet, and a requeue could
+wait for hours, so that fewer nodes do."""
+_TIED_TO_NODE = _FOUND_BEFORE_START | {
+    Category.HARDWARE_ACCELERATOR,
+    Category.HARDWARE_NODE,
+    Category.NETWORK_FABRIC,
+}
 """Causes that pass if the nodes to blame are left out."""
 
 
@@ -67,11 +74,11 @@ def place(attribution: Attribution, allocation: Allocation) -> Placement | str:
     """Return the nodes of the next attempt, or why it cannot start in this allocation.
 
     A node that is lost, unhealthy or blamed is left out. A spare takes its place. Without one the
-    run goes on with fewer nodes only if a node is lost, or if it is never requeued: a requeue could
-    find a node in place of a blamed one.
+    run goes on with fewer nodes only if a node is lost or found unhealthy before the program is
+    started, or if it is never requeued: a requeue could find a node in place of a blamed one.
 
     Args:
-        attribution: why the attempt ended.
+        attribution: why the attempt ended, or cannot start as it is.
         allocation: what is known of the job's allocation now.
     """
     out = _left_out(attribution, allocation)
@@ -98,14 +105,14 @@ def why_not_in_place(attribution: Attribution, allocation: Allocation) -> str | 
 def _left_out(attribution: Attribution, allocation: Allocation) -> dict[str, str]:
     """Return the attempt's nodes that cannot be used again, with the reason as a clause."""
     states = {node.name: node for node in allocation.nodes}
-    lost, blamed = lost_nodes(allocation), {blame.node for blame in attribution.blamed}
+    lost, blamed = lost_nodes(allocation), {blame.node: blame for blame in attribution.blamed}
     out = {}
     for name in allocation.names:
         node = states.get(name)
         if name in lost:
             out[name] = f"{name} is lost ({lost[name]})"
         elif name in blamed:
-            out[name] = f"the log names {name}"
+            out[name] = _format_blame(blamed[name], attribution.category)
         elif allocation.job is not None and (node is None or not node.healthy):
             out[name] = f"{name} is {_shown(node)}"
     return out
@@ -122,7 +129,8 @@ def _without(
     if allocation.batch_host in out:
         return f"{why}; it is the batch host"
     if len(nodes) < count:
-        if not lost_nodes(allocation) and allocation.requeues:
+        may_shrink = attribution.category in _FOUND_BEFORE_START or lost_nodes(allocation)
+        if not may_shrink and allocation.requeues:
             return why
         least = count if allocation.min_nodes is None else allocation.min_nodes
         if len(nodes) < least:
@@ -159,6 +167,16 @@ def _format(why: str, taken: list[str], left: int, before: int) -> str:
     spare = f"; in its place: {', '.join(taken)}" if taken else ""
     fewer = f"; {left} of {before} nodes are left" if left < before else ""
     return f"{why}{spare}{fewer}"
+
+
+def _format_blame(blame: Blame, category: Category) -> str:
+    match category:
+        case Category.HEALTH_CHECK:
+            return f"{blame.node} fails the health check: {blame.evidence}"
+        case Category.NODE_DRAINED:
+            return f"{blame.node} is {blame.evidence}"
+        case _:
+            return f"the log names {blame.node}"
 
 
 def _shown(node: NodeState | None) -> str:

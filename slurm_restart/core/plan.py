@@ -93,7 +93,7 @@ class RunView:
     named: tuple[str, ...] = ()
     """The node names of the comment record's hostlist, expanded."""
     left_out: tuple[str, ...] = ()
-    """The nodes that restarts in place have left out, as the comment record names them."""
+    """The nodes that attempts in its allocation have left out, as the comment record names them."""
     source: str = "hook"
     observe: bool = False
     """Whether the site only observes."""
@@ -175,15 +175,21 @@ def _judge(view: RunView, index: int) -> Judgement:
 def _with_lost_nodes(view: RunView) -> JobEnd:
     """Return the end with those nodes of the attempt that the job has lost before (--no-kill).
 
-    Slurm no longer shows them as the job's. Those that are down now are evidence.
+    Slurm no longer shows them as the job's, but for the batch host. Those that are down now are
+    evidence.
     """
-    end, started = view.end, view.history.started
-    if started is None or started.submit_time != end.submit_time or not end.nodes:
+    end, started, job = view.end, view.history.started, view.seen.job
+    if not end.nodes:
         return end
+    held: set[str | None] = set()
+    if started is not None and started.submit_time == end.submit_time:
+        held.update(started.nodes)
+    if job.submit_time == end.submit_time:
+        held.add(job.batch_host)
     lost = tuple(
         node
         for node in view.seen.nodes
-        if node.down and node.name in started.nodes and node.name not in end.nodes
+        if node.down and node.name in held and node.name not in end.nodes
     )
     names = tuple(node.name for node in lost)
     return replace(end, nodes=(*end.nodes, *names), down_nodes=(*end.down_nodes, *lost))

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from slurm_restart.core.finding import Finding
+from slurm_restart.core.root_cause import DEATHS, SURVIVED
 from slurm_restart.frozen import frozen
 
 LONG = 3600.0
@@ -25,15 +26,24 @@ class KnownProgress:
     """Whether it is known to have made progress: a checkpoint, or `MIN_STEPS` steps."""
     seconds: float | None = None
     """Between its start and its last output; None: not known."""
+    went_on: int = 0
+    """Number of lines of its log after which it is known to have made progress."""
 
 
-def with_known_start(findings: Iterable[Finding], known: KnownProgress) -> Iterator[Finding]:
-    """Yield findings, each with whether the program was starting, where more than the log tells it.
+def with_known_progress(findings: Iterable[Finding], known: KnownProgress) -> Iterator[Finding]:
+    """Yield findings with what is known of the progress, where more than the log tells it.
 
-    By the log alone it is the number of lines that precede a line; see `Finding.early`.
+    By the log alone the number of lines that precede a line tells whether the program was starting,
+    and that of lines after it whether it has survived: see `Finding.early` and `Finding.went_on`.
+    Hardware may fail later than its first message.
     """
     late = known.made or (known.seconds is not None and known.seconds >= LONG)
     short = known.seconds is not None and known.seconds < SHORT
     for finding in findings:
         early = not late and (finding.early or (short and not finding.progressed))
-        yield finding if early is finding.early else replace(finding, early=early)
+        survived = finding.line <= known.went_on and finding.category not in DEATHS
+        went_on = max(finding.went_on, SURVIVED + 1) if survived else finding.went_on
+        if (early, went_on) != (finding.early, finding.went_on):
+            yield replace(finding, early=early, went_on=went_on)
+        else:
+            yield finding

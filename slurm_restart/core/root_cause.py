@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.finding import Finding, Role, Speaker
+from slurm_restart.core.first_death import first_report, killed_after
 
 SURVIVED = 1000
 """Lines of further progress after which an error is no more than a guess.
@@ -81,12 +82,13 @@ def find_root_cause(ordered: Sequence[Finding]) -> Finding | None:
 
     The first root candidate wins, a sure one before a guess. The death of a process or a node
     precedes its peers' complaints, wherever it was printed; an error after which the program made
-    progress gives way to one after which it did not; a program that said what is wrong and then
-    aborted did not crash. A header or a consequence is only ever a guess, and only where there is
-    no candidate at all. So is a message that no rule knows, unless its words demand another input
-    of a program that was starting; a message that begins with `ERROR` precedes those that do not,
-    and one next to it whose words tell a category precedes it. The confidence of the result is
-    that of its role as cause.
+    progress gives way to one after which it did not, or to KILL; a program that said what is wrong
+    and then aborted did not crash. Of the tasks of a step, the one that srun reports first counts.
+    A header or a consequence is only ever a guess, and only where there is no candidate at all. So
+    is a message that no rule knows, unless its words demand another input of a program that was
+    starting; a message that begins with `ERROR` precedes those that do not, and one next to it
+    whose words tell a category precedes it. The confidence of the result is that of its role as
+    cause.
     """
     roots = [finding for finding in ordered if finding.role is Role.ROOT]
     sure = [finding for finding in roots if is_sure(finding)]
@@ -97,6 +99,9 @@ def find_root_cause(ordered: Sequence[Finding]) -> Finding | None:
     messages = _by_what_they_tell(_last_messages(_own_messages(ordered, cascades)))
     if sure:
         first = _first_sure(sure)
+        killed = None if first.category in DEATHS else killed_after(first, ordered)
+        if killed is not None:
+            return _as_guess(killed)
         first = _rest_of_message(first, sure) or first
         earlier = _exception_before(first, final) or _reason_of_abort(first, [*final, *messages])
         return earlier or _with_message_before(_said_by_library(first, final), ordered)
@@ -105,6 +110,7 @@ def find_root_cause(ordered: Sequence[Finding]) -> Finding | None:
     guess = next(iter([*final, *roots, *_only_reports(ordered, messages, cascades)]), None)
     if guess is None:
         return None
+    guess = first_report(guess, ordered)
     is_last = _is_last(guess, ordered)
     guess = _as_guess(_reason_of_abort(guess, [*final, *messages]) or guess, is_last=is_last)
     return _with_subject(_with_message_before(guess, ordered), ordered)

@@ -8,6 +8,8 @@ from slurm_restart.core.node_search import SEARCH_EVIDENCE, NodeSearch
 from slurm_restart.core.restart_limits import Policy
 
 WITHOUT_CAUSE = frozenset({Category.UNKNOWN, Category.SOFTWARE_CRASH})
+REPEATS = WITHOUT_CAUSE | {Category.HANG, Category.NETWORK_FABRIC}
+"""Causes of which two in a row in the same allocation lead to a search, and so to a requeue."""
 MAY_BE_NODE = WITHOUT_CAUSE | frozenset(
     {
         Category.NUMERIC_NAN,

@@ -12,7 +12,7 @@ from slurm_restart.core.journal_events import EndEvent
 from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.core.prolog_failures import PrologFailures
 from slurm_restart.core.restart_limits import Policy
-from slurm_restart.core.search_history import MAY_BE_NODE, WITHOUT_CAUSE
+from slurm_restart.core.search_history import MAY_BE_NODE, REPEATS, WITHOUT_CAUSE
 from slurm_restart.core.slurm_operations import read_search_mark
 from slurm_restart.frozen import frozen
 
@@ -75,7 +75,7 @@ class Situation:
         before = add_in_place(before, self.in_place)
         if self.made:
             return Streak(failures=0, restarts=0)
-        failed = self.attribution.counts and self.made is False and not self.falls_back
+        failed = self.is_capped and self.made is False
         return replace(before, failures=before.failures + failed)
 
     @property
@@ -140,15 +140,20 @@ class Situation:
         if allocation.job is not None and read_search_mark(allocation.job.admin_comment):
             return True
         last = self.history.ends[-1] if self.history.ends else None
-        again = last is not None and last.category in WITHOUT_CAUSE and last.progress is False
-        again = again and category in WITHOUT_CAUSE and not allocation.others_wait
+        again = last is not None and last.category in REPEATS and last.progress is False
+        again = again and category in REPEATS and not allocation.others_wait
         return again and (allocation.may_shrink or allocation.other_nodes_are_free)
 
     @property
     def falls_back(self) -> bool:
-        """Whether the checkpoint before is due, which does not count: once without progress."""
+        """Whether the checkpoint before is due, whatever the category: once without progress."""
         failed = self.suspects_checkpoint and self.made is False
         return failed and not self._has_fallen_back
+
+    @property
+    def is_capped(self) -> bool:
+        """Whether the end counts, as `EndEvent.is_capped` says of it later."""
+        return self.attribution.counts or self.falls_back
 
     @property
     def outside_failures(self) -> int:

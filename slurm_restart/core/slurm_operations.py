@@ -206,12 +206,7 @@ def format_admin_comment(
         notes: further clauses, such as the excluded nodes.
         search: what the search for a faulty node wants of the attempt.
     """
-    reached = "" if not end.step else f"{end.unit.format(end.step)}"
-    where = f"from {reached}" if reached else "from the start"
-    without = f"restart {end.failures}/{max_restarts} without progress {where}"
-    parts = [without if end.failures else f"restart {where}", *notes]
-    if end.fall_back:
-        parts[0] = f"restart from an earlier checkpoint than {reached or 'the first'}, not counted"
+    parts = [_describe_restart(end, max_restarts), *notes]
     if size.num_nodes is None:
         parts.append(f"waits: {size.reason}")
     tail = ": the next failure without progress is final" if end.last_chance else ""
@@ -224,6 +219,24 @@ def format_admin_comment(
     text = f"{ADMIN_PREFIX}{counters} | {', '.join(parts)}{tail}"
     printable = "".join(char if char.isprintable() else "?" for char in text)
     return printable[:MAX_ADMIN_COMMENT]
+
+
+def _describe_restart(end: EndEvent, max_restarts: int) -> str:
+    """Return which restart it is, and after how much progress.
+
+    The step may be 30 s old, and the run may have no checkpoints at all, so that nothing is said of
+    where the next attempt begins.
+    """
+    reached = end.unit.format(end.step) if end.step else None
+    if end.fall_back:
+        than = f" than {reached}" if reached else ""
+        count = f"{end.failures}/{max_restarts} without progress"
+        return f"restart {count}, from an earlier checkpoint{than}"
+    after = f"after {reached}" if reached else ""
+    if not end.failures:
+        return f"restart {after}".rstrip()
+    count = f"restart {end.failures}/{max_restarts} without progress"
+    return f"{count}, {after}" if after else count
 
 
 def merge_admin_comment(current: str, ours: str) -> str:

@@ -52,6 +52,13 @@ class WatchdogSettings:
     """Steps that are slow for so long are a slowdown."""
     restart_when_slow: bool = False
     """Whether a run that is slow is ended, at its next checkpoint, to be restarted."""
+    faulthandler: bool = True
+    """Whether Python processes that are ended as they hang print their stacks, where py-spy has not
+    told them."""
     steps: Argument | None = None
     """A regular expression over the output, whose first group is the step; None: the trainer's."""
     unknown: dict[str, Any] = unknown_keys()
+
+    def ends_runs(self, *, restarts: bool) -> bool:
+        """Return whether a hung run is ended; only that of a job that restarts may be."""
+        return self.mode is WatchdogMode.ON and restarts

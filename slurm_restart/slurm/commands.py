@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from slurm_restart.errors import SlurmError
 from slurm_restart.slurm.error_messages import error_for, ignored_a_value
 from slurm_restart.slurm.interface import JobName
-from slurm_restart.slurm.process import Call, Completed, Running, run, run_until
+from slurm_restart.slurm.process import Call, Completed, Interactive, Running, run, run_until
 from slurm_restart.slurm.queries import Queries
 
 NODES_TIMEOUT = 30.0
@@ -92,6 +92,23 @@ class Commands(Queries):
         alone = ("--wait=0", "--kill-on-bad-exit=0")
         call = self._on_nodes(job_id, nodes, *alone, *command)
         return run_until(call.args, env=call.env, timeout=timeout)
+
+    def start_on_nodes(
+        self, job_id: int, nodes: Sequence[str], command: Sequence[str], *, timeout: float
+    ) -> Interactive:
+        """Start a command once on each of these nodes as above, and return srun at once.
+
+        Its lines come as they are printed. Once srun has reached all nodes, an end of its input is
+        the end of the command's on each of them.
+
+        Args:
+            job_id: a running job.
+            nodes: some of its nodes.
+            command: program and arguments.
+            timeout: seconds after which srun is killed, if it has not ended.
+        """
+        call = self._on_nodes(job_id, nodes, "--gres=none", "--input=all", *command)
+        return Interactive(call, timeout=timeout)
 
     def start_on_node(self, job_id: int, node: str, name: str, command: Sequence[str]) -> Running:
         """Start a command on a node of a running job, and return srun, which is not waited for.

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from slurm_restart.core.cluster_facts import ClusterFacts
 from slurm_restart.core.job import Job, NodeState, PartitionState
-from slurm_restart.slurm.process import Completed, Running
+from slurm_restart.slurm.process import Completed, Interactive, Running
 
 JobName = int | str
 """What a request is about: a job id, or `Job.name` for what may be a task of an array."""
@@ -45,6 +45,9 @@ class Slurm(Protocol):
     def others_wait(self, job: Job) -> bool:
         """Return whether other jobs wait for nodes of the partitions of a job."""
 
+    def step_nodes(self, job_id: int) -> frozenset[str]:
+        """Return the nodes on which Slurm shows steps of a running job, the script's included."""
+
     def node_limit(self, job: Job) -> int | None:
         """Return how many nodes limits leave for a pending job; None: there is no limit."""
 
@@ -76,6 +79,14 @@ class Slurm(Protocol):
         self, job_id: int, nodes: Sequence[str], command: Sequence[str], *, timeout: float
     ) -> Completed:
         """Run a command on these nodes as above; return what was printed until the deadline."""
+
+    def start_on_nodes(
+        self, job_id: int, nodes: Sequence[str], command: Sequence[str], *, timeout: float
+    ) -> Interactive:
+        """Start a command once on each of these nodes of a running job, and return at once.
+
+        When the input ends, it ends on all of them.
+        """
 
     def start_on_node(self, job_id: int, node: str, name: str, command: Sequence[str]) -> Running:
         """Start a step with a name on a node of a running job, and return without waiting."""

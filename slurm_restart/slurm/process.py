@@ -6,10 +6,11 @@ The hook is a fresh process that imports this module, so it imports little.
 import os
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 
 from slurm_restart.errors import SlurmError, SlurmUnavailableError
@@ -132,6 +133,56 @@ class Running:
         On TERM srun kills its step; USR2 it passes on to the step's tasks (measured on 22.05).
         """
         self._child.send_signal(number)
+
+
+class Interactive:
+    """A program whose lines are read as they come, and whose input ends when its caller says so.
+
+    Args:
+        call: what is started.
+        timeout: seconds after which it is killed.
+
+    Raises:
+        SlurmError: it could not be started.
+    """
+
+    def __init__(self, call: Call, *, timeout: float) -> None:
+        self._child = _start(replace(call, input=""))
+        self._errors: list[bytes] = []
+        self._reader = threading.Thread(target=self._read_errors, daemon=True)
+        self._reader.start()
+        self._killer = threading.Timer(timeout, self._kill)
+        self._killer.daemon = True
+        self._killer.start()
+
+    def end_input(self) -> None:
+        """End its standard input; for any thread."""
+        if self._child.stdin is not None:
+            self._child.stdin.close()
+
+    def lines(self) -> Iterator[str]:
+        """Yield the lines that it prints until it ends; for one thread, once."""
+        try:
+            for line in self._child.stdout or ():
+                yield line.decode(errors="replace").rstrip("\n")
+            self._child.wait()
+        finally:
+            self._killer.cancel()
+            _end(self._child)
+
+    def result(self) -> Completed:
+        """Return its exit status and standard error, once its lines have been read."""
+        self._reader.join(_REAP_TIMEOUT)
+        return _completed(self._child, b"", b"".join(self._errors))
+
+    def _read_errors(self) -> None:
+        if self._child.stderr is not None:
+            self._errors.append(self._child.stderr.read())
+
+    def _kill(self) -> None:
+        with suppress(ProcessLookupError):
+            if self._child.poll() is None:
+                os.killpg(self._child.pid, signal.SIGKILL)
 
 
 def _end_gently(child: subprocess.Popen[bytes]) -> Completed:

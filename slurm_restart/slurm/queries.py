@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 from slurm_restart.core.cluster_facts import ClusterFacts
@@ -149,6 +150,12 @@ class Queries:
         call = self._client.call("squeue", *states, *of_partitions)
         (answer,) = self._client.request("pending jobs", call)
         return parse.waits_for_nodes(answer.stdout, but=job.job_id)
+
+    def step_nodes(self, job_id: int) -> frozenset[str]:
+        """Return the nodes on which Slurm shows steps of a running job, the script's included."""
+        call = self._client.call("squeue", "-h", "-s", "-j", f"{job_id:d}", "-o", "%N")
+        (answer,) = self._client.request(f"steps of job {job_id}", call)
+        return frozenset(chain.from_iterable(map(expand, answer.stdout.split())))
 
     def node_limit(self, job: Job) -> int | None:
         """Return how many nodes the limits of association and QOS leave for a pending job.

@@ -27,6 +27,8 @@ def _phase_text(job: PhaseJob) -> str:
     layout = plan.checkpoint
     names = layout.written or layout.pattern
     checkpoints = f"{layout.directory!r}, {names!r}, format {layout.format.value}"
+    if layout.is_remote:
+        checkpoints = f"{layout.directory!r}, {names!r}, as the output says that they were saved"
     if layout.format is CheckpointFormat.NONE:
         checkpoints = "none known (--checkpoint)"
     compiled = describe_compiles(plan)

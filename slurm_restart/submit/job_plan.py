@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from slurm_restart.core.checkpoint_url import is_url
 from slurm_restart.core.job_comment import Mode
 from slurm_restart.frozen import frozen
 from slurm_restart.submit.argv import GivenOption, value_of
@@ -14,15 +15,16 @@ from slurm_restart.submit.health import health_check
 from slurm_restart.submit.progress import progress_measure
 from slurm_restart.submit.size import JobSize, size_of
 from slurm_restart.submit.stop_signal import stop_request, warning_signal
-from slurm_restart.submit.submission import PhaseJob, may_outlive_nodes, restart_policy
+from slurm_restart.submit.submission import PhaseJob, restart_policy
 from slurm_restart.submit.watchdog import watchdog_settings
 from slurm_restart.trainer.checkpoint_layout import (
     DefaultNames,
     GivenCheckpoint,
     checkpoint_layout,
+    place_of,
 )
 from slurm_restart.trainer.launch import default_command
-from slurm_restart.trainer.phases import Backend, Phase, is_remote
+from slurm_restart.trainer.phases import Backend, Phase
 from slurm_restart.trainer.run_plan import (
     CheckpointFormat,
     CheckpointLayout,
@@ -70,7 +72,6 @@ def plan_job(request: SubmissionRequest, phase: Phase, context: SubmitContext) -
     whole = not isinstance(request.document.data["trainer"], list)
     plan = _plan(request, phase, size, context)
     return PhaseJob(
-        outlives_nodes=may_outlive_nodes(settings),
         plan=replace(plan, compile_prefetch=compiles_ahead(plan, phase, settings)),
         can_shrink=size.can_shrink,
         name=_CONTROL.sub("_", Path(request.document.path).stem),
@@ -89,8 +90,9 @@ def _plan(
     model_dir = request.work_dir / phase.model_dir
     stop_signal, stop_receiver = stop_request(request.options, settings.stop_signal, script=False)
     initial = phase.ckpt_path
-    if initial is not None and not is_remote(initial):
+    if initial is not None and not is_url(initial):
         initial = str(request.work_dir / initial)
+    checkpoint = _checkpoint_rule(request, phase, model_dir)
     return RunPlan(
         run=request.run,
         phase=phase.index,
@@ -109,9 +111,9 @@ def _plan(
         model_dir=str(model_dir),
         work_dir=str(request.work_dir),
         config_path=str(context.cwd / request.document.path),
-        checkpoint=_checkpoint_rule(request, phase, model_dir),
+        checkpoint=checkpoint,
         checkpoint_steps=phase.checkpoint_steps,
-        keep_checkpoints=phase.keep_checkpoints,
+        keep_checkpoints=None if checkpoint.is_remote else phase.keep_checkpoints,
         initial_checkpoint=initial,
         autoload_last_checkpoint=phase.autoload_last_checkpoint,
         loop=phase.loop,
@@ -138,6 +140,7 @@ def _checkpoint_rule(request: SubmissionRequest, phase: Phase, model_dir: Path) 
         format=CheckpointFormat.MDL if form is None and own else form,
         complete=settings.checkpoint_complete,
         warn_after=settings.checkpoint_warn_after,
+        saved=settings.checkpoint_saved,
     )
     # If a step is saved again, the time follows its number.
     before, _, after = phase.checkpoint_name.partition("{step}")
@@ -145,5 +148,5 @@ def _checkpoint_rule(request: SubmissionRequest, phase: Phase, model_dir: Path) 
     names = DefaultNames(
         regex=f"{re.escape(before)}{step}{re.escape(after)}", written=phase.checkpoint_name
     )
-    default = request.work_dir / (phase.checkpoint_root or model_dir)
+    default = place_of(request.work_dir, phase.checkpoint_root or str(model_dir))
     return checkpoint_layout(given, request.work_dir, default, names)

@@ -72,7 +72,7 @@ def _restart_warnings(document: Document, phase: Phase, settings: Settings) -> I
 def pattern_warnings(job: PhaseJob) -> Iterator[str]:
     """Yield a warning if no checkpoint is there, but files with names that are much alike."""
     layout = job.plan.checkpoint
-    if layout.format is CheckpointFormat.NONE:
+    if layout.format is CheckpointFormat.NONE or layout.is_remote:
         return
     try:
         if next(iterate(layout), None) is not None:

@@ -80,7 +80,7 @@ def _restart(name: str, note: str) -> Option:
 OWN: tuple[Option, ...] = (
     _own("mode", "fit, train_and_eval, validate or validate_all; fit unless given", _REQUIRED),
     _own("num-csx", "CSX systems of a full-size attempt, instead of the config's", _REQUIRED),
-    _own("dry-run", "prints the plan and the scripts, and changes nothing"),
+    _own("dry-run", "prints what would be submitted on this cluster, and changes nothing"),
     _own("print", "the same"),
     _own("json", "prints the result as JSON"),
 )
@@ -104,7 +104,8 @@ RESTART: tuple[Option, ...] = (
     _restart(
         "checkpoint",
         "the checkpoints that the program writes, such as `ckpt/step-{step}.pt`: `{step}` stands "
-        "for the number, `*` for any text; a directory where --checkpoint-format has names",
+        "for the number, `*` for any text; a directory where --checkpoint-format has names. It may "
+        "be a URL",
     ),
     _restart(
         "checkpoint-format",
@@ -119,6 +120,12 @@ RESTART: tuple[Option, ...] = (
         "checkpoint-warn-after",
         "after how long without a checkpoint the log and `csx-restart status` say so; 30min unless "
         "given",
+    ),
+    _restart(
+        "checkpoint-saved",
+        "where --checkpoint is a URL such as `s3://bucket/run/step-{step}.pt`: a regular "
+        "expression over lines of output that say that a checkpoint was saved; its group `path` is "
+        "the checkpoint, as in `uploaded to (?P<path>\\S+)`",
     ),
     _restart(
         "stop-signal",
@@ -194,7 +201,8 @@ RESTART: tuple[Option, ...] = (
     ),
     _restart(
         "relaunch-min-time",
-        "how much of the time limit has to be left for a restart in place; 10min unless given",
+        "how much of the time limit has to be left, before its warning, for a restart in place; "
+        "10min, or a tenth of a time limit below 100min, unless given",
     ),
 )
 
@@ -316,8 +324,8 @@ SBATCH: tuple[Option, ...] = (
     _merged(
         "no-kill k",
         "refused unless =off: csx-sbatch sets it where restarts can go on without a lost node "
-        "(`--recovery` with `--spares`, or with fewer nodes); elsewhere a job that outlives its "
-        "node hides the loss",
+        "(with `--spares`, or with fewer nodes, but not with `--recovery=requeue`); elsewhere a "
+        "job that outlives its node hides the loss",
         _OPTIONAL,
         env="SBATCH_NO_KILL",
     ),

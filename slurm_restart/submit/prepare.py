@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from slurm_restart.core.checkpoint_url import is_url
 from slurm_restart.core.job_comment import MAX_NODES, Mode
 from slurm_restart.core.recovery import HookUse
 from slurm_restart.errors import UsageError
@@ -31,6 +32,7 @@ from slurm_restart.submit.notices import (
 )
 from slurm_restart.submit.problems import raise_problems, rules_problems
 from slurm_restart.submit.progress import progress_problems, progress_warnings
+from slurm_restart.submit.remote import remote_notes, remote_problems
 from slurm_restart.submit.render_script import syntax_problem
 from slurm_restart.submit.restart_options import SCRIPT_ONLY, restart_layer
 from slurm_restart.submit.spares import spares_problems
@@ -96,6 +98,7 @@ def prepare(
     problems += spares_problems(settings, jobs) + compile_problems(settings, jobs)
     for phase, job in zip(phases, jobs, strict=True):
         problems += _phase_problems(request, phase, job)
+        problems += remote_problems(settings, job.plan)
         problems += sbatch_arguments(options, job.facts())[1]
     problems += _argument_problems(request)
     raise_problems(str(path), problems)
@@ -106,7 +109,7 @@ def prepare(
             *compile_warnings(jobs[0].plan, phases[0], settings),
             *observe_warnings(jobs, observes=context.observes),
         ),
-        notes=tuple(notes(jobs, observes=context.observes)),
+        notes=(*notes(jobs, observes=context.observes), *remote_notes(jobs[0].plan)),
         hook=settings.hook or HookUse.AUTO,
         observes=context.observes,
     )
@@ -190,6 +193,8 @@ def _phase_problems(request: SubmissionRequest, phase: Phase, job: PhaseJob) -> 
         ((*phase.keys, "model_dir"), job.plan.model_dir),
         ((*phase.keys, "checkpoint", "checkpoint_root"), job.plan.checkpoint.directory),
     ):
+        if is_url(path):
+            continue
         if (problem := directory_problem(Path(path))) is not None:
             problems.append(document.problem(keys, problem))
             break

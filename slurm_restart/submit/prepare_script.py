@@ -17,6 +17,7 @@ from slurm_restart.submit.argv import (
     parse,
     value_of,
 )
+from slurm_restart.submit.array_checkpoints import array_problems
 from slurm_restart.submit.batch_script import (
     MAX_BYTES,
     STDIN,
@@ -35,6 +36,7 @@ from slurm_restart.submit.notices import observe_warnings, pattern_warnings
 from slurm_restart.submit.option import OptionHandling
 from slurm_restart.submit.problems import raise_problems, rules_problems
 from slurm_restart.submit.progress import progress_problems
+from slurm_restart.submit.remote import remote_notes, remote_problems
 from slurm_restart.submit.restart_options import restart_layer
 from slurm_restart.submit.script_notices import script_notes, script_warnings
 from slurm_restart.submit.script_plan import ScriptRequest, plan_script, script_checkpoints
@@ -122,6 +124,7 @@ def prepare_script(
     problems += size_problems + checkpoint_problems + rules_problems(settings, request.rule_files)
     problems += progress_problems(settings) + watchdog_problems(settings)
     problems += spares_problems(settings, (job,)) + compile_problems(settings, (job,))
+    problems += remote_problems(settings, job.plan) + array_problems(settings, job.plan)
     problems += sbatch_arguments(options, job.facts())[1]
     if (problem := directory_problem(request.run_dirs)) is not None:
         problems.append(f"{settings.origins.get('script_run_dir', '--run-dir')}: {problem}")
@@ -133,7 +136,10 @@ def prepare_script(
             *pattern_warnings(job),
             *observe_warnings((job,), observes=context.observes),
         ),
-        notes=tuple(script_notes(request, job, observes=context.observes)),
+        notes=(
+            *script_notes(request, job, observes=context.observes),
+            *remote_notes(job.plan),
+        ),
         hook=settings.hook or HookUse.AUTO,
         observes=context.observes,
     )

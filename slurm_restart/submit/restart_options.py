@@ -19,6 +19,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "checkpoint-format": ("checkpoint", "format"),
     "checkpoint-complete": ("checkpoint", "complete"),
     "checkpoint-warn-after": ("checkpoint", "warn_after"),
+    "checkpoint-saved": ("checkpoint", "saved"),
     "stop-signal": ("stop_signal",),
     "progress": ("progress", "pattern"),
     "progress-file": ("progress", "file"),

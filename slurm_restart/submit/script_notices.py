@@ -8,6 +8,7 @@ from slurm_restart.submit.plural import count
 from slurm_restart.submit.progress import describe_progress, progress_warnings
 from slurm_restart.submit.script_plan import ScriptRequest
 from slurm_restart.submit.submission import PhaseJob
+from slurm_restart.submit.unquoted_checkpoint import unquoted_checkpoint
 from slurm_restart.trainer.checkpoints import find
 from slurm_restart.trainer.run_plan import CheckpointFormat, RunPlan
 
@@ -17,6 +18,7 @@ def script_warnings(request: ScriptRequest, plan: RunPlan) -> Iterator[str]:
     script = request.script
     if script.foreign is not None and "ignore-pbs" not in request.options:
         yield f"{script.foreign} lines are not read: write their options as #SBATCH"
+    yield from unquoted_checkpoint(script, plan.checkpoint)
     yield from progress_warnings(plan, request.settings)
     yield from health_warnings(plan, request.settings)
 

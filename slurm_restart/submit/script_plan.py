@@ -13,7 +13,7 @@ from slurm_restart.submit.health import health_check
 from slurm_restart.submit.progress import progress_measure
 from slurm_restart.submit.script_size import ScriptSize
 from slurm_restart.submit.stop_signal import stop_request, warning_signal
-from slurm_restart.submit.submission import PhaseJob, may_outlive_nodes, restart_policy
+from slurm_restart.submit.submission import PhaseJob, restart_policy
 from slurm_restart.submit.watchdog import watchdog_settings
 from slurm_restart.trainer.checkpoint_layout import GivenCheckpoint, checkpoint_layout
 from slurm_restart.trainer.run_plan import CheckpointFormat, CheckpointLayout, LoopFacts, RunPlan
@@ -100,7 +100,6 @@ def plan_script(request: ScriptRequest, context: SubmitContext) -> PhaseJob:
         slurm=context.slurm,
     )
     return PhaseJob(
-        outlives_nodes=may_outlive_nodes(settings),
         plan=plan,
         can_shrink=size.can_shrink,
         name=request.script.name,
@@ -129,6 +128,7 @@ def script_checkpoints(settings: Settings, work_dir: Path) -> tuple[CheckpointLa
         format=settings.checkpoint_format,
         complete=settings.checkpoint_complete,
         warn_after=settings.checkpoint_warn_after,
+        saved=settings.checkpoint_saved,
     )
     unknown = CheckpointLayout(
         directory=str(work_dir), pattern=_ANY_STEP, format=CheckpointFormat.NONE

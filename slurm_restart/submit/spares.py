@@ -31,9 +31,9 @@ def fit_to_cluster(submission: Submission, slurm: Slurm) -> tuple[Submission, st
     """Return the submission as it suits this cluster, and what the user should know of that.
 
     A job that outlives its batch host stays RUNNING without a script until the site's reconciler
-    finds it, or the watch on another node of a job that requeues itself. Where there certainly is
-    neither, because slurmctld runs no hook, a job outlives a node only if spares are asked for:
-    else Slurm itself requeues it.
+    finds it, or the watch on another of its nodes, which can only requeue it. One that must not be
+    requeued (`recovery: in-place`) is left to the reconciler. Where there certainly is none,
+    because slurmctld runs no hook, such a job outlives a node only if spares are asked for.
     """
     if not any(map(_needs_reconciler, submission.jobs)):
         return submission, None
@@ -56,4 +56,4 @@ def fit_to_cluster(submission: Submission, slurm: Slurm) -> tuple[Submission, st
 
 def _needs_reconciler(job: PhaseJob) -> bool:
     """Return whether only the reconciler would end the job if its batch host were lost."""
-    return job.plan.keeps_allocation and not job.plan.requeues_itself
+    return job.plan.keeps_allocation and not job.plan.needs_host_watch

@@ -15,7 +15,6 @@ from slurm_restart.submit.interpreter import supervisor_command
 from slurm_restart.submit.merge import JobFacts, sbatch_arguments
 from slurm_restart.submit.render_script import render
 from slurm_restart.trainer.run_plan import (
-    RELAUNCH_MIN_TIME,
     RestartPolicy,
     RunPlan,
     SlurmAccess,
@@ -45,7 +44,8 @@ class PhaseJob:
     config_text: str | None = None
     """The text of the config file if it has one phase only; None: `config` is written."""
     outlives_nodes: bool = True
-    """Whether the job may be submitted so that it outlives the loss of a node."""
+    """Whether the job may be submitted so that it outlives the loss of a node: this cluster has
+    what ends it if that is its batch host."""
     user_script: bytes | None = None
     """The batch script that the job runs; None: the job runs a config."""
 
@@ -134,15 +134,6 @@ def _requeued_by_supervisor(job: PhaseJob) -> PhaseJob:
     return replace(job, plan=replace(job.plan, policy=replace(policy, self_requeue=True)))
 
 
-def may_outlive_nodes(settings: Settings) -> bool:
-    """Return whether a job may be submitted so that it outlives the loss of a node.
-
-    Only if the user or the site has asked for it: a job that has lost its batch host is ended by
-    the reconciler alone then, which a site may lack.
-    """
-    return settings.recovery is not None or bool(settings.spares)
-
-
 def restart_policy(settings: Settings, max_restarts: int, *, site: SiteFacts) -> RestartPolicy:
     """Return the policy that the settings give a run.
 
@@ -160,9 +151,7 @@ def restart_policy(settings: Settings, max_restarts: int, *, site: SiteFacts) ->
         exclude_for=settings.exclude_for,
         node_search=settings.node_search is not False,
         recovery=settings.recovery or (Recovery.REQUEUE if waits else Recovery.AUTO),
-        relaunch_min_time=RELAUNCH_MIN_TIME
-        if settings.relaunch_min_time is None
-        else settings.relaunch_min_time,
+        relaunch_min_time=settings.relaunch_min_time,
         self_requeue=settings.hook is HookUse.NO,
         backoff=settings.backoff,
         max_total_restarts=site.max_total_restarts,

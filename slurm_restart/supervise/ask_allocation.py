@@ -25,7 +25,8 @@ class AllocationQuestion(threading.Thread):
         slurm: returns the cluster.
         plan: the phase, which has a policy.
         job: the allocation at the start of the job.
-        refused_sizes: numbers of nodes for which the model is known not to compile.
+        refused_sizes: numbers of nodes for which the model is known not to compile, beside those in
+            the comment record.
     """
 
     def __init__(
@@ -84,21 +85,22 @@ class AllocationQuestion(threading.Thread):
         Args:
             doubt: why the supervisor itself cannot start another attempt.
         """
-        policy = self._plan.policy
+        policy, record = self._plan.policy, self.comment_record
+        known = frozenset[int]() if record is None else record.refused_sizes
         return Allocation(
             restarts=self._environment.restarts,
             names=self._environment.nodes,
             spares=self._environment.spares,
             held=self._environment.held,
             min_nodes=None if self._plan.fixed_size else self._plan.min_nodes,
-            refused_sizes=self._refused_sizes,
+            refused_sizes=self._refused_sizes | known,
             batch_host=self._environment.node_name,
             job=self._job,
             nodes=self._nodes,
             others_wait=self._others_wait,
-            is_own_run=self.comment_record is not None,
+            is_own_run=record is not None,
             reserve=self._plan.signal_lead,
-            min_time=0 if policy is None else policy.relaunch_min_time,
+            min_time=None if policy is None else policy.relaunch_min_time,
             doubt=doubt,
             requeues=self._requeues,
         )

@@ -6,7 +6,7 @@ has given up, and that takes its fence late, gets a higher number: the restart c
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from slurm_restart.errors import CsxError, SlurmError
 from slurm_restart.slurm.interface import Slurm
@@ -14,6 +14,9 @@ from slurm_restart.supervise.job_environment import JobEnvironment
 from slurm_restart.trainer.atomic_file import write_atomic
 from slurm_restart.trainer.attempt_records import Fence, to_json
 from slurm_restart.trainer.rundir import AttemptDir, RunDir
+
+SUPERSEDED = "supervisor.superseded"
+"""Rule of an end that a later attempt has brought about."""
 
 
 class OvertakenError(CsxError):
@@ -41,6 +44,17 @@ class Fences:
             if attempt.number not in self._known and (fence := attempt.fence()) is not None:
                 self._known[attempt.number] = fence
         return tuple(self._known.values())
+
+
+def may_run(attempt: AttemptDir) -> bool:
+    """Return whether an attempt's program may still run.
+
+    One whose supervisor recorded its end has none that runs.
+    """
+    start, end = attempt.start(), attempt.end()
+    if start is None:
+        return False  # it has started no program
+    return end is None or end.backfilled or end.rule == SUPERSEDED
 
 
 def is_overtaken(attempts: Sequence[AttemptDir], job: JobEnvironment) -> bool:
@@ -71,7 +85,14 @@ def count_of_start(fences: Fences, job: JobEnvironment, slurm: Callable[[], Slur
     return highest
 
 
-def take_fence(fences: Fences, attempt: AttemptDir, job: JobEnvironment, *, restarts: int) -> Fence:
+def take_fence(
+    fences: Fences,
+    attempt: AttemptDir,
+    job: JobEnvironment,
+    *,
+    restarts: int,
+    saved: Mapping[str, int] | None = None,
+) -> Fence:
     """Take the fence of a new attempt; once this returns, it is on disk.
 
     Args:
@@ -79,6 +100,7 @@ def take_fence(fences: Fences, attempt: AttemptDir, job: JobEnvironment, *, rest
         attempt: the attempt's directory.
         job: the allocation.
         restarts: as `count_of_start` has returned it.
+        saved: as `Fence.saved`; None: nothing.
 
     Raises:
         OvertakenError: a later start of the job has taken its fence meanwhile.
@@ -91,6 +113,7 @@ def take_fence(fences: Fences, attempt: AttemptDir, job: JobEnvironment, *, rest
         job_id=job.job_id,
         restarts=restarts,
         node=job.node_name,
+        saved=dict(saved or {}),
     )
     write_atomic(attempt.fence_file, to_json(fence))
     if any(fence.is_before(other) for other in fences.read()):

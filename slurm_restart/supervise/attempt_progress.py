@@ -1,7 +1,7 @@
 """How far an attempt has got: the monitor of its checkpoints or of its measured progress."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
 from slurm_restart.core.program_start import MIN_STEPS, KnownProgress
@@ -9,10 +9,12 @@ from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.supervise.absence_warning import AbsenceWarning
 from slurm_restart.supervise.checkpoint_monitor import CheckpointMonitor, CheckpointMonitorThread
 from slurm_restart.supervise.checkpoint_watch import CheckpointWatch
+from slurm_restart.supervise.output_saved import OutputSaved
 from slurm_restart.supervise.output_steps import OutputSteps
 from slurm_restart.supervise.own_comment import OwnComment
 from slurm_restart.supervise.periodic_thread import PeriodicThread
 from slurm_restart.supervise.prepare_attempt import PreparedAttempt
+from slurm_restart.supervise.progress_marks import ProgressMarks
 from slurm_restart.supervise.progress_monitor import ProgressMonitorThread, make_gauge
 from slurm_restart.supervise.recorder import Recorder
 from slurm_restart.supervise.retention import Retention
@@ -65,12 +67,26 @@ class AttemptProgress:
         known = start.checkpoint is not None or start.measured
         self.step: int | None = start.from_step if known else None
         """Step of the newest complete checkpoint, or the highest that was measured."""
+        self.advances = 0
+        """How often `shown` has risen."""
         self._steps: OutputSteps | None = None
+        self._marks = ProgressMarks()
+        self._told = False
+        """Whether progress of this attempt has been written to the Comment."""
+        self.saved = (
+            OutputSaved(plan.checkpoint, start.attempt) if plan.checkpoint.is_remote else None
+        )
+        """Searches the output for checkpoints at a URL; None: they are on a file system."""
 
     @property
     def reached(self) -> int | None:
         """The highest step of the run; the attempt may have started before it."""
         return highest_step(self._prepared.start, self.step)
+
+    @property
+    def is_from_output(self) -> bool:
+        """Whether no checkpoints on a file system show how far the attempt is."""
+        return self._prepared.start.measured or self.saved is not None
 
     @property
     def step_pattern(self) -> str | None:
@@ -111,19 +127,41 @@ class AttemptProgress:
         made = start.to_exceed is not None and self.shown > start.to_exceed
         printed = None if self._steps is None else self._steps.highest()
         trained = printed is not None and printed - (start.from_step or 0) >= MIN_STEPS
-        return KnownProgress(made=made or trained, seconds=seconds)
+        went_on = self._marks.went_on
+        return KnownProgress(made=made or trained, seconds=seconds, went_on=went_on)
+
+    def _tell(self, step: int | None) -> None:
+        """Write the highest step of the run to the Comment; the first progress at once.
+
+        If this process dies, the hook knows nothing else of it.
+        """
+        beyond = self._prepared.start.to_exceed
+        if not self._told and beyond is not None and step is not None and step > beyond:
+            self._told = True
+            self._comment.flush(0, step=step)
+        else:
+            self._comment.update(step=step)
+
+    def _reach(self, step: int) -> None:
+        before, self.step = self.shown, step
+        if self.shown > before:
+            self.advances += 1
+            self._marks.note()
 
     def warn(self, text: str) -> None:
         """Tell people what is wrong with the attempt."""
         self._recorder.record_warning(self._prepared.attempt, text)
 
-    def monitor(self, steps: OutputSteps | None) -> PeriodicThread:
+    def monitor(
+        self, steps: OutputSteps | None, printed: Callable[[], int] = int
+    ) -> PeriodicThread:
         """Return the thread that follows the progress.
 
         Args:
             steps: searches the output for `step_pattern`, if there is one.
+            printed: returns the number of lines of the output so far.
         """
-        self._steps = steps
+        self._steps, self._marks = steps, ProgressMarks(printed)
         if self._prepared.start.measured:
             return self._progress_monitor(steps)
         return self._checkpoint_monitor(steps)
@@ -141,9 +179,9 @@ class AttemptProgress:
         def report(saved: Saved) -> None:
             if plan.mode.is_evaluation:
                 return  # an evaluation writes none; another run did
-            self.step = max(saved.step, self.step or 0)
+            self._reach(max(saved.step, self.step or 0))
             self._recorder.record_checkpoint(attempt, saved)
-            self._comment.update(step=self.reached)
+            self._tell(self.reached)
             retention.saved(saved)
             start = self._prepared.start
             if saved.step != start.last_step:
@@ -160,12 +198,13 @@ class AttemptProgress:
         )
         if plan.mode.is_evaluation:
             absence.stop()  # it writes none
+        directory = plan.checkpoint.directory
         return CheckpointMonitorThread(
-            CheckpointMonitor(plan.checkpoint, self._prepared.present),
+            self.saved or CheckpointMonitor(plan.checkpoint, self._prepared.present),
             report,
             self._log.write,
             absence,
-            lambda: self._stalls.access(plan.checkpoint.directory),
+            nullcontext if self.saved else lambda: self._stalls.access(directory),
         )
 
     def _progress_monitor(self, steps: OutputSteps | None) -> ProgressMonitorThread:
@@ -173,9 +212,9 @@ class AttemptProgress:
         name, from_step = run_name(start.attempt), start.from_step or 0
 
         def report(step: int) -> None:
-            self.step = step
+            self._reach(step)
             self._recorder.log(name, f"progress: {start.unit.format(step)}")
-            self._comment.update(step=step)
+            self._tell(step)
 
         def save(step: int) -> None:
             self._recorder.record_measured(attempt, Measured(at=time.time(), step=step))

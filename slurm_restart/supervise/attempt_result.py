@@ -3,7 +3,7 @@
 import errno
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import field, replace
 from typing import Any
 
 from slurm_restart.core.attribution import Attribution, Blame
@@ -20,6 +20,8 @@ from slurm_restart.frozen import frozen
 from slurm_restart.slurm.format_hostlist import format_hostlist
 from slurm_restart.supervise.excluded_nodes import RULE as EXCLUDED_RULE
 from slurm_restart.supervise.excluded_nodes import ExcludedNodesError
+from slurm_restart.supervise.last_look import RULE as LOST_RULE
+from slurm_restart.supervise.last_look import LostNodesError
 from slurm_restart.supervise.node_health import RULE as HEALTH_RULE
 from slurm_restart.supervise.node_health import NodesError
 from slurm_restart.supervise.prepare_attempt import PreparedAttempt
@@ -64,6 +66,8 @@ class AttemptResult:
     attribution: Attribution
     in_place: tuple[EndEvent, ...] = ()
     """The ends of earlier attempts in this allocation."""
+    unhealthy: Mapping[str, str] = field(default_factory=dict)
+    """Nodes of the job that have failed the health check in it, with what was found there."""
 
     @property
     def in_place_ends(self) -> InPlaceEnds:
@@ -100,7 +104,7 @@ class AttemptResult:
             "likely": attribution.confidence is Confidence.LIKELY,
             "put_off": attribution.put_off,
             "nodes": nodes or None,
-            "said": _said(attribution, nodes),
+            **_evidence(attribution, nodes),
             **({} if (step := self._reached) is None else {"step": step}),
             **({} if self.start is None else in_place_fields(self.in_place_ends)),
         }
@@ -122,17 +126,24 @@ def _named(attribution: Attribution) -> str:
     return ""
 
 
-def _said(attribution: Attribution, nodes: str) -> str | None:
-    """Return what the health check found on the first of the nodes, in the comment record's form.
+def _evidence(attribution: Attribution, nodes: str) -> dict[str, str | None]:
+    """Return what the health check found on the nodes that are named.
+
+    Otherwise the record keeps what was found on nodes that the attempt has not used.
+    """
+    if attribution.category is not Category.HEALTH_CHECK:
+        return {}
+    return {"said": said_of(nodes, {blame.node: blame.evidence for blame in attribution.blamed})}
+
+
+def said_of(nodes: str | None, found: Mapping[str, str]) -> str | None:
+    """Return what was found on the first of some nodes, in the comment record's form.
 
     Args:
-        attribution: why the attempt ended.
-        nodes: the hostlist of the comment record.
+        nodes: a hostlist of the comment record.
+        found: what was found, by node; None is returned if nothing was found on that one.
     """
-    if attribution.category is not Category.HEALTH_CHECK or not nodes:
-        return None
-    evidence = {blame.node: blame.evidence for blame in attribution.blamed}
-    text = evidence.get(expand(nodes)[0], "")
+    text = found.get(expand(nodes)[0], "") if nodes else ""
     return _NOT_IN_COMMENT.sub("_", text)[:_MAX_SAID] or None
 
 
@@ -159,7 +170,12 @@ def attempt_result(
     cause, ids = attribution.root_cause, job_ids or {}
     root = None if cause is None else fingerprint(cause.text)
     progress = _made_progress(plan, start, step)
-    so_far = RunSoFar(ends=prepared.ends, step=highest_step(start, step), made=progress)
+    so_far = RunSoFar(
+        ends=prepared.ends,
+        step=highest_step(start, step),
+        made=progress,
+        nodes=start.nodes,
+    )
     attribution = doubted(attribution, so_far)
     if prepared.unexplained_nan and attribution.category is Category.HANG and not progress:
         # The check finds nothing: what has to be judged is the NaN itself, which repeats.
@@ -199,6 +215,7 @@ def attempt_result(
         end=end,
         attribution=attribution,
         in_place=prepared.in_place,
+        unhealthy=prepared.unhealthy,
     )
 
 
@@ -253,6 +270,8 @@ def _failure_rule(failure: Exception | StopReason) -> str:
     match failure:
         case ExcludedNodesError():
             return EXCLUDED_RULE
+        case LostNodesError():
+            return LOST_RULE
         case NodesError() if failure.left:
             return HEALTH_RULE
         case RunOverError():

@@ -15,10 +15,12 @@ from slurm_restart.supervise.attempt_progress import AttemptProgress
 from slurm_restart.supervise.attempt_result import AttemptResult, attempt_result
 from slurm_restart.supervise.ending import Ending
 from slurm_restart.supervise.events import Events
+from slurm_restart.supervise.failed_task import FailedTasks
 from slurm_restart.supervise.hang_watch import HangWatch
 from slurm_restart.supervise.job_environment import JobEnvironment
 from slurm_restart.supervise.life_signs import LifeSigns
 from slurm_restart.supervise.lost_nodes import NodeWatch
+from slurm_restart.supervise.output_pipe import OutputPipe
 from slurm_restart.supervise.output_steps import OutputSteps
 from slurm_restart.supervise.output_tee import OutputTee, open_output_tee
 from slurm_restart.supervise.periodic_thread import PeriodicThread
@@ -36,7 +38,12 @@ from slurm_restart.supervise.stop_request import GracePeriods, StopRequest, sign
 from slurm_restart.supervise.supersede_monitor import SupersedeMonitor
 from slurm_restart.supervise.trainer_end import NOTHING_TO_DO, StopReason, TrainerEnd
 from slurm_restart.supervise.trainer_process import TrainerExit, TrainerProcess
-from slurm_restart.supervise.watchdog import AttemptFacts, make_hang_watch, make_life_signs
+from slurm_restart.supervise.watchdog import (
+    AttemptFacts,
+    HungTrainer,
+    make_hang_watch,
+    make_life_signs,
+)
 from slurm_restart.trainer.run_plan import RunPlan, StopReceiver
 
 if TYPE_CHECKING:
@@ -44,6 +51,8 @@ if TYPE_CHECKING:
 
 OUTPUT_TIMEOUT = 5.0
 """Seconds to copy the rest of the output."""
+STACKS_TIMEOUT = 5.0
+"""Seconds until it is known which processes have printed their stacks."""
 PREFETCH_TIMEOUT = 2.0
 """Seconds for a compile that goes on to end: it gets TERM, and soon KILL."""
 SUPERSEDE_TIMEOUT = 2.0
@@ -92,6 +101,8 @@ class AttemptRun:
         self._ending = ending
         self._stop_reason = stop_reason
         self._prefetch = prefetch
+        self._grace = GracePeriods(signal_lead=plan.signal_lead)
+        self._hung: HungTrainer | None = None
         self.question: AllocationQuestion | None = None
         """What Slurm shows of the allocation, where a restart in place may be right."""
         self.doubt: str | None = None
@@ -114,24 +125,34 @@ class AttemptRun:
         pattern = progress.step_pattern
         steps = None if pattern is None else OutputSteps(pattern)
         signs = make_life_signs(plan)
+        source = OutputPipe(self._reaper.output)
+        errors = OutputPipe(self._reaper.errors) if prepared.command.own_errors else None
+        pipes = [pipe for pipe in (source, errors) if pipe is not None]
+        failed_tasks = FailedTasks(self._reaper.pid, progress.warn, pipes)
+        readers = (steps, progress.saved, signs, failed_tasks)
         output = open_output_tee(
-            self._reaper.output,
+            source,
             prepared.attempt.output,
             scanner,
             self._log.write,
             self._stalls.access,
-            steps=steps,
-            errors=self._reaper.errors if prepared.command.own_errors else None,
-            signs=signs,
+            readers=[each for each in readers if each is not None],
+            errors=errors,
         )
         watch = None
         if signs is not None and plan.watchdog.mode is not WatchdogMode.OFF:
             watch = self._hang_watch(signs, prepared, progress)
         if signs is not None and self._prefetch is not None:
             self._prefetch.start_with(prepared, signs, scanner)
-        monitor = progress.monitor(steps)
+        monitor = progress.monitor(steps, output.printed)
         trainer_end = self._run_trainer(
-            prepared, prepared.command, output, progress=progress, monitor=monitor, watch=watch
+            prepared,
+            prepared.command,
+            output,
+            progress=progress,
+            monitor=monitor,
+            watch=watch,
+            failed_tasks=failed_tasks,
         )
         return attempt_result(
             plan,
@@ -151,6 +172,7 @@ class AttemptRun:
         progress: AttemptProgress,
         monitor: PeriodicThread,
         watch: HangWatch | None,
+        failed_tasks: FailedTasks,
     ) -> TrainerEnd:
         # What was read and compiled before the start took more than the monitoring needs: 0.3 MB.
         release_memory()
@@ -164,37 +186,52 @@ class AttemptRun:
         before_stop: list[tuple[tuple[Finding, ...], float]] = []
 
         def note_stop(stop: StopReason) -> None:
+            failed_tasks.finish()
             if self._prefetch is not None:
                 self._prefetch.finish(0)
             before_stop.append((output.findings(), time.monotonic() - output.last_output_at))
+            if stop is StopReason.HUNG and self._hung is not None:
+                output.keep()
+                self._hung.note_stop()
             if stop is StopReason.TIME_LIMIT and job_id is not None:
                 report_preemption(self._slurm, job_id, self._events)
 
-        grace, job_id = GracePeriods(signal_lead=self._plan.signal_lead), self._job.job_id
+        job_id = self._job.job_id
         if job_id is not None:
-            read_kill_wait(self._slurm, grace)
-        trainer = TrainerProcess(self._reaper, self._events, grace, self._stop_request(), note_stop)
+            read_kill_wait(self._slurm, self._grace)
+        trainer = TrainerProcess(
+            self._reaper,
+            self._events,
+            self._grace,
+            self._stop_request(),
+            before_stop=note_stop,
+            signal_due=failed_tasks.signal_due,
+        )
         if watch is not None:
             watch.start()
         began = time.monotonic()
         trainer_exit = trainer.run(command)
-        if watch is not None:
-            watch.finish(0)
-        if self._prefetch is not None:
-            self._prefetch.finish(0)
+        failed_tasks.finish()
+        self._finish_watches(watch, trainer_exit)
         supersede_monitor.stop()
         node_watch.stop()
         trainer_exit = self._note_superseded(trainer_exit, supersede_monitor)
-        is_stopped = bool(before_stop) or trainer_exit.stop is not None
-        self._ask_allocation(trainer_exit, is_stopped=is_stopped)
+        self._ask_allocation(trainer_exit)
         if trainer_exit.stop is not None:
             self._ending.hurry(trainer_exit.stop)
             trainer_exit = replace(trainer_exit, stop=self._stop_reason(trainer_exit.stop))
-        self._finish_threads(output, monitor, measured=prepared.start.measured)
+        self._finish_threads(output, monitor, from_output=progress.is_from_output)
+        trainer_exit = self._with_stacks(trainer_exit, output)
         # What the trainer prints after it was asked to end is no evidence of a cause.
         findings, quiet_time = before_stop[0] if before_stop else (output.findings(), 0.0)
         known = progress.known(max(0.0, output.last_output_at - began))
         end = self._trainer_end(trainer_exit, prepared, progress.step, findings, quiet_time)
+        failed = failed_tasks.first
+        if failed is not None and end.claims_success:
+            progress.warn(
+                "exit code 0, so that the run counts as finished, although srun has reported: "
+                f"{failed} (in a script, `set -o pipefail` and `set -e` keep the exit code of srun)"
+            )
         return replace(end, progress=known)
 
     def _note_superseded(self, trainer_exit: TrainerExit, monitor: SupersedeMonitor) -> TrainerExit:
@@ -208,9 +245,9 @@ class AttemptRun:
             return trainer_exit
         return replace(trainer_exit, stop=StopReason.SUPERSEDED)
 
-    def _ask_allocation(self, trainer_exit: TrainerExit, *, is_stopped: bool) -> None:
+    def _ask_allocation(self, trainer_exit: TrainerExit) -> None:
         """Ask, if a restart in place may be right, what is left of the allocation."""
-        if is_stopped and trainer_exit.stop is not StopReason.NODES_LOST:
+        if not trainer_exit.may_be_followed:
             self.doubt = "the job was told to end"
         elif self._plan.policy is not None and self._plan.policy.recovery.in_place:
             self.question = AllocationQuestion(
@@ -231,19 +268,47 @@ class AttemptRun:
             reaper=self._reaper.pid,
             slurm=self._slurm,
             events=self._events,
-            saved=lambda: progress.shown,
+            grace=lambda: self._grace.of(StopReason.HUNG),
+            saved=lambda: progress.advances,
             is_blind=lambda: self._stalls.any_stalled,
             is_done=lambda: progress.is_done,
             tell=progress.warn,
             warn=self._log.write,
         )
-        return make_hang_watch(self._plan, signs, facts)
+        self._hung = HungTrainer(facts)
+        return make_hang_watch(self._plan, signs, facts, self._hung.end)
+
+    def _finish_watches(self, watch: HangWatch | None, trainer_exit: TrainerExit) -> None:
+        """Let the watchdog and the compiles end.
+
+        The watchdog may still be told what became of the processes of a run that hung.
+        """
+        if self._prefetch is not None:
+            self._prefetch.finish(0)
+        if self._hung is not None:
+            self._hung.note_end()
+        if watch is not None:
+            watch.finish(0)
+            if trainer_exit.hang is not None:
+                self._ending.await_end(watch, STACKS_TIMEOUT, share=0.5)
+
+    def _with_stacks(self, trainer_exit: TrainerExit, output: OutputTee) -> TrainerExit:
+        """Return the exit with the stacks that a hung trainer has printed."""
+        if self._hung is None or trainer_exit.hang is None:
+            return trainer_exit
+        return replace(trainer_exit, hang=self._hung.complete(trainer_exit.hang, output.kept()))
 
     def _finish_threads(
-        self, output: OutputTee, monitor: PeriodicThread, *, measured: bool
+        self, output: OutputTee, monitor: PeriodicThread, *, from_output: bool
     ) -> None:
-        """Wait until the output is copied and the newest step is known."""
-        if not measured:
+        """Wait until the output is copied and the newest step is known.
+
+        Args:
+            output: copies it.
+            monitor: follows the progress.
+            from_output: whether the output, or what else is measured, shows it.
+        """
+        if not from_output:
             monitor.finish(0)
         self._ending.await_end(output, OUTPUT_TIMEOUT, share=0.5)
         if self._prefetch is not None and self._prefetch.is_alive():
@@ -253,7 +318,7 @@ class AttemptRun:
             self.doubt = "the newest step is not known"
             self._log.write(
                 "the progress cannot be measured: the newest step may not be known"
-                if measured
+                if from_output
                 else "the checkpoint directory does not answer: the newest step may not be known"
             )
 
@@ -264,6 +329,7 @@ class AttemptRun:
         return StopRequest(
             number=signal_number(self._plan),
             receiver=receiver,
+            has_steps=job_id is not None,
             signal_steps=lambda: signal_steps(
                 self._slurm, job_id or 0, self._plan.stop_signal, self._log.write
             ),

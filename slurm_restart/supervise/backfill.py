@@ -1,7 +1,7 @@
 """Write the end records of attempts whose supervisor was killed before it could.
 
 The next attempt does it at its start. If there is none, `csx-restart status` and `explain` do it
-for the owner of the run, from Slurm's facts.
+for the owner of the run, from Slurm's facts and the job's report.
 """
 
 import errno
@@ -25,6 +25,7 @@ from slurm_restart.safe_files import (
     open_own_directory,
     read_tail,
 )
+from slurm_restart.supervise.untold_end import NO_EXIT_RECORD, untold_end
 from slurm_restart.trainer import runlog, summary
 from slurm_restart.trainer.atomic_file import set_aside_in, write_atomic_in
 from slurm_restart.trainer.attempt_records import AttemptEnd, load_record, to_json
@@ -32,7 +33,8 @@ from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import ATTEMPTS, AttemptDir, RunDir
 
 _UNKNOWN = Cause("supervisor.no_exit_record", Category.UNKNOWN, Confidence.GUESS)
-_NO_EXIT_RECORD = "no exit record was written"
+_REPORTED = "job.reported"
+"""The rule of a cause that the job reported without one."""
 _LOG_TAIL = 4 << 20
 """Bytes of the end of run.log in which the final line is searched."""
 
@@ -160,6 +162,7 @@ def _record(
     """Write the missing end records; a problem with one attempt does not affect the others."""
     ends: list[AttemptEnd] = []
     problems: list[str] = []
+    problems += _tell_end(records, attempts[-1:], at)
     by_number = {attempt.number: attempt for attempt in records.run_dir.attempts()}
     for attempt in attempts:
         if attempt.end() is not None:
@@ -177,6 +180,21 @@ def _record(
             messages.append(f"{attempt.end_file}: renamed to {aside}, and written anew")
         problems += [*messages, *_log_end(records, end, messages, at)]
     return Backfill(ends=tuple(ends), problems=tuple(problems))
+
+
+def _tell_end(records: _Records, newest: tuple[AttemptDir, ...], at: float) -> list[str]:
+    """Add the end of the newest of the attempts to run.log if it is on record only.
+
+    Returns:
+        Why that failed.
+    """
+    try:
+        for attempt in newest:
+            if (text := untold_end(records.run_dir, attempt)) is not None:
+                records.log(runlog.line(runlog.run_name(attempt.number), text, at=at))
+    except OSError as error:
+        return [f"run.log: {error}"]
+    return []
 
 
 def _write_end(records: _Records, attempt: AttemptDir, end: AttemptEnd, at: float) -> str | None:
@@ -239,13 +257,13 @@ def derive_end(attempt: AttemptDir, job: Job | None, at: float, *, found: int | 
     began = None if start is None else start.to_exceed
     steps = [step for step in (attempt.reached(), began, found) if step is not None]
     advanced = began is not None and max(steps) > began
-    cause, reason = _derive_cause(job)
+    cause, reason = _derive_cause(job, attempt.number)
     return AttemptEnd(
         attempt=attempt.number,
         at=(job.end_time if job is not None else None) or _last_activity(attempt) or at,
         category=cause.category.value,
         rule=cause.rule,
-        reason=f"{_NO_EXIT_RECORD}: {reason}",
+        reason=f"{NO_EXIT_RECORD}: {reason}",
         confidence=cause.confidence.value,
         exit_code=job.exit_code if job is not None and not job.signal else None,
         signal=job.signal or None if job is not None else None,
@@ -256,12 +274,26 @@ def derive_end(attempt: AttemptDir, job: Job | None, at: float, *, found: int | 
     )
 
 
-def _derive_cause(job: Job | None) -> tuple[Cause, str]:
+def _derive_cause(job: Job | None, attempt: int) -> tuple[Cause, str]:
+    reported = None if job is None else _reported_cause(job.comment, attempt)
     if job is None or job.state is None or not job.state.is_final:
         hook_reason = _hook_reason(job.admin_comment) if job is not None else None
-        return _UNKNOWN, hook_reason or "the supervisor was killed, or its node was lost"
-    cause = STATE_CAUSES.get(job.state) or exit_cause(job.exit_code, job.signal) or _UNKNOWN
+        reason = hook_reason or "the supervisor was killed, or its node was lost"
+        return reported or _UNKNOWN, reason
+    stated = STATE_CAUSES.get(job.state) or reported
+    cause = stated or exit_cause(job.exit_code, job.signal) or _UNKNOWN
     return cause, f"Slurm: {job.state.value}, {job.reason}, {job.exit_code}:{job.signal}"
+
+
+def _reported_cause(comment: str, attempt: int) -> Cause | None:
+    """Return the cause in the job's Comment, which a supervisor writes even if its disk is full."""
+    try:
+        record = job_comment.parse_comment(comment)
+    except CommentRecordError:
+        return None
+    if record.attempt != attempt or not record.ended or record.cause is None:
+        return None
+    return Cause(record.rule or _REPORTED, record.cause, Confidence.LIKELY)
 
 
 def _hook_reason(admin_comment: str) -> str | None:

@@ -1,14 +1,14 @@
 """Let another node of the job watch the batch host, where its loss would leave nobody.
 
 A job that Slurm keeps without a lost node (--no-kill) stays RUNNING without a script when that node
-is its batch host, and where no hook is installed nobody finds it. So a job step on another node, a
-shell that mostly sleeps, reads the supervisor's heartbeat. Once that stands still, and not before,
-it asks Slurm again and again whether the job has lost its batch host (`lost_batch_host`).
+is its batch host. Only the site's reconciler, if there is one, would find it. So a job step on
+another node, a shell that mostly sleeps (`host_watch_command`), reads the supervisor's heartbeat.
+Once that stands still, and not before, it asks Slurm again and again whether the job has lost its
+batch host (`lost_batch_host`). Where there is certainly no reconciler, two nodes do so.
 """
 
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,11 +18,16 @@ from typing import TYPE_CHECKING
 
 from slurm_restart.errors import SlurmError
 from slurm_restart.frozen import frozen
-from slurm_restart.slurm.format_hostlist import format_hostlist
 from slurm_restart.slurm.interface import Slurm
-from slurm_restart.supervise.child_process import ROOT
+from slurm_restart.supervise.host_watch_command import (
+    AFTER_RECONCILER,
+    FIRST,
+    INTERVAL,
+    SECOND,
+    STEP_NAME,
+    watch_command,
+)
 from slurm_restart.supervise.job_environment import JobEnvironment
-from slurm_restart.supervise.job_processes import NOT_THE_TRAINERS
 from slurm_restart.supervise.periodic_thread import PeriodicThread
 from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import RunDir
@@ -30,72 +35,12 @@ from slurm_restart.trainer.rundir import RunDir
 if TYPE_CHECKING:
     from slurm_restart.slurm.process import Running
 
-INTERVAL = 10.0
-"""Seconds between two heartbeats, and between two looks at them."""
-PATIENCE = 3
-"""Looks without a heartbeat after which Slurm is asked."""
-AGAIN = 3
-"""Looks until it is asked again."""
 RETRY, LONGEST_RETRY = 10.0, 600.0
 """Seconds until a watch that has ended is started anew; they double each time up to the longest."""
 STOP_TIMEOUT = 3.0
 """Seconds for the step to end, and for a file system that does not answer."""
-STEP_NAME = "csx-host-watch"
 _STARTED = 60.0
 """Seconds after which a watch counts as started: the next one is not put off for it."""
-SCRIPT = """\
-exec >/dev/null 2>&1
-trap 'ended=1' TERM USR2
-trap '' HUP INT QUIT USR1 ALRM # for the program (--signal)
-file=$1 pause=$2 patience=$3 again=$4 last= same=0 ended=
-shift 4
-while sleep "$pause" && [ -z "$ended" ]; do
-    now=
-    read -r now <"$file"
-    if [ "$now" != "$last" ]; then
-        last=$now same=0
-        continue
-    fi
-    same=$((same + 1))
-    [ "$same" -ge "$patience" ] || continue
-    same=$((patience - again))
-    "$@" "$now" && exit
-done
-exit 0 # the exit codes of all steps are in DerivedExitCode of the job
-"""
-"""The watch, for any POSIX shell. A signal to its step ends `sleep` too, and so the watch."""
-_CODE = """
-import sys
-sys.path.append(sys.argv.pop(1))
-from slurm_restart.supervise.lost_batch_host import main
-main()
-"""
-
-
-def watch_command(
-    run_dir: RunDir,
-    job: JobEnvironment,
-    *,
-    pause: float = INTERVAL,
-    patience: int = PATIENCE,
-    again: int = AGAIN,
-) -> list[str]:
-    """Return the command of the watch.
-
-    Args:
-        run_dir: the phase's directory.
-        job: the allocation.
-        pause: seconds between two looks.
-        patience: looks without a heartbeat after which Slurm is asked.
-        again: looks until it is asked again.
-    """
-    held = format_hostlist(job.held or job.nodes)
-    question = (sys.executable, "-I", "-c", _CODE, ROOT, str(run_dir.path))
-    facts = (str(job.job_id), str(job.restarts), job.node_name or "", held)
-    limits = (f"{pause:g}", str(patience), str(again))
-    mark = f"{NOT_THE_TRAINERS.decode()}=1"
-    shell = ("/bin/sh", "-c", SCRIPT, STEP_NAME)
-    return ["env", mark, *shell, str(run_dir.heartbeat), *limits, *question, *facts]
 
 
 class Heartbeat(PeriodicThread):
@@ -115,6 +60,11 @@ class Heartbeat(PeriodicThread):
     ) -> None:
         super().__init__("heartbeat", "the heartbeat cannot be written", warn, watch)
         self._path = path
+
+    def run(self) -> None:
+        """Beat at once, so that a supervisor that is killed has left a heartbeat."""
+        self._look(last=False)
+        super().run()
 
     def _look(self, *, last: bool) -> None:
         with self._failures_reported(), self._watch():
@@ -145,6 +95,7 @@ class HostWatch(threading.Thread):
         command: the watch.
         slurm: returns the cluster.
         warn: called once with why there is none.
+        place: how many of the job's other nodes are left to other watches.
     """
 
     def __init__(
@@ -153,8 +104,10 @@ class HostWatch(threading.Thread):
         command: Sequence[str],
         slurm: Callable[[], Slurm],
         warn: Callable[[str], None],
+        place: int = 0,
     ) -> None:
         super().__init__(name="host-watch", daemon=True)
+        self._place = place
         self._job = job
         self._command = command
         self._slurm = slurm
@@ -165,11 +118,11 @@ class HostWatch(threading.Thread):
         self._failures = 0
 
     def run(self) -> None:
-        """Keep the watch until `stop` is called, or no other node is left."""
+        """Keep the watch until `stop` is called, or no other node is left for it."""
         pause = RETRY
-        while candidates := self._candidates():
+        while len(candidates := self._candidates()) > self._place:
             began = time.monotonic()
-            why = self._attend(candidates[self._failures % len(candidates)])
+            why = self._attend(candidates[(self._place + self._failures) % len(candidates)])
             is_started = time.monotonic() - began >= _STARTED
             pause = RETRY if is_started else min(2 * pause, LONGEST_RETRY)
             if self._stopped.wait(pause):
@@ -178,13 +131,17 @@ class HostWatch(threading.Thread):
             if self._failures == 1:
                 self._warn(f"the watch of the batch host is started anew: {why}")
 
+    def end(self, number: int = signal.SIGUSR2) -> None:
+        """Ask the watch and its step to end, by a signal."""
+        self._stopped.set()
+        with self._lock:
+            if self._running is not None:
+                self._running.signal(number)
+
     def stop(self, timeout: float) -> bool:
         """End the watch and its step; return whether that was done within `timeout` seconds."""
-        self._stopped.set()
         for number in (signal.SIGUSR2, signal.SIGTERM):
-            with self._lock:
-                if self._running is not None:
-                    self._running.signal(number)
+            self.end(number)
             self.join(timeout / 2)
             if not self.is_alive():
                 break
@@ -220,14 +177,17 @@ class HostWatch(threading.Thread):
 
 @frozen
 class BatchHostWatch:
-    """The heartbeat of this node, and its watch on another one."""
+    """The heartbeat of this node, and its watches on others."""
 
     heartbeat: Heartbeat
-    watch: HostWatch
+    watches: tuple[HostWatch, ...]
 
     def stop(self) -> None:
-        """End both. Nothing of them is left, except where a file system or srun hangs."""
-        self.watch.stop(STOP_TIMEOUT)
+        """End all. Nothing of them is left, except where a file system or srun hangs."""
+        for watch in self.watches:
+            watch.end()
+        for watch in self.watches:
+            watch.stop(STOP_TIMEOUT)
         self.heartbeat.finish(STOP_TIMEOUT)
 
 
@@ -250,14 +210,18 @@ def start_watch(
         warn: called with what the user should know.
         access: returns a context to be entered around each access to a file.
     """
-    if not (plan.requeues_itself and plan.keeps_allocation):
+    if not plan.needs_host_watch:
         return None
     if job.job_id is None or job.node_name is None or len(job.held) < 2:  # noqa: PLR2004
         return None
+    paces = (FIRST, SECOND) if plan.requeues_itself else (AFTER_RECONCILER,)
+    commands = [watch_command(run_dir, job, pace) for pace in paces]
     found = BatchHostWatch(
         heartbeat=Heartbeat(run_dir.heartbeat, warn, lambda: access(str(run_dir.heartbeat))),
-        watch=HostWatch(job, watch_command(run_dir, job), slurm, warn),
+        watches=tuple(
+            HostWatch(job, command, slurm, warn, place) for place, command in enumerate(commands)
+        ),
     )
-    found.heartbeat.start()
-    found.watch.start()
+    for thread in (found.heartbeat, *found.watches):
+        thread.start()
     return found

@@ -72,7 +72,7 @@ def refuse_cancelled(
         reason=reason,
         confidence=Confidence.CERTAIN.value,
         recoverable=Category.CANCELLED.recoverable,
-        expected_decision=f"{Action.LEAVE.value} (the run is over)",
+        expected_decision=f"{Action.LEAVE.value} ({reason})",
     )
     write_atomic(newest.end_file, to_json(end))
     log(newest.number, f"ended as {end.category}: {reason}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from slurm_restart.core.checkpoint_url import is_url
 from slurm_restart.supervise.child_process import run_module
 from slurm_restart.trainer.checkpoint_probe import SECONDS, Probe, Soundness, from_json
 from slurm_restart.trainer.run_plan import CheckpointFormat
@@ -56,7 +57,11 @@ def first_complete(
 ) -> tuple[Probe, ...]:
     """Check checkpoints in order and stop at the first complete one.
 
+    One at a URL is not read: it counts as complete.
+
     Raises:
         TimeoutError: the file system does not answer.
     """
+    if paths and is_url(paths[0]):
+        return (Probe(path=paths[0], soundness=Soundness.COMPLETE),)
     return check(paths, form, first=True)

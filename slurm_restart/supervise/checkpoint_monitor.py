@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import Protocol
 
 from slurm_restart.supervise.absence_warning import AbsenceWarning
 from slurm_restart.supervise.checkpoint_check import check
@@ -140,6 +141,23 @@ class CheckpointMonitor:
         return tuple(saved)
 
 
+class Monitor(Protocol):
+    """Finds new complete checkpoints, on a file system or in the output."""
+
+    reasons: dict[str, str]
+    """Why others are not complete, by name."""
+
+    def scan(self, *, full: bool = False) -> tuple[Saved, ...]:
+        """Return what is new since the last scan.
+
+        Args:
+            full: for the last time.
+
+        Raises:
+            OSError: the checkpoints cannot be read.
+        """
+
+
 class CheckpointMonitorThread(PeriodicThread):
     """Scans for checkpoints.
 
@@ -153,7 +171,7 @@ class CheckpointMonitorThread(PeriodicThread):
 
     def __init__(
         self,
-        monitor: CheckpointMonitor,
+        monitor: Monitor,
         report: Callable[[Saved], None],
         warn: Callable[[str], None],
         absence: AbsenceWarning | None = None,

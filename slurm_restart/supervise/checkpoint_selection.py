@@ -1,13 +1,13 @@
 """Select the checkpoint that an attempt starts from."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
-from slurm_restart.core.fall_back import FallBack, LeftOut
+from slurm_restart.core.fall_back import CheckpointVersion, FallBack, LeftOut
 from slurm_restart.errors import CheckpointError
 from slurm_restart.frozen import frozen
+from slurm_restart.supervise.remote_checkpoints import RemoteCheckpoints
+from slurm_restart.supervise.set_aside_names import find_set_aside, original_path
 from slurm_restart.trainer.checkpoint_probe import Probe, Soundness
 from slurm_restart.trainer.checkpoints import (
     Checkpoint,
@@ -15,13 +15,9 @@ from slurm_restart.trainer.checkpoints import (
     Marks,
     complete_by_name,
     find,
-    name_of,
     step_of,
 )
 from slurm_restart.trainer.run_plan import CheckpointFormat, CheckpointLayout, RunPlan
-
-UNUSABLE_SUFFIX = ".unusable"
-"""Suffix that a broken checkpoint is renamed with."""
 
 Prober = Callable[[Sequence[str]], Sequence[Probe]]
 """Checks checkpoints in order and stops at the first complete checkpoint."""
@@ -32,6 +28,7 @@ class StartPoint:
     """What the attempt starts from. `step` is None if it cannot be read from the checkpoint."""
 
     checkpoint: str | None
+    """Its path now: it may have been set aside."""
     step: int | None
     resumed: bool = False
     """Whether an earlier attempt of this phase wrote the checkpoint."""
@@ -52,11 +49,15 @@ class Evidence:
     """What the records of earlier attempts say about checkpoints."""
 
     fall_back: FallBack = FallBack()
+    suspects: tuple[CheckpointVersion, ...] = ()
+    """Those from which an attempt has ever failed: they may have been set aside."""
     has_written: bool = False
     """Whether the phase has written checkpoints that are not late."""
     only_one: bool = False
     """Whether the phase has written one checkpoint in all, after its first step: before it there is
     where the first attempt started. Of several, the trainer may have removed the others."""
+    remote: RemoteCheckpoints = RemoteCheckpoints()
+    """What the phase has saved at a URL."""
 
 
 NO_EVIDENCE = Evidence()
@@ -88,25 +89,41 @@ def choose_start(
     """
     if plan.mode.is_evaluation:
         return StartPoint(checkpoint=plan.initial_checkpoint, step=None)
-    present = find(plan.checkpoint, before)
+    layout = plan.checkpoint
+    own, others = _listed(layout, before, evidence)
     rejected: tuple[Probe, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     late: tuple[Checkpoint, ...] = ()
-    if before is not None:
-        own = [
-            checkpoint for checkpoint in present if before.get(checkpoint.name) != checkpoint.mark
-        ]
+    if own:
         late = tuple(filter(is_late, own))
         timely = [checkpoint for checkpoint in own if checkpoint not in late]
-        newest = replace(_newest_own(plan.checkpoint, timely, probe, evidence), late=late)
-        if not newest.resumed and late and evidence.has_written:
-            newest = _newest_own(plan.checkpoint, own, probe, evidence)
+        newest = replace(_newest_own(layout, timely, probe, evidence), late=late)
+        if not newest.resumed and late and evidence.has_written and not layout.is_remote:
+            newest = _newest_own(layout, own, probe, evidence)
         if newest.resumed:
             return newest
         rejected, left_out = newest.rejected, newest.left_out
-        present = tuple(checkpoint for checkpoint in present if checkpoint not in own)
-    first = _first_attempt_start(plan, present, probe)
+    first = _first_attempt_start(plan, others, probe)
     return replace(first, rejected=(*rejected, *first.rejected), left_out=left_out, late=late)
+
+
+def _listed(
+    layout: CheckpointLayout, before: Marks | None, evidence: Evidence
+) -> tuple[Sequence[Checkpoint], Sequence[Checkpoint]]:
+    """Return the checkpoints of the phase, and those that were there before it, the newest first.
+
+    Raises:
+        OSError: they cannot be listed.
+    """
+    if layout.is_remote:
+        return evidence.remote.present, evidence.remote.before
+    present = find(layout, before)
+    if before is None:
+        return (), present
+    own = [checkpoint for checkpoint in present if before.get(checkpoint.name) != checkpoint.mark]
+    others = [checkpoint for checkpoint in present if checkpoint not in own]
+    own += find_set_aside(layout, evidence.suspects, {checkpoint.path for checkpoint in present})
+    return sorted(own, key=lambda checkpoint: checkpoint.order, reverse=True), others
 
 
 def _newest_own(
@@ -118,13 +135,9 @@ def _newest_own(
     of work.
     """
     found = evidence.fall_back
-    marks = {checkpoint.path: checkpoint.mark for checkpoint in own}
-    usable = [entry for entry in own if not found.excludes(entry.path, entry.mark)]
-    left_out = tuple(
-        entry
-        for entry in found.left_out
-        if marks.get(entry.checkpoint.path) == entry.checkpoint.mark
-    )
+    versions = {entry.path: _version(layout, entry) for entry in own}
+    usable = [entry for entry in own if not found.excludes(versions[entry.path])]
+    left_out = tuple(entry for entry in found.left_out if entry.checkpoint in versions.values())
     newest = _newest_complete(layout, usable, probe)
     if newest.checkpoint is None and left_out:
         if evidence.only_one:
@@ -137,10 +150,14 @@ def _newest_own(
     return replace(
         newest,
         resumed=True,
-        mark=marks[newest.checkpoint],
+        mark=versions[newest.checkpoint].mark,
         earlier=found.can_go_back and (has_older or evidence.only_one),
         left_out=left_out,
     )
+
+
+def _version(layout: CheckpointLayout, entry: Checkpoint) -> CheckpointVersion:
+    return CheckpointVersion(path=original_path(layout, entry.path), mark=entry.mark)
 
 
 def _first_attempt_start(plan: RunPlan, present: Sequence[Checkpoint], probe: Prober) -> StartPoint:
@@ -190,16 +207,14 @@ def _results(
     opened: dict[str, Probe] = {}
     if layout.format.is_opened:
         marked = [
-            checkpoint.path
-            for checkpoint in newest_first
-            if complete_by_name(layout, checkpoint.path)
+            checkpoint.path for checkpoint in newest_first if _is_marked(layout, checkpoint.path)
         ]
         opened = {result.path: result for result in (probe(marked) if marked else ())}
     for checkpoint in newest_first:
         path = checkpoint.path
         if path in opened:
             yield opened[path]
-        elif not complete_by_name(layout, path):
+        elif not _is_marked(layout, path):
             # It may become complete later, so it is not reported as broken.
             reason = f"not complete: {layout.complete} is not there"
             yield Probe(path=path, soundness=Soundness.UNREADABLE, reason=reason)
@@ -207,37 +222,6 @@ def _results(
             yield Probe(path=path, soundness=Soundness.COMPLETE, step=checkpoint.step)
 
 
-def set_aside(
-    layout: CheckpointLayout, start: StartPoint, before: Marks | None
-) -> tuple[Probe, ...]:
-    """Rename checkpoints that are certainly broken and that this phase wrote; delete none.
-
-    Args:
-        layout: where checkpoints are.
-        start: the selected start with the rejected checkpoints.
-        before: as in `choose_start`; None: nothing is renamed.
-
-    Returns:
-        The checkpoints that were renamed.
-    """
-    renamed = []
-    for rejected in start.rejected:
-        if before is None or rejected.soundness is not Soundness.BROKEN:
-            continue
-        if name_of(layout, rejected.path) in before:
-            continue
-        path = Path(rejected.path)
-        # If the directory is read-only, the checkpoint is rejected again by each attempt.
-        with suppress(OSError):
-            path.rename(_unused_name(path))
-            renamed.append(rejected)
-    return tuple(renamed)
-
-
-def _unused_name(path: Path) -> Path:
-    target = path.with_name(f"{path.name}{UNUSABLE_SUFFIX}")
-    number = 1
-    while target.exists():
-        number += 1
-        target = path.with_name(f"{path.name}{UNUSABLE_SUFFIX}-{number}")
-    return target
+def _is_marked(layout: CheckpointLayout, path: str) -> bool:
+    # A marker beside the checkpoint keeps its name when the checkpoint is set aside.
+    return complete_by_name(layout, path) or complete_by_name(layout, original_path(layout, path))

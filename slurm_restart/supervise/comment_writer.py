@@ -28,10 +28,10 @@ loses what was not saved.
 """
 _MAX_REFUSED = 2
 """Refusals after which the final update is given up: Slurm is already ending the job."""
-_OF_ALLOCATION = frozenset({*in_place_fields(NONE_IN_PLACE), "left_out"})
+_OF_ALLOCATION = frozenset({*in_place_fields(NONE_IN_PLACE), "left_out", "said"})
 """Fields that stay until the job starts again, if an attempt fails before it can write them."""
 _OWN_FIELDS = _OF_ALLOCATION | frozenset(
-    "attempt submit restarts earlier from_step step ended exit cause rule root nodes said".split()  # noqa: SIM905
+    "attempt submit restarts earlier from_step step ended exit cause rule root nodes".split()  # noqa: SIM905
 )
 """Fields that the supervisor writes; the others are policy, which people may change."""
 

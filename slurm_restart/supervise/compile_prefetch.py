@@ -167,6 +167,7 @@ class CompilePrefetch(PeriodicThread):
             text=launch.command(plan.command, (*plan.arguments, COMPILE_ONLY)),
             directory=plan.work_dir,
             variables=launch.environment(script=False),
+            low_priority=True,
         )
         if self._finish.is_set():
             return

@@ -105,8 +105,6 @@ def _run(command: TrainerCommand, log: BoundedLog) -> int:
 def _handle(lines: list[bytes]) -> int | None:
     """Handle the reaper's messages; return the compile's wait status once it has ended."""
     for message in map(json.loads, lines):
-        if "started" in message:
-            processes.lower_priority(message["started"])
         if "ended" in message:
             status: int = message["ended"]
             return status

@@ -102,10 +102,18 @@ class SearchOpen:
 
 @dataclass(frozen=True, slots=True)
 class TrainerHung:
-    """The watchdog has found that the trainer hangs, or is slow, and is to be ended."""
+    """The watchdog has found that the trainer hangs, or is slow, and ends it: `EndHung` follows."""
 
     stop: StopReason
     report: HangReport
+
+
+@dataclass(frozen=True, slots=True)
+class EndHung:
+    """The trainer that the watchdog ends is to be asked to: its stacks are kept, if they can be."""
+
+    group: bool
+    """Whether its process group gets TERM; else that of its job steps has been sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +136,7 @@ Event = (
     | NodesLost
     | SearchOpen
     | TrainerHung
+    | EndHung
     | ReaperExited
 )
 Events = queue.SimpleQueue[Event]

@@ -7,7 +7,7 @@ from slurm_restart.core.attribution import Attribution
 from slurm_restart.core.category import Category
 from slurm_restart.core.decision import Decision, decide
 from slurm_restart.core.fall_back import speaks_against_checkpoint
-from slurm_restart.core.history import replay
+from slurm_restart.core.history import History, replay
 from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.core.journal_events import Action, EndEvent
 from slurm_restart.core.restart_limits import SitePolicy, policy_for
@@ -18,7 +18,7 @@ from slurm_restart.trainer.rundir import AttemptDir
 
 def expected_decision(
     comment_record: CommentRecord,
-    earlier: Iterable[tuple[AttemptStart, AttemptEnd]],
+    history: History,
     start: AttemptStart,
     attribution: Attribution,
     *,
@@ -33,7 +33,7 @@ def expected_decision(
 
     Args:
         comment_record: policy of the run.
-        earlier: records of the earlier attempts, in their order.
+        history: the ends of the earlier attempts of the job.
         start: start record of this attempt.
         attribution: cause of this attempt's end.
         step: the newest complete checkpoint of the run.
@@ -44,9 +44,6 @@ def expected_decision(
         allocation: what is left of it; None: no restart in place is wanted.
     """
     job = None if allocation is None else allocation.job
-    # Those of a job that this one takes up are in the comment record's counters.
-    own = [(before, end) for before, end in earlier if before.job_id == start.job_id]
-    history = replay(end_events(own))
     made = start.to_exceed is not None and step is not None and step > start.to_exceed
     return decide(
         Situation(
@@ -79,6 +76,16 @@ def expected_decision(
             and speaks_against_checkpoint(attribution.category, attribution.rule, exit_code),
         )
     )
+
+
+def history_of_started(
+    earlier: Iterable[tuple[AttemptStart, AttemptEnd]], job_id: int | None
+) -> History:
+    """Return the history of a job's attempts that have started, as far as the hook counts them.
+
+    Those of a job that this one takes up are in the comment record's counters.
+    """
+    return replay(end_events(entry for entry in earlier if entry[0].job_id == job_id))
 
 
 def ended_attempts(
@@ -177,3 +184,9 @@ def format_decision(decision: Decision) -> str:
     if decision.placement is not None and decision.placement.reason:
         why = f"; {decision.placement.reason}"
     return f"{decision.action.value} ({decision.reason}{why})"
+
+
+def split_decision(text: str) -> tuple[str, str]:
+    """Return the action and the reason of a text of `format_decision`."""
+    action, _, reason = text.partition(" ")
+    return action, reason.removeprefix("(").removesuffix(")")

@@ -6,7 +6,7 @@ that reads about it.
 
 import json
 import os
-import socket
+import signal
 import sys
 import time
 from pathlib import Path
@@ -19,7 +19,8 @@ from slurm_restart.supervise.job_processes import (
     ProcessStat,
     thread_states,
 )
-from slurm_restart.supervise.processes import environment, read_file
+from slurm_restart.supervise.node_probe import parse_arguments
+from slurm_restart.supervise.processes import environment, handles, read_file
 from slurm_restart.supervise.stack_dump import dump
 from slurm_restart.trainer.atomic_file import write_atomic
 
@@ -82,17 +83,24 @@ def _describe(
         .strip()[:200],
         state=settled,
         threads=thread_states(pid)[:4096],
+        cpu=stat.cpu,
         cpu_share=round(max(0.0, stat.cpu - before.cpu) / seconds, 2),
         wait_channel=read_file(pid, "wchan").decode(errors="replace").strip("0\n")[:64],
         system_call=_system_call(pid),
         stack=stack,
+        handles_abort=handles(pid, signal.SIGABRT),
+        handles_term=handles(pid, signal.SIGTERM),
     )
 
 
 def _rank(pid: int) -> int | None:
     variables = environment(pid)
-    if b"SLURM_STEP_ID" not in variables and b"RANK" not in variables:
-        return None  # the batch script has a SLURM_PROCID of its own
+    step = variables.get(b"SLURM_STEP_ID", b"")
+    is_task = step.isdigit() and len(step) <= _MAX_DIGITS
+    if not is_task and b"RANK" not in variables:
+        # The batch script has a SLURM_PROCID of its own; on 26.05 also a step, whose number has ten
+        # digits (SLURM_BATCH_SCRIPT in slurm.h).
+        return None
     for name in _RANKS:
         value = variables.get(name, b"")
         # A launcher such as torchrun runs in a task and sets RANK for its workers.
@@ -116,18 +124,10 @@ def _system_call(pid: int) -> str:
 def main() -> None:
     """Look once.
 
-    Arguments: job id or 0, this node or nothing, the reaper's process id or 0, the supervisor's or
-    0, a directory for a file with the same lines or nothing.
+    Arguments: those of `node_probe`, and a directory for a file with the same lines or nothing.
     """
-    job_id, given, reaper, supervisor, directory = sys.argv[1:]
-    known = given or os.environ.get("SLURMD_NODENAME")
-    belonging = Belonging(
-        job_id=int(job_id) or None,
-        node=known,
-        roots=(int(reaper),) if int(reaper) else (),
-        outside=(int(supervisor) or os.getpid(),),
-    )
-    node = known or socket.gethostname()
+    *which, directory = sys.argv[1:]
+    belonging, node = parse_arguments(which)
     found = look(belonging, node)
     text = "".join(f"{json.dumps(to_data(process))}\n" for process in found)
     sys.stdout.write(text)

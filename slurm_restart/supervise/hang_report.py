@@ -1,23 +1,21 @@
 """Gather what the processes of a hung run do, on every node of the job, and write it down."""
 
-import os
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from slurm_restart.core.hang import HangReport
-from slurm_restart.core.hang_evidence import StuckProcess, blamed_nodes, describe
-from slurm_restart.core.printable import escape_controls
+from slurm_restart.core.hang_evidence import StuckProcess, blamed_nodes, describe, stopped
 from slurm_restart.core.record_reader import parse_json, read_object
 from slurm_restart.errors import RecordError, SlurmError
 from slurm_restart.frozen import frozen
 from slurm_restart.safe_files import read_bounded
 from slurm_restart.slurm.interface import Slurm
-from slurm_restart.supervise.child_process import ROOT, run_module
+from slurm_restart.supervise.child_process import run_module
+from slurm_restart.supervise.hang_stacks import write_stacks
 from slurm_restart.supervise.job_environment import JobEnvironment
 from slurm_restart.supervise.job_processes import BUSY_SHARE
-from slurm_restart.trainer.atomic_file import write_atomic
+from slurm_restart.supervise.node_probe import arguments_here, command_elsewhere
 
 LOCAL_TIMEOUT = 30.0
 """Seconds for the look at this node; that at others has the limit of `run_on_nodes`."""
@@ -25,13 +23,7 @@ TIMEOUT = 60.0
 """Seconds for everything: then the run is ended with what has been gathered."""
 MAX_BYTES = 16 << 20
 """Of what one node reports."""
-STACKS = "stacks.txt"
-_CODE = """
-import sys
-sys.path.append(sys.argv.pop(1))
-from slurm_restart.supervise.hang_probe import main
-main()
-"""
+_PROBE = "slurm_restart.supervise.hang_probe"
 
 
 @frozen
@@ -64,31 +56,28 @@ class HangReporter:
         for thread in threads:
             thread.join(TIMEOUT / 2)
         processes = tuple(process for part in list(found.values()) for process in part)
-        # The file system of the run directory may be what the run hangs on.
-        writer = threading.Thread(target=self._write, args=(reason, processes), daemon=True)
-        writer.start()
-        writer.join(TIMEOUT / 4)
-        return HangReport(
+        report = HangReport(
             reason=reason,
             lines=describe(processes),
+            processes=processes,
             blamed=blamed_nodes(processes, self.job.nodes),
             busy_elsewhere=any(
                 process.cpu_share >= BUSY_SHARE for process in found.get("others", ())
             ),
+            stopped=stopped(processes),
         )
+        # The file system of the run directory may be what the run hangs on.
+        writer = threading.Thread(
+            target=write_stacks, args=(self.directory, report, self.warn), daemon=True
+        )
+        writer.start()
+        writer.join(TIMEOUT / 4)
+        return report
 
     def _look_here(self, found: dict[str, list[StuckProcess]]) -> None:
-        arguments = (
-            str(self.job.job_id or 0),
-            self.job.node_name or "",
-            str(self.reaper),
-            str(os.getpid()),
-            "",
-        )
+        arguments = (*arguments_here(self.job, self.reaper), "")
         try:
-            done = run_module(
-                "slurm_restart.supervise.hang_probe", arguments, timeout=LOCAL_TIMEOUT
-            )
+            done = run_module(_PROBE, arguments, timeout=LOCAL_TIMEOUT)
             if done.code != 0:
                 self.warn(f"the processes cannot be looked at: {done.stderr.strip()[-300:]}")
             found["here"] = parse(done.stdout.encode())
@@ -101,10 +90,11 @@ class HangReporter:
         if not others or job_id is None or here is None:
             return
         # A node that is frozen keeps the step from ending: what the others say is in files, too.
-        arguments = (str(job_id), "", "0", "0", str(self.directory))
-        command = [sys.executable, "-I", "-c", _CODE, ROOT, *arguments]
+        command = command_elsewhere(_PROBE, self.job, (str(self.directory),))
         try:
             self.directory.mkdir(exist_ok=True)
+            for node in others:  # what an earlier look has written says nothing of this one
+                (self.directory / f"{node}.jsonl").unlink(missing_ok=True)
             found["others"] = parse(self.slurm().run_on_nodes(job_id, others, command).encode())
         except SlurmError as error:
             self.warn(f"not all nodes can be looked at: {error}")
@@ -120,20 +110,6 @@ class HangReporter:
             except OSError:
                 continue
         return found
-
-    def _write(self, reason: str, processes: tuple[StuckProcess, ...]) -> None:
-        parts = [f"{reason}\n"]
-        for process in processes:
-            command = escape_controls(process.command)
-            parts.append(f"\n{process}\n  {command}\n  threads: {process.threads}\n")
-            parts += [f"{process.stack.rstrip()}\n"] if process.stack else []
-        try:
-            self.directory.mkdir(exist_ok=True)
-            write_atomic(
-                self.directory / STACKS, "".join(parts).encode(errors="replace"), mode=0o600
-            )
-        except OSError as error:
-            self.warn(f"{self.directory / STACKS}: cannot be written: {error}")
 
 
 def parse(data: bytes) -> list[StuckProcess]:

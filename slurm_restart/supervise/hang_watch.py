@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import assert_never
 
-from slurm_restart.core.hang import HangReport
+from slurm_restart.core.hang import HangReport, StoppedLook
 from slurm_restart.core.hang_rule import HEALTHY, Health, Judgement, Phase, Signs, Watch
 from slurm_restart.core.watchdog_settings import WatchdogSettings
 from slurm_restart.frozen import frozen
@@ -25,6 +25,9 @@ MAX_CPU_SHARE = 0.02
 
 NOT_ENDED = (
     "the run is not ended, as it is not known what its steps are: watchdog.steps or progress say it"
+)
+STOPPED = (
+    "the run is ended if a stopped process stays so, and nothing but CPU time is seen, for {:.0f} s"
 )
 
 
@@ -96,6 +99,8 @@ class HangWatch(PeriodicThread):
         self._used: tuple[float, int] | None = None
         """CPU seconds and bytes at the last look, if there was no other sign of life then."""
         self._reported = HEALTHY
+        self._stopped: StoppedLook | None = None
+        """The last look that found a process stopped."""
         self._over = False
 
     def _pause(self, used: float) -> float:
@@ -114,7 +119,7 @@ class HangWatch(PeriodicThread):
             with self._failures_reported():
                 signs = self._signs(passed)
                 self._rule = self._rule.after(signs)
-                self._react(self._rule.judge(self._now), checkpoint=signs.checkpoint)
+                self._react(self._rule.judge(self._now), checkpoint=signs.checkpoints > 0)
         except Exception as error:  # noqa: BLE001 - a fault of the watchdog must not end a run
             self._over = True
             self._warn(f"the run is not watched any more: {type(error).__name__}: {error}")
@@ -128,15 +133,16 @@ class HangWatch(PeriodicThread):
         before, seen = self._seen, self._watched.output.look()
         self._seen = seen
         saved = self._watched.saved()
-        found, self._saved = saved > self._saved, saved
+        found, self._saved = max(0, saved - self._saved), saved
         output = seen.output_at != before.output_at
+        stepped = seen.steps != before.steps
         return Signs(
             at=self._now,
             phase=Phase.END if self._watched.is_done() else seen.phase,
             output=output,
-            busy=self._is_busy(passed, signs=output or found),
-            step=seen.steps != before.steps,
-            checkpoint=found,
+            busy=self._is_busy(passed, signs=output or found > 0),
+            steps=max(stepped, seen.steps_apart - before.steps_apart),
+            checkpoints=found,
             unsearched=seen.unsearched != before.unsearched,
             step_time=_step_time(seen),
         )
@@ -167,7 +173,8 @@ class HangWatch(PeriodicThread):
         match judgement.health:
             case Health.HUNG:
                 known = self._reported.health is Health.HUNG
-                if known and (self._reported.is_sure or not judgement.is_sure):
+                is_reported = known and (self._reported.is_sure or not judgement.is_sure)
+                if is_reported and not self._looks_again():
                     return
                 if not self._hung(judgement):
                     return
@@ -188,20 +195,53 @@ class HangWatch(PeriodicThread):
         report = self._reactions.gather(judgement.reason)
         # Gathering took its time, which does not count: the run may have got on meanwhile.
         signs = self._signs(self._since_last_look())
-        self._rule = self._rule.after(replace(signs, busy=signs.busy or report.busy_elsewhere))
+        stopped = self._stays_stopped(report)
+        busy = signs.busy or (report.busy_elsewhere and not stopped)
+        self._rule = self._rule.after(replace(signs, busy=busy))
         judgement = self._rule.judge(self._now)
         if judgement.health is not Health.HUNG:
             return False
-        self._reactions.tell(f"hang: {judgement.reason}")
-        for line in report.lines:
-            self._reactions.tell(f"hang: {line}")
-        if not self._ends:
-            return True
-        if judgement.is_sure:
+        is_sure = judgement.is_sure or stopped
+        if is_sure or self._reported.health is not Health.HUNG:
+            self._tell(report, judgement.reason, is_sure=is_sure)
+        if is_sure and self._ends:
             self._end(report, Health.HUNG)
-        else:
-            self._reactions.tell(f"hang: {NOT_ENDED}")
         return True
+
+    def _tell(self, report: HangReport, reason: str, *, is_sure: bool) -> None:
+        for line in (reason, *report.lines):
+            self._reactions.tell(f"hang: {line}")
+        if self._ends and not is_sure:
+            will = NOT_ENDED if self._stopped is None else STOPPED.format(self._apart)
+            self._reactions.tell(f"hang: {will}")
+
+    @property
+    def _apart(self) -> float:
+        """Seconds between two looks at a process that are to find it stopped."""
+        return min(self._rule.settings.floor, self._rule.floor)
+
+    def _looks_again(self) -> bool:
+        """Return whether it is time to look whether a stopped process still is."""
+        before = self._stopped
+        return self._ends and before is not None and self._now - before.at >= self._apart
+
+    def _stays_stopped(self, report: HangReport) -> bool:
+        """Return whether a process has been stopped since an earlier report, without a sign since.
+
+        It neither computes nor prepares data, whatever the others do that wait for it.
+        """
+        before, shown = self._stopped, (self._seen.output_at, self._saved)
+        now = StoppedLook(at=self._now, shown=shown, cpu=report.stopped)
+        if report.stopped:
+            self._stopped = now
+        elif before is not None and before.shown == shown:
+            # Its node may not have answered: it is looked at once more.
+            self._stopped = replace(before, at=self._now)
+        else:
+            self._stopped = None
+        if before is None or self._watched.is_blind():
+            return False
+        return before.goes_on(now, apart=self._apart)
 
     def _end(self, report: HangReport, health: Health) -> None:
         self._over = True

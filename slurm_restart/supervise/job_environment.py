@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 
 from slurm_restart.core.hostlist import expand
@@ -29,6 +29,8 @@ class JobEnvironment:
     """The task of a job array."""
     node_name: str | None = None
     """Slurm's name of this node."""
+    cluster: str | None = None
+    """Slurm's name of the cluster."""
     layout: tuple[str, ...] = ()
     """The node of each task of a step that has all tasks of the job; empty: not known."""
     in_place: int = 0
@@ -37,6 +39,8 @@ class JobEnvironment:
     """All nodes that the job started on, in Slurm's order."""
     spares: tuple[str, ...] = ()
     """Nodes of the job that the attempt does not use, and a later one may."""
+    step_left: bool = False
+    """Whether a step may be left that Slurm never ends, and that holds the nodes' CPUs."""
 
     @classmethod
     def read(cls, env: Mapping[str, str] = os.environ) -> "JobEnvironment":
@@ -55,6 +59,7 @@ class JobEnvironment:
             num_nodes=(whole and _number(env.get("SLURM_JOB_NUM_NODES"))) or len(nodes) or None,
             array_task=_number(env.get("SLURM_ARRAY_TASK_ID")),
             node_name=env.get("SLURMD_NODENAME") or None,
+            cluster=env.get("SLURM_CLUSTER_NAME") or None,
             layout=_layout(nodes, env) if whole else (),
             in_place=in_place,
             held=held,
@@ -65,12 +70,15 @@ class JobEnvironment:
         """Return the allocation with an attempt on the first `count` of its nodes."""
         if count >= len(self.nodes):
             return self
-        nodes, spares = self.nodes[:count], self.nodes[count:]
-        return replace(self, nodes=nodes, num_nodes=count, spares=spares, layout=())
+        return self.on(self.nodes[:count], self.nodes[count:])
 
-    def without_spares(self, names: frozenset[str]) -> "JobEnvironment":
-        """Return the allocation without these nodes among its spares."""
-        return replace(self, spares=tuple(name for name in self.spares if name not in names))
+    def on(self, nodes: tuple[str, ...], spares: tuple[str, ...]) -> "JobEnvironment":
+        """Return the allocation with an attempt on these of its nodes."""
+        return replace(self, nodes=nodes, num_nodes=len(nodes), spares=spares, layout=())
+
+    def with_spares(self, names: Container[str]) -> "JobEnvironment":
+        """Return the allocation with these of its nodes as its only spares."""
+        return replace(self, spares=tuple(name for name in self.held if name in names))
 
     @property
     def unused(self) -> tuple[str, ...]:

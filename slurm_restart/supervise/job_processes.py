@@ -5,6 +5,7 @@ these are known by their environment.
 """
 
 import os
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -35,6 +36,16 @@ class ProcessStat:
     started: int
     """Clock ticks after the boot; with the pid it names a process."""
 
+    @property
+    def surely_started(self) -> float:
+        """When it had surely started, in seconds by CLOCK_BOOTTIME: `started` is rounded down."""
+        return (self.started + 1) / _TICKS
+
+    @property
+    def age(self) -> float:
+        """Seconds for which it has run."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - self.started / _TICKS
+
 
 @frozen
 class Belonging:
@@ -43,6 +54,8 @@ class Belonging:
     Args:
         job_id: of the job; None: only those below `roots` are.
         node: Slurm's name of this node; None: not known.
+        cluster: Slurm's name of the cluster; None: not known. On a machine of several clusters, a
+            job of another one may have the same id and a node of the same name.
         roots: processes below which all are.
         outside: processes that are not, with all that are below them and not below `roots`.
     """
@@ -51,15 +64,19 @@ class Belonging:
     node: str | None
     roots: tuple[int, ...] = ()
     outside: tuple[int, ...] = ()
+    cluster: str | None = None
 
     def names(self, environment: Mapping[bytes, bytes]) -> bool:
         """Return whether an environment is that of a task of the job on this node."""
+        places = ((b"SLURMD_NODENAME", self.node), (b"SLURM_CLUSTER_NAME", self.cluster))
         if self.job_id is None or environment.get(b"SLURM_JOB_ID") != b"%d" % self.job_id:
             return False
         if NOT_THE_TRAINERS in environment:
             return False
-        node = environment.get(b"SLURMD_NODENAME")
-        return self.node is None or node in (None, os.fsencode(self.node))
+        return all(
+            name is None or environment.get(variable) in (None, os.fsencode(name))
+            for variable, name in places
+        )
 
 
 class JobProcesses:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from slurm_restart.frozen import frozen
 from slurm_restart.safe_files import read_tail
+from slurm_restart.supervise.attempt_fence import may_run
+from slurm_restart.supervise.remote_checkpoints import saved_since_fence
 from slurm_restart.trainer.atomic_file import write_atomic
 from slurm_restart.trainer.attempt_records import LateCheckpoint, to_line
 from slurm_restart.trainer.checkpoints import Checkpoint, Mark, Marks, find, iterate
@@ -19,7 +21,6 @@ from slurm_restart.trainer.known_checkpoints import KnownCheckpoints
 from slurm_restart.trainer.run_plan import CheckpointLayout, RunPlan
 from slurm_restart.trainer.rundir import AttemptDir, RunDir
 
-SUPERSEDED = "supervisor.superseded"
 MAX_OUTPUT = 16 << 20
 """Bytes of the end of an output in which names of checkpoints are looked for."""
 _WORD = re.compile(rb"[\w.=+-]+")
@@ -58,24 +59,17 @@ def look_at_fence(
 ) -> AtFence | None:
     """Return what is there as an attempt has just taken its fence; None: nobody else writes.
 
-    An attempt whose supervisor recorded its end has no program that runs.
+    Of checkpoints at a URL the fence itself says what was there.
 
     Raises:
         OSError: the checkpoints cannot be listed.
     """
-    if plan.mode.is_evaluation or not any(map(_may_run, earlier)):
+    if plan.mode.is_evaluation or plan.checkpoint.is_remote or not any(map(may_run, earlier)):
         return None
     return AtFence(
         marks=KnownCheckpoints.of(iterate(plan.checkpoint)),
         time=_fence_time(attempt, plan.checkpoint),
     )
-
-
-def _may_run(attempt: AttemptDir) -> bool:
-    start, end = attempt.start(), attempt.end()
-    if start is None:
-        return False  # it has started no program
-    return end is None or end.backfilled or end.rule == SUPERSEDED
 
 
 def _fence_time(attempt: AttemptDir, layout: CheckpointLayout) -> int | None:
@@ -128,6 +122,8 @@ def written_since(
     fenced = [other for other in later if other.fence() is not None]
     if not fenced:
         return []
+    if plan.checkpoint.is_remote:
+        return saved_since_fence(plan.checkpoint, attempts, attempt.number)
     fence = _fence_time(fenced[0], plan.checkpoint)
     if fence is None:
         return None

@@ -18,9 +18,13 @@ BURST = 1 << 20
 _OVERLAP = 200
 """Bytes of a chunk that are searched again with the next one."""
 _MAX_DIGITS = 12
+APART = 0.05
+"""Seconds between steps that are counted: the numbers in settings that a program prints as it
+starts come at once."""
 
-MODEL_ZOO_STEPS = r"\b(?:Global)?Step=(\d{1,12})"
-"""Of the Model Zoo: `| Train Device=CSX, Step=50, Loss=8.34375, Rate=…`."""
+MODEL_ZOO_STEPS = r"\bStep=(\d{1,12})|\bGlobalStep=\d{1,12}, Batch=(\d{1,12})"
+"""Of the Model Zoo: `| Train Device=CSX, Step=50, Loss=8.34375, Rate=…`, and of an evaluation, in
+which the step stays the same: `| Eval Device=CSX, GlobalStep=50, Batch=20, Loss=…`."""
 GENERIC_STEPS = (
     # `step 12`, `step: 12`, `global_step=12`, ` iteration      100/  500000` (Megatron), `batch 3`.
     r"(?i:\b(?:global[_ ]?step|step|iter|iteration|batch|num_updates)s?)[\"']?\s{0,3}[=:#]?"
@@ -59,6 +63,8 @@ class Seen:
     output_at: float | None
     steps: int
     """How often the printed step changed."""
+    steps_apart: int
+    """The same, without the changes that came less than `APART` after another one."""
     phase: Phase
     unsearched: int
     """How often output was left out."""
@@ -80,7 +86,8 @@ class LifeSigns:
         self._credit, self._credited_at = float(BURST), clock()
         self._tail = b""
         self._output_at: float | None = None
-        self._steps = self._unsearched = 0
+        self._steps = self._steps_apart = self._unsearched = 0
+        self._counted_at = float("-inf")
         self._phase = Phase.START
         self._step: bytes | None = None
         """The step as it was printed last."""
@@ -127,6 +134,8 @@ class LifeSigns:
         if text == self._step:
             return
         self._step, self._steps, self._phase = text, self._steps + 1, Phase.TRAIN
+        if now - self._counted_at >= APART:
+            self._steps_apart, self._counted_at = self._steps_apart + 1, now
         if not text.isdigit() or len(text) > _MAX_DIGITS:
             return
         step = int(text)
@@ -150,6 +159,7 @@ class LifeSigns:
         return Seen(
             output_at=self._output_at,
             steps=self._steps,
+            steps_apart=self._steps_apart,
             phase=self._phase,
             unsearched=self._unsearched,
             step_time=step_time,

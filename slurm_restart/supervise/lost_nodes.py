@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import chain, repeat
 
 from slurm_restart.core.attribution import Attribution, Blame
 from slurm_restart.core.category import Category, Confidence
@@ -14,12 +15,15 @@ from slurm_restart.slurm.interface import Slurm
 from slurm_restart.supervise.attempt_result import AttemptResult
 from slurm_restart.supervise.events import Events, NodesLost
 from slurm_restart.supervise.job_environment import JobEnvironment
+from slurm_restart.supervise.last_look import RULE
 from slurm_restart.trainer.attempt_records import AttemptEnd
 
 INTERVAL = 10.0
 """Seconds between two looks. srun ends by itself when Slurm finds a node down: this is for programs
 that go on without it."""
-RULE = "supervisor.node_lost"
+FIRST_INTERVALS = (1.0, 1.0, 2.0, 4.0)
+"""Seconds before the first looks. Between the last look before the start and the program's own job
+step nothing else notices the loss of a node."""
 
 
 class NodeWatch(threading.Thread):
@@ -52,7 +56,9 @@ class NodeWatch(threading.Thread):
 
     def run(self) -> None:
         """Look until nodes are lost or `stop` is called."""
-        while not self._stopped.wait(INTERVAL):
+        for interval in chain(FIRST_INTERVALS, repeat(INTERVAL)):
+            if self._stopped.wait(interval):
+                return
             if lost := self._lost():
                 self._report(f"Slurm has lost {format_hostlist(lost)}: the program is ended")
                 self._events.put(NodesLost())

@@ -99,48 +99,31 @@ def due_check(
 
 
 def check_nodes(
-    due: DueCheck,
-    job: JobEnvironment,
-    slurm: Callable[[], Slurm],
-    *,
-    log: Callable[[str], None],
-    warn: Callable[[str], None],
-) -> frozenset[str]:
+    due: DueCheck, job: JobEnvironment, slurm: Slurm, log: Callable[[str], None]
+) -> dict[str, str]:
     """Check the nodes of an attempt, and its spares, before its program is started.
 
-    Where Slurm cannot start the check, the attempt begins without it.
-
     Returns:
-        The spares that cannot take the place of a node.
+        The spares that cannot take the place of a node, with what was found there.
 
     Args:
         due: the check.
         job: the allocation.
-        slurm: returns the cluster.
-        log: called with a line about what was found.
-        warn: called with a line that the user should know.
+        slurm: the cluster.
+        log: called with a line about what could not be checked.
 
     Raises:
         NodesError: the run goes on without some nodes, or no other node reaches the batch host.
         ConfigError: the check itself is at fault, as it fails on all nodes.
         TimeoutError: no node has answered.
+        SlurmError: Slurm cannot start the check.
     """
-    try:
-        if found := drained_nodes(slurm(), job.nodes):
-            raise NodesError(Category.NODE_DRAINED, found)
-        result, notes = _ask(due, job, slurm())
-    except SlurmError as error:
-        warn(f"the nodes are not checked: {error}")
-        return frozenset()
+    result, notes = _ask(due, job, slurm)
     for note, names in notes.items():
         log(f"health check on {format_hostlist(names)}: {note}")
-    unfit = frozenset(result.failed)
-    if not unfit <= set(job.spares):
+    if not set(result.failed) <= set(job.spares):
         _raise_for(result, due.plan.health_check.timeout)
-    for node, text in result.failed.items():
-        warn(f"the spare {node} is not used, as it fails the health check: {text}")
-    log(f"health check passed on {format_hostlist({*job.nodes, *job.spares} - unfit)}")
-    return unfit
+    return dict(result.failed)
 
 
 def passes(due: DueCheck, job: JobEnvironment, slurm: Callable[[], Slurm]) -> bool | None:

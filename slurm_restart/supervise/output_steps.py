@@ -2,19 +2,13 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from slurm_restart.core.job_comment import MAX_STEP
 from slurm_restart.logs.lines import without_escapes
 from slurm_restart.logs.patterns import literals
+from slurm_restart.supervise.output_lines import MAX_LINE, OutputLines
 
-MAX_LINE = 2048
-"""Bytes of a line that are searched."""
-SHARE = 0.1
-"""Largest share of a CPU that the search takes; output beyond that is left out."""
-ALLOWANCE = 1.0
-"""CPU seconds that it may take at once."""
-_ENDS = re.compile(rb"[\r\n]")
 _MAX_DIGITS = len(str(MAX_STEP))
 
 
@@ -38,62 +32,19 @@ class OutputSteps:
         cpu_clock: Callable[[], float] = time.thread_time,
     ) -> None:
         self._search = re.compile(pattern.encode()).search
-        texts = sorted(literals(pattern))
-        # A line is searched only if it has one of the texts that every match contains.
-        self._find = re.compile(b"|".join(re.escape(text.encode()) for text in texts)).finditer
-        self._has_texts = bool(texts)
-        self._clock = clock
-        self._cpu_clock = cpu_clock
-        self._credit, self._credited_at = ALLOWANCE, clock()
-        """CPU seconds that may be taken, and when that was."""
-        self._tail = b""
-        """The beginning of the unfinished line."""
-        self._cut = False
-        """Whether the beginning of the unfinished line was left out."""
+        self._lines = OutputLines(literals(pattern), self._take, clock=clock, cpu_clock=cpu_clock)
         self._highest: int | None = None
 
     def feed(self, chunk: bytes) -> None:
         """Search the next bytes of the output, cut at any position."""
-        now = self._clock()
-        self._credit = min(ALLOWANCE, self._credit + SHARE * (now - self._credited_at))
-        self._credited_at = now
-        if self._credit <= 0:
-            self._tail, self._cut = b"", True
-            return
-        began = self._cpu_clock()
-        self._read(chunk)
-        self._credit -= self._cpu_clock() - began
+        self._lines.feed(chunk)
 
     def highest(self) -> int | None:
         """Return the highest step so far, the unfinished line included; None: there is none."""
-        return _larger(self._highest, self._step(self._tail))
+        return _larger(self._highest, self._step(self._lines.unfinished))
 
-    def _read(self, chunk: bytes) -> None:
-        if self._cut:
-            end = _ENDS.search(chunk)
-            if end is None:
-                return
-            chunk, self._cut = chunk[end.end() :], False
-        block = self._tail + chunk
-        end_of_lines = 1 + max(block.rfind(b"\n"), block.rfind(b"\r"))
-        self._tail = block[end_of_lines : end_of_lines + MAX_LINE]
-        for line in self._candidates(block[:end_of_lines]):
-            self._highest = _larger(self._highest, self._step(line))
-
-    def _candidates(self, block: bytes) -> Iterator[bytes]:
-        if not self._has_texts:
-            yield from block.replace(b"\r", b"\n").split(b"\n")
-            return
-        past = 0
-        for found in self._find(block):
-            if found.start() < past:
-                continue
-            at = found.start()
-            start = max(past, 1 + block.rfind(b"\n", past, at), 1 + block.rfind(b"\r", past, at))
-            # A block ends with the end of a line.
-            ending = _ENDS.search(block, at)
-            past = len(block) if ending is None else ending.start()
-            yield block[start:past]
+    def _take(self, line: bytes) -> None:
+        self._highest = _larger(self._highest, self._step(line))
 
     def _step(self, line: bytes) -> int | None:
         found = self._search(without_escapes(line[:MAX_LINE]))

@@ -4,12 +4,11 @@ If one sink cannot be written (disk full, I/O error, reader gone), the others st
 and the trainer never sees an error.
 """
 
-import os
 import re
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +16,11 @@ from typing import Protocol
 
 from slurm_restart.core.finding import Finding
 from slurm_restart.supervise.file_sink import FileSink
-from slurm_restart.supervise.life_signs import LifeSigns
+from slurm_restart.supervise.output_pipe import CHUNK, OutputPipe
 from slurm_restart.supervise.output_sink import Sink
-from slurm_restart.supervise.output_steps import OutputSteps
 
-CHUNK = 1 << 16
+MAX_KEPT = 4 << 20
+"""Bytes of the output after a hang was called; a stack of one thread takes about a kilobyte."""
 _PIPE_SIZE = 1 << 20
 _F_SETPIPE_SZ = 1031
 _JOB_ID = re.compile(
@@ -40,6 +39,17 @@ class Scanner(Protocol):
     def findings(self) -> tuple[Finding, ...]:
         """Return the findings so far."""
 
+    @property
+    def lines(self) -> int:
+        """Number of lines so far."""
+
+
+class Reader(Protocol):
+    """Reads something from the output."""
+
+    def feed(self, chunk: bytes) -> None:
+        """Read the next bytes."""
+
 
 class Target(Protocol):
     """What the output is copied to."""
@@ -55,8 +65,7 @@ class Target(Protocol):
 class ErrorOutput:
     """The trainer's standard error, where --error of sbatch puts it apart from its output."""
 
-    source: int
-    """The reading end of its pipe."""
+    source: OutputPipe
     sink: Target
     """What it is copied to, beside the sinks that both have."""
 
@@ -65,29 +74,26 @@ class OutputTee(threading.Thread):
     """Copies until all writers of the pipe are gone.
 
     Args:
-        source: the reading end of the pipe.
+        source: its pipe.
         sinks: what the output is copied to; the first gets no standard error that is apart.
         scanner: scans the output.
         warn: called with a message if the scanner fails.
-        steps: searches the output for steps; None: nothing does.
+        readers: each gets the output and standard error.
         errors: the standard error; None: it is in the output.
-        signs: reads signs of life from the output; None: nothing does.
     """
 
     def __init__(
         self,
-        source: int,
+        source: OutputPipe,
         sinks: tuple[Target, ...],
         scanner: Scanner,
         warn: Callable[[str], None],
-        steps: OutputSteps | None = None,
+        readers: Sequence[Reader] = (),
         *,
         errors: ErrorOutput | None = None,
-        signs: LifeSigns | None = None,
     ) -> None:
         super().__init__(name="output-tee", daemon=True)
-        self._steps = steps
-        self._signs = signs
+        self._readers = readers
         self._errors = errors
         self._shared = threading.Lock()
         """Held while a chunk goes to the sinks that output and standard error have in common."""
@@ -98,6 +104,7 @@ class OutputTee(threading.Thread):
         self._scanner_lock = threading.Lock()
         self._warn = warn
         self._tail = b""
+        self._kept: bytearray | None = None
         self.last_output_at = time.monotonic()
         """Time of the last output, by the monotonic clock."""
         self.job_ids: dict[str, list[str]] = {"compile": [], "execute": []}
@@ -111,8 +118,8 @@ class OutputTee(threading.Thread):
                 target=self._copy_errors, args=(self._errors,), name="error-tee", daemon=True
             )
             reader.start()
-        _enlarge(self._source)
-        while chunk := os.read(self._source, CHUNK):
+        _enlarge(self._source.handle)
+        while chunk := self._source.read():
             for sink in self._sinks[:1]:
                 sink.write(chunk)
             self._share(chunk)
@@ -124,7 +131,7 @@ class OutputTee(threading.Thread):
     def _copy_errors(self, errors: ErrorOutput) -> None:
         """Copy standard error; the common sinks get whole lines, which output does not cut."""
         begun = b""
-        while chunk := os.read(errors.source, CHUNK):
+        while chunk := errors.source.read():
             errors.sink.write(chunk)
             lines, newline, begun = (begun + chunk).rpartition(b"\n")
             if len(begun) > CHUNK:
@@ -140,11 +147,11 @@ class OutputTee(threading.Thread):
             self.last_output_at = time.monotonic()
             for sink in self._sinks[1:]:
                 sink.write(chunk)
+            if self._kept is not None and len(self._kept) < MAX_KEPT:
+                self._kept += chunk
             self._scan(chunk)
-            if self._steps is not None:
-                self._steps.feed(chunk)
-            if self._signs is not None:
-                self._signs.feed(chunk)
+            for reader in self._readers:
+                reader.feed(chunk)
 
     def _scan(self, chunk: bytes) -> None:
         text, self._tail = self._tail + chunk, chunk[-_OVERLAP:]
@@ -161,6 +168,21 @@ class OutputTee(threading.Thread):
         except Exception as error:  # noqa: BLE001 - a fault of the scanner must not stop the copying
             self._scanning = False
             self._warn(f"the output is not scanned any more: {type(error).__name__}: {error}")
+
+    def keep(self) -> None:
+        """Keep what comes from now on, up to `MAX_KEPT` bytes, for `kept`."""
+        with self._shared:
+            self._kept = bytearray()
+
+    def kept(self) -> bytes:
+        """Return the output since `keep` was called; empty if it was not."""
+        with self._shared:
+            return bytes(self._kept or b"")
+
+    def printed(self) -> int:
+        """Return the number of lines of the output that has been copied."""
+        with self._scanner_lock:
+            return self._scanner.lines
 
     def findings(self) -> tuple[Finding, ...]:
         """Return the findings in the output that has been copied."""
@@ -179,28 +201,26 @@ def _enlarge(pipe: int) -> None:
 
 
 def open_output_tee(
-    source: int,
+    source: OutputPipe,
     path: Path,
     scanner: Scanner,
     warn: Callable[[str], None],
     watch: Callable[[str], AbstractContextManager[None]],
     *,
-    steps: OutputSteps | None = None,
-    errors: int | None = None,
-    signs: LifeSigns | None = None,
+    readers: Sequence[Reader] = (),
+    errors: OutputPipe | None = None,
 ) -> OutputTee:
     """Return the thread that copies the trainer's output to Slurm's log and to a file.
 
     Args:
-        source: the file descriptor to read from.
+        source: the pipe to read from.
         path: the file, which is opened and written in another thread.
         scanner: scans the output.
         warn: called with a message about a sink that cannot be written.
         watch: entered with the path around each access to the file.
-        steps: as in `OutputTee`, and so `signs`.
-        errors: the file descriptor to read standard error from, which Slurm has another log for;
-            None: it is in the output.
-        signs: as in `OutputTee`.
+        readers: as in `OutputTee`.
+        errors: the pipe of standard error, which Slurm has another log for; None: it is in the
+            output.
     """
     apart = None
     if errors is not None:
@@ -208,4 +228,4 @@ def open_output_tee(
     file = FileSink(str(path), warn, watch)
     file.start()
     sinks = (Sink("Slurm's log", sys.stdout.fileno(), warn), file)
-    return OutputTee(source, sinks, scanner, warn, steps, errors=apart, signs=signs)
+    return OutputTee(source, sinks, scanner, warn, readers, errors=apart)

@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,12 +11,15 @@ from slurm_restart.safe_files import FileTooLargeError, NotRegularFileError
 from slurm_restart.slurm.interface import Slurm
 from slurm_restart.supervise.attempt_fence import Fences, count_of_start, take_fence
 from slurm_restart.supervise.cancelled_batch import SLURM_LOG, refuse_cancelled
+from slurm_restart.supervise.choose_nodes import ChosenNodes, NodeChoice
 from slurm_restart.supervise.events import AttemptPrepared, Events, PlanLoaded, PreparationFailed
 from slurm_restart.supervise.excluded_nodes import leave_excluded
 from slurm_restart.supervise.job_environment import JobEnvironment
+from slurm_restart.supervise.last_look import look_again
 from slurm_restart.supervise.late_checkpoints import look_at_fence
-from slurm_restart.supervise.node_health import check_nodes, due_check
+from slurm_restart.supervise.node_health import due_check
 from slurm_restart.supervise.prepare_attempt import prepare
+from slurm_restart.supervise.remote_checkpoints import complete_records, look_before_fence
 from slurm_restart.supervise.stall_monitor import StallMonitor
 from slurm_restart.supervise.sweep_nodes import sweep_nodes
 from slurm_restart.trainer.run_plan import RunPlan
@@ -104,8 +106,10 @@ class PreparationThread(threading.Thread):
             refuse_cancelled(self._run_dir, self._job, self._log_end)
         with self._stalls.access(str(self._run_dir.path)):
             self.attempt = attempt = self._run_dir.new_attempt()
-            fence = take_fence(fences, attempt, self._job, restarts=restarts)
             earlier = [other for other in self._run_dir.attempts() if other.number < attempt.number]
+            said = look_before_fence(plan, earlier)
+            fence = take_fence(fences, attempt, self._job, restarts=restarts, saved=said.saved)
+            complete_records(plan, attempt, earlier, said)
         with self._stalls.access(plan.checkpoint.directory):
             at_fence = look_at_fence(plan, attempt, earlier)
         with self._stalls.access(str(self._run_dir.path)):
@@ -120,26 +124,29 @@ class PreparationThread(threading.Thread):
             due = due_check(plan, self._run_dir, attempt, self._job)
             if plan.requeues_itself:
                 leave_excluded(plan, self._run_dir, attempt, self._job, partial(self._slurm, plan))
-        unfit: frozenset[str] = frozenset()
+        chosen = ChosenNodes(job=self._job)
         if due is not None:
-            unfit = check_nodes(
-                due,
-                self._job,
-                partial(self._slurm, plan),
+            chosen = NodeChoice(
+                due=due,
+                slurm=partial(self._slurm, plan),
                 log=partial(self._log, attempt),
                 warn=partial(self._warn, attempt),
-            )
-        with self._stalls.access(f"{self._run_dir.path} or {plan.checkpoint.directory}"):
+            ).choose(self._job)
+        job = look_again(plan, chosen.job, partial(self._slurm, plan), partial(self._warn, attempt))
+        remote = plan.checkpoint.is_remote
+        place = "" if remote else f" or {plan.checkpoint.directory}"
+        with self._stalls.access(f"{self._run_dir.path}{place}"):
             prepared = prepare(
                 plan,
                 self._run_dir,
                 attempt,
-                self._job,
+                job,
                 clock=time.time,
                 fence=fence,
                 at_fence=at_fence,
+                unhealthy=chosen.unhealthy,
             )
-        self._events.put(AttemptPrepared(replace(prepared, unfit=unfit)))
+        self._events.put(AttemptPrepared(prepared))
 
     def _settle(self, plan: RunPlan) -> None:
         """Count the attempt before, if its supervisor could not."""

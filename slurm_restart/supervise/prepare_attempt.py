@@ -1,29 +1,39 @@
 """Prepare an attempt: select its checkpoint, write its config and record its start."""
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import field, replace
 from functools import partial
 from typing import Any
 
+from slurm_restart.core.fall_back import NAME_TAKEN, LeftOut
 from slurm_restart.core.job_comment import Mode
 from slurm_restart.core.journal_events import EndEvent
 from slurm_restart.core.nan_flow import needs_checker, unexplained_nan
 from slurm_restart.frozen import frozen
 from slurm_restart.supervise.checkpoint_check import first_complete
 from slurm_restart.supervise.checkpoint_evidence import read_evidence
-from slurm_restart.supervise.checkpoint_selection import Prober, StartPoint, choose_start, set_aside
+from slurm_restart.supervise.checkpoint_selection import Prober, StartPoint, choose_start
 from slurm_restart.supervise.expected_decision import (
     end_events,
     ended_attempts,
     in_place_events,
 )
+from slurm_restart.supervise.fault_handler import fault_handler
 from slurm_restart.supervise.job_environment import RESTART_COUNT, JobEnvironment
-from slurm_restart.supervise.late_checkpoints import AtFence, recorded, save, version_of
+from slurm_restart.supervise.late_checkpoints import (
+    AtFence,
+    Version,
+    recorded,
+    save,
+    version_of,
+)
 from slurm_restart.supervise.nan_check import can_check, read_outcomes
 from slurm_restart.supervise.progress_monitor import highest_measured
 from slurm_restart.supervise.reaper import TrainerCommand
 from slurm_restart.supervise.render_config import RenderRequest, render
+from slurm_restart.supervise.set_aside import SetAside, bring_back, set_aside, still_running
+from slurm_restart.supervise.set_aside_names import original_path
 from slurm_restart.supervise.step_environment import step_environment
 from slurm_restart.trainer.atomic_file import write_atomic
 from slurm_restart.trainer.attempt_records import (
@@ -47,11 +57,12 @@ class PreparedAttempt:
 
     attempt: AttemptDir
     start: AttemptStart
+    job: JobEnvironment
+    """The allocation with the nodes of the attempt."""
     command: TrainerCommand | None
     rejected: tuple[Probe, ...]
     """Newer checkpoints that cannot be used."""
-    set_aside: tuple[Probe, ...]
-    """Those of them that were renamed."""
+    set_aside: SetAside
     present: KnownCheckpoints
     """Marks of all checkpoints that exist now, complete or not, by name."""
     before: Marks = field(default_factory=lambda: KnownCheckpoints.of(()))
@@ -65,8 +76,9 @@ class PreparedAttempt:
     late_start: LateCheckpoint | None = None
     """What the attempt starts from, if that is such a one: no other is left."""
     fence: Fence | None = None
-    unfit: frozenset[str] = frozenset()
-    """Spares that have failed the health check."""
+    unhealthy: Mapping[str, str] = field(default_factory=dict)
+    """Nodes of the job that have failed the health check in this allocation, with what was found;
+    the attempt does not use them."""
     unexplained_nan: str | None = None
     """Fingerprint of the NaN that stays unexplained if this attempt comes to a deadlock."""
 
@@ -86,6 +98,7 @@ def prepare(
     probe: Prober | None = None,
     fence: Fence | None = None,
     at_fence: AtFence | None = None,
+    unhealthy: Mapping[str, str] | None = None,
 ) -> PreparedAttempt:
     """Write the files that the trainer needs into the attempt's new directory.
 
@@ -93,11 +106,12 @@ def prepare(
         plan: the phase.
         run_dir: the phase's directory.
         attempt: the new attempt's directory.
-        job: the allocation.
+        job: the allocation, with the nodes of the attempt.
         clock: returns epoch seconds.
         probe: the check of checkpoints; None: by their form, in a process of its own.
         fence: the attempt's.
         at_fence: what was there when it was taken; None: no earlier attempt can be running.
+        unhealthy: nodes of the job that have failed the health check, with what was found there.
 
     Raises:
         OSError: a file system cannot be used (ENOSPC: it is full; ETIMEDOUT: it hangs).
@@ -106,12 +120,31 @@ def prepare(
     """
     earlier = [other for other in run_dir.attempts() if other.number < attempt.number]
     ended = ended_attempts(earlier, attempt.number)
-    base, before, start_point = _choose(plan, earlier, probe, at_fence)
-    renamed = set_aside(plan.checkpoint, start_point, before)
+    base, before, start_point, known = _choose(
+        plan, run_dir, earlier, probe=probe, at_fence=at_fence, attempt=attempt
+    )
+    passed_over = _passed_over(start_point, earlier)
+    aside = SetAside()
+    # A later attempt may have begun elsewhere, and use any of them.
+    if run_dir.attempts()[-1].number == attempt.number:
+        taken = bool(ended) and ended[-1][1].rule == NAME_TAKEN
+        start_point = _brought_back(plan, start_point)
+        if not plan.mode.is_evaluation:
+            aside = set_aside(
+                plan.checkpoint,
+                start_point,
+                before,
+                still_running(earlier, job.nodes),
+                [entry.path for entry in passed_over] if taken else None,
+                named=plan.initial_checkpoint,
+                changed=[start.links for other in earlier if (start := other.start())],
+            )
     late: list[LateCheckpoint] = []
     there = iterate(plan.checkpoint)
     present = KnownCheckpoints.of(there if at_fence is None else at_fence.noting(there, late))
-    known = {version_of(entry): entry for entry in late} | dict(recorded(earlier))
+    on_record = recorded(earlier)
+    late += [entry for version, entry in known.items() if version not in on_record]
+    known = {version_of(entry): entry for entry in late} | dict(known)
     late_start = known.get((start_point.checkpoint or "", start_point.mark or (0, 0)))
     late = [entry for entry in late if entry is not late_start]
     if late:
@@ -134,6 +167,7 @@ def prepare(
         restarts=job.restarts,
         in_place=job.in_place,
         nodes=job.nodes,
+        unhealthy=dict(unhealthy or {}),
         num_csx=_num_csx(plan, job),
         checkpoint=start_point.checkpoint,
         from_step=from_step,
@@ -141,10 +175,8 @@ def prepare(
         mark=start_point.mark,
         # To train once more would not help a validation that fails.
         earlier=start_point.earlier and not reached,
-        left_out=tuple(
-            LeftOutCheckpoint(path=entry.checkpoint.path, reason=entry.reason)
-            for entry in start_point.left_out
-        ),
+        links={note.path: note.targets for note in aside.links if note.targets is not None},
+        left_out=tuple(_left_out(entry, aside.notes) for entry in start_point.left_out),
         unit=plan.progress_unit,
         measured=plan.is_measured,
         resumed=start_point.resumed,
@@ -160,29 +192,45 @@ def prepare(
     return PreparedAttempt(
         attempt=attempt,
         start=start,
+        job=job,
         command=None
         if template is None
         else _command(plan, run_dir, attempt, start, job, template=template),
         rejected=start_point.rejected,
-        set_aside=renamed,
+        set_aside=aside,
         present=present,
         before=KnownCheckpoints.of(()) if before is None else before,
         ends=tuple(end_events(entry for entry in ended if entry[0].job_id == job.job_id)),
         in_place=in_place_events(ended, attempt.number, job.in_place),
-        late=(*_passed_over(start_point, earlier), *late),
+        late=(*passed_over, *late),
         late_start=late_start,
         fence=fence,
+        unhealthy={**_unhealthy_before(earlier, job), **start.unhealthy},
         unexplained_nan=unexplained_nan(outcomes, job.nodes),
     )
 
 
 def _choose(
     plan: RunPlan,
+    run_dir: RunDir,
     earlier: Sequence[AttemptDir],
+    *,
     probe: Prober | None = None,
     at_fence: AtFence | None = None,
-) -> tuple[AttemptStart | None, Marks | None, StartPoint]:
-    """Return the first start record, what existed before it, and where the next attempt starts."""
+    attempt: AttemptDir | None = None,
+) -> tuple[AttemptStart | None, Marks | None, StartPoint, Mapping[Version, LateCheckpoint]]:
+    """Return the first start record, what existed before it, and where the next attempt starts.
+
+    And the late checkpoints that the records show.
+
+    Args:
+        plan: the phase.
+        run_dir: its directory.
+        earlier: the attempts before.
+        probe: as in `prepare`, and so `at_fence`.
+        at_fence: what was there at the fence.
+        attempt: the one that starts; None: none has taken its fence.
+    """
     # An attempt without start record has never started a trainer.
     first = next(
         ((other, start) for other in earlier if (start := other.start()) is not None), None
@@ -190,14 +238,30 @@ def _choose(
     base = None if first is None else first[1]
     before = None if first is None else known_before(*first)
     by_form = partial(first_complete, form=plan.checkpoint.format)
-    known = recorded(earlier)
+    attempts = earlier if attempt is None else (*earlier, attempt)
+    evidence = read_evidence(plan, run_dir, attempts)
+    known = {**evidence.remote.late, **recorded(earlier)}
 
     def is_late(checkpoint: Checkpoint) -> bool:
-        on_record = (checkpoint.path, checkpoint.mark) in known
-        return on_record or (at_fence is not None and at_fence.is_late(checkpoint))
+        if (checkpoint.path, checkpoint.mark) in known:
+            return True
+        was_set_aside = original_path(plan.checkpoint, checkpoint.path) != checkpoint.path
+        return at_fence is not None and not was_set_aside and at_fence.is_late(checkpoint)
 
-    evidence = read_evidence(earlier)
-    return base, before, choose_start(plan, before, probe or by_form, evidence, is_late)
+    start_point = choose_start(plan, before, probe or by_form, evidence, is_late)
+    return base, before, start_point, known
+
+
+def _brought_back(plan: RunPlan, start_point: StartPoint) -> StartPoint:
+    if start_point.checkpoint is None or not start_point.resumed:
+        return start_point
+    return replace(start_point, checkpoint=bring_back(plan.checkpoint, start_point.checkpoint))
+
+
+def _left_out(entry: LeftOut, notes: Mapping[str, str]) -> LeftOutCheckpoint:
+    path = entry.checkpoint.path
+    reason = "; ".join(filter(None, (entry.reason, notes.get(path))))
+    return LeftOutCheckpoint(path=path, reason=reason)
 
 
 def _passed_over(start_point: StartPoint, earlier: Sequence[AttemptDir]) -> list[LateCheckpoint]:
@@ -207,14 +271,19 @@ def _passed_over(start_point: StartPoint, earlier: Sequence[AttemptDir]) -> list
     return [known[version] for version in versions if version in known]
 
 
-def reached_step(plan: RunPlan, earlier: Sequence[AttemptDir]) -> int | None:
+def reached_step(plan: RunPlan, run_dir: RunDir, earlier: Sequence[AttemptDir]) -> int | None:
     """Return the step from which an attempt after these would start; None: an evaluation.
 
     Raises:
         OSError: a file system cannot be used.
         CheckpointError: the checkpoint that the config names is certainly broken.
     """
-    return _from_step(plan, _choose(plan, earlier)[2], earlier)
+    return _from_step(plan, next_start(plan, run_dir, earlier), earlier)
+
+
+def next_start(plan: RunPlan, run_dir: RunDir, earlier: Sequence[AttemptDir]) -> StartPoint:
+    """Return what an attempt after these would start from; it raises what `reached_step` does."""
+    return _choose(plan, run_dir, earlier)[2]
 
 
 def known_before(attempt: AttemptDir, start: AttemptStart) -> Marks:
@@ -233,6 +302,12 @@ def _as_record(plan: RunPlan, attempt: AttemptDir, present: KnownCheckpoints) ->
         return {"before": {name: mark for name, mark in marks.items() if name in present}}
     present.save(attempt.before_file)
     return {"before_in_file": True}
+
+
+def _unhealthy_before(earlier: Sequence[AttemptDir], job: JobEnvironment) -> dict[str, str]:
+    """Return what earlier attempts in this allocation have found on nodes of the job."""
+    starts = [entry.start() for entry in earlier[-job.in_place :]] if job.in_place else []
+    return {node: text for start in starts if start for node, text in start.unhealthy.items()}
 
 
 def _num_csx(plan: RunPlan, job: JobEnvironment) -> int:
@@ -304,6 +379,7 @@ def _command(
         variables={
             **launch.environment(script=plan.mode is Mode.SCRIPT),
             **_restart_count(job, attempt),
+            **fault_handler(plan),
             **step_environment(job, attempt, plan.slurm.bin_dir),
         },
         own_errors=plan.mode is Mode.SCRIPT and _has_error_log(),

@@ -12,7 +12,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 # Of ioprio_set(2), which the C library does not wrap: numbers of the kernel's tables.
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30}
-_IOPRIO_WHO_PGRP = 2
+_IOPRIO_WHO_PROCESS = 1
 _IOPRIO_CLASS_IDLE = 3 << 13
 _LOWEST = 19
 """The nice value of the lowest priority."""
@@ -31,23 +31,20 @@ def release_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def lower_priority(group: int) -> None:
-    """Let a process group run after all others: CPU, disk, and who is killed if memory runs out.
+def lower_priority() -> None:
+    """Run this process after all others: CPU, disk, and who is killed if memory runs out.
 
-    What the kernel or a container does not allow is left out. Where the kernel shares the CPUs by
-    sessions (autogroup, see sched(7)), the priority of a process counts within its session alone,
-    so that of the session is lowered too.
-
-    Args:
-        group: the id of its first process, which leads it and has started no others yet.
+    What it starts later inherits that. What the kernel or a container does not allow is left out.
+    Where the kernel shares the CPUs by sessions (autogroup, see sched(7)), the priority of a
+    process counts within its session alone, so that of the session is lowered too.
     """
     with suppress(OSError):
-        os.setpriority(os.PRIO_PGRP, group, _LOWEST)
+        os.setpriority(os.PRIO_PROCESS, 0, _LOWEST)
     if (number := _IOPRIO_SET.get(os.uname().machine)) is not None:
-        ctypes.CDLL(None).syscall(number, _IOPRIO_WHO_PGRP, group, _IOPRIO_CLASS_IDLE)
+        ctypes.CDLL(None).syscall(number, _IOPRIO_WHO_PROCESS, 0, _IOPRIO_CLASS_IDLE)
     with suppress(OSError):
-        _write_proc(group, "oom_score_adj", "1000")
-    set_session_priority(group, _LOWEST)
+        _write_proc(os.getpid(), "oom_score_adj", "1000")
+    set_session_priority(os.getpid(), _LOWEST)
 
 
 def set_session_priority(pid: int, nice: int) -> None:
@@ -84,10 +81,35 @@ def die_with_parent(parent: int) -> None:
         os._exit(128 + signal.SIGKILL)
 
 
-def signal_group(group: int, number: int) -> None:
-    """Send a signal to a process group; a group that is gone or not ours is ignored."""
+def signal_group(group: int, number: int, *, without_srun: bool = False) -> None:
+    """Send a signal to a process group; a group that is gone or not ours is ignored.
+
+    Args:
+        group: the process group.
+        number: the signal.
+        without_srun: whether the processes of srun do not get it.
+    """
     with suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, number)
+        if not without_srun:
+            os.killpg(group, number)
+    for pid in _in_group(group) if without_srun else ():
+        if not is_srun(pid):
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
+
+
+def find_srun(group: int) -> list[int]:
+    """Return the processes of srun in a process group."""
+    return [pid for pid in _in_group(group) if is_srun(pid)]
+
+
+def _in_group(group: int) -> list[int]:
+    return [pid for pid, _, _, own_group in _list_processes() if own_group == group]
+
+
+def is_srun(pid: int) -> bool:
+    """Return whether a process executes srun."""
+    return read_file(pid, "comm").strip() == b"srun"
 
 
 def signal_descendants(
@@ -104,13 +126,13 @@ def signal_descendants(
         number: the signal.
         excluded_group: a process group that does not get the signal.
         already_signalled: a process group, and the signal that it has had. Processes in it that
-            have a handler for that signal may be handling it and are skipped; one without a handler
-            was forked after the signal was sent.
+            have a handler for that signal may be handling it and are skipped, and so is srun, which
+            ends with its tasks; one without a handler was forked after the signal was sent.
     """
     group, sent = already_signalled or (None, 0)
     signalled = set(descendants(root)) - set(descendants(root, excluded_group=group))
     for pid in descendants(root, excluded_group=excluded_group):
-        if pid in signalled and _handles(pid, sent):
+        if pid in signalled and (handles(pid, sent) or is_srun(pid)):
             continue
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
@@ -169,7 +191,7 @@ def environment(pid: int) -> dict[bytes, bytes]:
     return {name: value for name, _, value in (pair.partition(b"=") for pair in pairs if pair)}
 
 
-def _handles(pid: int, number: int) -> bool:
+def handles(pid: int, number: int) -> bool:
     """Return whether a process has a handler for a signal."""
     caught = read_file(pid, "status").partition(b"SigCgt:")[2].split(maxsplit=1)
     return bool(caught) and bool(int(caught[0], 16) >> (number - 1) & 1)

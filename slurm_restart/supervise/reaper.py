@@ -55,6 +55,8 @@ class TrainerCommand:
     """Whether its standard error is read from `Reaper.errors`, not together with its output."""
     own_input: bool = False
     """Whether it reads the standard input of the batch script (--input); else /dev/null."""
+    low_priority: bool = False
+    """Whether it runs after all other processes, from its first instruction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +74,15 @@ class Reaper:
         """Start the trainer."""
         self._send({"launch": asdict(command)})
 
-    def signal(self, number: int, *, group: bool = True) -> None:
+    def signal(self, number: int, *, group: bool = True, without_srun: bool = False) -> None:
         """Send a signal to the trainer if it still runs: its process group, or its first process.
 
         Args:
             number: the signal.
             group: whether the whole process group gets it.
+            without_srun: whether the processes of srun in the group do not get it.
         """
-        self._send({"signal": number, "group": group})
+        self._send({"signal": number, "group": group, "without_srun": without_srun})
 
     def end(self, number: int, *, already_signalled: tuple[int, int] | None = None) -> None:
         """Send a signal to all processes below the reaper; repeat SIGKILL until none is left.
@@ -196,7 +199,8 @@ class _ReaperProcess:
             self._launch(TrainerCommand(**message["launch"]))
         elif "signal" in message and self._trainer is not None:
             if message["group"]:
-                processes.signal_group(self._trainer, message["signal"])
+                without = message["without_srun"]
+                processes.signal_group(self._trainer, message["signal"], without_srun=without)
             else:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self._trainer, message["signal"])
@@ -269,6 +273,8 @@ def _exec_trainer(command: TrainerCommand, outputs: tuple[int, int], reaper: int
     try:
         processes.die_with_parent(reaper)
         os.setpgid(0, 0)
+        if command.low_priority:
+            processes.lower_priority()
         signal.set_wakeup_fd(-1)
         for number in (*_IGNORED, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)

@@ -29,8 +29,11 @@ from slurm_restart.supervise.expected_decision import (
     format_decision,
 )
 from slurm_restart.supervise.prepare_attempt import PreparedAttempt
+from slurm_restart.supervise.run_over import PREFIX as RUN_OVER_PREFIX
 from slurm_restart.supervise.run_over import RULE as RUN_OVER_RULE
-from slurm_restart.supervise.run_records import site_policy
+from slurm_restart.supervise.run_records import history_before, site_policy
+from slurm_restart.supervise.trainer_end import StopReason
+from slurm_restart.supervise.untold_end import format_end
 from slurm_restart.trainer import runlog, summary
 from slurm_restart.trainer.atomic_file import write_atomic
 from slurm_restart.trainer.attempt_records import (
@@ -83,25 +86,28 @@ class Recorder(threading.Thread):
         start = prepared.start
         name = runlog.run_name(start.attempt)
         job = "" if start.job_id is None else f"job {start.job_id}, "
-        tier = ", restarted in place" if start.in_place else ""
+        tier = ", started in place" if start.in_place else ""
         phase = f"phase {plan.phase + 1} of {plan.phases}, " if plan.mode is not Mode.SCRIPT else ""
         self.log(runlog.MAIN, f"{job}{phase}attempt {start.attempt}{tier}")
         self._enqueue("attempts", lambda: self._backfill(start.attempt))
+        notes = prepared.set_aside.notes
         for rejected in prepared.rejected:
-            renamed = ", set aside" if rejected in prepared.set_aside else ""
-            message = f"checkpoint {rejected.path} is not used: {rejected.reason}{renamed}"
-            self.log(name, message, level="WARNING")
+            self._log_unused(name, rejected.path, rejected.reason, notes.get(rejected.path))
+        for late in prepared.late:
+            self._log_unused(name, late.path, late.reason, notes.get(late.path))
         for left_out in start.left_out:
-            message = f"checkpoint {left_out.path} is not used: {left_out.reason}"
-            self.log(name, message, level="WARNING")
+            self._log_unused(name, left_out.path, left_out.reason)
+        for link in prepared.set_aside.links:
+            self.log(name, link.text, level="WARNING")
         if prepared.late_start is not None:
             message = f"checkpoint {start.checkpoint} is used, as no other of this run is left: "
             self.log(name, f"{message}{prepared.late_start.reason}", level="WARNING")
-        for late in prepared.late:
-            message = f"checkpoint {late.path} is not used: {late.reason}"
-            self.log(name, message, level="WARNING")
         self.log(name, _format_start(plan, prepared))
         self.summarize(plan)
+
+    def _log_unused(self, name: str, path: str, reason: str, note: str | None = None) -> None:
+        why = reason if note is None else f"{reason}; {note}"
+        self.log(name, f"checkpoint {path} is not used: {why}", level="WARNING")
 
     def record_checkpoint(self, attempt: AttemptDir, saved: Saved) -> None:
         """Record a new checkpoint."""
@@ -208,24 +214,38 @@ class Recorder(threading.Thread):
         expected = self._format_expected(plan, result, decision)
         name = runlog.MAIN if attempt is None else runlog.run_name(attempt.number)
         level = "INFO" if end.category == Category.COMPLETED.value else "ERROR"
-        reason = f": {end.reason}" if end.reason else ""
         unit = result.start.unit if result.start is not None else ProgressUnit.STEP
         at = "" if end.step is None else f" at {unit.format(end.step)}"
-        self.log(name, f"ended as {end.category}{at}{reason}", level=level)
         own = plan is not None and plan.requeues_itself
         done = decision is not None and (own or decision.action.in_place)
-        done = done or end.rule == RUN_OVER_RULE
-        self.log(runlog.MAIN, f"{'' if done else 'expected '}decision: {expected}")
-        if attempt is not None:
-            write_atomic(attempt.end_file, to_json(replace(end, expected_decision=expected)))
+        done = done or end.rule == RUN_OVER_RULE or result.stop is StopReason.SUPERSEDED
+        ended, decided = (
+            format_end(end, at=at),
+            f"{'' if done else 'expected '}decision: {expected}",
+        )
+        lines = (
+            runlog.line(name, ended, at=self._clock(), level=level),
+            runlog.line(runlog.MAIN, decided, at=self._clock()),
+        )
+        self._warn(f"[{name}] {ended}")
+        self._warn(f"[{runlog.MAIN}] {decided}")
+        try:
+            if attempt is not None:
+                write_atomic(attempt.end_file, to_json(replace(end, expected_decision=expected)))
+        finally:
+            # At once, and with one write: this process may be killed at any moment.
+            text = "\n".join(lines)
+            self._attempt_write("run.log", lambda: runlog.append(self._run_dir.log, text))
 
     def _format_expected(
         self, plan: RunPlan | None, result: AttemptResult, decision: Decision | None
     ) -> str:
         if plan is None or plan.comment_record is None:
             return "not known" if plan is None else "none, as this job does not restart"
+        if result.stop is StopReason.SUPERSEDED:
+            return "none (a later attempt of this run has taken over)"
         if result.end.rule == RUN_OVER_RULE:
-            return f"{Action.LEAVE.value} (the run is over)"
+            return f"{Action.LEAVE.value} ({result.end.reason.removeprefix(RUN_OVER_PREFIX)})"
         known = decision or self._expected(plan, result)
         return "not known, as nothing was started" if known is None else format_decision(known)
 
@@ -249,7 +269,7 @@ class Recorder(threading.Thread):
             allocation = question.allocation(doubt=doubt)
         return expected_decision(
             comment_record,
-            earlier,
+            history_before(plan, attempts, result.start),
             result.start,
             result.attribution,
             step=result.end.step,

@@ -19,7 +19,7 @@ from slurm_restart.core.placement import lost_nodes
 from slurm_restart.frozen import frozen
 from slurm_restart.supervise import ask_allocation, processes
 from slurm_restart.supervise.ask_allocation import AllocationQuestion
-from slurm_restart.supervise.attempt_result import AttemptResult
+from slurm_restart.supervise.attempt_result import AttemptResult, said_of
 from slurm_restart.supervise.ending import Ending
 from slurm_restart.supervise.expected_decision import end_event
 from slurm_restart.supervise.lost_nodes import blame_lost
@@ -110,10 +110,12 @@ class RestartInPlace:
         start, placement = self.result.start, decision.placement
         if start is None or placement is None:
             return {}
+        left_out = self.question.left_out(placement.nodes, placement.spares)
         end = end_event(start, self.result.end, fall_back=decision.fall_back)
         return {
             **in_place_fields(count_in_place((*self.result.in_place, end))),
-            "left_out": self.question.left_out(placement.nodes, placement.spares),
+            "left_out": left_out,
+            "said": said_of(left_out, self.result.unhealthy),
         }
 
     def _wait(self, delay: int) -> None:

@@ -4,6 +4,8 @@ from slurm_restart.core.category import Category
 from slurm_restart.errors import CsxError
 
 RULE = "supervisor.run_over"
+PREFIX = "the run ends here: "
+"""In front of the reason, in the text of the error."""
 
 
 class RunOverError(CsxError):
@@ -16,4 +18,4 @@ class RunOverError(CsxError):
 
     def __init__(self, category: Category, reason: str) -> None:
         self.category = category
-        super().__init__(f"the run ends here: {reason}")
+        super().__init__(f"{PREFIX}{reason}")

@@ -11,10 +11,24 @@ from slurm_restart.core.attribution import Blame
 from slurm_restart.core.category import Nodes
 from slurm_restart.core.exclusions import exclude_events
 from slurm_restart.core.history import History, replay
-from slurm_restart.core.journal_events import Action, AppliedEvent, EndEvent, Event, IntendEvent
+from slurm_restart.core.journal_events import (
+    Action,
+    AppliedEvent,
+    EndEvent,
+    Event,
+    ExcludeEvent,
+    IntendEvent,
+)
 from slurm_restart.core.restart_limits import SitePolicy, policy_for
+from slurm_restart.core.run_counters import OwnAttempts
 from slurm_restart.frozen import frozen
-from slurm_restart.supervise.expected_decision import category_of, end_events
+from slurm_restart.supervise.expected_decision import (
+    category_of,
+    end_events,
+    ended_attempts,
+    history_of_started,
+    split_decision,
+)
 from slurm_restart.trainer.attempt_records import AttemptEnd, AttemptStart, RequeueRequest
 from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import AttemptDir
@@ -65,6 +79,51 @@ def history_of(plan: RunPlan, attempts: Sequence[AttemptDir], job_id: int | None
     return replay(_events(plan, known))
 
 
+def own_attempts(plan: RunPlan, attempts: Sequence[AttemptDir], job_id: int | None) -> OwnAttempts:
+    """Return what a run directory has of a job's attempts, for its counters.
+
+    Args:
+        plan: the phase.
+        attempts: of the run.
+        job_id: the job.
+    """
+    own = of_job(attempts, job_id)
+    starts = [start for entry in own if (start := entry.start()) is not None]
+    newest = starts[-1] if starts else None
+    end = own[-1].end() if own else None
+    runs = newest is not None and newest.attempt == own[-1].number and end is None
+    return OwnAttempts(
+        ends=history_of(plan, own, job_id).ends,
+        in_place=tuple(start.attempt for start in starts if start.in_place),
+        to_exceed=newest.to_exceed if newest is not None and runs else None,
+        restarts=None if newest is None else newest.restarts,
+        ended=None if end is None else _why_final(end),
+    )
+
+
+def _why_final(end: AttemptEnd) -> str | None:
+    """Return why no attempt follows an end, as was decided; None: one does, or it is not known."""
+    action, reason = split_decision(end.expected_decision)
+    return reason if action in {each.value for each in Action if not each.restarts} else None
+
+
+def history_before(plan: RunPlan, attempts: Sequence[AttemptDir], start: AttemptStart) -> History:
+    """Return the ends before an attempt that count when its own end is judged in the allocation.
+
+    An attempt that has started no program counts where no hook does: the hook, which has no report
+    of it, uses up no budget.
+
+    Args:
+        plan: the phase.
+        attempts: of the run.
+        start: start record of the attempt.
+    """
+    before = [entry for entry in attempts if entry.number < start.attempt]
+    if plan.requeues_itself:
+        return history_of(plan, before, start.job_id)
+    return history_of_started(ended_attempts(before, start.attempt), start.job_id)
+
+
 def of_job(attempts: Sequence[AttemptDir], job_id: int | None) -> Sequence[AttemptDir]:
     """Return the attempts after the last one that another job has started.
 
@@ -78,16 +137,40 @@ def of_job(attempts: Sequence[AttemptDir], job_id: int | None) -> Sequence[Attem
     return attempts[others[-1] + 1 :] if others else attempts
 
 
-def _events(plan: RunPlan, known: Sequence[_Ended]) -> Iterator[Event]:
+def exclude_unhealthy(plan: RunPlan, start: AttemptStart | None) -> tuple[ExcludeEvent, ...]:
+    """Return the exclusions of the nodes that an attempt has found unhealthy and has not used.
+
+    Args:
+        plan: the phase.
+        start: the attempt's start record; None: it started no program.
+    """
+    if start is None:
+        return ()
+    return exclude_events(
+        (
+            Blame(node=node, evidence=f"attempt {start.attempt}: health check: {text}")
+            for node, text in start.unhealthy.items()
+        ),
+        now=int(start.at),
+        until=int(start.at) + _exclude_for(plan),
+        submit_time=start.attempt,
+    )
+
+
+def _exclude_for(plan: RunPlan) -> int:
     record = plan.comment_record
-    exclude_for = 0 if record is None else policy_for(record, site_policy(plan)).exclude_for
+    return 0 if record is None else policy_for(record, site_policy(plan)).exclude_for
+
+
+def _events(plan: RunPlan, known: Sequence[_Ended]) -> Iterator[Event]:
     started = end_events((entry.start, entry.end) for entry in known if entry.start is not None)
     restarts = -1
     for entry in known:
         event = _not_started(entry, restarts + 1) if entry.start is None else next(started)
         restarts = event.restarts
         yield event
-        yield from _requests(entry, exclude_for)
+        yield from exclude_unhealthy(plan, entry.start)
+        yield from _requests(entry, _exclude_for(plan))
 
 
 def _requests(entry: _Ended, exclude_for: int) -> Iterator[Event]:

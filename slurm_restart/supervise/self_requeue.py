@@ -27,7 +27,7 @@ from slurm_restart.slurm.interface import Slurm
 from slurm_restart.supervise.attempt_result import AttemptResult
 from slurm_restart.supervise.cluster_view import ClusterView
 from slurm_restart.supervise.expected_decision import category_of
-from slurm_restart.supervise.run_records import history_of, site_policy
+from slurm_restart.supervise.run_records import exclude_unhealthy, history_of, site_policy
 from slurm_restart.trainer import summary
 from slurm_restart.trainer.atomic_file import write_atomic
 from slurm_restart.trainer.attempt_records import (
@@ -155,7 +155,13 @@ def judge(
     )
     event = next(entry for entry in found.events if isinstance(entry, EndEvent))
     exclusions = tuple(entry for entry in found.events if isinstance(entry, ExcludeEvent))
-    return OwnJudgement(ended=ended, view=view, judgement=found, event=event, exclusions=exclusions)
+    return OwnJudgement(
+        ended=ended,
+        view=view,
+        judgement=found,
+        event=event,
+        exclusions=(*exclude_unhealthy(plan, ended.start), *exclusions),
+    )
 
 
 def _report(record: CommentRecord, ended: EndedAttempt) -> CommentRecord:

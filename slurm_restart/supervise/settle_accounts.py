@@ -26,6 +26,7 @@ from slurm_restart.supervise.prepare_attempt import reached_step
 from slurm_restart.supervise.run_over import RunOverError
 from slurm_restart.supervise.run_records import history_of, of_job, site_policy
 from slurm_restart.supervise.self_requeue import policy_record
+from slurm_restart.supervise.untold_end import format_end
 from slurm_restart.trainer.atomic_file import write_atomic
 from slurm_restart.trainer.attempt_records import AttemptEnd, to_json
 from slurm_restart.trainer.run_plan import RunPlan
@@ -78,7 +79,7 @@ class Accounts:
             return
         written = replace(derived, expected_decision=format_decision(decision))
         write_atomic(newest.end_file, to_json(written))
-        self.log(newest.number, f"ended as {derived.category}: {derived.reason}")
+        self.log(newest.number, format_end(derived))
         self.log(newest.number, f"decision: {format_decision(decision)}")
         if not decision.action.restarts:
             raise RunOverError(category_of(derived), decision.reason)
@@ -101,7 +102,7 @@ class Accounts:
     def _derive(
         self, newest: AttemptDir, attempts: tuple[AttemptDir, ...], view: ClusterView | None
     ) -> AttemptEnd:
-        found = reached_step(self.plan, attempts)
+        found = reached_step(self.plan, self.run_dir, attempts)
         end = derive_end(newest, None, time.time(), found=found)
         start = newest.start()
         lost = [] if start is None or view is None else _down(start.nodes, view.nodes)

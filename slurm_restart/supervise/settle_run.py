@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from slurm_restart.core.category import Category
-from slurm_restart.core.job import NodeState
+from slurm_restart.core.job import JobState, NodeState
 from slurm_restart.core.journal_events import Action
+from slurm_restart.core.own_end import is_requeued
 from slurm_restart.errors import CsxError
 from slurm_restart.frozen import frozen
 from slurm_restart.slurm.interface import Slurm
@@ -23,6 +24,7 @@ from slurm_restart.supervise.job_environment import JobEnvironment
 from slurm_restart.supervise.lost_nodes import blame_down
 from slurm_restart.supervise.prepare_attempt import reached_step
 from slurm_restart.supervise.self_requeue import EndedAttempt, OwnJudgement, SelfRequeue, judge
+from slurm_restart.supervise.untold_end import format_end
 from slurm_restart.trainer import runlog, summary
 from slurm_restart.trainer.atomic_file import write_atomic
 from slurm_restart.trainer.attempt_records import AttemptEnd, to_json
@@ -54,8 +56,11 @@ class Settlement:
     exit_code: int
     is_host_lost: bool = False
 
-    def run(self) -> None:
+    def run(self) -> bool:
         """Judge the end and ask Slurm for what follows from it.
+
+        Returns:
+            Whether the run has finished: the supervisor had put its success on record.
 
         Raises:
             CsxError: the plan cannot be read, or Slurm refuses the requeue.
@@ -66,20 +71,22 @@ class Settlement:
             signal.signal(number, signal.SIG_IGN)
         plan = RunPlan.load(self.run_dir.plan)
         if not plan.requeues_itself or self.job.job_id is None:
-            return
+            return False
         until = time.monotonic() + SLURM_WAIT
         view = await_cluster(lambda: self.slurm(plan), self.job.job_id, until=until, warn=self.tell)
+        if self.is_host_lost:
+            view = self._as_kept(view)
         attempt = self._attempt()
         if attempt is None:
             self.tell("csx-restart: nothing is settled: a later start of this job has begun")
-            return
+            return False
         end = attempt.end()
         if end is not None and not _restarts(end):
             self._end_job(plan, view)
-            return
+            return end.category == Category.COMPLETED.value
         judged = self._judge(plan, attempt, end, view)
         if judged is None:
-            return
+            return False
         if end is None:
             self._record(plan, judged)
         requeue = SelfRequeue(
@@ -91,6 +98,17 @@ class Settlement:
         requeue.carry_out(judged)
         if not judged.decision.action.restarts:
             self._end_job(plan, view)
+        return False
+
+    def _as_kept(self, view: ClusterView) -> ClusterView:
+        """Return what Slurm would show if it had kept a job that it ends together with its host."""
+        job = view.job
+        if not job.completing or is_requeued(job, self.job.restarts):
+            return view
+        down = {node.name for node in view.nodes if node.down}
+        nodes = tuple(name for name in self.job.held if name not in down)
+        kept = replace(job, state=JobState.RUNNING, flags=frozenset(), reason="None", nodes=nodes)
+        return replace(view, job=kept)
 
     def _end_job(self, plan: RunPlan, view: ClusterView) -> None:
         """Cancel a job that no script is left of."""
@@ -118,7 +136,8 @@ class Settlement:
     ) -> OwnJudgement | None:
         attempts = self.run_dir.attempts()
         if end is None:
-            end = derive_end(attempt, None, time.time(), found=reached_step(plan, attempts))
+            found = reached_step(plan, self.run_dir, attempts)
+            end = derive_end(attempt, None, time.time(), found=found)
             end = replace(end, reason="the supervisor was killed", progress=bool(end.progress))
             if self.is_host_lost:
                 end = blame_down(end, self._lost(view))
@@ -150,7 +169,7 @@ class Settlement:
         written = replace(end, expected_decision=decision)
         write_atomic(judged.ended.attempt.end_file, to_json(written))
         level = "INFO" if end.category == Category.COMPLETED.value else "ERROR"
-        self._log(name, f"ended as {end.category}: {end.reason}", level=level)
+        self._log(name, format_end(end), level=level)
         self._log(runlog.MAIN, f"decision: {decision}")
         summary.write(plan, self.run_dir, at=time.time())
 
@@ -166,9 +185,14 @@ def _restarts(end: AttemptEnd) -> bool:
     return not end.expected_decision.startswith(final)
 
 
-def settle(settlement: Settlement) -> None:
-    """Settle, and report in Slurm's log what prevents it: the shell's exit code is the job's."""
+def settle(settlement: Settlement) -> int:
+    """Settle, and report in Slurm's log what prevents it; return the exit code of the job.
+
+    It is that of the supervisor, but 0 where that was killed after the run had finished.
+    """
     try:
-        settlement.run()
+        if settlement.run():
+            return 0
     except (CsxError, OSError) as error:
         settlement.tell(f"csx-restart: the job is not requeued: {error}")
+    return settlement.exit_code

@@ -1,9 +1,4 @@
-"""Dump the Python stacks of processes by py-spy, where that is installed.
-
-There is no dump by SIGABRT and faulthandler: it ends the process that it is sent to, which may then
-write a core file as large as its memory, cannot save what it holds, and prints an error that looks
-like the cause of the end.
-"""
+"""Dump the Python stacks of processes by py-spy, where that is installed."""
 
 import os
 import sys
@@ -12,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from slurm_restart.core.hang_evidence import NO_STACK
 from slurm_restart.errors import SlurmError
 from slurm_restart.slurm.process import run
 from slurm_restart.supervise.job_processes import ProcessStat
@@ -62,7 +58,7 @@ def dump(stats: Sequence[ProcessStat], *, timeout: float) -> dict[int, str]:
 def _dump(stat: ProcessStat, deadline: float) -> str:
     program = find_program(stat.pid)
     if program is None:
-        return "no stack: py-spy is not installed"
+        return f"{NO_STACK}py-spy is not installed"
     # py-spy cannot suspend a process that is stopped already (py-spy 0.4), nor need it.
     options = ["--nonblocking"] if stat.state in "Tt" else []
     left = max(1.0, deadline - time.monotonic())
@@ -70,7 +66,7 @@ def _dump(stat: ProcessStat, deadline: float) -> str:
         done = run([program, "dump", "--pid", str(stat.pid), *options], timeout=left)
     except SlurmError as error:
         # `slurm.process.run` raises SlurmError for any failure.
-        return f"no stack: {error}"
+        return f"{NO_STACK}{error}"
     if done.code != 0:
-        return f"no stack: py-spy: {done.stderr.strip()[:300]}"
+        return f"{NO_STACK}py-spy: {done.stderr.strip()[:300]}"
     return done.stdout[:MAX_TEXT]

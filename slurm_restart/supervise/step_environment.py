@@ -3,6 +3,9 @@
 srun takes the number of nodes from its environment, but takes any of the job's nodes (measured):
 SLURM_JOB_NODELIST only tells programs which they are. So the first `srun` in PATH is a script that
 excludes the job's other nodes.
+
+22.05 shows a step as running for ever, and does not cancel it, if its tasks had ended on all other
+nodes before Slurm lost one (measured). Further steps would wait for its CPUs: they overlap it.
 """
 
 import os
@@ -50,6 +53,7 @@ def step_environment(
         "SLURM_NODELIST": hostlist,
         "SLURM_JOB_NUM_NODES": count,
         "SLURM_NNODES": count,
+        **({"SLURM_OVERLAP": "1"} if job.step_left else {}),
         **dict(_counts(job, env)),
         "PATH": f"{directory}:{path}",
     }

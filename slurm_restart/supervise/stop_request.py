@@ -10,6 +10,8 @@ from slurm_restart.trainer.run_plan import RunPlan, StopReceiver
 
 RESERVE = 10.0
 """Seconds before Slurm's KILL, or before the time limit, that are kept to record the end."""
+LATE_SIGNAL = 1.0
+"""Seconds in which a signal of Slurm's reaches all processes of a job, one after the other."""
 DEFAULT_KILL_WAIT = 30
 """Seconds of Slurm's KillWait, until the configuration has been read."""
 
@@ -37,6 +39,11 @@ def usable(seconds: float) -> float:
     return max(seconds - RESERVE, seconds / 2)
 
 
+def late_signal_due(first: float) -> float:
+    """Return until when a signal of Slurm's reaches this process, given when the first got it."""
+    return first + LATE_SIGNAL
+
+
 @dataclass(kw_only=True, slots=True)
 class GracePeriods:
     """Seconds that the trainer has to end, by the reason for which it was asked to."""
@@ -58,6 +65,8 @@ class StopRequest:
 
     number: int = signal.SIGTERM
     receiver: StopReceiver = StopReceiver.GROUP
+    has_steps: bool = False
+    """Whether there is a job, whose steps `signal_steps` reaches."""
     signal_steps: Callable[[], None] = field(default=lambda: None)
     """Sends the signal to the tasks of the job's steps; must return at once."""
 

@@ -23,7 +23,7 @@ from slurm_restart.logs.scanner import LogScanner
 from slurm_restart.slurm.interface import Slurm
 from slurm_restart.supervise import processes
 from slurm_restart.supervise.attempt_progress import AttemptProgress
-from slurm_restart.supervise.attempt_result import AttemptResult, preparation_failure
+from slurm_restart.supervise.attempt_result import AttemptResult, preparation_failure, said_of
 from slurm_restart.supervise.attempt_run import AttemptRun
 from slurm_restart.supervise.await_preparation import PreparationWait
 from slurm_restart.supervise.checkpoint_watch import CheckpointWatch
@@ -137,7 +137,7 @@ class Supervisor:
         self._plan = plan
         self._job = self._job.using(plan.nodes_of(len(self._job.nodes)))
         self._comment.start(plan)
-        if plan.requeues_itself and plan.keeps_allocation:
+        if plan.needs_host_watch:
             # Imported early, it would take memory in all other runs.
             from slurm_restart.supervise.batch_host_watch import start_watch  # noqa: PLC0415
 
@@ -158,7 +158,7 @@ class Supervisor:
     def _run_trainer(self, prepared: PreparedAttempt, scanner: LogScanner) -> AttemptResult:
         plan, start = self._plan, prepared.start
         assert plan is not None  # noqa: S101 - PlanLoaded precedes AttemptPrepared
-        self._job = self._job.without_spares(prepared.unfit)
+        self._job = prepared.job
         progress = AttemptProgress(
             self._run_dir,
             plan,
@@ -169,13 +169,15 @@ class Supervisor:
             stalls=self._stalls,
             watches=self._watches(plan, start.attempt),
         )
+        left_out = format_left_out(self._job.held, self._job.nodes, self._job.spares)
         self._comment.update(
             attempt=start.attempt,
             restarts=start.restarts,
             earlier=start.earlier,
             from_step=start.to_exceed,
             step=progress.reached,
-            left_out=format_left_out(self._job.held, self._job.nodes, self._job.spares),
+            left_out=left_out,
+            said=said_of(left_out, prepared.unhealthy),
             **in_place_fields(count_in_place(prepared.in_place)),
         )
         self._recorder.record_start(plan, prepared)
@@ -277,7 +279,7 @@ class Supervisor:
         requeueing = self._self_requeueing()
         judged = None if requeueing is None or relaunches else requeueing.judge(result)
         if judged is not None:
-            decision, result = judged.decision, judged.amend(result)
+            decision, result = judged.decision.explained_by(decision), judged.amend(result)
         if result.stop is StopReason.SUPERSEDED and self._plan and result.attempt and result.start:
             self._recorder.record_superseded(self._plan, result.attempt)
         self._recorder.record_end(self._plan, result, decision)

@@ -56,7 +56,7 @@ def sweep_nodes(
         arguments = [ROOT, str(run_dir.path), str(attempt.number), str(job.job_id)]
         command = [sys.executable, "-I", "-c", _CODE, *arguments]
         try:
-            answer = slurm().run_on_nodes(job.job_id, others, command)
+            answer = _run_on_nodes(job, others, command, slurm)
         except SlurmError as error:
             text = f"processes of earlier attempts on {format_hostlist(others)}: not known: {error}"
             if job.in_place:
@@ -76,6 +76,30 @@ def sweep_nodes(
         )
 
 
+def _run_on_nodes(
+    job: JobEnvironment, names: Sequence[str], command: Sequence[str], slurm: Callable[[], Slurm]
+) -> str:
+    """Return the output of a command on nodes of the job, without those that it loses meanwhile.
+
+    Slurm ends the command on all nodes when it loses one of them, and starts it on none when one is
+    lost already. The processes on a lost node end with it.
+
+    Raises:
+        SlurmError: it could not be started, or has failed, though the job has all of the nodes.
+    """
+    while True:
+        try:
+            return slurm().run_on_nodes(job.job_id or 0, names, command)
+        except SlurmError:
+            shown = slurm().job(job.job_id or 0)
+            left = [name for name in names if name in shown.nodes]
+            if not job.in_place or not shown.running or len(left) == len(names):
+                raise
+            if not left:
+                return ""
+            names = left
+
+
 def _still_held(job: JobEnvironment, slurm: Callable[[], Slurm]) -> Sequence[str]:
     """Return the nodes that the job still has, those that the attempt does not use included.
 
@@ -91,7 +115,12 @@ def _still_held(job: JobEnvironment, slurm: Callable[[], Slurm]) -> Sequence[str
 
 
 def _format(node: str, count: str) -> str:
-    return f"{count} processes of earlier attempts were killed on {node}"
+    what = (
+        "1 process of an earlier attempt was"
+        if count == "1"
+        else f"{count} processes of earlier attempts were"
+    )
+    return f"{what} killed on {node}"
 
 
 def _nodes_of_lost(attempts: Sequence[AttemptDir]) -> set[str]:

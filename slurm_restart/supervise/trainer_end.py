@@ -16,6 +16,7 @@ from slurm_restart.frozen import frozen
 from slurm_restart.logs.lines import split_label
 
 SIGTERM = 15
+_SIGABRT = 6
 EXIT_CHECKED = 1
 MAX_EXIT_CODE = 255
 # Parts that differ each time one error is printed: addresses, CSX cluster jobs, process ids.
@@ -65,13 +66,21 @@ class TrainerEnd:
     """How far it got."""
 
     @property
+    def claims_success(self) -> bool:
+        """Whether the exit code alone says that the run has finished."""
+        ended_well = self.exit_code == 0 and self.stop is None and not self.checked
+        return ended_well and not self.last_step_reached
+
+    @property
     def job_exit_code(self) -> int:
         """The exit code of the job: the trainer's, or 128 + N for signal N.
 
         If the supervisor ended a trainer that then exits with 0 before its last step, the code is
         143 (128 + SIGTERM): with 0 the run would count as finished. For the same reason it is 1
-        once a check for NaN is done.
+        once a check for NaN is done. SIGABRT ended a trainer that hung in place of TERM.
         """
+        if self.stop is StopReason.HUNG and _SIGABRT in (self.signal, (self.exit_code or 0) - 128):
+            return 128 + SIGTERM
         if self.signal is not None:
             return min(128 + self.signal, MAX_EXIT_CODE)
         if self.exit_code == 0 and self.checked:
@@ -142,6 +151,8 @@ def cause_of_stop(stop: StopReason) -> tuple[Category, Confidence]:
 
 _PUT_OFF = "what the output blames would end the run, and does if it repeats"
 
+_OF_ONE_NODE = "what the processes of one node alone report may be the fault of that node"
+
 
 def explain(end: TrainerEnd, attribution: Attribution) -> str:
     """Return the reason of the end for people; empty for success."""
@@ -159,6 +170,8 @@ def explain(end: TrainerEnd, attribution: Attribution) -> str:
     if end.stop is not None and end.job_exit_code != 0:
         return f"{end.stop.value} ({status})"
     meaning = _PUT_OFF if attribution.put_off else category.meaning
+    if attribution.of_one_node:
+        meaning = _OF_ONE_NODE
     text = f"{category.value}: {meaning} ({status})"
     cause = attribution.root_cause
     return text if cause is None else f"{text}: {cause.text}"

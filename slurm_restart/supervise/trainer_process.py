@@ -12,6 +12,7 @@ from slurm_restart.core.hang import HangReport
 from slurm_restart.frozen import frozen
 from slurm_restart.supervise import processes
 from slurm_restart.supervise.events import (
+    EndHung,
     Event,
     Events,
     NodesDrained,
@@ -31,6 +32,7 @@ from slurm_restart.supervise.stop_request import (
     STOP_REASONS,
     GracePeriods,
     StopRequest,
+    late_signal_due,
     usable,
 )
 from slurm_restart.supervise.trainer_end import StopReason
@@ -40,8 +42,8 @@ LEFTOVER_GRACE = 3.0
 """Seconds between TERM and KILL for processes that are left after the trainer's own end."""
 KILL_TIMEOUT = 5.0
 """Seconds to wait after KILL; a process that is left then hangs in the kernel."""
-LATE_SIGNAL = 1.0
-"""Seconds to wait for Slurm's signal to this process after the trainer has ended."""
+STACKS_TIMEOUT = 30.0
+"""Seconds until a hung trainer is asked to end: longer than keeping its stacks takes."""
 _STATUSES_AFTER_TERM = frozenset({0, signal.SIGTERM, (128 + signal.SIGTERM) << 8})
 """Wait statuses that TERM may lead to: exit code 0, killed by TERM, exit code 143 of a shell."""
 
@@ -52,7 +54,7 @@ class ProcessControl(Protocol):
     def launch(self, command: TrainerCommand) -> None:
         """Start the trainer."""
 
-    def signal(self, number: int, *, group: bool = True) -> None:
+    def signal(self, number: int, *, group: bool = True, without_srun: bool = False) -> None:
         """Send a signal to the trainer's process group, or to its first process."""
 
     def end(self, number: int, *, already_signalled: tuple[int, int] | None = None) -> None:
@@ -71,7 +73,22 @@ class TrainerExit:
     stop: StopReason | None
     hang: HangReport | None = None
     """What the watchdog found, if that is why the trainer was ended."""
+    asked_to_end: bool = False
+    """Whether a signal that asks the job to end has arrived, before or after that reason."""
 
+    @property
+    def may_be_followed(self) -> bool:
+        """Whether another attempt may follow in the same allocation."""
+        ended_by_itself = self.stop is None or self.stop in _BY_SUPERVISOR
+        return ended_by_itself and not self.asked_to_end
+
+
+_BY_SUPERVISOR = frozenset({StopReason.NODES_LOST, StopReason.HUNG, StopReason.SLOW})
+"""Reasons for which the attempt counts as one that failed, and the job has not been told to end."""
+
+_KILLS_TASKS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+"""Signals on which srun does not let its tasks save: on TERM it kills them at once (measured on
+22.05; Slurm, src/srun/libsrun/srun_job.c)."""
 
 _AFTER_CHECKPOINT: dict[type[Event], StopReason] = {
     NodesDrained: StopReason.NODE_DRAINED,
@@ -91,6 +108,8 @@ class TrainerProcess:
         request: how it is asked to save and end.
         before_stop: called once, with the reason, before the first signal that asks the trainer to
             end.
+        signal_due: returns until when a signal of Slurm's that has ended the trainer at the given
+            time reaches this process, both by `time.monotonic`.
     """
 
     def __init__(
@@ -99,9 +118,12 @@ class TrainerProcess:
         events: Events,
         grace: GracePeriods,
         request: StopRequest = StopRequest(),  # noqa: B008 - frozen
+        *,
         before_stop: Callable[[StopReason], None] = lambda _: None,
+        signal_due: Callable[[float], float] = late_signal_due,
     ) -> None:
         self._reaper = reaper
+        self._signal_due = signal_due
         self._before_stop = before_stop
         self._events = events
         self._grace = grace
@@ -113,6 +135,7 @@ class TrainerProcess:
         self._warned_at: float | None = None
         self._stop: StopReason | None = None
         self._hang: HangReport | None = None
+        self._asked_to_end = False
         self._kill_at: float | None = None
         self._give_up_at: float | None = None
 
@@ -163,14 +186,16 @@ class TrainerProcess:
                 self._stop = StopReason.SUPERSEDED
                 self._kill()
             case TrainerHung():
-                self._end_hung(event)
+                self._note_hung(event)
+            case EndHung():
+                self._end_hung(group=event.group)
 
     def _end_leftovers(self) -> None:
         """End processes that are left after the trainer: data loaders, services, srun clients."""
         self._reaper.end(signal.SIGTERM, already_signalled=self._signalled)
         # Its process group may still be saving if it was asked to end: a shell ends at once, the
-        # program that it ran may need its grace period.
-        if self._signalled is None:
+        # program that it ran may need its grace period. So may the others of one that hung.
+        if self._signalled is None and self._hang is None:
             self._kill_by(time.monotonic() + LEFTOVER_GRACE)
 
     def _respond(self, number: int) -> None:
@@ -178,6 +203,7 @@ class TrainerProcess:
         if stop is None:
             self._forward(number)
             return
+        self._asked_to_end = True
         if self._stop is None:
             self._before_stop(stop)
         if stop is StopReason.TIME_LIMIT:
@@ -208,16 +234,24 @@ class TrainerProcess:
         self._forward(signal.SIGTERM, ends=True)
         self._kill_by(time.monotonic() + LEFTOVER_GRACE)
 
-    def _end_hung(self, hung: TrainerHung) -> None:
-        """Ask a trainer that hangs to end; it may be ending already, for another reason."""
+    def _note_hung(self, hung: TrainerHung) -> None:
+        """End a trainer that hangs; it may be ending already, for another reason."""
         if self._stop is not None or self._status is not None:
             return
         self._before_stop(hung.stop)
         self._stop, self._hang = hung.stop, hung.report
-        self._forward(signal.SIGTERM, ends=True)
-        # A stopped process handles no signal but KILL.
-        self._forward(signal.SIGCONT)
-        self._kill_by(time.monotonic() + self._grace.of(hung.stop))
+        # The thread that keeps its stacks first may hang, too.
+        self._kill_by(time.monotonic() + STACKS_TIMEOUT + self._grace.of(hung.stop))
+
+    def _end_hung(self, *, group: bool) -> None:
+        """Ask a trainer that hangs to end."""
+        if self._hang is None or self._stop is None:
+            return
+        if group:
+            self._forward(signal.SIGTERM, ends=True)
+            # A stopped process handles no signal but KILL.
+            self._forward(signal.SIGCONT)
+        self._kill_by(time.monotonic() + self._grace.of(self._stop))
 
     def _is_due_to(self, stop: StopReason) -> bool:
         """Return whether a signal for that reason may have ended the trainer.
@@ -235,7 +269,7 @@ class TrainerProcess:
             return
         match self._request.receiver:
             case StopReceiver.GROUP:
-                self._forward(self._request.number, ends=True)
+                self._ask_group(self._request.number)
             case StopReceiver.SCRIPT:
                 self._reaper.signal(self._request.number, group=False)
             case StopReceiver.STEPS:
@@ -243,11 +277,19 @@ class TrainerProcess:
             case _:
                 assert_never(self._request.receiver)
 
-    def _forward(self, number: int, *, ends: bool = False) -> None:
+    def _ask_group(self, number: int) -> None:
+        """Send a signal to the process group, and to the tasks of srun what would kill them."""
+        by_steps = number in _KILLS_TASKS and self._request.has_steps and self._pid is not None
+        by_steps = by_steps and bool(processes.find_srun(self._pid or 0))
+        if by_steps:
+            self._request.signal_steps()
+        self._forward(number, ends=True, without_srun=by_steps)
+
+    def _forward(self, number: int, *, ends: bool = False, without_srun: bool = False) -> None:
         """Send a signal to the trainer's process group while the trainer runs."""
         if self._status is not None:
             return
-        self._reaper.signal(number)
+        self._reaper.signal(number, without_srun=without_srun)
         if ends and self._pid is not None:
             self._signalled = self._pid, number
 
@@ -269,7 +311,7 @@ class TrainerProcess:
         """
         if self._stop is not None or self._status not in _STATUSES_AFTER_TERM:
             return
-        until = time.monotonic() + LATE_SIGNAL
+        until = self._signal_due(time.monotonic())
         with suppress(queue.Empty):
             while self._stop is None:
                 event = self._events.get(timeout=max(0.0, until - time.monotonic()))
@@ -294,6 +336,7 @@ class TrainerProcess:
             signal=-code if code < 0 else None,
             stop=self._stop,
             hang=self._hang,
+            asked_to_end=self._asked_to_end,
         )
 
 

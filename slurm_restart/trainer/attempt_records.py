@@ -20,7 +20,7 @@ from slurm_restart.core.record_reader import (
 )
 from slurm_restart.errors import RecordError, StateError
 from slurm_restart.frozen import frozen
-from slurm_restart.safe_files import read_bounded
+from slurm_restart.safe_files import FileTooLargeError, read_bounded, read_tail
 
 MAX_BYTES = 16 << 20
 """Of one file. A start record lists the checkpoints that existed before, a line of
@@ -55,6 +55,8 @@ class AttemptStart:
     in_place: int = 0
     """Restarts in place in this allocation up to this attempt; 0: Slurm has started it."""
     nodes: tuple[str, ...]
+    unhealthy: dict[str, str] = field(default_factory=dict)
+    """Nodes of the job that the health check has found faulty, and what: they are not used."""
     num_csx: int
     checkpoint: Argument | None
     """What is trained from or evaluated; None: training from scratch, or an evaluation whose config
@@ -74,6 +76,8 @@ class AttemptStart:
     """There is an earlier checkpoint for the next attempt, if this one fails without progress."""
     left_out: tuple[LeftOutCheckpoint, ...] = ()
     """Checkpoints that are well-formed, and why they are not used."""
+    links: dict[str, tuple[Argument, Argument]] = field(default_factory=dict)
+    """Links that were pointed at `checkpoint`, as theirs is not used: what each held, and holds."""
     beyond: int | None = None
     """The step that has to be exceeded for progress; None: `from_step`."""
     first_step: int
@@ -121,6 +125,9 @@ class Fence:
     """Slurm's restart count, or that of an earlier fence of this job, if Slurm counts anew."""
     node: str | None
     """That of the supervisor, by Slurm's name."""
+    saved: dict[str, Annotated[int, Range(0, 10**9)]] = field(default_factory=dict)
+    """Where checkpoints are at a URL: of each earlier attempt that may still run, how many it had
+    on record when the fence was taken."""
     unknown: dict[str, Any] = unknown_keys()
 
     def is_before(self, other: "Fence") -> bool:
@@ -162,13 +169,16 @@ class Compiled:
 
 @frozen
 class Saved:
-    """A new complete checkpoint."""
+    """A new complete checkpoint, or one at a URL that the output said was saved."""
 
     at: _Time
     step: int
     path: Argument
     mark: tuple[_Mark, _Mark] | None = None
-    """Its mark when it was found to be complete; None: recorded by an earlier release."""
+    """Its mark when it was found to be complete; at a URL: the attempt that saved it, and 0. None:
+    recorded by an earlier release."""
+    found_by: int | None = None
+    """At a URL: the later attempt that found it in the output, as it was not on record."""
     unknown: dict[str, Any] = unknown_keys()
 
 
@@ -287,19 +297,34 @@ def read_record(kind: type[_R], path: Path) -> _R | None:
 def read_lines(kind: type[_R], path: Path) -> tuple[tuple[_R, ...], tuple[StateError, ...]]:
     """Return the records of a file with one a line, and what cannot be read: lines, or the file.
 
-    The last line of a process that was killed may be torn, as may any when the disk was full.
+    The last line of a process that was killed may be torn, as may any when the disk was full. Of a
+    file that is too large the end is read, as the newest records matter most.
     """
+    found: list[_R] = []
+    problems: list[StateError] = []
     try:
-        data = read_bounded(path, MAX_BYTES, follow=False)
+        data, is_whole = _read_newest(path)
     except FileNotFoundError:
         return (), ()
     except OSError as error:
         return (), (StateError(f"{path}: {error.strerror}"),)
-    found: list[_R] = []
-    problems: list[StateError] = []
+    if not is_whole:
+        problems.append(StateError(f"{path}: only the last {len(data)} bytes are read"))
     for number, line in json_lines(data):
         try:
             found.append(read_object(kind, parse_json(line))[0])
         except RecordError as error:
             problems.append(error.at(str(path), number))
     return tuple(found), tuple(problems)
+
+
+def _read_newest(path: Path) -> tuple[bytes, bool]:
+    """Return the whole lines at the end of a file, and whether that is all of it.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        return read_bounded(path, MAX_BYTES, follow=False), True
+    except FileTooLargeError:
+        return read_tail(path, MAX_BYTES, follow=False).partition(b"\n")[2], False

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from slurm_restart.core.checkpoint_url import is_url, url_problem
 from slurm_restart.frozen import frozen
 from slurm_restart.trainer.checkpoint_forms import FORMS
 from slurm_restart.trainer.checkpoint_names import split_directory, to_regex
@@ -13,13 +14,15 @@ class GivenCheckpoint:
     """What the user gave. None: nothing."""
 
     directory: str | None = None
-    """May have `*` and `?` in its names."""
+    """May have `*` and `?` in its names. A path or a URL."""
     pattern: str | None = None
     """As `to_regex` takes it."""
     format: CheckpointFormat | None = None
     complete: str | None = None
     warn_after: int | None = None
     """Seconds."""
+    saved: str | None = None
+    """As `CheckpointLayout.saved`."""
 
 
 @frozen
@@ -31,14 +34,14 @@ class DefaultNames:
 
 
 def checkpoint_layout(
-    given: GivenCheckpoint, base: Path, default: Path, names: DefaultNames | None = None
+    given: GivenCheckpoint, base: Path, default: str | Path, names: DefaultNames | None = None
 ) -> CheckpointLayout:
     """Return the layout.
 
     Args:
         given: what the user gave.
         base: the absolute path that a relative directory starts from.
-        default: the directory if none is given and the format has none of its own.
+        default: the directory, or URL, if none is given and the format has none of its own.
         names: as its class says; of the Model Zoo's format they are preferred to its own.
 
     Raises:
@@ -51,13 +54,24 @@ def checkpoint_layout(
     if below:
         pattern, written = f"{_below(below)}{pattern}", f"{below}/{written}"
     return CheckpointLayout(
-        directory=str(base / fixed if named else default),
+        directory=place_of(base, fixed if named else str(default)),
         pattern=pattern,
         format=form,
         complete=given.complete,
         written=written,
         warn_after=WARN_AFTER if given.warn_after is None else given.warn_after,
+        saved=given.saved,
     )
+
+
+def place_of(base: Path, directory: str) -> str:
+    """Return a directory as an absolute path, or its URL without a slash at the end.
+
+    Args:
+        base: the absolute path that a relative directory starts from.
+        directory: a path or a URL.
+    """
+    return directory.rstrip("/") if is_url(directory) else str(base / directory)
 
 
 def _names(
@@ -82,8 +96,10 @@ def check_directory(text: str) -> None:
     """Check a directory with `*` in its names.
 
     Raises:
-        ValueError: it has `{step}` or `..` behind a `*` in it.
+        ValueError: it has `{step}` or `..` behind a `*` in it, or is a URL that cannot be used.
     """
-    below = split_directory(text)[1]
+    fixed, below = split_directory(text)
+    if is_url(text) and (problem := url_problem(fixed)) is not None:
+        raise ValueError(problem)
     if below:
         _below(below)

@@ -6,6 +6,8 @@ A `/` separates directories; `{step}` may be in the name of a directory.
 import re
 from pathlib import PurePosixPath
 
+from slurm_restart.core.checkpoint_url import split_scheme
+
 _TOKEN = re.compile(r"(\*?\{step(?::[^{}]*)?\}|\*?\{epoch(?::[^{}]*)?\}|\*+|\?)")
 _WILD = re.compile(r"[*?]|\{(?:step|epoch)(?::[^{}]*)?\}")
 _NUMBER = re.compile(r"\{(?:step|epoch)(?::[^{}]*)?\}")
@@ -78,11 +80,12 @@ def split_path(text: str) -> tuple[str, str | None]:
 
 def split_directory(text: str) -> tuple[str, str]:
     """Split a directory with `*` in its names into the part without, and the rest (or "")."""
-    parts = PurePosixPath(text).parts
+    scheme, path = split_scheme(text)
+    parts = PurePosixPath(path).parts
     for number, part in enumerate(parts):
         if _WILD.search(part):
             fixed = str(PurePosixPath(*parts[:number])) if number else ""
-            return fixed, "/".join(parts[number:])
+            return scheme + fixed, "/".join(parts[number:])
     return text, ""
 
 

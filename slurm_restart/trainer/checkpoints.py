@@ -77,10 +77,12 @@ def iterate(
         layout: where checkpoints are.
         skip: called with each name; those for which it returns True are left out.
 
+    Below a URL there are none: see `supervise.remote_checkpoints`.
+
     Raises:
         OSError: the directory cannot be read.
     """
-    if layout.format is CheckpointFormat.NONE:
+    if layout.format is CheckpointFormat.NONE or layout.is_remote:
         return
     levels = tuple(re.compile(part) for part in layout.pattern.split("/"))
     kind = FORMS[layout.format].kind
@@ -160,17 +162,35 @@ def _directories(directory: str, levels: tuple[re.Pattern[str], ...]) -> Iterato
 
 def step_of(layout: CheckpointLayout, path: str) -> int | None:
     """Return the step in a checkpoint's name; None if it has none."""
+    groups = _groups(layout, path.split("/")[-1 - layout.pattern.count("/") :])
+    return None if groups is None else _number(groups.get("step"))
+
+
+def checkpoint_named(layout: CheckpointLayout, name: str, mark: Mark) -> Checkpoint | None:
+    """Return the checkpoint of a name below the layout's directory; None: it is none's name.
+
+    Nothing is read.
+    """
+    names = name.split("/")
+    groups = _groups(layout, names)
     levels = layout.pattern.split("/")
-    names = path.split("/")[-len(levels) :]
-    if len(names) < len(levels):
+    if groups is None or any(map(is_unfinished, names, levels)):
         return None
-    matches = [re.fullmatch(level, name) for level, name in zip(levels, names, strict=True)]
+    return _checkpoint(f"{layout.directory}/{name}", name, groups, mark)
+
+
+def _groups(layout: CheckpointLayout, names: list[str]) -> dict[str, str] | None:
+    """Return the groups of the pattern in the names of the levels; None: they do not match."""
+    levels = layout.pattern.split("/")
+    if len(names) != len(levels):
+        return None
     groups: dict[str, str] = {}
-    for match in matches:
+    for level, name in zip(levels, names, strict=True):
+        match = re.fullmatch(level, name)
         if match is None:
             return None
-        groups |= match.groupdict()
-    return _number(groups["step"])
+        groups |= {key: text for key, text in match.groupdict().items() if text}
+    return groups
 
 
 def name_of(layout: CheckpointLayout, path: str) -> str:
@@ -185,21 +205,27 @@ def _number(text: str | None) -> int | None:
 
 
 def _read(entry: os.DirEntry[str], name: str, groups: dict[str, str]) -> Checkpoint | None:
-    step = _number(groups.get("step"))
-    if step is None:
+    if _number(groups.get("step")) is None:
         return None
     try:
         status = entry.stat()
     except FileNotFoundError:
         # Removed by the trainer, which keeps only the last few.
         return None
+    return _checkpoint(entry.path, name, groups, (status.st_mtime_ns, status.st_size))
+
+
+def _checkpoint(path: str, name: str, groups: dict[str, str], mark: Mark) -> Checkpoint | None:
+    step = _number(groups.get("step"))
+    if step is None:
+        return None
     return Checkpoint(
-        path=entry.path,
+        path=path,
         name=name,
         step=step,
         epoch=_number(groups.get("epoch")) or 0,
         stamp=groups.get("stamp") or "",
-        mark=(status.st_mtime_ns, status.st_size),
+        mark=mark,
     )
 
 

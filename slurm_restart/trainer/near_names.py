@@ -23,6 +23,8 @@ def describe_absence(layout: CheckpointLayout) -> str:
     Raises:
         OSError: the directory cannot be read.
     """
+    if layout.is_remote:
+        return f"the output has had no {describe_line(layout)}"
     directory, pattern = _deepest(layout)
     expected = f"{layout.written or layout.pattern!r} ({layout.format.value})"
     try:
@@ -31,6 +33,14 @@ def describe_absence(layout: CheckpointLayout) -> str:
         return f"{directory} does not exist; expected in it: {expected}"
     near = f"; the nearest names are {_list(names)}" if names else "; it is empty"
     return f"nothing in {directory} matches {expected}{near}"
+
+
+def describe_line(layout: CheckpointLayout) -> str:
+    """Return which line of output shows a checkpoint below a URL, after "no" or "each"."""
+    name = f"{layout.directory}/{layout.written or layout.pattern}"
+    if layout.saved is not None:
+        return f"line that matches {layout.saved!r} and names {name}"
+    return f"line such as 'Saved checkpoint {name}'"
 
 
 def near_names(layout: CheckpointLayout) -> tuple[str, tuple[str, ...]]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any
 
+from slurm_restart.core.checkpoint_url import is_url, url_problem
 from slurm_restart.core.job_comment import MAX_NODES, MAX_RESTARTS, Mode
 from slurm_restart.frozen import frozen
 from slurm_restart.trainer import config
@@ -24,7 +25,6 @@ _SECTIONS: dict[Mode, str] = {
     Mode.VALIDATE: "validate",
     Mode.VALIDATE_ALL: "validate_all",
 }
-_REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _KEEP_N = "KeepNCheckpoints"
 _HARNESS = "EvalHarness"
 """End of the names of callbacks that evaluate a model after each validation."""
@@ -66,17 +66,12 @@ class Phase:
     checkpoint_name: str
     autoload_last_checkpoint: bool
     ckpt_path: str | None
-    """Of `fit`, or of `validate` in an evaluation, where it may be a URL."""
+    """Of `fit`, or of `validate` in an evaluation; it may be a URL."""
     loop: LoopFacts
     keep_checkpoints: int | None = None
     """`n` of the callback KeepNCheckpoints."""
     validates_at_end: bool = False
     """A training that the trainer validates after its last step."""
-
-
-def is_remote(path: str) -> bool:
-    """Return whether a path is a URL."""
-    return _REMOTE.match(path) is not None
 
 
 def read_phases(
@@ -190,7 +185,7 @@ def _read_phase(
         autorestart=_autorestart(checker, (*init, "autorestart")),
         model_dir=_local_path(checker, (*init, "model_dir")) or DEFAULT_MODEL_DIR,
         checkpoint_steps=checker.whole(*checkpoint, "steps", low=0),
-        checkpoint_root=_local_path(checker, (*checkpoint, "checkpoint_root")),
+        checkpoint_root=_path_or_url(checker, (*checkpoint, "checkpoint_root")),
         checkpoint_name=_checkpoint_name(checker, (*checkpoint, "checkpoint_name")),
         autoload_last_checkpoint=not _is_ckpt_path_null(single)
         and checker.flag(*checkpoint, "autoload_last_checkpoint", default=True),
@@ -204,7 +199,7 @@ def _read_phase(
 def _ckpt_path(checker: Checker, trainer: tuple[Key, ...], mode: Mode) -> str | None:
     """Return the checkpoint that the config names; of `validate_all` it may name several."""
     if not mode.is_evaluation:
-        return _local_path(checker, (*trainer, "fit", "ckpt_path"))
+        return _path_or_url(checker, (*trainer, "fit", "ckpt_path"))
     path = checker.get(*trainer, "validate", "ckpt_path") if mode is Mode.VALIDATE else None
     return path if isinstance(path, str) and path and "\0" not in path else None
 
@@ -275,10 +270,17 @@ def _autorestart(checker: Checker, keys: tuple[Key, ...]) -> Autorestart | None:
 def _local_path(checker: Checker, keys: tuple[Key, ...]) -> str | None:
     """Return a path on a file system of the nodes; a URL is a problem."""
     value = checker.text(*keys)
-    if value is not None and is_remote(value):
-        checker.add_problem(
-            keys, "a path on a file system (remote checkpoints cannot be checked yet)", value
-        )
+    if value is not None and is_url(value):
+        checker.add_problem(keys, "a path on a file system", value)
+    return value
+
+
+def _path_or_url(checker: Checker, keys: tuple[Key, ...]) -> str | None:
+    """Return a path, or a URL, of which nothing is read here."""
+    value = checker.text(*keys)
+    if value is not None and is_url(value) and (problem := url_problem(value)) is not None:
+        checker.add_problem(keys, problem, value)
+        return None
     return value
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from slurm_restart.core.array_task import run_of_task
+from slurm_restart.core.checkpoint_url import is_url
 from slurm_restart.core.job_comment import (
     MAX_NODES,
     MAX_RESTARTS,
@@ -37,7 +38,6 @@ SCHEMA = 1
 WARN_AFTER = 1800
 FILE_NAME = "plan.json"
 MAX_BYTES = 4 << 20
-RELAUNCH_MIN_TIME = 600
 LONG_ATTEMPT = 3600
 """Seconds: a program that fails at its start or soon after it does not last so long."""
 
@@ -104,7 +104,7 @@ class CheckpointLayout:
     """Where checkpoints are written and how they are recognised."""
 
     directory: Argument
-    """Absolute path."""
+    """Absolute path; or a URL without a slash at its end, which this package never reads."""
     pattern: Argument
     """Regular expression that a name must match in full. With a `/` in it: one for each level below
     `directory`. Groups: `step` (always there), and optional: `epoch` (sorts before the step),
@@ -117,7 +117,15 @@ class CheckpointLayout:
     """The pattern as people write it, such as `step-{step}.pt`, for messages."""
     warn_after: _Seconds = WARN_AFTER
     """Seconds of an attempt without a checkpoint after which the user is told."""
+    saved: Argument | None = None
+    """Below a URL: regular expression of a line of output that says that a checkpoint was saved;
+    its group `path` is the URL, or the name below `directory`. None: see `saved_lines`."""
     unknown: dict[str, Any] = unknown_keys()
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether only the trainer's output shows what checkpoints there are."""
+        return is_url(self.directory)
 
 
 @frozen
@@ -173,8 +181,9 @@ class RestartPolicy:
     node_search: bool = True
     recovery: Recovery = Recovery.REQUEUE
     """Whether attempts may start in the allocation of the one before."""
-    relaunch_min_time: _Seconds = RELAUNCH_MIN_TIME
-    """Seconds before the warning of the time limit that have to be left for that."""
+    relaunch_min_time: _Seconds | None = None
+    """Seconds before the warning of the time limit that have to be left for that. None: it depends
+    on the time limit."""
     self_requeue: bool = False
     """The supervisor requeues the job, as no hook does."""
     max_total_restarts: _Restarts | None = None
@@ -307,6 +316,12 @@ class RunPlan:
         return policy is not None and policy.self_requeue and policy.recovery.requeues
 
     @property
+    def needs_host_watch(self) -> bool:
+        """Whether another node is to watch the batch host, and to requeue the job if it is lost."""
+        policy = self.policy
+        return self.keeps_allocation and policy is not None and policy.recovery.requeues
+
+    @property
     def comment_record(self) -> CommentRecord | None:
         """The comment record at submission; None for an unmanaged job."""
         if self.policy is None:
@@ -365,7 +380,7 @@ def _checked(plan: RunPlan) -> RunPlan:
     """Return the plan if it is of this release's schema and its patterns can be used.
 
     Raises:
-        RecordError: another schema, `run` is no run id, or `checkpoint.pattern` cannot be used.
+        RecordError: another schema, `run` is no run id, or a pattern cannot be used.
     """
     if plan.schema != SCHEMA:
         raise RecordError("schema", str(SCHEMA), str(plan.schema))
@@ -380,4 +395,19 @@ def _checked(plan: RunPlan) -> RunPlan:
     if "step" not in groups:
         expected = "a regular expression with the group step"
         raise RecordError("checkpoint.pattern", expected, repr(pattern[:60]))
+    saved = plan.checkpoint.saved
+    if saved is not None and (problem := saved_problem(saved)) is not None:
+        raise RecordError("checkpoint.saved", problem, repr(saved[:60]))
     return plan
+
+
+def saved_problem(pattern: str) -> str | None:
+    """Return what is expected in place of `CheckpointLayout.saved`; None: it can be used."""
+    try:
+        # The output is searched as bytes.
+        groups = re.compile(pattern.encode()).groupindex
+    except (re.error, OverflowError, RecursionError, UnicodeEncodeError) as error:
+        return f"a regular expression ({error})"
+    if "path" not in groups:
+        return r"a regular expression with the group path, such as 'uploaded to (?P<path>\S+)'"
+    return None

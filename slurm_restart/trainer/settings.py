@@ -24,7 +24,7 @@ from slurm_restart.trainer.health_check import (
     parse_checks,
 )
 from slurm_restart.trainer.launch import check_template
-from slurm_restart.trainer.run_plan import STOP_SIGNALS, CheckpointFormat
+from slurm_restart.trainer.run_plan import STOP_SIGNALS, CheckpointFormat, saved_problem
 from slurm_restart.trainer.settings_files import SettingsLayer
 
 OptionValue = str | bool
@@ -55,13 +55,16 @@ class Settings:
     rules: tuple[str, ...] = ()
     """Files of rules over log lines; relative to the config's directory."""
     checkpoint_directory: str | None = None
-    """Relative to the job's directory; `{model_dir}` stands for the run's, and names may have `*`
-    in them."""
+    """Relative to the job's directory, or a URL; `{model_dir}` stands for the run's, and names may
+    have `*` in them."""
     checkpoint_pattern: str | None = None
     """As written: a name with `{step}` or `{epoch}`."""
     checkpoint_format: CheckpointFormat | None = None
     checkpoint_complete: str | None = None
     checkpoint_warn_after: int | None = None
+    checkpoint_saved: str | None = None
+    """Below a URL: a regular expression over lines of output that say that a checkpoint was saved;
+    its group `path` is the checkpoint."""
     stop_signal: str | None = None
     """Name, without SIG, of the signal that asks the trainer to save and end."""
     progress_pattern: str | None = None
@@ -91,6 +94,7 @@ class Settings:
     watchdog_slow_factor: int | None = None
     watchdog_slow_after: int | None = None
     watchdog_restart_when_slow: bool | None = None
+    watchdog_faulthandler: bool | None = None
     watchdog_steps: str | None = None
     """A regular expression over lines of output; its first group is the step."""
     csx_per_node: int = 1
@@ -247,6 +251,13 @@ def _complete(value: Any) -> str:
     return text
 
 
+def _saved_pattern(value: Any) -> str:
+    text = _text(value)
+    if (problem := saved_problem(text)) is not None:
+        raise _InvalidValueError(problem)
+    return text
+
+
 def _step_pattern(value: Any) -> str:
     text = _text(value)
     try:
@@ -325,6 +336,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "checkpoint.format": _format,
     "checkpoint.complete": _complete,
     "checkpoint.warn_after": _duration,
+    "checkpoint.saved": _saved_pattern,
     "progress.pattern": _step_pattern,
     "progress.file": _text,
     "progress.after": _positive_duration,
@@ -344,6 +356,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "watchdog.slow_factor": _whole(2, MAX_FACTOR),
     "watchdog.slow_after": _positive_duration,
     "watchdog.restart_when_slow": _flag,
+    "watchdog.faulthandler": _flag,
     "watchdog.steps": _step_pattern,
     "nodes.csx_per_node": _whole(1, MAX_NODES),
     "policy.stop_on_repeat": _whole(0, MAX_RESTARTS),

@@ -136,6 +136,7 @@ def _started(plan: RunPlan, attempt: AttemptDir, start: AttemptStart | None) -> 
         "restart_count": start.restarts if start else None,
         "in_place": start.in_place if start else None,
         "nodes": list(start.nodes) if start else [],
+        "unhealthy_nodes": start.unhealthy if start else {},
         "resumed": start.resumed if start else None,
         "checkpoint": start.checkpoint if start else None,
         "validation_only": start.validation_only if start else None,

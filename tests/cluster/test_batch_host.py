@@ -3,11 +3,13 @@
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from contrib.testing.hookless_cluster import (
+    CHANGES_TAKEN,
     HooklessCluster,
     await_ranks,
     decisions,
@@ -15,10 +17,9 @@ from contrib.testing.hookless_cluster import (
     supervisor_of,
 )
 from contrib.testing.job_processes import job_processes
-from contrib.testing.waiting import await_
+from contrib.testing.waiting import LONG_DEADLINE, await_
+from slurm_restart.supervise.host_watch_command import SECOND
 
-CHANGES_TAKEN = (24, 11)
-"""Before, Slurm without accounting takes no change of a job that has lost a node."""
 WATCH = "csx-host-watch"
 """In the command line of the shell that watches the batch host from another node."""
 
@@ -38,16 +39,24 @@ def watch_of(cluster: HooklessCluster, job_id: int) -> list[int]:
     ]
 
 
-def await_watch(cluster: HooklessCluster, job_id: int, *, elsewhere: str = "") -> str:
-    """Wait until a batch host is watched; return from where."""
+def await_watches(
+    cluster: HooklessCluster, job_id: int, *, without: str = "", count: int = 2
+) -> list[str]:
+    """Wait until a batch host is watched from other nodes; return them, the first watch's first."""
     found: list[str] = []
 
     def look() -> bool:
-        found[:] = [node_of(pid) for pid in watch_of(cluster, job_id)]
-        return len(found) == 1 and found[0] != elsewhere
+        with suppress(FileNotFoundError):  # a watch has ended meanwhile
+            found[:] = map(node_of, sorted(watch_of(cluster, job_id), key=is_second))
+        return len(found) == count and without not in found
 
     await_(look, "the batch host is watched")
-    return found[0]
+    return found
+
+
+def is_second(pid: int) -> bool:
+    """Whether a watch leaves it to another one to act first."""
+    return str(SECOND.others).encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
 
 
 def node_of(pid: int) -> str:
@@ -80,7 +89,7 @@ def test_a_job_that_goes_on_without_its_batch_host_is_requeued(
 def lose_batch_host(
     cluster: HooklessCluster, job_id: int, attempt: int, *, is_told: bool = True
 ) -> str:
-    """Let a job lose its batch host, which a spare watches; return it.
+    """Let a job lose its batch host, which a spare watches first of all; return it.
 
     Args:
         cluster: where.
@@ -91,7 +100,7 @@ def lose_batch_host(
     ranks = await_ranks(cluster, attempt, 2)
     host = cluster.nodes_of(job_id)[0]
     assert host in ranks
-    assert await_watch(cluster, job_id) not in ranks
+    assert await_watches(cluster, job_id)[0] not in ranks
     lose(cluster, job_id, host, is_told=is_told)
     return host
 
@@ -108,7 +117,26 @@ def test_a_run_ends_well_after_the_loss_of_its_batch_host(cluster: HooklessClust
     job_id = submit_waiting(cluster)
     host = lose_batch_host(cluster, job_id, 0)
     assert host not in await_ranks(cluster, 1, 2)
-    await_watch(cluster, job_id)
+    await_watches(cluster, job_id)
+    cluster.let_go()
+    assert cluster.await_end(job_id) == "COMPLETED"
+    assert cluster.job(job_id)["Restarts"] == "1"
+    assert decisions(cluster.run_dir()) == ["requeue", "leave"]
+
+
+def test_a_batch_host_that_is_set_down_while_it_lives_is_lost_all_the_same(
+    cluster: HooklessCluster,
+) -> None:
+    """22.05 and 24.11 kill the script, and the job would end as FAILED."""
+    job_id = submit_waiting(cluster)
+    after = cluster.submit("true", f"--dependency=afterok:{job_id}")
+    await_watches(cluster, job_id)
+    host = cluster.nodes_of(job_id)[0]
+    cluster.fault("node-down", host)
+    assert host not in await_ranks(cluster, 1, 2)
+    [first] = [run for run in cluster.summary()["runs"] if run["attempt"] == 0]
+    assert (first["category"], first["blamed_nodes"]) == ("hardware.node", [host])
+    assert cluster.state(after) == "PENDING"
     cluster.let_go()
     assert cluster.await_end(job_id) == "COMPLETED"
     assert cluster.job(job_id)["Restarts"] == "1"
@@ -121,7 +149,7 @@ def test_where_fewer_nodes_are_left_the_requeue_asks_for_no_spare(
     if cluster.release < CHANGES_TAKEN:
         pytest.skip("this release takes no change of the job")
     job_id = submit_waiting(cluster, nodes=3)
-    await_watch(cluster, job_id)
+    await_watches(cluster, job_id)
     lose(cluster, job_id, "csx1")
     assert await_ranks(cluster, 1, 3) == {"csx2", "csx3", "csx4"}
     cluster.let_go()
@@ -130,13 +158,32 @@ def test_where_fewer_nodes_are_left_the_requeue_asks_for_no_spare(
     assert decisions(cluster.run_dir()) == ["requeue", "leave"]
 
 
+def test_the_batch_host_and_a_node_that_watches_it_are_lost_at_once(
+    cluster: HooklessCluster,
+) -> None:
+    job_id = submit_waiting(cluster, spares=2)
+    first, second = await_watches(cluster, job_id)
+    host = cluster.nodes_of(job_id)[0]
+    for node in (host, first):
+        cluster.fault("kill-slurmd", node)
+    for node in (host, first):
+        cluster.fault("node-down", node)
+    # As large as at first where the size cannot be changed: there are too few nodes now.
+    await_(lambda: cluster.job(job_id)["Restarts"] == "1", "it is requeued", timeout=LONG_DEADLINE)
+    [run] = cluster.summary()["runs"]
+    assert run["category"] == "hardware.node"
+    assert host in run["blamed_nodes"]
+    assert second not in run["blamed_nodes"]
+    assert decisions(cluster.run_dir())[0] == "requeue"
+
+
 def test_the_watch_moves_to_another_node_and_leaves_nothing_behind(
     cluster: HooklessCluster,
 ) -> None:
     job_id = submit_waiting(cluster, spares=2)
-    first = await_watch(cluster, job_id)
+    first, second = await_watches(cluster, job_id)
     lose(cluster, job_id, first)
-    await_watch(cluster, job_id, elsewhere=first)
+    assert second in await_watches(cluster, job_id, without=first)
     heartbeat = cluster.run_dir() / "heartbeat"
     await_(heartbeat.exists, "a heartbeat")
     cluster.let_go()
@@ -149,12 +196,12 @@ def test_the_watch_moves_to_another_node_and_leaves_nothing_behind(
 
 def test_a_supervisor_that_is_paused_is_not_taken_for_lost(cluster: HooklessCluster) -> None:
     job_id = submit_waiting(cluster)
-    await_watch(cluster, job_id)
-    [watch], supervisor = watch_of(cluster, job_id), supervisor_of(cluster, job_id)
+    await_watches(cluster, job_id)
+    watches, supervisor = watch_of(cluster, job_id), supervisor_of(cluster, job_id)
 
     def asks() -> bool:
         return any(
-            process.parent == watch and str(cluster.run_dir()) in process.words
+            process.parent in watches and str(cluster.run_dir()) in process.words
             for process in job_processes(cluster, job_id)
         )
 

@@ -116,3 +116,15 @@ def test_slurmctld_is_killed() -> None:
     results = tried(chosen, jobs=len(chosen))
     assert wrong(results) == []
     assert any(result.reached for result in results)
+
+
+def test_the_supervisor_is_killed() -> None:
+    """Before it becomes the supervisor of the next attempt, and before the end is on record."""
+    chosen = [
+        Point(scenario="in-place", mode=mode, call=call, when=When.BEFORE)
+        for mode in (Mode.SUPERVISOR, Mode.SUPERVISOR_ALONE)
+        for call in ("exec", "rename end.json")
+    ]
+    results = tried(chosen, jobs=len(chosen))
+    assert wrong(results) == []
+    assert all(result.reached for result in results)

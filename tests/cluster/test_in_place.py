@@ -79,7 +79,7 @@ def test_without_progress_exactly_so_many_restarts_in_place(
     decisions = re.findall(r"decision: (\w+)", log)
     assert decisions == ["relaunch"] * restarts + ["leave"]
     explained = cluster.run("csx-restart", "explain", str(job_id))
-    relaunched = r"on 2 nodes ended [\d: -]+( after \d+ s)?: .*; restarted in place"
+    relaunched = r"on 2 nodes ended [\d: -]+( after \d+ s)?: .*; attempt \d started in place"
     assert len(re.findall(relaunched, explained)) == restarts
     assert len(re.findall(r"timing .*, next started \+\d", explained)) == restarts
     assert "max_num_restarts" in explained
@@ -89,14 +89,21 @@ def test_without_progress_exactly_so_many_restarts_in_place(
     assert {end["found_by"] for end in told["ends"][:-1]} <= {"supervisor"}
 
 
+@pytest.mark.parametrize("least", [1, 2])
 def test_a_node_that_fails_the_health_check_is_not_started_on_again(
-    cluster: ManagedCluster,
+    cluster: ManagedCluster, least: int
 ) -> None:
+    """The run goes on with the other node if that is enough, else after a requeue."""
     broken = cluster.work / "broken"
     check = f'test ! -e {broken}.$SLURMD_NODENAME || {{ echo "fan 3 stands still"; exit 9; }}'
     command = f"sh -c 'test $CSX_RESTART_ATTEMPT != 0 || {{ touch {broken}.csx2; {FAIL}; }}'"
-    job_id = submit(cluster, command, restarts=1, health_check=check)
+    job_id = submit(cluster, command, restarts=1, min_nodes=least, health_check=check)
     assert cluster.await_end(job_id) == "COMPLETED"
+    if least == 1:
+        [end] = cluster.ends(job_id)
+        assert (end["category"], end["attempt"], end["in_place"]["restarts"]) == ("completed", 1, 1)
+        assert [run["nodes"] for run in cluster.summary()["runs"]] == [["csx1", "csx2"], ["csx1"]]
+        return
     unhealthy, completed = cluster.ends(job_id)
     assert (unhealthy["category"], unhealthy["action"]) == ("health_check", "requeue")
     assert unhealthy["in_place"]["failures"] == 1
@@ -125,6 +132,40 @@ def test_a_flood_of_output_hides_no_cause(cluster: ManagedCluster) -> None:
     lost = re.findall(rb"\[csx-restart: (\d+) bytes of output lost\]", output.read_bytes())
     assert output.stat().st_size + sum(map(int, lost)) > 300_000_000
     assert KNOWN_CAUSE in (cluster.run_dir() / "run.log").read_text()
+
+
+def test_a_rank_that_fails_ends_its_step_unless_it_is_to_save(cluster: ManagedCluster) -> None:
+    """By itself srun would let the other rank go on, which does not notice."""
+    first = f"test $SLURM_PROCID = 0 || {{ sleep 1; {FAIL}; }}; exec sleep 600"
+    # Each rank saves as long as it needs, and does not end well.
+    saves = "trap 'trap : TERM; sleep $SLURM_PROCID; touch saved.$SLURM_PROCID; exit 9' TERM"
+    second = f"{saves}; touch runs.$SLURM_PROCID; while :; do sleep 0.1; done"
+    ranks = cluster.script(f"test $CSX_RESTART_ATTEMPT = 0 || {{ {second}; }}; {first}")
+    job_id = submit(cluster, f"srun -N2 {ranks}", restarts=1)
+    work = cluster.work
+    await_(lambda: len(list(work.glob("runs.*"))) == 2, "the second attempt")
+    log = (cluster.run_dir() / "run.log").read_text()
+    assert "task 1: Exited with exit code 3: the other tasks of its step are ended" in log
+    assert cluster.job(job_id)["Restarts"] == "0"
+    os.kill(cluster.batch_pid(job_id), signal.SIGUSR1)
+    await_(lambda: len(list(work.glob("saved.*"))) == 2, "both ranks have saved")
+
+
+def test_a_rank_that_dies_at_once_ends_its_step_though_others_print(
+    cluster: ManagedCluster,
+) -> None:
+    """Its srun may not be the next one of the script: what it reports was written since it began.
+
+    On a busy machine that may not be known of one attempt, which then takes as long as rank 0.
+    """
+    prints = "for _ in $(seq 600); do echo trains; sleep 0.1; done"
+    dies = f"test $SLURM_PROCID = 0 || kill -9 $$; {prints}"
+    ranks = cluster.script(f"test $CSX_RESTART_ATTEMPT = 2 || {{ {dies}; }}")
+    job_id = submit(cluster, f"sh -c 'date; srun -N2 {ranks}'", restarts=2, recovery="in-place")
+    assert cluster.await_end(job_id) == "COMPLETED"
+    assert cluster.job(job_id)["Restarts"] == "0"
+    log = (cluster.run_dir() / "run.log").read_text()
+    assert "task 1: Killed: the other tasks of its step are ended" in log
 
 
 def test_a_run_in_place_only_is_not_requeued(cluster: ManagedCluster) -> None:
@@ -249,14 +290,18 @@ def test_while_others_wait_for_the_nodes_it_stays(cluster: ManagedCluster) -> No
 
 
 @pytest.mark.usefixtures("default_recovery")
-def test_a_lost_node_alone_is_excluded(cluster: ManagedCluster) -> None:
+def test_with_no_kill_off_slurm_requeues_the_job_and_a_lost_node_alone_is_excluded(
+    cluster: ManagedCluster,
+) -> None:
     wait = f"touch {cluster.work}/waits.$SLURM_RESTART_COUNT; exec sleep 600"
-    job_id = submit(cluster, f"sh -c '{wait}'", min_nodes=2, nodes=4, recovery=None)
+    config = cluster.config(command=f"sh -c '{wait}'", nodes=4, min_nodes=2)
+    [job_id] = cluster.csx_sbatch(config, "--no-kill=off")
     await_((cluster.work / "waits.").exists, "the first attempt runs")
     cluster.fault("node-down", "csx3")
     await_((cluster.work / "waits.1").exists, "the next attempt runs")
     assert cluster.excluded(job_id) == {"csx3"}
     assert cluster.nodes_of(job_id) == ["csx1", "csx2", "csx4"]
+    assert cluster.job(job_id)["Restarts"] == "1"
 
 
 @pytest.mark.usefixtures("default_recovery")

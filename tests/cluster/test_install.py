@@ -115,7 +115,7 @@ def survives(guide: Guide) -> None:
     [block] = blocks("docs/howto/batch-scripts.md", *headings)
     said = guide.user(block)
     assert "COMPLETED" in said
-    assert "decision     requeue" in said
+    assert "decision     relaunch" in said
     newest = max(guide.root.path(f"/home/{USER}").glob("slurm-*.out"))
     steps = re.findall(r"^step (\d+)$", newest.read_text(), re.MULTILINE)
     assert steps == [str(step) for step in range(1, 21)]

@@ -152,7 +152,7 @@ PAYLOADS = (
         "software.crash",
         restarted=True,
         why="software.crash: restart 1/2",
-        root="task 0: Segmentation fault",
+        root="^0: Fatal Python error: Segmentation fault|task 0: Segmentation fault",
     ),
     Payload(
         name="rank_killed",

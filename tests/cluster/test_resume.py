@@ -60,7 +60,7 @@ def test_a_run_whose_restarts_are_used_up_goes_on_from_its_last_checkpoint(
     cluster.trainer_does("exit:3@7")
     first = start(
         cluster,
-        restarts=0,
+        restarts=1,
         command=MENDED,
     )
     code, _, message = resume(cluster, str(first))

@@ -117,8 +117,9 @@ def test_a_script_whose_node_is_lost_goes_on_elsewhere(cluster: ManagedCluster) 
     job_id = submit_script(cluster, "50")
     await_state(cluster, 20)
     [gone] = cluster.nodes_of(job_id)
-    (cluster.work / "go").touch()
     lose(cluster, gone)
+    await_(lambda: cluster.ends(job_id), "the first end")
+    (cluster.work / "go").touch()
     assert cluster.await_end(job_id) == "COMPLETED"
     assert read(cluster.work / "state") == "50"
     assert len(starts(cluster)) == 2
@@ -221,13 +222,24 @@ def test_a_script_with_fewer_nodes(cluster: ManagedCluster) -> None:
 ARRAY = """\
 #!/bin/bash
 #SBATCH --array=1-4 -n1 --output=out-%a.txt
-echo "$SLURM_ARRAY_TASK_ID $CSX_RESTART_RUN_ID $CSX_RESTART_RUN_DIR" >> ran
+task=$SLURM_ARRAY_TASK_ID
+if [ -n "$CSX_RESTART_CHECKPOINT" ]; then
+    echo "$task $CSX_RESTART_CHECKPOINT" >> resumed
+    exit 0
+fi
+echo "$task $CSX_RESTART_RUN_ID $CSX_RESTART_RUN_DIR" >> ran
+mkdir "t$task"
+echo > "t$task/step-$task.txt"
+exit 1
 """
 
 
 def test_each_task_of_an_array_is_a_run_of_its_own(cluster: ManagedCluster) -> None:
-    submit_script(cluster, text=ARRAY)
-    await_(lambda: len(read(cluster.work / "ran").splitlines()) == 4, "four tasks")
+    submit_script(cluster, text=ARRAY, options=("--checkpoint=t%a/step-{step}.txt",))
+    await_(lambda: len(read(cluster.work / "resumed").splitlines()) == 4, "four tasks")
+    for line in read(cluster.work / "resumed").splitlines():
+        task, checkpoint = line.split()
+        assert checkpoint == str(cluster.work / f"t{task}" / f"step-{task}.txt")
     lines = [line.split() for line in read(cluster.work / "ran").splitlines()]
     array = cluster.run_dir(cluster.work / "csx-restart")
     assert sorted(task for task, _, _ in lines) == ["1", "2", "3", "4"]

@@ -1,6 +1,11 @@
-"""Runs that go on in their allocation after a node is lost, with a spare or on fewer nodes."""
+"""Runs that go on in their allocation after a node is lost, with a spare or on fewer nodes.
+
+That is so by default; the batch host alone has to be found, by the reconciler or by another node.
+"""
 
 import re
+import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -8,6 +13,7 @@ from contrib.testing.dev_cluster import DEAD_NODE_NOTICED
 from contrib.testing.job_processes import job_processes
 from contrib.testing.managed_cluster import FAST, ManagedCluster
 from contrib.testing.waiting import await_
+from slurm_restart.supervise.job_processes import NOT_THE_TRAINERS
 
 STEP = "srun sh -c 'touch {work}/$CSX_RESTART_ATTEMPT.$SLURMD_NODENAME; {then}'"
 """A program that tells on which nodes its ranks are."""
@@ -15,7 +21,23 @@ STEP = "srun sh -c 'touch {work}/$CSX_RESTART_ATTEMPT.$SLURMD_NODENAME; {then}'"
 
 @pytest.fixture(scope="module")
 def cluster_options() -> dict[str, object]:
-    return {"nodes": 6, "options": DEAD_NODE_NOTICED}
+    return {"nodes": 6, "recovery": None, "options": DEAD_NODE_NOTICED}
+
+
+NOBODY_ELSE = """
+import sys
+from pathlib import Path
+from slurm_restart.supervise import supervisor_context
+from slurm_restart.supervise.lost_batch_host import HostQuestion
+from slurm_restart.trainer.rundir import RunDir
+path, job_id, host, held, heartbeat, time = sys.argv[1:]
+print(HostQuestion(
+    run_dir=RunDir(Path(path)), job_id=int(job_id), restarts=0, host=host,
+    held=tuple(held.split()), heartbeat=heartbeat, slurm=supervisor_context.cluster_of,
+    patience=float(time), pause=0.1,
+).requeue_if_lost())
+"""
+"""What the watch runs on another node of a job, with less time for the reconciler."""
 
 
 def submit(
@@ -26,6 +48,7 @@ def submit(
     spares: int = 0,
     then: str = "exec sleep 600",
     after: str = "",
+    options: str = "",
 ) -> int:
     """Submit a run whose ranks wait, and wait until all of them do.
 
@@ -36,11 +59,12 @@ def submit(
         spares: further nodes.
         then: what a rank does.
         after: what the script does when the ranks have ended.
+        options: further options of csx-sbatch.
     """
     script = cluster.work / "train.sh"
     script.write_text(
         f"#!/bin/sh\n#SBATCH -N{nodes}\n#SBATCH --exclusive\n#CSX --min-nodes={min_nodes} "
-        f"--recovery=auto --spares={spares}\n{STEP.format(work=cluster.work, then=then)}\n{after}\n"
+        f"--spares={spares} {options}\n{STEP.format(work=cluster.work, then=then)}\n{after}\n"
     )
     out = cluster.run("csx-sbatch", "--parsable", str(script))
     job_id = int(out.strip().partition(";")[0])
@@ -69,7 +93,9 @@ def processes_on(cluster: ManagedCluster, node: str) -> list[str]:
     return [
         " ".join(process.words)
         for process in job_processes(cluster)
-        if process.environment.get("SLURMD_NODENAME") == node and "sleep" in " ".join(process.words)
+        if process.environment.get("SLURMD_NODENAME") == node
+        and "sleep" in " ".join(process.words)
+        and NOT_THE_TRAINERS.decode() not in process.environment
     ]
 
 
@@ -90,6 +116,18 @@ def test_a_spare_takes_the_place_of_a_lost_node(cluster: ManagedCluster, fault: 
     assert f"in its place: {spare}" in explained
 
 
+def test_ranks_that_ended_before_slurm_noticed_do_not_keep_the_next_ones_waiting(
+    cluster: ManagedCluster,
+) -> None:
+    """Ranks that miss the lost one end by themselves; 22.05 shows their step for ever."""
+    gone = cluster.work / "gone"
+    wait = f"while ! test -e {gone}; do sleep 0.1; done; exit 1"
+    submit(cluster, spares=1, then=f"test $CSX_RESTART_ATTEMPT = 0 || exec sleep 600; {wait}")
+    cluster.fault("kill-slurmd", "csx3")
+    gone.touch()
+    assert await_ranks(cluster, 1, 4) == {"csx1", "csx2", "csx4", "csx5"}
+
+
 def test_without_a_spare_it_goes_on_with_fewer_nodes(cluster: ManagedCluster) -> None:
     job_id = submit(cluster)
     cluster.fault("node-down", "csx3")
@@ -97,6 +135,20 @@ def test_without_a_spare_it_goes_on_with_fewer_nodes(cluster: ManagedCluster) ->
     assert after == set(cluster.nodes_of(job_id))
     assert cluster.job(job_id)["Restarts"] == "0"
     assert re.search(r"decision: relaunch_smaller \(.*; 3 of 4 nodes are left", run_log(cluster))
+
+
+def test_a_second_node_that_is_lost_in_the_moment_of_the_restart(cluster: ManagedCluster) -> None:
+    """Slurm's nodes are looked at before the program is started, and soon after it."""
+    world = cluster.work / "world"
+    count = f"echo $SLURM_NTASKS > {world}.$SLURM_PROCID && mv {world}.$SLURM_PROCID {world}"
+    job_id = submit(cluster, then=f"{count}; exec sleep 600")
+    cluster.fault("node-down", "csx3")
+    await_(lambda: "decision: relaunch_smaller" in run_log(cluster), "the decision", interval=0.01)
+    down = ("scontrol", "update", "NodeName=csx4", "State=DOWN", "Reason=test")
+    cluster.run(*down, as_root=True)
+    await_(lambda: world.read_text() == "2\n", "ranks on what is left")
+    assert cluster.nodes_of(job_id) == ["csx1", "csx2"]
+    assert cluster.job(job_id)["Restarts"] == "0"
 
 
 def test_a_blamed_node_is_left_although_the_job_still_has_it(cluster: ManagedCluster) -> None:
@@ -171,3 +223,51 @@ def test_a_job_without_its_batch_host_is_found_and_requeued(cluster: ManagedClus
     assert cluster.excluded(job_id) == {"csx1"}
     cluster.await_running(job_id)
     assert "csx1" not in await_ranks(cluster, 1, 4)
+
+
+@pytest.fixture(params=["act", "observe"])
+def mode(cluster: ManagedCluster, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The site's mode, which is "act" again in the end."""
+    cluster.configure(mode=request.param, policy=FAST)
+    yield request.param
+    cluster.configure(policy=FAST)
+
+
+def test_without_a_reconciler_another_node_requeues_a_job_without_its_batch_host(
+    cluster: ManagedCluster, mode: str
+) -> None:
+    job_id = submit(cluster, spares=1, options="--recovery=auto")
+    after = cluster.submit("true", f"--dependency=afterok:{job_id}")
+    held = cluster.nodes_of(job_id)
+    run_dir = cluster.run_dir(cluster.work / "csx-restart")
+    cluster.fault("kill-slurmd", held[0])
+    cluster.fault("node-down", held[0])
+    await_(lambda: held[0] not in cluster.nodes_of(job_id), "Slurm has noticed")
+    heartbeat = run_dir / "heartbeat"
+    last = heartbeat.read_text().strip() if heartbeat.exists() else ""
+    asked = (str(run_dir), str(job_id), held[0], " ".join(held), last, "1")
+    assert cluster.run(sys.executable, "-I", "-c", NOBODY_ELSE, *asked) == "True\n"
+    await_(lambda: cluster.ends(job_id), "the hook has judged the end")
+    [end] = cluster.ends(job_id)
+    assert (end["category"], end["rule"]) == ("hardware.node", "state.node_fail")
+    assert (end["source"], end["requeued"], end["total"]) == ("hook", True, 1)
+    assert end.get("observed", False) is (mode == "observe")
+    assert "nobody else has requeued the job" in run_log(cluster)
+    assert cluster.state(after) == "PENDING"
+    if mode == "observe":
+        assert (cluster.job(job_id)["Restarts"], cluster.excluded(job_id)) == ("1", set())
+        return
+    assert cluster.excluded(job_id) == {held[0]}
+    assert held[0] not in await_ranks(cluster, 1, 4)
+    assert cluster.job(job_id)["Restarts"] == "1"
+    assert cluster.state(after) == "PENDING"
+
+
+def test_a_batch_host_that_is_set_down_while_it_lives_is_left(cluster: ManagedCluster) -> None:
+    """22.05 and 24.11 kill the script and end the job, 26.05 lets its supervisor end it."""
+    job_id = submit(cluster, spares=1)
+    host = cluster.nodes_of(job_id)[0]
+    cluster.fault("node-down", host)
+    assert host not in await_ranks(cluster, 1, 4)
+    assert cluster.job(job_id)["Restarts"] == "1"
+    assert cluster.excluded(job_id) == {host}

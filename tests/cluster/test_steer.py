@@ -12,7 +12,7 @@ import pytest
 
 from contrib.testing.dev_cluster import AS_ROOT
 from contrib.testing.json_output import read_json, validate_json
-from contrib.testing.managed_cluster import FAST, ManagedCluster
+from contrib.testing.managed_cluster import FAST, SHORT_DELAY, SOON, ManagedCluster
 from contrib.testing.waiting import await_
 
 EVERY = 5
@@ -21,7 +21,7 @@ PHASE = {"init": {"model_dir": "model_dir"}, "fit": {}}
 
 @pytest.fixture(scope="module")
 def cluster_options() -> dict[str, object]:
-    return {"nodes": 4}
+    return {"nodes": 4, "options": SOON, "requeued_after": SHORT_DELAY}
 
 
 def start(cluster: ManagedCluster, *options: str, **changes: object) -> int:

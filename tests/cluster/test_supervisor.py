@@ -5,6 +5,7 @@ Runs without restarts, so that each job is one attempt, and its Comment the supe
 
 import json
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -160,7 +161,9 @@ def test_supervisor_and_reaper_are_killed_together(cluster: ManagedCluster) -> N
     assert cluster.await_end(job_id) == "COMPLETED"
     assert survivors("73906") == survivors("73907") == []
     log = (cluster.run_dir() / "run.log").read_text()
-    assert "3 processes of earlier attempts were killed on csx" in log
+    # On a busy machine srun and the shell may not have ended yet, and are counted with these three.
+    killed = re.findall(r"(\d+) process(?:es)? of .* killed on csx", log)
+    assert sum(map(int, killed)) >= 3, log
 
 
 def test_a_command_runs_once_on_each_node_of_a_job(cluster: ManagedCluster) -> None:

@@ -32,15 +32,18 @@ while True:
 
 @pytest.fixture(scope="module")
 def cluster_options() -> dict[str, object]:
-    return {"nodes": 2}
+    return {"nodes": 3}
 
 
-def submit(cluster: ManagedCluster, name: str, signal: str, seconds: float) -> int:
+def submit(
+    cluster: ManagedCluster, name: str, signal: str, seconds: float, launcher: str = ""
+) -> int:
     """Submit a trainer that needs that long to save, and does so on that signal only."""
     (cluster.work / "train.py").write_text(SAVES_ON)
     config = cluster.config(
         f"{name}.yaml",
-        command=f'python3 train.py {name} "$CSX_RESTART_CHECKPOINT" {signal}:{seconds}; exit $?',
+        command=f'{launcher} python3 train.py {name} "$CSX_RESTART_CHECKPOINT" {signal}:{seconds};'
+        " exit $?",
         nodes=1,
         min_nodes=1,
         restarts=0,
@@ -57,10 +60,11 @@ def submit(cluster: ManagedCluster, name: str, signal: str, seconds: float) -> i
 
 @pytest.mark.core
 def test_what_was_saved_on_the_signal_is_where_the_run_goes_on(cluster: ManagedCluster) -> None:
-    """One needs almost the whole lead to save; the other one saves on USR1 only."""
+    """One needs almost the whole lead to save; one saves on USR1 only; one is a task of srun."""
     jobs = {
         "slow": submit(cluster, "slow", "TERM", LEAD - 15),
         "usr1": submit(cluster, "usr1", "USR1", 0.5),
+        "task": submit(cluster, "task", "TERM", 5, "srun --nodes=1 --ntasks=1"),
     }
     for name, job_id in jobs.items():
         assert cluster.await_end(job_id) == "COMPLETED", cluster.hook_log()

@@ -1,6 +1,8 @@
 """Runs on a cluster without the hook: their jobs requeue themselves, with their owner's rights."""
 
+import json
 import os
+import re
 import signal
 from collections.abc import Iterator
 
@@ -76,10 +78,18 @@ def test_a_named_node_is_excluded_and_the_run_goes_on_from_its_checkpoint(
 
 
 def test_a_wrong_config_is_not_restarted(cluster: HooklessCluster) -> None:
+    assert "self=1;" in cluster.run("csx-sbatch", "--print", "--wrap=true")
     job_id = submit(cluster, "sh -c 'echo \"ModuleNotFoundError: No module named x\" >&2; exit 1'")
     assert cluster.await_end(job_id) == "FAILED"
     assert cluster.job(job_id)["Restarts"] == "0"
     assert decisions(cluster.run_dir()) == ["leave"]
+    reason = cluster.summary()["runs"][-1]["expected_decision"].removeprefix("leave (")[:-1]
+    assert (
+        f"nothing: the run has ended: {reason}"
+        in json.loads(cluster.run("csx-restart", "status", str(job_id), "--json"))["next"]
+    )
+    stopped = cluster.run("csx-restart", "stop", str(job_id))
+    assert stopped == f"job {job_id}: FAILED: it had ended before\n"
 
 
 def test_a_cancelled_job_stays_ended(cluster: HooklessCluster) -> None:
@@ -137,10 +147,19 @@ def test_later_jobs_wait_for_the_end(cluster: HooklessCluster, ends_well: bool) 
 
 def test_in_place_where_that_is_right_else_a_requeue(cluster: HooklessCluster) -> None:
     lost = "srun: error: Node failure on csx2"
-    ends = f"0) echo {KNOWN_CAUSE}; exit 3;; 1) echo {lost}; exit 3;; 2) exit 0"
+    wait = f"until test -e {cluster.work}/go; do sleep 0.1; done; echo {lost}; exit 3"
+    ends = f"0) echo {KNOWN_CAUSE}; exit 3;; 1) {wait};; 2) exit 0"
     command = f"sh -c 'case $CSX_RESTART_ATTEMPT in {ends};; esac'"
-    job_id = submit(cluster, command, "--recovery", "auto")
+    job_id = submit(cluster, command, recovery=None)
+    await_attempt(cluster, 1)
+    told = cluster.run("csx-restart", "status", str(job_id))
+    assert "restarts       1, 1 of them in place; 1 of 3 without progress" in told
+    assert "its supervisor restarts it in place, or else requeues the job: 2 more" in told
+    cluster.let_go()
     assert cluster.await_end(job_id) == "COMPLETED"
     assert cluster.job(job_id)["Restarts"] == "1"
     assert decisions(cluster.run_dir()) == ["relaunch", "requeue", "leave"]
+    told = cluster.run("csx-restart", "status", str(job_id))
+    assert "restarts       2, 1 of them in place; 2 of 3 without progress" in told
+    assert len(re.findall(r"attempt 1 +failed, .*, started in place: ", told)) == 1
     assert [run["in_place"] for run in cluster.summary()["runs"]] == [0, 1, 0]

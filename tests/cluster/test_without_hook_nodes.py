@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from contrib.testing.hookless_cluster import (
+    CHANGES_TAKEN,
     HooklessCluster,
     await_attempt,
     await_ranks,
@@ -29,7 +30,7 @@ def _booted() -> Iterator[HooklessCluster]:
 def test_everything_on_the_batch_host_is_killed_each_time(
     cluster: HooklessCluster, restarts: int
 ) -> None:
-    job_id = submit(cluster, "sleep 300", restarts=restarts)
+    job_id = submit(cluster, "sleep 300", restarts=restarts, recovery="requeue")
     for number in range(restarts + 1):
         await_attempt(cluster, number)
         host = cluster.nodes_of(job_id)[0]
@@ -50,7 +51,7 @@ def test_everything_on_the_batch_host_is_killed_each_time(
 @pytest.mark.parametrize("how", ["dead", "set down"])
 def test_a_lost_node_is_excluded(cluster: HooklessCluster, how: str) -> None:
     cluster.trainer_does("wait@15")
-    job_id = submit(cluster, None)
+    job_id = submit(cluster, None, recovery="requeue")
     nodes = cluster.await_running(job_id)
     cluster.await_step(10)
     if how == "dead":
@@ -82,6 +83,45 @@ def test_after_the_loss_of_a_node_the_run_goes_on_in_its_allocation(
     assert decisions(cluster.run_dir()) == [decision, "leave"]
 
 
+def test_lost_nodes_use_up_the_restarts_in_a_row_without_progress(
+    cluster: HooklessCluster,
+) -> None:
+    job_id = submit_waiting(cluster, nodes=4, spares=0, restarts=2)
+    first, *others = cluster.nodes_of(job_id)
+    for attempt, lost in enumerate(others):
+        await_ranks(cluster, attempt, 4 - attempt)
+        cluster.fault("node-down", lost)
+    # On 22.05 the supervisor cancels a job whose end it cannot report.
+    assert cluster.await_end(job_id, "FAILED", "CANCELLED")
+    assert cluster.nodes_of(job_id) == [first]
+    assert cluster.job(job_id)["Restarts"] == "0"
+    assert decisions(cluster.run_dir()) == ["relaunch_smaller"] * 2 + ["leave"]
+    assert [run["category"] for run in cluster.summary()["runs"]] == ["hardware.node"] * 3
+    assert "max_num_restarts is 2" in (cluster.run_dir() / "run.log").read_text()
+
+
+@pytest.mark.parametrize("command", ["stop", "cancel"])
+def test_a_person_ends_a_job_that_has_lost_a_node(cluster: HooklessCluster, command: str) -> None:
+    job_id = submit_waiting(cluster, nodes=3, spares=0)
+    cluster.fault("node-down", cluster.nodes_of(job_id)[1])
+    await_ranks(cluster, 1, 2)
+    cluster.run("csx-restart", command, str(job_id))
+    assert cluster.state(job_id) == "CANCELLED"
+    assert cluster.job(job_id)["Restarts"] == "0"
+
+
+def test_a_person_changes_the_settings_of_a_job_that_has_lost_a_node(
+    cluster: HooklessCluster,
+) -> None:
+    job_id = submit_waiting(cluster, nodes=3, spares=0)
+    cluster.fault("node-down", cluster.nodes_of(job_id)[1])
+    await_ranks(cluster, 1, 2)
+    change = ("csx-restart", "set", str(job_id), "max_num_restarts=7", "--timeout=2")
+    cluster.run(*change, check=False)
+    shown = cluster.run("scontrol", "show", "job", str(job_id), as_root=True)
+    assert (";max=7;" in shown) is (cluster.release >= CHANGES_TAKEN)
+
+
 def test_without_a_spare_and_below_the_minimum_it_waits_for_a_replacement(
     cluster: HooklessCluster,
 ) -> None:
@@ -95,6 +135,24 @@ def test_without_a_spare_and_below_the_minimum_it_waits_for_a_replacement(
     assert cluster.await_end(job_id) == "COMPLETED"
     assert cluster.job(job_id)["Restarts"] == "1"
     assert decisions(cluster.run_dir()) == ["adjust", "leave"]
+
+
+def test_a_spare_takes_the_place_of_a_node_that_fails_the_health_check(
+    cluster: HooklessCluster,
+) -> None:
+    """The requeue after the next failure, from other nodes than these, excludes it."""
+    check = 'test "$SLURMD_NODENAME" != csx2 || { echo "fan 3 stands still"; exit 9; }'
+    # After a full memory of the host no run is restarted in place.
+    full = 'case $CSX_RESTART_ATTEMPT in 0) echo "slurmstepd: error: Detected 1 oom-kill event(s)"'
+    script = cluster.script(f"{full}; exit 1;; esac")
+    options = ("--spares=1", f"--health-check={check}")
+    job_id = submit(cluster, str(script), *options, recovery=None)
+    assert cluster.await_end(job_id) == "COMPLETED"
+    first, second = cluster.summary()["runs"]
+    assert (first["nodes"], second["nodes"]) == (["csx1", "csx3"], ["csx1", "csx3"])
+    assert first["unhealthy_nodes"] == {"csx2": "command: fan 3 stands still (exit code 9)"}
+    assert (first["category"], first["requeue"]["excluded"]) == ("oom_host", ["csx2"])
+    assert cluster.job(job_id)["ExcNodeList"] == "csx2"
 
 
 def test_the_batch_slurmstepd_is_killed(cluster: HooklessCluster) -> None:
@@ -133,11 +191,20 @@ def test_a_later_phase_leaves_the_nodes_that_an_earlier_one_excludes(
         "fi",
     ]
     script = cluster.script("\n".join(lines))
-    settings = {"slurm.command": str(script), "slurm.policy.backoff": "1s"}
+    settings = {
+        "slurm.command": str(script),
+        "slurm.policy.backoff": "1s",
+        "slurm.recovery": "requeue",
+    }
     config = cluster.config(nodes=1, min_nodes=1, restarts=1, **settings)
     second = cluster.in_two_phases(config)
     first, later = cluster.csx_sbatch(config)
-    assert [cluster.await_end(job_id) for job_id in (first, later)] == ["COMPLETED"] * 2
+    # Slurm gives the same node to both if it is idle again.
+    cluster.run("scontrol", "hold", str(later))
+    assert cluster.await_end(first) == "COMPLETED"
+    await_(lambda: all(cluster.node(node) == "idle" for node in cluster.node_names), "idle nodes")
+    cluster.run("scontrol", "release", str(later))
+    assert cluster.await_end(later) == "COMPLETED"
     before, _ = cluster.summary()["runs"]
     left, done = cluster.summary(cluster.run_dir(second))["runs"]
     assert (left["rule"], left["blamed_nodes"]) == ("supervisor.excluded_node", before["nodes"])

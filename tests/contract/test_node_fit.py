@@ -216,6 +216,8 @@ def test_state_and_limit_of_a_partition(slurm: Commands, cluster: DevCluster) ->
     cluster.await_reason(waiting, "PartitionDown")
     pool = build_pool(slurm.job(waiting), slurm.nodes(), (), None, slurm.partitions())
     assert (len(pool.usable), len(pool.idle)) == (2, 0)
+    # It would start: DRAIN only refuses new jobs.
+    cluster.run("scancel", str(waiting))
     admin(cluster, "PartitionName=right", "State=DRAIN")
     assert len(build_pool(job, slurm.nodes(), (), None, slurm.partitions()).idle) == 2
 

@@ -68,7 +68,10 @@ def _step(file: Any) -> int | None:
         name = f"{key}.__metadata__"
         if name not in file.attrs:
             break
-        entry = json.loads(file.attrs[name]).get(name, {})
+        metadata = json.loads(file.attrs[name])
+        entry = metadata.get(name) if isinstance(metadata, dict) else None
+        if not isinstance(entry, dict):
+            break  # not in the Model Zoo's form: the step is in its name
         if "scalar_value" in entry:
             return _to_int(entry["scalar_value"])
         if not entry.get("__LINKED__"):

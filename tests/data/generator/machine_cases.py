@@ -30,6 +30,7 @@ MEMORY = (
         "oom_host",
         "data.py worker_eats_memory",
         "DataLoader worker \\(pid.*killed by signal: Killed",
+        also=("unknown",),
         place="small_memory",
     ),
     torch(

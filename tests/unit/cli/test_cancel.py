@@ -7,6 +7,8 @@ from slurm_restart.cli import cancel, named_jobs
 from slurm_restart.cli.cancel import cancel_until_ended
 from slurm_restart.cli.deadline import Deadline
 from slurm_restart.cli.named_jobs import later_phases
+from slurm_restart.cli.stop import stop_one
+from slurm_restart.core.cluster_facts import ClusterFacts
 from slurm_restart.core.job import Job, JobFlag, JobState
 from slurm_restart.core.job_comment import CommentRecord, format_comment
 from slurm_restart.errors import JobNotFoundError, SlurmError, SlurmUnavailableError
@@ -24,11 +26,17 @@ def job(job_id=7, state=JobState.RUNNING, *, completing=False, phase=0, **fields
 class FakeSlurm:
     """Shows `states` of job 7 one after the other, the last one for ever; a cancel is counted."""
 
-    def __init__(self, *states, error=None, others=()):
+    def __init__(self, *states, error=None, others=(), has_epilog=True):
         self.states = list(states)
         self.error = error
         self.others = others
         self.cancelled = []
+        self.has_epilog = has_epilog
+
+    def cluster_facts(self):
+        if self.has_epilog is None:
+            raise SlurmUnavailableError("no answer")
+        return ClusterFacts(has_epilog=self.has_epilog)
 
     def job(self, job_id):
         if job_id != 7:
@@ -153,9 +161,24 @@ def test_any_other_argument_is_refused(text):
     assert "expected a job id" in done.output
 
 
-def test_an_end_that_a_sweep_may_still_restart_is_named(monkeypatch):
-    slurm = FakeSlurm(job(state=JobState.FAILED))
+@pytest.mark.parametrize(
+    ("record", "has_epilog", "told"),
+    [
+        (RECORD, True, True),
+        (RECORD, None, True),
+        (RECORD, False, False),
+        (replace(RECORD, self_requeue=True), True, False),
+        (None, True, False),
+    ],
+)
+def test_an_end_that_a_sweep_may_still_restart_is_named(monkeypatch, record, has_epilog, told):
+    comment = "other" if record is None else format_comment(record)
+    slurm = FakeSlurm(job(state=JobState.FAILED, comment=comment), has_epilog=has_epilog)
     monkeypatch.setattr(cancel, "slurm_here", lambda: slurm)
     done = CliRunner().invoke(cancel.command, ["7"])
     assert done.exit_code == 0
     assert done.output.startswith("job 7: FAILED: it had ended before it could be cancelled")
+    assert ("a sweep of the reconciler may still restart it" in done.output) is told
+    stopped = stop_one(slurm, slurm.states[0], deadline=Deadline(1), after_checkpoint=False)
+    assert stopped.result == "had_ended"
+    assert ("a sweep of the reconciler may still restart it" in stopped.text) is told

@@ -39,9 +39,10 @@ STATUS = RunStatus(
     next_at=172800,
     time_limit=90000,
     time_left=3600,
-    admin_comment="csx-restart: failures=1/3 total=2 step=1200 | restart from step 1200",
+    admin_comment="csx-restart: failures=1/3 total=2 step=1200 | restart after step 1200",
     comment_record=None,
     to_stop=None,
+    to_resume=None,
     observed=False,
     backend="commands",
     summary={

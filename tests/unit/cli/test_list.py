@@ -12,8 +12,10 @@ from contrib.bench_lists import CLUSTER
 from slurm_restart.cli import explain, nodes, status
 from slurm_restart.cli import list as list_module
 from slurm_restart.cli.run_rows import merge_runs
+from slurm_restart.control.run_index import IndexedRun
 from slurm_restart.core.job import Job, JobFlag, JobState, NodeState
 from slurm_restart.core.job_comment import CommentRecord, format_comment
+from slurm_restart.core.run_summary import summarize
 from slurm_restart.errors import JobNotFoundError, SlurmUnavailableError
 from slurm_restart.slurm.commands import Commands
 from tests.unit.control.test_run_index import write
@@ -245,6 +247,38 @@ def test_the_tasks_of_an_array_are_listed_in_their_order():
         job(100, ME, JobState.RUNNING),
     ]
     assert [row.name for row in merge_runs(tasks, ())] == ["9", "12_2", "12_10", "100"]
+
+
+@pytest.mark.parametrize(
+    ("shown", "report", "expected"),
+    [
+        ({}, {"in_place": 4, "in_place_failures": 1}, (4, 1)),
+        ({"restarts": 1}, {"attempt": 5, "in_place": 2}, (5, None)),
+    ],
+)
+def test_restarts_in_place_are_counted_without_a_journal(shown, report, expected):
+    record = replace(RECORD, **({"restarts": 0} | report))
+    [row] = merge_runs([job(1, ME, JobState.RUNNING, comment=format_comment(record), **shown)], ())
+    assert (row.restarts, row.failures) == expected
+
+
+@pytest.mark.parametrize(
+    ("state", "since", "expected"),
+    [
+        (JobState.RUNNING, 1, (4, 3)),
+        # The record tells of the allocation that has ended, which the journal has.
+        (JobState.RUNNING, 0, (1, 1)),
+        (JobState.PENDING, 1, (1, 1)),
+    ],
+)
+def test_restarts_in_place_since_the_journal_are_counted(state, since, expected):
+    record = replace(RECORD, restarts=since, attempt=4, in_place=3, in_place_failures=2)
+    shown = job(1, ME, state, comment=format_comment(record), restarts=1)
+    run = IndexedRun(
+        cluster=CLUSTER, job_id=1, uid=ME, run=record.run, summary=summarize([END, STARTED])
+    )
+    [row] = merge_runs([shown], [run])
+    assert (row.restarts, row.failures) == expected
 
 
 def test_when_a_waiting_job_may_start_is_no_change_of_it():

@@ -124,10 +124,33 @@ def test_a_dry_run_changes_nothing_and_needs_no_slurm(csx_sbatch):
     done = csx_sbatch("--dry-run", "trainer.yaml", path="/usr/bin:/bin")
     assert done.returncode == 0
     assert done.stdout.count("#!/bin/bash\n") == 2
+    assert "warning: it is not known whether this cluster has the hook" in done.stderr
     assert names(csx_sbatch.work) == ["trainer.yaml"]
     data = read_json("csx-sbatch-print", csx_sbatch("--dry-run", "--json", "trainer.yaml").stdout)
     assert len(data["phases"]) == 2
     assert names(csx_sbatch.work) == ["trainer.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("epilog", "itself"), [("(null)", True), ("/etc/slurm_restart/csx-epilog", False)]
+)
+def test_a_dry_run_and_a_test_show_what_this_cluster_would_get(csx_sbatch, epilog, itself):
+    scontrol = f"#!/bin/sh\necho SLURM_VERSION = 22.05.8\necho 'EpilogSlurmctld = {epilog}'\n"
+    (csx_sbatch.work.parent / "bin" / "scontrol").write_text(scontrol)
+    told = "the job requeues itself after" if itself else "the cluster's hook requeues the job"
+    shown = csx_sbatch("--print", "trainer.yaml")
+    assert ("self=1;" in shown.stdout, "--settle" in shown.stdout) == (itself, itself)
+    assert told in shown.stderr
+    for option in ("--print", "--test-only"):
+        done = csx_sbatch(option, "--json", "trainer.yaml")
+        data = json.loads(done.stdout)
+        assert [phase["plan"]["policy"]["self_requeue"] for phase in data["phases"]] == [itself] * 2
+        assert any(note.startswith(told) for note in data["notes"])
+    given = csx_sbatch("trainer.yaml")
+    assert given.returncode == 0
+    assert told in given.stderr
+    comments = [line for call in calls(csx_sbatch.work) for line in call if "--comment=" in line]
+    assert {"self=1;" in comment for comment in comments} == {itself}
 
 
 def test_a_directory_that_is_no_text(csx_sbatch):

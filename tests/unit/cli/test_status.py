@@ -11,12 +11,15 @@ from click.testing import CliRunner
 from contrib.testing.json_output import read_json
 from slurm_restart.cli import explain, status
 from slurm_restart.cli.stop_advice import stop_advice
+from slurm_restart.core.cluster_facts import ClusterFacts
 from slurm_restart.core.job import Job, JobFlag, JobState
 from slurm_restart.core.job_comment import CommentRecord, format_comment
 from slurm_restart.core.progress_unit import ProgressUnit
+from slurm_restart.core.recovery import Recovery
 from slurm_restart.errors import CsxError, JobNotFoundError, SlurmUnavailableError
 from slurm_restart.slurm.commands import Commands
-from slurm_restart.trainer.attempt_records import Measured, Saved, to_json, to_line
+from slurm_restart.trainer.attempt_records import AttemptEnd, Measured, Saved, to_json, to_line
+from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import RunDir
 from tests.unit.cli.test_any_input import OWNER, RUN, make_run_dir
 
@@ -42,6 +45,7 @@ def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
     (run.path / "job.sh").touch()
     monkeypatch.setattr(Commands, "job", lambda *_: job())
     monkeypatch.setattr(Commands, "script", lambda *_: run.path / "job.sh")
+    monkeypatch.setattr(Commands, "cluster_facts", lambda *_: ClusterFacts())
     return run
 
 
@@ -139,6 +143,13 @@ def test_another_user_writes_nothing(run_dir, monkeypatch, command):
         (job(JobState.PENDING, completing=True), "`scancel 7` ends the run"),
         (job(JobState.PENDING, restarts=1), "`scancel 7` ends the run"),
         (job(JobState.PENDING, reason="DependencyNeverSatisfied"), "the controller cancels this"),
+        (
+            replace(
+                job(JobState.PENDING, reason="DependencyNeverSatisfied"),
+                comment=format_comment(replace(RECORD, self_requeue=True)),
+            ),
+            "this one never starts: `scancel 7` ends it",
+        ),
     ],
 )
 def test_how_to_stop_a_run_for_certain(run_dir, monkeypatch, shown, advice):
@@ -151,6 +162,27 @@ def test_how_to_stop_a_run_for_certain(run_dir, monkeypatch, shown, advice):
         ]
         assert len(lines) == (advice is not None)
         assert all(advice in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("shown", "changes", "can"),
+    [
+        (job(JobState.FAILED), {}, True),
+        (job(JobState.CANCELLED), {}, True),
+        (job(JobState.COMPLETED), {}, False),
+        (job(JobState.RUNNING), {}, False),
+        (job(JobState.FAILED, completing=True), {}, False),
+        (job(JobState.FAILED), {"policy": None}, False),
+        (job(JobState.FAILED), {"array": "1-3"}, False),
+        (replace(job(JobState.FAILED), job_id=6), {}, False),
+    ],
+)
+def test_how_a_run_that_has_ended_is_taken_up(run_dir, monkeypatch, shown, changes, can):
+    plan = RunPlan.load(run_dir.plan)
+    replace(plan, **changes).save(run_dir.plan)
+    monkeypatch.setattr(Commands, "job", lambda *_: shown)
+    text = invoke(status.command, run_dir, "job id")
+    assert ("  to go on       csx-restart resume 7\n" in text) is can
 
 
 @pytest.mark.parametrize(
@@ -258,6 +290,84 @@ def test_a_job_that_takes_up_a_run_has_no_attempt_before_its_own(run_dir, monkey
     monkeypatch.setattr(Commands, "job", lambda *_: waits)
     told = read_json("status", CliRunner().invoke(status.command, ["7", "--json"]).stdout)
     assert (told["attempt"], told["step"]) == (None, None)
+
+
+def add_attempts(run_dir: RunDir, *, in_place: int) -> None:
+    """Let the first attempt of a run directory be followed by some in place; the last one runs."""
+    first = run_dir.attempts()[0].start()
+    end = AttemptEnd(attempt=0, at=2.0, category="unknown", rule="r", reason="x", progress=False)
+    for number in range(in_place + 1):
+        attempt = run_dir.new_attempt() if number else run_dir.attempts()[0]
+        start = replace(first, attempt=number, in_place=number)
+        attempt.start_file.write_bytes(to_json(start))
+        if number < in_place:
+            attempt.end_file.write_bytes(to_json(replace(end, attempt=number)))
+
+
+@pytest.mark.parametrize("itself", [True, False])
+def test_without_a_journal_the_run_directory_counts(run_dir, monkeypatch, itself):
+    """The Comment is late, as Slurm may refuse to change it."""
+    plan = RunPlan.load(run_dir.plan)
+    policy = replace(plan.policy, max_restarts=5, recovery=Recovery.AUTO, self_requeue=itself)
+    replace(plan, policy=policy).save(run_dir.plan)
+    add_attempts(run_dir, in_place=2)
+    record = replace(RECORD, max_restarts=5, self_requeue=itself, attempt=1, in_place=1, restarts=0)
+    shown_job = replace(job(JobState.RUNNING, restarts=1), comment=format_comment(record))
+    monkeypatch.setattr(Commands, "job", lambda *_: shown_job)
+    told = read_json("status", CliRunner().invoke(status.command, ["7", "--json"]).stdout)
+    assert [told[key] for key in ("restarts", "in_place", "failures")] == [3, 2, 2]
+    text = invoke(status.command, run_dir, "job id")
+    assert "restarts       3, 2 of them in place; 2 of 5 without progress\n" in text
+    who = "requeues the job" if itself else "the hook requeues it"
+    assert f"restarts it in place, or else {who}: 3 more in a row without progress\n" in text
+
+
+def forgotten(*_: object) -> None:
+    raise JobNotFoundError("7")
+
+
+def test_a_run_that_slurm_has_forgotten_keeps_its_restarts(run_dir, monkeypatch):
+    monkeypatch.setattr(Commands, "job", forgotten)
+    add_attempts(run_dir, in_place=1)
+    target = [str(run_dir.path), "--json"]
+    told = read_json("status", CliRunner().invoke(status.command, target).stdout)
+    assert (told["restarts"], told["in_place"], told["state"]) == (1, 1, None)
+
+
+@pytest.mark.parametrize(
+    ("decision", "after"),
+    [
+        ("leave (2 ends in a row (1 in place))", ": 2 ends in a row (1 in place)\n"),
+        ("cancel (a wrong config)", ": a wrong config\n"),
+        ("requeue (unknown: after progress)", "\n"),
+        ("", "\n"),
+    ],
+)
+@pytest.mark.parametrize("is_known", [True, False])
+def test_why_a_run_has_ended_without_a_journal(run_dir, monkeypatch, decision, after, is_known):
+    end = AttemptEnd(attempt=0, at=2.0, category="unknown", rule="r", reason="x")
+    record = to_json(replace(end, expected_decision=decision))
+    run_dir.attempts()[0].end_file.write_bytes(record)
+    if not is_known:
+        monkeypatch.setattr(Commands, "job", forgotten)
+    text = invoke(status.command, run_dir, "directory")
+    assert f"  next           nothing: the run has ended{after}" in text
+
+
+def test_an_end_before_those_of_the_job_itself_is_not_its_end(run_dir, monkeypatch):
+    attempt = run_dir.attempts()[0]
+    attempt.start_file.write_bytes(to_json(replace(attempt.start(), job_id=6)))
+    end = AttemptEnd(attempt=0, at=2.0, category="unknown", rule="r", reason="x")
+    attempt.end_file.write_bytes(to_json(replace(end, expected_decision="leave (x)")))
+    monkeypatch.setattr(Commands, "job", lambda *_: job(JobState.CANCELLED))
+    assert "nothing: the run has ended\n" in invoke(status.command, run_dir, "job id")
+
+
+def test_a_cluster_that_has_lost_its_hook_is_told(run_dir, monkeypatch):
+    monkeypatch.setattr(Commands, "cluster_facts", lambda *_: ClusterFacts(has_epilog=False))
+    monkeypatch.setattr(Commands, "job", lambda *_: job(JobState.RUNNING))
+    text = invoke(status.command, run_dir, "job id")
+    assert "nobody restarts it: no hook: EpilogSlurmctld is not set; if it loses" in text
 
 
 def test_the_last_compile_of_each_size_is_shown(run_dir: RunDir) -> None:

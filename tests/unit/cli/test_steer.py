@@ -1,11 +1,13 @@
 """A person's change of a record: made, made again if it is lost, refused, or too late."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from slurm_restart.cli.deadline import Deadline
 from slurm_restart.cli.steer import edit_record
+from slurm_restart.cli.stop import REQUEST_TIME, stop_one
 from slurm_restart.core.job import Job, JobFlag, JobState
 from slurm_restart.core.job_comment import format_comment, parse_comment
 from slurm_restart.errors import JobNotFoundError, SlurmError, SlurmUnavailableError
@@ -115,3 +117,40 @@ def test_what_passes_is_tried_again_and_what_does_not_is_told():
     with pytest.raises(SlurmError, match="only the owner of the run") as caught:
         edit(FakeSlurm(job(), errors=[denied]))
     assert caught.value.exit_code == 4
+
+
+@pytest.mark.parametrize(("whole", "part", "ends_at"), [(10, 3, 3), (1, 3, 1)])
+def test_a_part_of_the_time_ends_no_later_than_the_whole(whole, part, ends_at):
+    now = [0.0]
+    deadline = Deadline(whole, clock=lambda: now[0]).within(part)
+    now[0] = ends_at - 0.1
+    deadline.pause(0, "too late")
+    now[0] = ends_at
+    with pytest.raises(SlurmUnavailableError, match="too late"):
+        deadline.pause(0, "too late")
+
+
+@pytest.mark.parametrize("after_checkpoint", [False, True])
+def test_without_its_request_a_stop_is_a_cancellation(after_checkpoint):
+    """22.05 without accounting takes no change of a job that has lost a node."""
+    refused = SlurmError("DB index", stderr="the DB index is being set")
+    slurm, now = FakeSlurm(job(), errors=[refused] * 99), [0.0]
+    cancelled = []
+
+    def cancel(name):
+        cancelled.append(name)
+        slurm.shown = job(JobState.CANCELLED)
+
+    def sleep(seconds):
+        now[0] += seconds
+
+    slurm.cancel = cancel
+    deadline = Deadline(20, clock=lambda: now[0], sleep=sleep)
+    stop = partial(stop_one, slurm, job(), deadline=deadline, after_checkpoint=after_checkpoint)
+    if after_checkpoint:
+        with pytest.raises(SlurmUnavailableError, match="DB index"):
+            stop()
+        assert cancelled == []
+    else:
+        assert stop().result == "ended"
+        assert (cancelled, now[0]) == (["7"], REQUEST_TIME)

@@ -1,5 +1,6 @@
 """The table of the tasks of a job array."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from slurm_restart.core.job_comment import CommentRecord, format_comment
 from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.errors import JobNotFoundError, SlurmUnavailableError
 from slurm_restart.slurm.commands import Commands
+from slurm_restart.trainer.attempt_records import to_json
 from slurm_restart.trainer.rundir import RunDir
 from tests.unit.cli.test_any_input import RUN, make_run_dir, plan_of
 
@@ -80,6 +82,17 @@ def test_as_json(array):
     assert [row["task"] for row in rows] == [0, 4, 10, None]
     assert rows[0]["run_dir"] == str(array / "tasks" / "0")
     assert (rows[1]["unit"], rows[1]["step"], rows[1]["max_num_restarts"]) == ("byte", 4096, 3)
+
+
+def test_restarts_in_place_are_counted(array, monkeypatch):
+    """By the run directory, and of a task without one here by the job's Comment."""
+    first = RunDir(array).task(10).attempts()[0]
+    later = RunDir(array).task(10).new_attempt()
+    later.start_file.write_bytes(to_json(replace(first.start(), attempt=1, in_place=1)))
+    jobs = (*JOBS, job(5, 123, JobState.RUNNING, restarts=0, attempt=3, in_place=3))
+    monkeypatch.setattr(Commands, "jobs", lambda *_, **__: jobs)
+    rows = read_json("status-tasks", show("--json", ARRAY))
+    assert [row["restarts"] for row in rows] == [0, 2, 3, 1, 0]
 
 
 def test_slurm_does_not_answer(array, monkeypatch):

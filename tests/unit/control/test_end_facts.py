@@ -1,6 +1,7 @@
 """An end is put together from the hook's environment, the job record and the comment record."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from slurm_restart.control.end_facts import (
     run_key,
 )
 from slurm_restart.control.hook_environment import HookEnvironment
-from slurm_restart.core.job import JobState, NodeState
+from slurm_restart.core.job import JobFlag, JobState, NodeState
 from slurm_restart.core.job_comment import MAX_NAMED
 from slurm_restart.errors import CsxError, SlurmUnavailableError
 from tests.unit.control.conftest import FakeSlurm, run_key_of
@@ -54,6 +55,30 @@ def test_the_rest_of_an_end_is_the_records() -> None:
     assert (end.cluster, end.job_id, end.uid, end.submit_time) == ("c", 7, 1000, facts.SUBMITTED)
     assert (end.state, end.reason, end.restarts) == (JobState.FAILED, "NonZeroExitCode", 4)
     assert (end.preempted, end.time_limit, end.run_time) == (True, 60, 30)
+
+
+@pytest.mark.parametrize(
+    ("shown", "lost"),
+    [
+        ({"batch_host": "csx4"}, True),
+        ({"batch_host": "csx1"}, False),
+        ({"batch_host": None}, False),
+        # In its next attempt already, whose batch host this is.
+        ({"batch_host": "csx4", "flags": frozenset()}, False),
+    ],
+)
+def test_a_batch_host_that_is_not_in_the_hooks_list_had_been_lost(
+    shown: dict[str, Any], lost: bool
+) -> None:
+    flags = frozenset({JobFlag.COMPLETING})
+    record = replace(RECORD, **{"state": JobState.PENDING, "flags": flags} | shown)
+    end = end_from_hook(ENV, record, facts.nodes(csx4="DOWN"))
+    assert end.host_lost is lost
+
+
+def test_without_a_list_no_batch_host_is_missing() -> None:
+    record = replace(RECORD, flags=frozenset({JobFlag.COMPLETING}), batch_host="csx4")
+    assert not end_from_hook(replace(ENV, nodelist=""), record, facts.nodes()).host_lost
 
 
 def test_an_end_without_a_submit_time_is_an_error() -> None:

@@ -15,6 +15,7 @@ from tests.unit.core import facts
 from tests.unit.core.facts import NODES, SUBMITTED, attribution, situation
 
 IN_PLACE = {
+    Category.NETWORK_FABRIC,
     Category.NETWORK_RENDEZVOUS,
     Category.STORAGE_IO,
     Category.DEPENDENCY_SERVICE,
@@ -89,6 +90,27 @@ def test_causes_that_are_not_tied_to_a_node(category: Category) -> None:
         ({"job": job(run_time=2881)}, "599 s are left of the time limit, less than 600 s"),
         ({"job": job(run_time=4000)}, "0 s are left of the time limit, less than 600 s"),
         ({"job": job(run_time=3480), "min_time": 0}, None),
+        # Without a setting a tenth of the time limit, 10 min at most.
+        ({"job": job(run_time=3120), "min_time": None}, None),
+        (
+            {"job": job(run_time=3121), "min_time": None},
+            "359 s are left of the time limit, less than 360 s",
+        ),
+        ({"job": job(time_limit=600, run_time=420), "min_time": None}, None),
+        (
+            {"job": job(time_limit=600, run_time=421), "min_time": None},
+            "59 s are left of the time limit, less than 60 s",
+        ),
+        (
+            {"job": job(time_limit=600, run_time=12)},
+            "468 s are left of the time limit, less than 600 s",
+        ),
+        ({"job": job(time_limit=86_400, run_time=85_680), "min_time": None}, None),
+        (
+            {"job": job(time_limit=86_400, run_time=85_681), "min_time": None},
+            "599 s are left of the time limit, less than 600 s",
+        ),
+        ({"job": job(time_limit=None), "min_time": None}, None),
     ],
 )
 def test_an_allocation(changes: dict[str, Any], reason: str | None) -> None:
@@ -133,6 +155,16 @@ def test_a_job_that_is_not_requeued(
     assert decision.not_in_place == not_in_place
 
 
+def test_a_job_that_requeues_itself_says_why_it_does() -> None:
+    """It judges the end again, by what Slurm shows, and not by the allocation."""
+    first = decide(situation(Category.UNKNOWN, allocation=allocation(job=job(priority=0))))
+    again = decide(situation(Category.UNKNOWN))
+    assert again.explained_by(first).not_in_place == first.not_in_place is not None
+    assert again.explained_by(None) == again
+    final = decide(situation(Category.COMPLETED))
+    assert final.explained_by(first) == final
+
+
 @pytest.mark.parametrize("category", sorted(IN_PLACE, key=lambda category: category.value))
 def test_a_restart_in_place_is_at_once_unless_the_cause_is_outside(category: Category) -> None:
     decision = decide(situation(category, run_time=5, allocation=allocation(others_wait=True)))
@@ -155,6 +187,9 @@ def test_the_second_failure_without_a_cause_begins_a_search(changes, search, in_
     policy = facts.policy(max_restarts=9, node_search=search)
     here = allocation(**changes)
     decision = decide(situation(Category.UNKNOWN, before, policy=policy, allocation=here))
+    assert (decision.action is Action.RELAUNCH) is in_place
+    hung = facts.attempts(1, category=Category.HANG, action=Action.RELAUNCH)
+    decision = decide(situation(Category.HANG, hung, policy=policy, allocation=here))
     assert (decision.action is Action.RELAUNCH) is in_place
 
 

@@ -341,6 +341,9 @@ DOWN = facts.nodes(csx2="DOWN")[1:2]
         # Failed by itself, and requeued by this plugin before the end was judged.
         (Category.UNKNOWN, {"env_restarts": 0, "exit_code": 1}),
         (Category.HARDWARE_NODE, {"env_restarts": 0}),
+        # Requeued by another node, as Slurm had kept it without its batch host.
+        (Category.HARDWARE_NODE, {"down_nodes": DOWN, "env_restarts": 1, "host_lost": True}),
+        (Category.HARDWARE_NODE, {"env_restarts": 1, "host_lost": True}),
     ],
 )
 @pytest.mark.parametrize("pending", [AGAIN, BEFORE_24_11])

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import groupby
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -96,12 +97,31 @@ def test_the_hook_decides_as_if_it_had_seen_each_end(
     assert judged(grouped[:-1], grouped[-1].in_place or InPlaceEnds()) == seen_all
 
 
-def test_a_fall_back_in_place_counts_against_the_cap_alone() -> None:
+def test_a_fall_back_in_place_counts_as_others() -> None:
     ends = [facts.ended(fall_back=True), facts.ended(attempt=1)]
     counted = count_in_place(ends)
-    assert counted == InPlaceEnds(restarts=2, failures=1, fall_back=True)
+    assert counted == InPlaceEnds(restarts=2, failures=2, fall_back=True)
     after = count_in_place([*ends, facts.ended(attempt=2, progress=True)])
     assert after == InPlaceEnds(restarts=3, progress=True)
+
+
+def test_the_time_in_the_allocation_is_that_from_the_first_start_to_the_last_end() -> None:
+    ends = [facts.ended(at=1000, run_time=100), facts.ended(at=1500, run_time=400)]
+    assert count_in_place(ends).seconds == 600
+    # Of one without records nothing is known.
+    assert count_in_place([facts.ended(at=0, run_time=None), *ends]).seconds == 600
+    assert count_in_place([facts.ended(at=0, run_time=None)]).seconds == 0
+
+
+@pytest.mark.parametrize(("before", "ran"), [(0, 700), (600, 100), (10_000, 0)])
+def test_an_attempt_that_was_started_later_in_its_job_has_run_for_less(
+    before: int, ran: int
+) -> None:
+    record = facts.comment_record(attempt=2, in_place=2, in_place_seconds=before)
+    case = facts.case(comment_record=record)
+    [event] = judge_end(replace(case, end=replace(case.end, run_time=700))).events
+    assert isinstance(event, EndEvent)
+    assert event.run_time == ran
 
 
 def test_progress_that_is_not_known_is_none() -> None:

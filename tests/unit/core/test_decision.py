@@ -574,21 +574,29 @@ def suspected(category: Category, history: History | None = None, **changes: obj
 
 
 @pytest.mark.parametrize("category", [Category.CONFIG, Category.CODE, Category.UNKNOWN])
-@pytest.mark.parametrize("limit", [0, 3])
-def test_an_earlier_checkpoint_is_tried_once_and_not_counted(
-    category: Category, limit: int
-) -> None:
-    policy = facts.policy(max_restarts=limit)
-    first = suspected(category, facts.attempts(limit), policy=policy)
+def test_an_earlier_checkpoint_is_tried_once_and_counted(category: Category) -> None:
+    policy = facts.policy(max_restarts=3)
+    first = suspected(category, facts.attempts(2), policy=policy)
     assert (first.action, first.rule, first.fall_back) == (Action.REQUEUE, "fall-back", True)
-    assert (first.failures, first.total) == (limit, limit + 1)
-    assert first.reason.endswith("not counted, an earlier checkpoint before step 70 is next")
+    assert (first.failures, first.total) == (3, 3)
+    assert first.reason.endswith(
+        "restart 3/3 without progress, an earlier checkpoint before step 70 is next"
+    )
     again = facts.attempts(1, category, fall_back=True)
     second = suspected(category, again, policy=policy)
     assert second.fall_back is False
-    restarts = limit > 0 and category is Category.UNKNOWN
+    restarts = category is Category.UNKNOWN
     assert second.action is (Action.REQUEUE if restarts else Action.LEAVE)
-    assert second.failures == (1 if category is Category.UNKNOWN else 0)
+    assert second.failures == (2 if restarts else 1)
+
+
+@pytest.mark.parametrize("category", [Category.CONFIG, Category.CODE, Category.UNKNOWN])
+@pytest.mark.parametrize("limit", [0, 3])
+def test_an_earlier_checkpoint_is_no_restart_more_than_allowed(
+    category: Category, limit: int
+) -> None:
+    last = suspected(category, facts.attempts(limit), policy=facts.policy(max_restarts=limit))
+    assert (last.action, last.rule, last.fall_back) == (Action.LEAVE, "budget", False)
 
 
 def test_after_progress_it_is_tried_again() -> None:

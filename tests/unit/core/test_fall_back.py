@@ -12,6 +12,7 @@ from slurm_restart.core.fall_back import (
     AttemptOutcome,
     CheckpointVersion,
     fall_back,
+    note_repeated,
     speaks_against_checkpoint,
 )
 
@@ -62,6 +63,11 @@ PREEMPTED = {"category": Category.PREEMPTION}
         ([outcome("c", category=None)], [], True),
         ([outcome("c", rule="supervisor.terminated")], [], True),
         ([outcome("c", exit_code=137)], [], True),
+        # srun --kill-on-bad-exit ends the other ranks by a signal after the error of one.
+        ([outcome("c", exit_code=143, rule="python.lookup")], ["c"], True),
+        ([outcome("c", exit_code=137, rule="slurm.task_killed")], [], True),
+        ([outcome("c", exit_code=137, rule="slurm.task_exited")], ["c"], True),
+        ([outcome("c", exit_code=1, rule="signal.kill")], [], True),
         ([outcome("c", exit_code=None)], ["c"], True),
         ([outcome("c", category=Category.CODE)], ["c"], True),
     ],
@@ -74,11 +80,51 @@ def test_what_is_left_out(
     assert found.can_go_back is can_go_back
 
 
+def killed(path: str | None, **changes: Any) -> AttemptOutcome:
+    return outcome(path, **{"rule": "slurm.task_killed", "exit_code": 137} | changes)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "max_restarts", "left_out"),
+    [
+        ([killed("c")] * 2, 5, []),
+        ([killed("c")] * 3, 5, ["c"]),
+        # The last attempt that is left starts elsewhere.
+        ([killed("c")] * 2, 2, ["c"]),
+        ([killed("c")], 1, ["c"]),
+        ([killed("c")], 0, []),
+        # The kernel's KILL is that of a launcher, or of the shell, too.
+        ([killed("c", rule="signal.kill", exit_code=1)] * 3, 5, ["c"]),
+        ([killed("c", rule="exit.nonzero")] * 3, 5, ["c"]),
+        ([killed("c", exit_code=143)] * 3, 5, ["c"]),
+        # Of a rank that dies its peers say that they have lost it, or they wait for it.
+        ([killed("c", category=Category.NETWORK_FABRIC, rule="nccl.peer_closed")] * 3, 5, ["c"]),
+        ([killed("c", category=Category.HANG, rule="supervisor.hung")] * 3, 5, ["c"]),
+        ([outcome("c", category=Category.HARDWARE_NODE)] * 3, 5, []),
+        # Not so TERM.
+        ([killed("c", rule="exit.nonzero", exit_code=143)] * 3, 5, []),
+        ([killed("c", rule="supervisor.terminated")] * 3, 5, []),
+        # In a row, and from the same.
+        ([killed("c"), killed("b"), killed("c"), killed("c")], 5, []),
+        ([killed("c"), killed("c"), killed("c", progress=True), killed("c")], 5, []),
+        ([killed("c"), killed("c"), outcome("c", **PREEMPTED), killed("c")], 5, []),
+        ([killed(None)] * 4, 5, []),
+        # Then the same holds for the one before.
+        ([*[killed("c")] * 3, *[killed("b")] * 3], 9, ["c", "b"]),
+    ],
+)
+def test_what_is_killed_again_and_again_may_be_its_checkpoints_fault(
+    outcomes: list[AttemptOutcome], max_restarts: int, left_out: list[str]
+) -> None:
+    found = fall_back(note_repeated(outcomes, max_restarts=max_restarts))
+    assert [entry.checkpoint.path for entry in found.left_out] == left_out
+
+
 def test_a_checkpoint_that_was_written_anew_is_another_one() -> None:
     found = fall_back([outcome("c", mark=1)])
-    assert found.excludes("c", (1, 1))
-    assert not found.excludes("c", (2, 1))
-    assert not found.excludes("d", (1, 1))
+    assert found.excludes(CheckpointVersion(path="c", mark=(1, 1)))
+    assert not found.excludes(CheckpointVersion(path="c", mark=(2, 1)))
+    assert not found.excludes(CheckpointVersion(path="d", mark=(1, 1)))
 
 
 def test_the_reason_says_which_attempt_failed_and_how() -> None:
@@ -127,4 +173,4 @@ EVIDENCE = {
 @pytest.mark.parametrize("category", Category)
 def test_which_causes_speak_against_a_checkpoint(category: Category) -> None:
     assert speaks_against_checkpoint(category, "x", 1) is (category in EVIDENCE)
-    assert not speaks_against_checkpoint(category, "x", 143)
+    assert not speaks_against_checkpoint(category, "exit.nonzero", 143)

@@ -15,6 +15,7 @@ from slurm_restart.core.fit_pending import (
     RENEW,
     RETRY_RELEASE,
     WAIT,
+    Fit,
     Observation,
     Plan,
     due_time,
@@ -25,7 +26,7 @@ from slurm_restart.core.fit_pending import (
     restart_comment,
 )
 from slurm_restart.core.history import Exclusion, History, replay
-from slurm_restart.core.job import Job
+from slurm_restart.core.job import Job, JobState, NodeState
 from slurm_restart.core.journal_events import (
     CLEARED,
     Action,
@@ -65,9 +66,9 @@ def waiting(**changes: Any) -> Job:
     return facts.pending(**{"restarts": 1, "eligible_time": SUBMITTED + 121} | changes)
 
 
-def excluded(node: str, *, since: int = SUBMITTED) -> tuple[Event, ...]:
+def excluded(node: str, *, since: int = SUBMITTED, evidence: str = "e") -> tuple[Event, ...]:
     return (
-        ExcludeEvent(at=since, node=node, until=FAR, evidence="e", submit_time=SUBMITTED),
+        ExcludeEvent(at=since, node=node, until=FAR, evidence=evidence, submit_time=SUBMITTED),
         facts.intent(exc_nodes=(node,)),
         AppliedEvent(at=since, exc_nodes=(node,)),
     )
@@ -323,6 +324,34 @@ def test_bad_constraints_undo_one_exclusion_at_a_time_the_oldest_first() -> None
     found = planned(job, *events, applied, comment_record=record)
     assert (found.job_update.exc_nodes, readmitted(found)) == (("csx1",), ["csx4"])
     assert found.after == (Verb.RELEASE,)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "min_nodes", "down", "back"),
+    [
+        # Of the four nodes two are excluded: a third one is needed.
+        ("Slurm: DOWN Not responding", 3, {}, ["csx4"]),
+        ("Slurm, after the end: DOWN", 3, {}, ["csx4"]),
+        ("Slurm: DOWN Not responding", 3, {"csx4": "DOWN"}, ["csx1"]),
+        ("Slurm: DOWN Not responding", 3, {"csx4": "DOWN", "csx1": "IDLE+DRAIN"}, []),
+        # Another one could become healthy.
+        ("Slurm: DOWN Not responding", 2, {"csx2": "DOWN"}, []),
+        # A node that the log or a search names stays excluded.
+        ("search: all 4 attempts on it failed", 3, {}, []),
+    ],
+)
+def test_a_node_that_is_healthy_again_replaces_itself_if_no_other_can(
+    evidence: str, min_nodes: int, down: dict[str, str], back: list[str]
+) -> None:
+    events = (
+        *excluded("csx4", evidence=evidence),
+        *excluded("csx1", evidence=evidence, since=SUBMITTED + 1),
+    )
+    job = waiting(exc_nodes=("csx1", "csx4"))
+    record = facts.comment_record(min_nodes=min_nodes)
+    applied = AppliedEvent(at=SUBMITTED + 1, exc_nodes=("csx1", "csx4"))
+    found = planned(job, *events, applied, comment_record=record, nodes=facts.nodes(**down))
+    assert readmitted(found) == back
 
 
 @pytest.mark.parametrize(
@@ -671,6 +700,131 @@ def test_a_search_makes_the_job_smaller_and_says_why_once() -> None:
     assert read_search_mark(comment) is SearchMark.OPEN
     assert note.text in comment
     assert fit(seen, replay([*ends, note]), ends[-1], waited=0).events == ()
+
+
+def searching(
+    count: int, busy: str, *, waited: int = 0, last_chance: bool = False, **changes: Any
+) -> Fit:
+    """What is fitted after so many failures on csx1 to csx3, while other jobs hold nodes."""
+    ends = failures(count)
+    values: dict[str, Any] = {
+        "job": waiting(),
+        "nodes": facts.nodes(**dict.fromkeys(busy.split(), "ALLOCATED")),
+        "comment_record": facts.comment_record(min_nodes=1),
+        "now": float(NOW),
+    }
+    seen = facts.observation(**values | changes)
+    last = replace(ends[-1], last_chance=last_chance)
+    return fit(seen, replay(ends), last, waited=waited)
+
+
+@pytest.mark.parametrize(
+    ("count", "busy", "waited", "left_out", "size"),
+    [
+        (2, "", 0, "csx1 csx2", 2),
+        # The next attempt leaves out two of three suspects, first those that are busy.
+        (2, "csx4", 0, "csx1 csx2", 1),
+        (2, "csx3", 0, "csx1 csx3", 2),
+        (2, "csx3 csx4", 0, "csx1 csx3", 1),
+        # Without a suspect that is to take part its outcome would say nothing.
+        (2, "csx1 csx2 csx3", 599, "csx1 csx2", 2),
+        (2, "csx1 csx2 csx3", 600, "csx1 csx2", 1),
+        # No search: the run may last long on the nodes that it gets now.
+        (1, "csx3 csx4", 599, "", 3),
+        (1, "csx3 csx4", 600, "", 2),
+    ],
+)
+def test_an_attempt_of_a_search_does_not_wait_for_busy_nodes(
+    count: int, busy: str, waited: int, left_out: str, size: int
+) -> None:
+    fitted = searching(count, busy, waited=waited)
+    assert (" ".join(fitted.own), fitted.new_size) == (left_out, size)
+
+
+@pytest.mark.parametrize(
+    ("min_nodes", "left_out", "size"),
+    # With two of csx1 to csx3 left out it would wait for csx4.
+    [(1, "csx1 csx2", 1), (2, "csx1", 2)],
+)
+def test_no_more_is_left_out_than_it_can_start_without(
+    min_nodes: int, left_out: str, size: int
+) -> None:
+    record = facts.comment_record(min_nodes=min_nodes)
+    fitted = searching(2, "csx4", comment_record=record)
+    assert (" ".join(fitted.own), fitted.new_size) == (left_out, size)
+    assert fitted.size.reason == f"{size} of {size + 1} nodes are free"
+
+
+@pytest.mark.parametrize(
+    ("waited", "left_out", "size"), [(0, "csx1", 3), (599, "csx1", 3), (600, "", 3)]
+)
+def test_where_it_could_leave_out_nothing_it_waits_as_any_other(
+    waited: int, left_out: str, size: int
+) -> None:
+    """The same nodes would most likely fail again."""
+    record = facts.comment_record(min_nodes=3)
+    fitted = searching(2, "csx4", waited=waited, comment_record=record)
+    assert (" ".join(fitted.own), fitted.new_size) == (left_out, size)
+
+
+@pytest.mark.parametrize(
+    "job", [facts.job(flags=frozenset({facts.COMPLETING})), facts.job(state=JobState.RUNNING)]
+)
+def test_the_nodes_that_an_attempt_is_leaving_are_as_good_as_idle(job: Job) -> None:
+    busy = facts.nodes(
+        csx1="ALLOCATED+COMPLETING", csx2="IDLE+COMPLETING", csx3="ALLOCATED", csx4="ALLOCATED"
+    )
+    fitted = searching(2, "", job=job, nodes=busy)
+    assert (fitted.own, fitted.new_size) == (("csx1", "csx2"), 1)
+    # Once it has left them, another job may have taken one.
+    taken = searching(2, "csx1 csx4")
+    assert (taken.own, taken.new_size) == (("csx1", "csx2"), 1)
+
+
+def test_a_guess_that_is_made_anew_is_told_in_the_comment() -> None:
+    ends = failures(2)
+    old = facts.intent(exc_nodes=("csx1", "csx2"))
+    found = planned(
+        waiting(exc_nodes=("csx1", "csx2")),
+        old,
+        first=tuple(ends),
+        last=ends[-1],
+        nodes=facts.nodes(csx3="ALLOCATED"),
+        comment_record=facts.comment_record(min_nodes=1),
+    )
+    assert found.job_update.exc_nodes == ("csx1", "csx3")
+    assert "leaves out csx1, csx3" in (found.job_update.admin_comment or "")
+    assert read_search_mark(found.job_update.admin_comment or "") is SearchMark.OPEN
+
+
+ENDING = facts.job(flags=frozenset({facts.COMPLETING}))
+
+
+@given(
+    cluster=CLUSTERS,
+    count=st.integers(1, 5),
+    least=st.integers(1, 3),
+    last_chance=st.booleans(),
+    job=st.sampled_from([ENDING, waiting()]),
+)
+def test_what_can_start_without_busy_nodes_does_not_wait_for_them(
+    cluster: tuple[NodeState, ...], count: int, least: int, last_chance: bool, job: Job
+) -> None:
+    own = NODES[:3] if job.completing else ()
+    ready = {node.name for node in cluster if node.idle or (node.healthy and node.name in own)}
+    assume(len(ready) >= least)
+    record = facts.comment_record(min_nodes=least)
+    wanted = {"nodes": cluster, "comment_record": record, "job": job, "last_chance": last_chance}
+    fitted = searching(count, "", **wanted)
+    left, size = ready.difference(fitted.own), fitted.new_size
+    # It waits only if it could leave out nothing otherwise, or if a further failure counts more.
+    if count < 3 and len(ready) > least and not last_chance:
+        assert len(left) >= least
+    if fitted.avoidance and fitted.avoidance.is_tested_on(frozenset(left)) and len(left) >= least:
+        assert least <= (size or 0) <= len(left)
+    if not job.completing:
+        late = searching(count, "", waited=600, **wanted)
+        assert least <= (late.new_size or 0) <= len(ready.difference(late.own))
 
 
 def test_what_a_search_asks_for_is_asked_once() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from slurm_restart.core.hang_evidence import StuckProcess, blamed_nodes, describe
+from slurm_restart.core.hang_evidence import StuckProcess, blamed_nodes, describe, stopped
 
 
 def process(node: str = "csx1", state: str = "S", **changes: object) -> StuckProcess:
@@ -67,3 +67,23 @@ def test_the_most_telling_processes_come_first() -> None:
     assert [line.split(",")[0] for line in lines[1:6]] == [f"rank {n}" for n in range(5)]
     assert lines[6] == "and 4 more"
     assert describe(found[:1]) == (str(found[0]),)
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_one"),
+    [
+        pytest.param({"state": "T"}, True, id="a rank"),
+        pytest.param({"state": "T", "rank": None, "stack": "x"}, True, id="a Python program"),
+        pytest.param({"state": "T", "rank": None, "name": "srun"}, False, id="srun"),
+        pytest.param({"state": "D"}, False, id="in the kernel"),
+        pytest.param({"state": "t"}, False, id="under a debugger"),
+        pytest.param({"state": "R", "cpu_share": 1.0}, False, id="computing"),
+    ],
+)
+def test_which_processes_can_do_nothing(changes: dict[str, object], is_one: bool) -> None:
+    found = [process(state="R"), process("csx2", pid=8, cpu=2.5, **changes)]
+    assert stopped(found) == ({("csx2", 8): 2.5} if is_one else {})
+
+
+def test_no_process_counts_as_stopped_while_a_debugger_is_used() -> None:
+    assert stopped([process("csx1", "t"), process("csx2", "T")]) == {}

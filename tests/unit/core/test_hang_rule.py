@@ -20,7 +20,7 @@ def watch(*signs: Signs, speaks: bool = True, settings: WatchdogSettings = SETTI
 
 
 def steps(count: int, every: float = 1.0, start: float = 10.0) -> list[Signs]:
-    return [Signs(at=start + every * n, output=True, step=True) for n in range(count)]
+    return [Signs(at=start + every * n, output=True, steps=1) for n in range(count)]
 
 
 def hung_at(known: Watch, *, until: float = 20_000) -> float | None:
@@ -42,6 +42,11 @@ def hung_at(known: Watch, *, until: float = 20_000) -> float | None:
         pytest.param(steps(20), True, 129, id="steps every second: the floor"),
         pytest.param(steps(9), False, None, id="a script with some steps at its start"),
         pytest.param(steps(12), False, 121, id="a script that trains"),
+        pytest.param([Signs(at=10, steps=12)], False, None, id="steps of a script in one look"),
+        pytest.param([Signs(at=10, steps=2)], True, 210, id="two steps"),
+        pytest.param([Signs(at=10, steps=3)], True, 110, id="three steps in one look"),
+        pytest.param([Signs(at=9, checkpoints=2)], False, None, id="two checkpoints"),
+        pytest.param([Signs(at=9, checkpoints=3)], False, 109, id="three checkpoints in one look"),
         pytest.param(steps(20, every=20), True, 390 + 12 * 20, id="twelve times the usual pause"),
         pytest.param(
             [*steps(20), *steps(20, start=119)], True, 138 + 3 * 90, id="thrice the longest pause"
@@ -85,13 +90,22 @@ def test_signs_without_progress_are_none_before_the_first_steps(kind: str) -> No
     assert after is None
 
 
+def test_steps_that_came_within_one_look_are_counted() -> None:
+    """A rank may compute for ever right after its first steps."""
+    known, after = lively(watch(Signs(at=10, output=True, steps=3)), 2000, busy=True)
+    assert after == 300
+    assert known.judge(known.last_sign).is_sure
+    _, after = lively(watch(Signs(at=10, output=True, steps=2)), 2000, busy=True)
+    assert after is None
+
+
 def test_output_too_much_to_be_searched_is_no_hang() -> None:
     _, after = lively(watch(*steps(20)), 20_000, output=True, unsearched=True)
     assert after is None
 
 
 def test_checkpoints_alone_show_progress() -> None:
-    saved = [Signs(at=100.0 * n, checkpoint=True, busy=True) for n in range(1, 6)]
+    saved = [Signs(at=100.0 * n, checkpoints=1, busy=True) for n in range(1, 6)]
     known = watch(*saved, speaks=False)
     known, after = lively(known, 20_000, busy=True)
     assert after == 1200  # twelve times the usual interval
@@ -129,7 +143,7 @@ def paced(times: list[float], *, start: float = 0.0) -> tuple[list[Signs], float
     signs, at = [], start
     for time in times:
         at += time
-        signs.append(Signs(at=at, output=True, step=True, step_time=time))
+        signs.append(Signs(at=at, output=True, steps=1, step_time=time))
     return signs, at
 
 
@@ -176,7 +190,7 @@ def test_no_hang_is_called_below_the_floor(
     known, at = Watch(settings=SETTINGS, speaks=speaks), 0.0
     for pause in pauses:
         at += pause
-        known = known.after(Signs(at=at, output=True, step=True, phase=phase))
+        known = known.after(Signs(at=at, output=True, steps=1, phase=phase))
         assert known.judge(at + quiet).health is not Health.HUNG
 
 
@@ -187,7 +201,7 @@ def test_no_pause_as_long_as_an_earlier_one_is_a_hang(
     known, at = Watch(settings=SETTINGS, speaks=True), 0.0
     for pause in pauses:
         at += pause
-        known = known.after(Signs(at=at, output=True, step=True))
+        known = known.after(Signs(at=at, output=True, steps=1))
     # The first pause is that of the start-up.
     again = data.draw(st.sampled_from(pauses[1:]))
     assert known.judge(at + again).health is not Health.HUNG
@@ -198,7 +212,7 @@ def test_every_hang_of_a_known_rhythm_is_called(pauses: list[float], busy: bool)
     known, at = Watch(settings=SETTINGS, speaks=False), 0.0
     for pause in pauses:
         at += pause
-        known = known.after(Signs(at=at, output=True, step=True))
+        known = known.after(Signs(at=at, output=True, steps=1))
     for _ in range(1000):
         at += 10
         known = known.after(Signs(at=at, busy=busy))

@@ -93,6 +93,7 @@ def test_the_longest_record_has_room_beside_what_may_be_left_out() -> None:
         in_place_progress=True,
         in_place_fall_back=True,
         in_place_same=MAX_RESTARTS,
+        in_place_seconds=MAX_SECONDS,
         earlier=True,
         from_step=MAX_STEP,
         step=MAX_STEP,

@@ -380,7 +380,7 @@ def test_an_earlier_checkpoint_is_due(
     event = ended(judge_end(case(comment_record=comment_record, **changes)))
     assert event.fall_back is falls_back
     if falls_back:
-        assert (event.action, event.failures) == (Action.REQUEUE, 0)
+        assert (event.action, event.failures) == (Action.REQUEUE, 1)
 
 
 @pytest.mark.parametrize(
@@ -399,6 +399,24 @@ def test_nodes_that_restarts_in_place_have_left_out_are_excluded(
     started = StartedEvent(at=SUBMITTED, restarts=0, submit_time=SUBMITTED, nodes=NODES)
     judged = judge_end(case(left_out=left_out, history=replay([started])))
     assert set(excluded(judged)) == names
+
+
+@pytest.mark.parametrize(
+    ("cause", "said", "evidence"),
+    [
+        (None, "disk:_full", ["health check: disk: full", "the job has left it out: see run.log"]),
+        (None, None, ["the job has left it out: see run.log"] * 2),
+        # It is about the nodes that the attempt names, then.
+        (Category.HEALTH_CHECK, "disk:_full", ["the job has left it out: see run.log"] * 2),
+    ],
+)
+def test_what_the_health_check_has_found_is_told_of_the_first_node_that_is_left_out(
+    cause: Category | None, said: str | None, evidence: list[str]
+) -> None:
+    report = facts.comment_record(cause=cause, said=said)
+    judged = judge_end(case(left_out=("csx2", "csx3"), comment_record=report))
+    found = [event.evidence for event in judged.events if isinstance(event, ExcludeEvent)]
+    assert found == evidence
 
 
 # --- the search for a faulty node ----------------------------------------------------------------

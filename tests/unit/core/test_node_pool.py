@@ -57,6 +57,7 @@ def test_only_what_it_could_start_on_now_is_idle(
     pool = build_pool(facts.job(), facts.nodes(csx2=state), excluded=(), reserved=reserved)
     assert "csx2" in pool.usable
     assert ("csx2" in pool.idle) is idle
+    assert ("csx2" in pool.busy) is not idle
 
 
 def test_only_nodes_of_the_partition_the_reservation_and_without_exclusion() -> None:
@@ -221,6 +222,15 @@ def test_it_shrinks_to_the_idle_nodes_of_those_that_are_usable() -> None:
     policy = facts.policy(num_nodes=8, min_nodes=2)
     assert choose_size(policy, pool(6, 4), waited=599).num_nodes == 6
     assert choose_size(policy, pool(6, 4), waited=600).num_nodes == 4
+
+
+def test_with_less_patience_it_waits_less_for_busy_nodes_alone() -> None:
+    policy = facts.policy(num_nodes=8, min_nodes=2)
+    assert choose_size(policy, pool(6, 4), waited=9, patience=10).num_nodes == 6
+    assert choose_size(policy, pool(6, 4), waited=10, patience=10).num_nodes == 4
+    assert choose_size(policy, pool(6, 1), waited=10, patience=10).num_nodes == 6
+    # That Slurm does not start it on idle nodes is another matter.
+    assert choose_size(policy, pool(8, 8), waited=600, patience=10).num_nodes == 8
 
 
 @pytest.mark.parametrize(

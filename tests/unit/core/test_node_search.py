@@ -10,8 +10,8 @@ from slurm_restart.core.node_search import (
     MIN_PREDICTED,
     Avoidance,
     NodeSearch,
-    Room,
 )
+from slurm_restart.core.search_room import Room
 from slurm_restart.core.slurm_operations import SearchMark
 
 EIGHT = "abcdefgh"
@@ -35,10 +35,13 @@ def avoid(
     usable: str = EIGHT,
     wanted: int = 8,
     least: int = 4,
+    busy: str = "",
     last_chance: bool = False,
+    is_patient: bool = True,
 ) -> Avoidance | None:
-    room = Room(usable=frozenset(usable), wanted=wanted, least=least)
-    return after(*attempts).avoid(room, last_chance=last_chance)
+    room = Room(usable=frozenset(usable), wanted=wanted, least=least, busy=frozenset(busy))
+    search = after(*attempts)
+    return search.avoid(room, last_chance=last_chance, is_patient=is_patient)
 
 
 def left_out(*attempts: str, **room: object) -> str:
@@ -176,25 +179,114 @@ def test_only_nodes_that_the_job_could_have_are_left_out() -> None:
         st.tuples(st.sets(st.sampled_from(EIGHT), min_size=1), st.booleans()), max_size=9
     ),
     usable=st.sets(st.sampled_from(EIGHT), min_size=1),
+    busy=st.sets(st.sampled_from(EIGHT)),
     sizes=st.tuples(st.integers(1, 9), st.integers(1, 9)),
     last_chance=st.booleans(),
+    is_patient=st.booleans(),
 )
 def test_only_nodes_of_failures_are_left_out_and_enough_nodes_stay(
     runs: list[tuple[set[str], bool]],
     usable: set[str],
+    busy: set[str],
     sizes: tuple[int, int],
     last_chance: bool,
+    is_patient: bool,
 ) -> None:
     search = NodeSearch()
     for nodes, failed in runs:
-        search = search.after(frozenset(nodes), failed=failed)
-    room = Room(usable=frozenset(usable), wanted=max(sizes), least=min(sizes))
-    found = search.avoid(room, last_chance=last_chance)
+        search = search.after(frozenset(nodes), failed=failed, at_once=True)
+    room = Room(
+        usable=frozenset(usable), wanted=max(sizes), least=min(sizes), busy=frozenset(busy & usable)
+    )
+    found = search.avoid(room, last_chance=last_chance, is_patient=is_patient)
     if found is not None:
+        free = usable - busy
+        most = last_chance or search.over or search.failures >= MIN_FAILURES - 1
+        waits = is_patient and (most or len(free) == room.least)
+        if len(free) >= room.least and not waits:
+            assert len(free.difference(found.nodes)) >= room.least
         assert set(found.nodes) <= usable & search.doubtful
         assert search.suspects <= search.doubtful
         assert len(usable) - len(found.nodes) >= min(*sizes, len(usable))
         assert found.reason
+
+
+# --- nodes that other jobs hold ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("busy", "least", "expected"),
+    [
+        ("", 4, "abcd"),
+        # Of nine nodes, one that is no suspect is busy: eight can be had now.
+        ("i", 4, "abcd"),
+        ("i", 5, "abc"),
+        ("i", 7, "a"),
+        # It cannot leave out any, and waits for the busy node as any other attempt would.
+        ("i", 8, "a"),
+        # A suspect that is busy is left out first.
+        ("h", 4, "abch"),
+        ("gh", 6, "agh"),
+        ("gh", 7, "gh"),
+        # Too few can be had now, whatever is left out.
+        ("ghi", 7, "ab"),
+    ],
+)
+def test_what_is_left_out_lets_the_attempt_start_without_busy_nodes(
+    busy: str, least: int, expected: str
+) -> None:
+    first = ("-abcdefgh", "-abcdefgh")
+    assert left_out(*first, usable="abcdefghi", busy=busy, least=least) == expected
+
+
+def test_after_one_failure_no_busy_node_is_to_replace_another() -> None:
+    assert left_out("!abcd", wanted=4, busy="efgh") == ""
+    assert left_out("!abcd", wanted=4, busy="efg") == "a"
+    assert left_out("!abcd", wanted=4, busy="aefg") == "a"
+    # Too few are left for the whole size, with which the restart waits as it would without a guess.
+    assert left_out("!abcd", wanted=4, least=2, usable="abcd", busy="d") == ""
+
+
+@pytest.mark.parametrize(
+    ("failures", "last_chance", "is_patient", "expected"),
+    [
+        (2, False, True, "ab"),
+        (2, True, True, "abc"),
+        (2, True, False, "ab"),
+        (3, False, True, "efg"),
+        (3, False, False, "ef"),
+        (3, True, True, "efg"),
+        (3, True, False, "ef"),
+    ],
+)
+def test_where_a_further_failure_counts_it_waits_to_leave_out_more_but_not_for_ever(
+    failures: int, last_chance: bool, is_patient: bool, expected: str
+) -> None:
+    attempts = ("-abcdefgh", "-abcdefgh", "-efgh")[:failures]
+    found = avoid(
+        *attempts,
+        usable="abcdefghi",
+        busy="i",
+        least=6,
+        last_chance=last_chance,
+        is_patient=is_patient,
+    )
+    assert found is not None
+    assert "".join(found.nodes) == expected
+
+
+def test_doubtful_nodes_stay_out_until_it_no_longer_waits() -> None:
+    assert left_out(*TWO, busy="h", is_patient=True) == "abcd"
+    assert left_out(*TWO, busy="h", is_patient=False) == "abc"
+    assert left_out(*TWO, busy="abh", is_patient=False) == "abc"
+    assert left_out(*TWO, busy="a", is_patient=False) == "abcd"
+
+
+@pytest.mark.parametrize("is_patient", [True, False])
+def test_a_last_suspect_that_is_busy_is_still_the_last_suspect(is_patient: bool) -> None:
+    first = ("-abcdefgh", "-abcdefgh", "+efgh", "+cdefgh", "+bcdefgh")
+    assert left_out(*first, busy="a", is_patient=is_patient) == ""
+    assert left_out(*first, "-abcdefgh", busy="a", is_patient=is_patient) == "a"
 
 
 # --- whether an attempt ends at its first checkpoint for the search ------------------------------
@@ -308,3 +400,47 @@ def test_where_too_few_others_are_left_it_takes_the_halves_in_turn() -> None:
     halved = found.avoid(room, last_chance=False)
     assert halved is not None
     assert "".join(halved.nodes) == "a"
+
+
+def test_after_nan_that_repeats_no_busy_node_is_needed() -> None:
+    """Five could be left out of nine, but then a busy one would be the fourth of those needed."""
+    room = Room(usable=frozenset("abcdefghi"), wanted=8, least=4, busy=frozenset("b"))
+    found = nan_search("acdefghi", "acdefghi").avoid(room, last_chance=False)
+    assert found is not None
+    assert "".join(found.nodes) == "acde"
+
+
+# --- an attempt on idle nodes alone ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("attempts", "idle", "is_tested"),
+    [
+        # a to d are left out, e to h are to take part.
+        (("-abcdefgh", "-abcdefgh"), "efgh", True),
+        (("-abcdefgh", "-abcdefgh"), "hi", True),
+        (("-abcdefgh", "-abcdefgh"), "ij", False),
+        # The last suspect is left out after a failure, and is to take part again after it ran on.
+        (("-abcdefgh", "-abcd", "-ab", "-a"), "efgh", True),
+        (("-abcdefgh", "-ab", "+bcde"), "bcde", False),
+        (("-abcdefgh", "-ab", "+bcde"), "abcd", True),
+    ],
+)
+def test_an_attempt_on_idle_nodes_tests_a_suspect_that_is_to_take_part(
+    attempts: tuple[str, ...], idle: str, is_tested: bool
+) -> None:
+    found = avoid(*attempts, usable=EIGHT + "ij")
+    assert found is not None
+    assert found.is_tested_on(frozenset(idle)) is is_tested
+
+
+@pytest.mark.parametrize(
+    ("attempts", "mark"),
+    [(("!abcdefgh",), None), (("-abcd", "+ef", "-efgh"), SearchMark.ON)],
+)
+def test_an_attempt_that_goes_on_after_its_first_checkpoint_is_no_test(
+    attempts: tuple[str, ...], mark: SearchMark | None
+) -> None:
+    found = avoid(*attempts, usable=EIGHT + "ij", wanted=4)
+    assert found is not None
+    assert (found.mark, found.is_tested_on(frozenset(EIGHT))) == (mark, False)

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from slurm_restart.core.node_search import NodeSearch, Room
+from slurm_restart.core.node_search import NodeSearch
+from slurm_restart.core.search_room import Room
 from slurm_restart.core.slurm_operations import SearchMark
 
 MAX_RESTARTS = 4
@@ -32,6 +33,10 @@ class Setup:
     """How often it fails wherever it runs."""
     later: int = 0
     """Nodes that become faulty one after the other, each when all before it are found."""
+    busy: int = 0
+    """Nodes that others use; those of a search take part where enough are idle."""
+    stays: bool = False
+    """Whether others use the same nodes all the time, healthy ones; else other ones each time."""
     other_ends: int = 0
     """Ends after progress, such as time limits, before the run has finished."""
 
@@ -54,11 +59,21 @@ def simulate(setup: Setup, generator: random.Random) -> Result:
     result = Result(faulty=set(generator.sample(names, setup.faulty)))
     healthy = generator.sample(sorted(set(names) - result.faulty), setup.later)
     search, row, ends = NodeSearch(), 0, 0
+    held = generator.sample(sorted(set(names) - result.faulty), setup.busy)
     while result.attempts < MAX_ATTEMPTS and not result.finished and row <= MAX_RESTARTS:
         usable = frozenset(names) - result.found
-        room = Room(usable=usable, wanted=setup.wanted, least=setup.least)
-        avoided = search.avoid(room, last_chance=row >= MAX_RESTARTS)
+        held = held if setup.stays else generator.sample(names, setup.busy)
+        room = Room(
+            usable=usable, wanted=setup.wanted, least=setup.least, busy=usable.intersection(held)
+        )
+        last_chance = row >= MAX_RESTARTS
+        avoided = search.avoid(room, last_chance=last_chance, is_patient=not setup.stays)
         free = sorted(usable - set(avoided.nodes if avoided else ()))
+        idle = frozenset(free) - room.busy
+        # Where others use the same nodes all the time, no attempt waits for them to the end.
+        enough = len(idle) >= setup.least
+        if enough and (setup.stays or (avoided and avoided.is_tested_on(idle))):
+            free = sorted(idle)
         nodes = generator.sample(free, min(len(free), setup.wanted))
         bad = len(result.faulty.intersection(nodes))
         failed = generator.random() < 1 - (1 - setup.rate) ** bad
@@ -119,6 +134,20 @@ def test_a_node_that_breaks_every_attempt_is_found_in_four_failures(room: dict[s
     found = rates(Setup(**room, faulty=1), 400)
     assert (found.finished, found.found, found.blamed) == (1.0, 1.0, 0.0)
     assert found.most_failures <= 4
+
+
+@pytest.mark.parametrize("stays", [False, True])
+@pytest.mark.parametrize(("nodes", "busy"), [(9, 1), (8, 2), (10, 4)])
+def test_it_is_found_as_soon_on_the_nodes_that_others_leave(
+    nodes: int, busy: int, stays: bool
+) -> None:
+    found = rates(Setup(nodes=nodes, busy=busy, stays=stays, faulty=1), 400)
+    assert (found.finished, found.found, found.blamed) == (1.0, 1.0, 0.0)
+    # As many as in a run of all nodes that are left for good, if these are six.
+    assert found.most_failures <= (5 if stays and nodes - busy < 8 else 4)
+    assert found.most_attempts <= 13
+    others = Setup(nodes=nodes, busy=busy, stays=stays, own=0.5)
+    assert rates(others, 400).blamed <= 0.01
 
 
 @pytest.mark.parametrize("room", [SHRINKS, FREE_4, FREE_2], ids=str)

@@ -91,7 +91,11 @@ FULL = {"csx4": "ALLOCATED"}
     [
         (Category.UNKNOWN, Category.UNKNOWN, {}, False, False),
         (Category.SOFTWARE_CRASH, Category.UNKNOWN, {}, False, False),
-        (Category.HANG, Category.UNKNOWN, {}, False, True),
+        (Category.HANG, Category.UNKNOWN, {}, False, False),
+        (Category.HANG, None, {}, False, True),
+        (Category.NETWORK_FABRIC, Category.UNKNOWN, {}, False, False),
+        (Category.UNKNOWN, Category.NETWORK_FABRIC, {}, False, False),
+        (Category.NETWORK_FABRIC, None, {}, False, True),
         # The first failure says nothing.
         (Category.UNKNOWN, None, {}, False, True),
         (Category.UNKNOWN, Category.STORAGE_IO, {}, False, True),
@@ -180,6 +184,25 @@ def test_where_it_goes_on(
         action,
         tuple(nodes.split()),
         tuple(spares.split()),
+    )
+
+
+@pytest.mark.parametrize("category", [Category.HEALTH_CHECK, Category.NODE_DRAINED])
+def test_nodes_found_unhealthy_before_the_start_leave_fewer_rather_than_a_requeue(
+    category: Category,
+) -> None:
+    """Also where other nodes are free: as after the loss of a node."""
+    found = place(blaming("csx2", category=category), allocation(spares=()))
+    assert not isinstance(found, str)
+    assert (found.action, found.nodes) == (Action.RELAUNCH_SMALLER, ("csx1", "csx3"))
+    too_few = place(blaming("csx2", category=category), allocation(spares=(), min_nodes=3))
+    assert isinstance(too_few, str)
+    assert too_few.endswith("2 nodes are left, at least 3 are needed")
+    # A size that Slurm chooses does not change.
+    fixed = place(blaming("csx2", category=category), allocation(spares=(), min_nodes=None))
+    assert isinstance(fixed, str)
+    assert place(blaming("csx9", category=category), allocation()) == (
+        f"{category.value} is no cause for it"
     )
 
 

@@ -496,6 +496,32 @@ def test_a_job_without_its_batch_host_is_requeued_once_that_is_sure() -> None:
     assert excluded.node == "csx1"
 
 
+def test_the_end_of_a_script_whose_host_was_lost_is_that_of_the_node() -> None:
+    """22.05 kills the script then; the host is no longer the job's, and no sweep has seen it."""
+    seen = {
+        "job": without_batch_host(state=None, flags=frozenset({facts.COMPLETING})),
+        "end_": facts.end(nodes=NODES[1:3]),
+        "comment_record": facts.comment_record(ended=False, exit=None, cause=None),
+    }
+    [judged] = ended_events(plan(facts.view(**seen, nodes=facts.nodes(csx1="DOWN"))))
+    assert (judged.category, judged.rule) == (Category.HARDWARE_NODE, "slurm.node_down")
+    [judged] = ended_events(plan(facts.view(**seen, nodes=facts.nodes(csx4="DOWN"))))
+    assert judged.category is Category.UNKNOWN
+
+
+def test_a_requeue_of_a_job_without_its_batch_host_is_the_end_of_the_node() -> None:
+    """Another of its nodes has asked for it, or a person."""
+    pending = without_batch_host(state=None, flags=frozenset({facts.COMPLETING}), restarts=1)
+    end = facts.end(nodes=NODES[1:3], restarts=1, env_restarts=1, host_lost=True)
+    down = facts.nodes(csx1="DOWN")
+    made = plan(facts.view(job=pending, end_=end, nodes=down))
+    [judged] = ended_events(made)
+    assert (judged.category, judged.rule) == (Category.HARDWARE_NODE, "state.node_fail")
+    assert (judged.requeued, judged.action) == (True, Action.ADJUST)
+    [excluded] = [event for event in made.plan.events if isinstance(event, ExcludeEvent)]
+    assert excluded.node == "csx1"
+
+
 @pytest.mark.parametrize(
     ("job", "states"),
     [

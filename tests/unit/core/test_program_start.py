@@ -7,7 +7,7 @@ import pytest
 from slurm_restart.core.attribute_log import ExitFacts, attribute_log
 from slurm_restart.core.category import Category, Confidence
 from slurm_restart.core.finding import Finding, Role
-from slurm_restart.core.program_start import LONG, SHORT, KnownProgress, with_known_start
+from slurm_restart.core.program_start import LONG, SHORT, KnownProgress, with_known_progress
 
 
 def finding(**changes: Any) -> Finding:
@@ -42,7 +42,7 @@ def finding(**changes: Any) -> Finding:
 def test_what_is_known_besides_the_log_outranks_its_lines(
     by_lines: bool, progressed: bool, known: KnownProgress, early: bool
 ) -> None:
-    [found] = with_known_start([finding(early=by_lines, progressed=progressed)], known)
+    [found] = with_known_progress([finding(early=by_lines, progressed=progressed)], known)
     assert found == finding(early=early, progressed=progressed)
 
 

@@ -18,6 +18,7 @@ from tests.unit.core import facts
 from tests.unit.core.facts import SUBMITTED, attribution, case, ended
 
 MADE = ended(Category.HARDWARE_NODE, progress=True, step=100)
+RAN_BEFORE = InPlaceEnds(restarts=1, seconds=int(LONG))
 RULE = "config.value"
 MISTAKES = {Category.CONFIG, Category.CODE}
 
@@ -55,6 +56,8 @@ def test_only_mistakes_that_cannot_change_between_attempts_are_doubted(category:
         (so_far(ended(progress=False, run_time=int(LONG), step=100)), False),
         # Its progress is not known, and it ran for long.
         (so_far(ended(progress=None, run_time=int(LONG))), True),
+        # Those in its allocation have, together.
+        (so_far(ended(progress=None, run_time=1, in_place=RAN_BEFORE)), True),
         # One in the allocation of an earlier end has run.
         (so_far(ended(step=100, in_place=InPlaceEnds(restarts=2, progress=True))), True),
         (so_far(ended(step=100, in_place=InPlaceEnds(restarts=2))), False),

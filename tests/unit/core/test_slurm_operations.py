@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from slurm_restart.core.history import History, replay
 from slurm_restart.core.journal_events import EndEvent
 from slurm_restart.core.node_pool import SizeChoice
+from slurm_restart.core.progress_unit import ProgressUnit
 from slurm_restart.core.slurm_operations import (
     JUDGED_LATER,
     LATE_BEGIN,
@@ -154,13 +155,13 @@ def ended(**changes: Any) -> EndEvent:
             ended(step=1200),
             GOOD,
             [],
-            "csx-restart: failures=0/3 total=1 step=1200 nodes=3 | restart from step 1200",
+            "csx-restart: failures=0/3 total=1 step=1200 nodes=3 | restart after step 1200",
         ),
         (
             ended(step=None),
             GOOD,
             [],
-            "csx-restart: failures=0/3 total=1 step=- nodes=3 | restart from the start",
+            "csx-restart: failures=0/3 total=1 step=- nodes=3 | restart",
         ),
         (
             ended(failures=3, total=7, last_chance=True, step=1200),
@@ -168,7 +169,7 @@ def ended(**changes: Any) -> EndEvent:
             BLAMED,
             (
                 "csx-restart: failures=3/3 total=7 step=1200 nodes=3 | "
-                "restart 3/3 without progress from step 1200, excluded csx3 (node failure): "
+                "restart 3/3 without progress, after step 1200, excluded csx3 (node failure): "
                 "the next failure without progress is final"
             ),
         ),
@@ -178,7 +179,34 @@ def ended(**changes: Any) -> EndEvent:
             [],
             (
                 "csx-restart: failures=1/3 total=1 step=0 nodes=- | "
-                "restart 1/3 without progress from the start, waits: 1 usable nodes"
+                "restart 1/3 without progress, waits: 1 usable nodes"
+            ),
+        ),
+        (
+            ended(step=3600, unit=ProgressUnit.SECOND),
+            GOOD,
+            BLAMED,
+            (
+                "csx-restart: failures=0/3 total=1 step=3600 nodes=3 | "
+                "restart after 3600 s, excluded csx3 (node failure)"
+            ),
+        ),
+        (
+            ended(step=30, fall_back=True, failures=2),
+            GOOD,
+            [],
+            (
+                "csx-restart: failures=2/3 total=1 step=30 nodes=3 | "
+                "restart 2/3 without progress, from an earlier checkpoint than step 30"
+            ),
+        ),
+        (
+            ended(step=None, fall_back=True, failures=1),
+            GOOD,
+            [],
+            (
+                "csx-restart: failures=1/3 total=1 step=- nodes=3 | "
+                "restart 1/3 without progress, from an earlier checkpoint"
             ),
         ),
     ],

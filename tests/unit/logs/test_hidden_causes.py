@@ -48,6 +48,17 @@ def judge(exit_code: str, text: str) -> Attribution:
         ),
         (
             "storage.full",
+            "0:11",
+            (
+                "ERROR:   Ran into error while saving 'optimizer.state.15.exp_avg'. Disable slist "
+                "on flush dest failure failed (file write failed: time = Mon Nov 30 05:25:00 2026\n"
+                ", filename = '/w/checkpoint_20.mdl.8b299f9b.tmp', file descriptor = 4, "
+                "errno = 28, error message = 'No space left on device', buf = 0x7fe61c094260, "
+                "total write size = 4096, bytes this sub-write = 4096, offset = 4785576)"
+            ),
+        ),
+        (
+            "storage.full",
             "1:0",
             (
                 "jaxlib.xla_extension.XlaRuntimeError: RESOURCE_EXHAUSTED: "

@@ -209,6 +209,15 @@ def test_whether_other_jobs_wait_for_nodes(fake: FakeSlurm, shown: str, wait: bo
     assert fake.commands().others_wait(job) is wait
 
 
+@pytest.mark.parametrize(
+    ("shown", "nodes"),
+    [("", ""), ("csx[1-3]\ncsx1\n\n", "csx1 csx2 csx3"), ("csx2,csx4\ncsx1\n", "csx1 csx2 csx4")],
+)
+def test_the_nodes_of_all_steps(fake: FakeSlurm, shown: str, nodes: str) -> None:
+    fake.answer({"squeue -h -s -j 7 -o %N": [(0, shown, "")]})
+    assert fake.commands().step_nodes(7) == frozenset(nodes.split())
+
+
 def test_the_limit_of_nodes(fake: FakeSlurm) -> None:
     job = Job(job_id=7, uid=1000, state=JobState.PENDING, partitions=("main",))
     partition = "PartitionName=main Default=NO QoS=part MaxNodes=4 MaxTime=1 State=UP TotalNodes=4 "

@@ -16,7 +16,7 @@ import pytest
 
 from slurm_restart.errors import SlurmError, SlurmUnavailableError
 from slurm_restart.slurm import process
-from slurm_restart.slurm.process import Call, Completed, run, run_all, run_until
+from slurm_restart.slurm.process import Call, Completed, Interactive, run, run_all, run_until
 
 HANG = 300
 """Seconds after which a test is taken to hang; far more than a busy machine needs."""
@@ -287,3 +287,21 @@ def test_a_program_that_ignores_term_is_killed_and_its_output_kept(
 def test_a_program_that_ends_in_time_is_not_told_to_end() -> None:
     done = run_until(["/bin/sh", "-c", "echo a; echo b >&2; exit 4"], timeout=HANG)
     assert done == Completed(4, "a\n", "b\n")
+
+
+def test_lines_come_while_a_program_waits_for_the_end_of_its_input() -> None:
+    program = Interactive(
+        Call(["/bin/sh", "-c", "echo a; cat; echo b; echo c >&2; exit 4"]), timeout=HANG
+    )
+    lines = program.lines()
+    assert next(lines) == "a"
+    program.end_input()
+    assert list(lines) == ["b"]
+    assert program.result() == Completed(4, "", "c\n")
+    program.end_input()
+
+
+def test_a_program_whose_input_does_not_end_is_killed_at_the_deadline() -> None:
+    program = Interactive(Call(["/bin/sh", "-c", "echo a; cat; echo b"]), timeout=0.5)
+    assert list(program.lines()) in (["a"], [])
+    assert program.result().code == -signal.SIGKILL

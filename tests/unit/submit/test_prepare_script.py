@@ -32,6 +32,14 @@ srun ./solve "$@"
 """
 
 
+REMOTE = """\
+#!/bin/bash
+#CSX --checkpoint=s3://bucket/run/step-{step}.pt
+#CSX --checkpoint-saved='put (?P<path>.+)'
+srun ./solve
+"""
+
+
 def layer(**values):
     return SettingsLayer(values=values, where=lambda keys: f"user.toml: {'.'.join(keys)}")
 
@@ -109,7 +117,14 @@ def test_restart_options_of_settings_lines_and_the_command_line(script):
     assert plan.policy == RestartPolicy(max_restarts=9, recovery=Recovery.AUTO, exclude_for=3600)
     assert plan.model_dir.endswith("/runs")
     text = "#!/bin/sh\n#CSX --shrink-after=10min --give-up-after 2h\n#CSX --max-restarts=4\n"
-    plan = script("--max-restarts=0", "--stop-on-repeat=3", "job.sh", text=text, files=files)
+    plan = script(
+        "--max-restarts=0",
+        "--stop-on-repeat=3",
+        "--relaunch-min-time=2min",
+        "job.sh",
+        text=text,
+        files=files,
+    )
     assert plan.jobs[0].plan.policy == RestartPolicy(
         max_restarts=0,
         recovery=Recovery.AUTO,
@@ -117,6 +132,7 @@ def test_restart_options_of_settings_lines_and_the_command_line(script):
         stop_on_repeat=3,
         shrink_after=600,
         give_up_after=7200,
+        relaunch_min_time=120,
     )
     assert script(text="#!/bin/sh\n").jobs[0].plan.policy == RestartPolicy(
         max_restarts=3, recovery=Recovery.AUTO
@@ -404,3 +420,43 @@ def test_an_array_of_scripts(script):
     assert "--array=1-20%5" in job.arguments()
     assert "--run-dir /r --array\n" in job.script(Path("/r"))
     assert "--array" not in script().jobs[0].script(Path("/r"))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("--checkpoint=ck/step-{step}.pt", "--checkpoint: expected %a"),
+        ("--checkpoint=ck-%j/step-{step}.pt", "--checkpoint: expected %a"),
+        ("--progress-file=grows", "--progress-file: expected %a"),
+    ],
+)
+def test_tasks_that_would_be_restarted_from_the_checkpoints_of_others(script, options, says):
+    assert any(line.startswith(says) for line in problems(script, "--array=1-3", options, "job.sh"))
+    # One job has nobody to take them for.
+    assert script(options, "job.sh").jobs
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--checkpoint=t%a/step-{step}.pt",
+        "--checkpoint=ck/t%a-step-{step}.pt",
+        "--checkpoint=s3://bucket/%a/step-{step}.pt",
+        "--progress-file=grows-%a",
+    ],
+)
+def test_tasks_with_checkpoints_of_their_own(script, options):
+    assert script("--array=1-3", options, "job.sh").jobs
+
+
+def test_checkpoints_at_a_url(script):
+    done = script(text=REMOTE)
+    layout = done.jobs[0].plan.checkpoint
+    assert (layout.directory, layout.written) == ("s3://bucket/run", "step-{step}.pt")
+    assert layout.saved == "put (?P<path>.+)"
+    line = "line that matches 'put (?P<path>.+)' and names s3://bucket/run/step-{step}.pt"
+    assert f"each {line} in the output" in done.notes[-1]
+    shown = format_plan.plan_text(done)
+    assert "# checkpoints:   's3://bucket/run', 'step-{step}.pt', as the output says" in shown
+    with pytest.raises(ConfigError, match=r"job.sh:2: --checkpoint: expected a bucket or host"):
+        script(text=REMOTE.replace("bucket", ""))

@@ -196,7 +196,8 @@ def test_a_missing_template_is_reported():
 SUPERVISOR = """
 import os, signal, sys, time
 if "--settle" in sys.argv:
-    sys.exit(print("settles", sys.argv[-1]))
+    print("settles", sys.argv[-1])
+    sys.exit(0 if "finished" in sys.argv[1] else int(sys.argv[-1]))
 print("runs", sys.stdin.readline().strip(), flush=True)
 exec(sys.argv[1])
 """
@@ -237,6 +238,11 @@ TELL_SUCCESS = "os.kill(os.getppid(), signal.SIGURG); "
 def test_the_shell_settles_what_a_supervisor_has_left(code, exit_code, settles):
     lines = ["runs input", *([f"settles {exit_code}"] if settles else [])]
     assert run_kept(code) == (exit_code, lines)
+
+
+def test_the_job_of_a_run_that_had_finished_succeeds():
+    code = "os.kill(os.getpid(), signal.SIGKILL)  # finished"
+    assert run_kept(code) == (0, ["runs input", "settles 137"])
 
 
 @pytest.mark.parametrize(("tell", "code"), [(TELL_SUCCESS, 0), (TELL, 7)])

@@ -63,34 +63,40 @@ def test_a_run_that_may_become_smaller_outlives_a_node_if_it_restarts_in_place(
     assert ("--no-kill" in found.jobs[0].arguments()) is kept
 
 
-def test_unless_it_is_asked_for_a_run_in_place_does_not_outlive_a_node(submission):
+def test_by_default_a_run_outlives_a_node_and_its_batch_host_is_watched(submission):
     found = submission()
-    assert plan_of(found).policy.recovery is Recovery.AUTO
-    assert "--no-kill" not in found.jobs[0].arguments()
-    assert "--requeue" in found.jobs[0].arguments()
+    plan = plan_of(found)
+    assert (plan.policy.recovery, plan.needs_host_watch) == (Recovery.AUTO, True)
+    assert {"--no-kill", "--requeue"} <= {*found.jobs[0].arguments()}
+    assert "--no-kill" not in submission("--no-kill=off").jobs[0].arguments()
+    assert not plan_of(submission("--recovery=in-place")).needs_host_watch
 
 
 @pytest.mark.parametrize(
     ("option", "has_hook", "kept", "warned"),
     [
         ("--recovery=auto", True, True, False),
-        # Slurm itself requeues it when a node is lost, the batch host too.
-        ("--recovery=auto", False, False, False),
-        ("--spares=1", True, True, False),
-        ("--spares=1", False, True, True),
+        # The watch on another node requeues it, whether there is a reconciler or not.
+        ("--recovery=auto", False, True, False),
+        ("--spares=1", False, True, False),
+        ("--recovery=in-place", True, True, False),
+        # Slurm ends it when a node is lost, the batch host too.
+        ("--recovery=in-place", False, False, False),
+        ("--recovery=in-place --spares=1", True, True, False),
+        ("--recovery=in-place --spares=1", False, True, True),
         ("--recovery=requeue", False, False, False),
     ],
 )
-def test_without_a_hook_nobody_finds_a_job_without_its_batch_host(
+def test_without_a_hook_nobody_ends_a_job_without_its_batch_host_that_is_not_to_be_requeued(
     submission, option, has_hook, kept, warned
 ):
     slurm = SimpleNamespace(cluster_facts=lambda: ClusterFacts(has_epilog=has_hook))
-    found, warning = fit_to_cluster(submission(option), slurm)
+    found, warning = fit_to_cluster(submission(*option.split()), slurm)
     assert ("--no-kill" in found.jobs[0].arguments()) is kept
     assert (warning is not None) is warned
 
 
-@pytest.mark.parametrize("option", ["--recovery=auto", "--spares=1"])
+@pytest.mark.parametrize("option", ["--recovery=auto", "--spares=1", "--hook=auto"])
 def test_a_job_that_requeues_itself_is_watched_and_outlives_its_nodes(submission, option):
     slurm = SimpleNamespace(cluster_facts=lambda: ClusterFacts(has_epilog=False))
     found, warning = fit_to_cluster(submission(option).requeued_by_supervisor(), slurm)

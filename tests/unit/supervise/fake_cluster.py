@@ -16,6 +16,7 @@ class FakeCluster:
     """The job 7 on csx1 and csx2 of four nodes.
 
     `state` is what squeue shows: RUNNING, COMPLETING (22.05 shows no base state), REQUEUED.
+    `signal` and `reason` are those of its end.
     `lost` are nodes that the job, RUNNING, has no more (--no-kill).
     `die` names a call before or after which the caller is killed: `before requeue`.
 
@@ -36,6 +37,8 @@ class FakeCluster:
             "lost": [],
             "die": "",
             "requeue_exit": [],
+            "signal": 0,
+            "reason": "None",
         }
         self._write(start | {"comment": "", "calls": calls} | values)
 
@@ -74,6 +77,8 @@ class FakeCluster:
             priority=1,
             requeue=True,
             restarts=data["restarts"],
+            signal=data["signal"],
+            reason=data["reason"],
         )
 
     def nodes(self) -> tuple[NodeState, ...]:
@@ -87,6 +92,9 @@ class FakeCluster:
 
     def partitions(self) -> tuple[()]:
         return ()
+
+    def step_nodes(self, _job_id: int) -> frozenset[str]:
+        return frozenset(NODES[:1])  # the batch script's
 
     def others_wait(self, _job: object) -> bool:
         return False

@@ -1,5 +1,6 @@
 """What the supervisor learns of its job's allocation when its trainer has ended."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -37,3 +38,11 @@ def test_what_slurm_does_not_say_of_other_jobs_keeps_none_from_starting_in_place
     question.run()
     found = question.allocation(doubt=None)
     assert (found.job, found.others_wait) == (job, others_wait)
+
+
+@pytest.mark.parametrize("least", [None, 0, 3600])
+def test_the_time_that_has_to_be_left_is_the_users_where_it_is_set(run, least):
+    policy = replace(run.plan.policy, relaunch_min_time=least)
+    environment = JobEnvironment(job_id=None, restarts=0, nodes=("csx1",), num_nodes=1)
+    question = AllocationQuestion(refuse, replace(run.plan, policy=policy), environment)
+    assert question.allocation(doubt=None).min_time == least

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from slurm_restart.core.category import Category
 from slurm_restart.core.job import Job, JobFlag, JobState
 from slurm_restart.core.job_comment import format_comment
 from slurm_restart.supervise.backfill import backfill, backfill_earlier
+from slurm_restart.trainer import runlog
 from slurm_restart.trainer.attempt_records import AttemptEnd, AttemptStart, Saved, to_json, to_line
 from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import AttemptDir
@@ -141,6 +143,33 @@ def test_the_cause_of_a_final_state_is_the_one_of_the_table(run, job, name):
 def test_the_cause_of_a_failed_job_follows_from_its_exit_status(run, job, code, signal):
     failed = {"state": JobState.FAILED, "exit_code": code, "signal": signal}
     assert backfilled_cause(run, job, **failed) == EXIT_ROWS[code, signal]
+
+
+@pytest.mark.parametrize("state", [JobState.FAILED, JobState.PENDING])
+@pytest.mark.parametrize("rule", ["storage.full", None])
+def test_the_cause_that_the_supervisor_has_reported_to_slurm_counts(run, job, state, rule):
+    """It could not write its records, as the file system was full."""
+    report = replace(
+        run.plan.comment_record,
+        attempt=0,
+        ended=True,
+        exit=139,
+        cause=Category.STORAGE_FULL,
+        rule=rule,
+    )
+    ended = {"state": state, "exit_code": 139, "comment": format_comment(report)}
+    expected = (rule or "job.reported", "storage.full", "likely")
+    assert backfilled_cause(run, job, **ended) == expected
+    (entry,) = run.summary()["runs"]
+    assert entry["status"] == "non_recoverable_failure"
+
+
+@pytest.mark.parametrize("change", [{"attempt": 1}, {"ended": False}])
+def test_the_report_of_another_attempt_or_of_none_tells_no_cause(run, job, change):
+    report = replace(run.plan.comment_record, attempt=0, ended=True, cause=Category.STORAGE_FULL)
+    comment = format_comment(replace(report, **change))
+    ended = {"state": JobState.FAILED, "exit_code": 139, "comment": comment}
+    assert backfilled_cause(run, job, **ended)[:2] == ("exit.crash", "software.crash")
 
 
 def test_the_hooks_announcement_is_the_reason(run, job):
@@ -279,3 +308,32 @@ def test_an_end_with_control_characters_is_logged_once(run, job):
     over = replace(job, state=JobState.FAILED, reason="a\x1b[2J\nb")
     assert backfill(run.dir, over, now=3000.0).job_end == r"job 7 has ended: FAILED, a\x1b[2J\nb"
     assert not backfill(run.dir, over, now=3001.0).changed
+
+
+def test_an_end_that_run_log_does_not_tell_is_added_once(run, job):
+    """Its supervisor was killed between the record and the line."""
+    attempt(run, ended=True)
+    attempt(run, ended=True)
+    run.dir.log.write_text(f"{runlog.line('run_1', 'ended as code: own', at=1002.0)}\n")
+    backfill_earlier(run.dir, before=2, now=3000.0)
+    backfill(run.dir, replace(job, state=JobState.FAILED))
+    told = [line for line in run.log().splitlines() if "ended as code: own" in line]
+    assert [line.split()[0] for line in told] == ["[run_1]", "[run_2]"]
+
+
+def test_the_decision_on_record_is_told_with_it(run):
+    made = attempt(run)
+    end = AttemptEnd(
+        attempt=0, at=1002.0, category="code", rule="r", reason="own", expected_decision="leave (x)"
+    )
+    made.end_file.write_bytes(to_json(end))
+    backfill_earlier(run.dir, before=1, now=3000.0)
+    assert "ended as code: own; decision on record: leave (x)" in run.log()
+
+
+def test_an_end_that_was_put_on_record_afterwards_is_told_once(run, job):
+    attempt(run)
+    backfill(run.dir, replace(job, state=JobState.FAILED, end_time=2000))
+    backfill(run.dir, replace(job, state=JobState.FAILED, end_time=2000))
+    assert run.log().count("no exit record was written") == 1
+    assert "ended as" not in run.log()

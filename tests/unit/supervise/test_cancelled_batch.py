@@ -66,7 +66,7 @@ def test_a_cancellation_of_the_attempt_before_ends_the_run(refuse, run, line):
     [attempt] = run.dir.attempts()
     end = attempt.end()
     assert (end.category, end.rule, end.backfilled) == ("cancelled", RULE, True)
-    assert end.expected_decision == "leave (the run is over)"
+    assert end.expected_decision == f"leave ({end.reason})"
     # A start after that is a person's decision.
     assert refuse(line) == []
 

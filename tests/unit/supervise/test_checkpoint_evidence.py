@@ -1,11 +1,17 @@
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from slurm_restart.supervise.checkpoint_evidence import read_evidence
 from slurm_restart.trainer.attempt_records import AttemptStart, Saved, to_json, to_line
+from slurm_restart.trainer.run_plan import CheckpointLayout
 from slurm_restart.trainer.rundir import RunDir
+
+PLAN = SimpleNamespace(
+    policy=None, checkpoint=CheckpointLayout(directory="/m", pattern=r"(?P<step>\d+)"), phase=0
+)
 
 
 def records(path: Path, *steps: int, first_step: int = 0) -> RunDir:
@@ -40,10 +46,10 @@ def test_only_a_checkpoint_that_holds_work_can_be_done_without(
 ) -> None:
     """From the one that is saved before the first step, an attempt starts as from scratch."""
     run = records(tmp_path, *steps, first_step=first_step)
-    assert read_evidence(run.attempts()).only_one is expected
+    assert read_evidence(PLAN, run, run.attempts()).only_one is expected
 
 
 def test_missing_records_are_no_evidence(tmp_path: Path) -> None:
     run = records(tmp_path, 10)
     run.attempts()[0].start_file.write_text(json.dumps({"attempt": 0}))
-    assert read_evidence(run.attempts()).fall_back.left_out == ()
+    assert read_evidence(PLAN, run, run.attempts()).fall_back.left_out == ()

@@ -7,7 +7,8 @@ from slurm_restart.core.fall_back import CheckpointVersion, FallBack, LeftOut
 from slurm_restart.core.job_comment import Mode
 from slurm_restart.errors import CheckpointError
 from slurm_restart.supervise.checkpoint_check import first_complete
-from slurm_restart.supervise.checkpoint_selection import Evidence, choose_start, set_aside
+from slurm_restart.supervise.checkpoint_selection import Evidence, choose_start
+from slurm_restart.supervise.set_aside import set_aside
 from slurm_restart.trainer.checkpoint_probe import Probe, Soundness
 from slurm_restart.trainer.checkpoints import find
 from slurm_restart.trainer.run_plan import CheckpointFormat, CheckpointLayout
@@ -153,7 +154,6 @@ def test_checkpoints_of_another_trainer_go_by_their_names(run):
     resume = choose_start(run.plan, {}, check)
     assert (name(resume), resume.step, resume.resumed) == ("step-20", 20, True)
     assert check.asked == []
-    assert set_aside(run.plan.checkpoint, resume, {}) == ()
     run.set(initial_checkpoint="/elsewhere/any.npz", autoload_last_checkpoint=False)
     assert choose_start(run.plan, None, check).step is None
 
@@ -170,14 +170,15 @@ def test_only_what_is_certainly_broken_and_the_phases_is_set_aside(run):
     resume = choose_start(run.plan, before, check)
     assert resume.checkpoint is None
     assert len(resume.rejected) == 3
-    (aside,) = set_aside(run.plan.checkpoint, resume, before)
-    assert aside.path.endswith("checkpoint_30.mdl")
+    path = str(run.model / "checkpoint_30.mdl")
+    notes = set_aside(run.plan.checkpoint, resume, before).notes
+    assert notes == {path: "set aside as checkpoint_30.mdl.unusable-2"}
     assert (run.model / "checkpoint_30.mdl.unusable-2").read_text() == "30"
     assert (run.model / "checkpoint_30.mdl.unusable").read_text() == "earlier"
     for left in ("checkpoint_10.mdl", "checkpoint_20.mdl", "checkpoint_40.mdl.0123abcd.tmp"):
         assert (run.model / left).exists()
     # In a first attempt nothing is the phase's own.
-    assert set_aside(run.plan.checkpoint, resume, None) == ()
+    assert set_aside(run.plan.checkpoint, resume, None).notes == {}
 
 
 def test_a_check_that_dies_costs_no_other_checkpoint(run, checkpoint, monkeypatch):

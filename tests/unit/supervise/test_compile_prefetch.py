@@ -66,9 +66,8 @@ def wait_for(run, count: int) -> str:
 
 def test_the_next_two_sizes_are_compiled_one_after_the_other_while_it_executes(run, zoo, calls):
     quiet = "echo Compiling; [ ! -e calls ] || exit 9"
-    # The priority is lowered at the start, beside the shell.
-    nice = "cut -d' ' -f19 /proc/self/stat"
-    facts = f'until [ "$({nice})" = 19 ]; do sleep 0.05; done; cat /proc/self/oom_score_adj'
+    # From its first command on, which children inherit.
+    facts = "cut -d' ' -f19 /proc/self/stat; cat /proc/self/oom_score_adj"
     command = zoo(
         train=f"{quiet}; {STEP}; {wait_for(run, 2)}",
         compiles=f"[ ! -e busy ] || exit 8; touch busy; echo compiles; {facts}; rm busy",
@@ -81,7 +80,7 @@ def test_the_next_two_sizes_are_compiled_one_after_the_other_while_it_executes(r
         (2, "compiled"),
     ]
     folder = run.dir.path / "attempts/0/compiles"
-    assert (folder / "num_csx_3.log").read_text() == "compiles\n1000\n"
+    assert (folder / "num_csx_3.log").read_text() == "compiles\n19\n1000\n"
     init = yaml.safe_load((folder / "num_csx_3.yaml").read_text())["trainer"]["init"]
     assert init["backend"]["cluster_config"]["num_csx"] == 3
     assert init["model_dir"] == str(folder / "num_csx_3")

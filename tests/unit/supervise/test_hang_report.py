@@ -12,7 +12,8 @@ from slurm_restart.core.record_reader import to_data
 from slurm_restart.errors import SlurmUnavailableError
 from slurm_restart.slurm.process import Completed
 from slurm_restart.supervise import hang_report
-from slurm_restart.supervise.hang_report import STACKS, HangReporter
+from slurm_restart.supervise.hang_report import HangReporter
+from slurm_restart.supervise.hang_stacks import STACKS
 from slurm_restart.supervise.job_environment import JobEnvironment
 
 JOB = JobEnvironment(job_id=7, restarts=0, nodes=("csx1", "csx2"), num_nodes=2, node_name="csx1")
@@ -31,10 +32,12 @@ class Cluster:
 
     def __init__(self, answer: str | Exception) -> None:
         self.answer = answer
+        self.writes = lambda: None
         self.asked: list[tuple[str, ...]] = []
 
     def run_on_nodes(self, _job_id: int, nodes: list[str], _command: list[str]) -> str:
         self.asked.append(tuple(nodes))
+        self.writes()
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
@@ -82,13 +85,17 @@ def test_the_stacks_are_the_owners_alone(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("here")
 def test_nodes_that_do_not_answer_leave_what_the_others_have_written(tmp_path: Path) -> None:
-    (tmp_path / "hang").mkdir()
-    (tmp_path / "hang/csx2.jsonl").write_text(lines("csx2", state="D"))
+    file, text = tmp_path / "hang/csx2.jsonl", lines("csx2", state="T", cpu=2.5)
     warnings: list[str] = []
     cluster = Cluster(SlurmUnavailableError("srun: no answer"))
+    cluster.writes = lambda: file.write_text(text)  # type: ignore[assignment,return-value]
     report = reporter(tmp_path, cluster, warnings).report("no output")
     assert [blame.node for blame in report.blamed] == ["csx2"]
+    assert report.stopped == {("csx2", 7): 2.5}
     assert warnings == ["not all nodes can be looked at: srun: no answer"]
+    # What an earlier look has written is not taken for this one.
+    cluster.writes = lambda: None
+    assert reporter(tmp_path, cluster, warnings).report("no output").blamed == ()
 
 
 @pytest.fixture

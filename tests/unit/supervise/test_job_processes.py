@@ -59,6 +59,13 @@ def test_tasks_are_known_by_their_environment(start) -> None:
     assert pids(Belonging(job_id=None, node="csx1")) == set()
 
 
+def test_a_job_of_another_cluster_on_this_machine_is_another_one(start) -> None:
+    own, other = (start(SLEEP, **task(SLURM_CLUSTER_NAME=name)) for name in ("own", "other"))
+    both = Belonging(job_id=JOB, node="csx1")
+    await_(lambda: pids(both) == {own.pid, other.pid}, "both tasks")
+    assert pids(Belonging(job_id=JOB, node="csx1", cluster="own")) == {own.pid}
+
+
 def test_all_below_a_root_belong_and_nothing_else_below_the_outside(start) -> None:
     root = start(["/bin/sh", "-c", "sleep 600 & wait"], **task())
     other = start(SLEEP, **task())
@@ -95,7 +102,8 @@ def test_a_task_is_known_once_it_executes_its_program(start, tmp_path) -> None:
 def test_what_processes_do_is_told_with_their_stacks(start) -> None:
     stopped = start(SLEEP, **task(SLURM_PROCID="3"))
     spinning = start(SPIN, **task(SLURM_PROCID="4", RANK="9"))
-    waiting = start(SLEEP, **task())
+    # The batch script on 26.05, which is no task.
+    waiting = start(SLEEP, **task(SLURM_PROCID="0", SLURM_STEP_ID="4294967291"))
     belonging = Belonging(job_id=JOB, node="csx1")
     await_(lambda: len(pids(belonging)) == 3, "the processes")
     # An interpreter that is just starting has no stack yet.
@@ -106,6 +114,7 @@ def test_what_processes_do_is_told_with_their_stacks(start) -> None:
     assert found[stopped.pid].state == "T"
     assert found[stopped.pid].rank == 3
     assert found[spinning.pid].rank == 9
+    assert found[waiting.pid].rank is None
     assert found[spinning.pid].cpu_share > 0
     assert "waits" in (found[waiting.pid].stack or "")
     assert "waits" in (found[stopped.pid].stack or "")
@@ -129,7 +138,7 @@ def test_without_py_spy_the_states_are_told_all_the_same(start, monkeypatch) -> 
 def test_the_probe_prints_and_writes_what_it_sees(start, tmp_path) -> None:
     process = start(SLEEP, **task())
     await_(lambda: process.pid in pids(Belonging(job_id=JOB, node=None)), "the task")
-    arguments = (str(JOB), "csx1", "0", "0", str(tmp_path))
+    arguments = (str(JOB), "", "csx1", "0", "0", str(tmp_path))
     done = run_module("slurm_restart.supervise.hang_probe", arguments, timeout=240)
     assert done.stderr == ""
     assert (tmp_path / "csx1.jsonl").read_text() == done.stdout

@@ -53,6 +53,17 @@ def test_steps_of_many_trainers_are_recognised(line: str, clock: Clock) -> None:
     assert signs.look().phase is Phase.TRAIN
 
 
+def test_steps_that_come_at_once_are_counted_as_one(clock: Clock) -> None:
+    signs = LifeSigns(GENERIC_STEPS, clock=clock)
+    # Settings that a program prints as it starts.
+    signs.feed(b"log_step: 10\nstep: 5\nbatch: 8\n")
+    assert (signs.look().steps, signs.look().steps_apart) == (2, 1)
+    for step in range(3):
+        clock.now += 0.06
+        signs.feed(b"step %d\n" % step)
+    assert (signs.look().steps, signs.look().steps_apart) == (5, 4)
+
+
 def test_steps_of_the_model_zoo(clock: Clock) -> None:
     signs = LifeSigns(MODEL_ZOO_STEPS, clock=clock)
     for step in range(10, 50, 10):
@@ -60,6 +71,17 @@ def test_steps_of_the_model_zoo(clock: Clock) -> None:
         clock.now += 20
     assert signs.look().steps == 4
     assert signs.look().output_at == 60
+
+
+def test_batches_of_an_evaluation_of_the_model_zoo_are_progress(clock: Clock) -> None:
+    signs = LifeSigns(MODEL_ZOO_STEPS, clock=clock)
+    signs.feed(f"{MODEL_ZOO.format(50)}\n".encode())
+    for batch in (10, 20, 30):
+        clock.now += 60
+        signs.feed(f"INFO:   | Eval Device=CSX, GlobalStep=50, Batch={batch}, Loss=2.0\n".encode())
+    seen = signs.look()
+    assert (seen.steps, seen.phase, seen.step_time) == (4, Phase.EVALUATION, None)
+    assert not signs.executes
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])

@@ -1,6 +1,7 @@
 """Nodes that Slurm has lost while the job goes on."""
 
 import queue
+from itertools import accumulate
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -35,8 +36,16 @@ class FakeSlurm:
         return Job(job_id=job_id, uid=1, state=JobState.RUNNING, nodes=answer)
 
 
+class Held(FakeSlurm):
+    """Shows all nodes whenever it is asked."""
+
+    def job(self, job_id: int) -> Job:
+        return Job(job_id=job_id, uid=1, state=JobState.RUNNING, nodes=JOB.held)
+
+
 def test_only_the_loss_of_a_node_of_the_attempt_ends_it(monkeypatch):
     monkeypatch.setattr(lost_nodes, "INTERVAL", 0.001)
+    monkeypatch.setattr(lost_nodes, "FIRST_INTERVALS", ())
     unavailable = SlurmUnavailableError("no answer")
     slurm = FakeSlurm(("csx1", "csx2"), unavailable, (), ("csx2", "csx3"), ("csx2",))
     events: Events = queue.SimpleQueue()
@@ -46,6 +55,20 @@ def test_only_the_loss_of_a_node_of_the_attempt_ends_it(monkeypatch):
     assert events.get_nowait() == NodesLost()
     assert lines == ["Slurm has lost csx1: the program is ended"]
     assert slurm.answers == [("csx2",)]
+
+
+def test_the_first_looks_come_soon_after_the_start(monkeypatch):
+    """Before the program has started its job step nothing else notices the loss."""
+    waits: list[float] = []
+
+    def wait(_event: object, seconds: float) -> bool:
+        waits.append(seconds)
+        return len(waits) == 6
+
+    watch = NodeWatch(lambda: cast("Slurm", Held()), JOB, queue.SimpleQueue(), print)
+    monkeypatch.setattr("threading.Event.wait", wait)
+    watch.run()
+    assert list(accumulate(waits)) == [1, 2, 4, 8, 18, 28]
 
 
 def result(category: Category, confidence: Confidence = Confidence.CERTAIN) -> AttemptResult:

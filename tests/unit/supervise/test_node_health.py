@@ -9,7 +9,7 @@ import pytest
 from slurm_restart.core.category import Category
 from slurm_restart.core.job import NodeState
 from slurm_restart.core.node_answers import CheckTime
-from slurm_restart.errors import ConfigError, SlurmUnavailableError
+from slurm_restart.errors import ConfigError, SlurmError
 from slurm_restart.slurm.process import Completed
 from slurm_restart.supervise.attempt_result import preparation_failure
 from slurm_restart.supervise.job_environment import JobEnvironment
@@ -32,19 +32,16 @@ CHECK = HealthCheck(command="true", timeout=9)
 class FakeSlurm:
     """Nodes as they are given, and what srun prints."""
 
-    def __init__(self, answers=(), *, code=0, stderr="", drained=(), error=None):
+    def __init__(self, answers=(), *, code=0, stderr="", drained=()):
         lines = [json.dumps({"node": node, "notes": (), **rest}) for node, rest in answers]
         self.done = Completed(code, "\n".join(lines), stderr)
         self.states = tuple(
             NodeState(name=name, state="IDLE", reason=reason, flags=frozenset({"DRAIN"}))
             for name, reason in drained
         )
-        self.error = error
         self.asked = []
 
     def nodes_named(self, _names):
-        if self.error is not None:
-            raise self.error
         return (*self.states, NodeState(name="csx1", state="ALLOCATED"))
 
     def check_nodes(self, job_id, nodes, command, *, timeout):
@@ -62,19 +59,18 @@ def check(run):
     def check(slurm, health_check=CHECK, *, left_before=False, job=JOB):
         plan = replace(run.plan, health_check=health_check)
         due = DueCheck(plan=plan, run_dir=RunDir(run.model), left_before=left_before)
-        logged, told = [], []
-        check_nodes(due, job, lambda: slurm, log=logged.append, warn=told.append)
-        return logged, told
+        logged = []
+        check_nodes(due, job, slurm, logged.append)
+        return logged
 
     return check
 
 
 def test_all_nodes_are_asked_and_pass(check, run):
     slurm = FakeSlurm([("csx1", GOOD), ("csx2", GOOD | {"notes": ("gpu: no tools",)})])
-    assert check(slurm, HealthCheck(checks=("gpu",), command="x", timeout=9)) == (
-        ["health check on csx2: gpu: no tools", "health check passed on csx1,csx2"],
-        [],
-    )
+    assert check(slurm, HealthCheck(checks=("gpu",), command="x", timeout=9)) == [
+        "health check on csx2: gpu: no tools"
+    ]
     [(job_id, nodes, request, timeout)] = slurm.asked
     assert (job_id, nodes) == (7, ("csx1", "csx2"))
     assert request["checks"] == ["gpu"]
@@ -137,14 +133,9 @@ SPARE = replace(JOB, held=("csx1", "csx2", "csx3"), spares=("csx3",))
 def test_a_spare_that_fails_or_does_not_answer_is_only_not_used(run, answer):
     slurm = FakeSlurm([("csx1", GOOD), ("csx2", GOOD), *answer])
     due = DueCheck(plan=replace(run.plan, health_check=CHECK), run_dir=run.dir, left_before=False)
-    logged, told = [], []
-    unfit = check_nodes(due, SPARE, lambda: slurm, log=logged.append, warn=told.append)
-    assert unfit == {"csx3"}
-    assert slurm.asked[0][1] == ("csx1", "csx2", "csx3")
     why = "disk: full" if answer else "no answer within 9 s"
-    assert told == [f"the spare csx3 is not used, as it fails the health check: {why}"]
-    assert logged == ["health check passed on csx1,csx2"]
-    assert SPARE.without_spares(unfit).spares == ()
+    assert check_nodes(due, SPARE, slurm, print) == {"csx3": why}
+    assert slurm.asked[0][1] == ("csx1", "csx2", "csx3")
 
 
 def test_beside_a_node_of_the_attempt_a_spare_is_left_too(check):
@@ -195,28 +186,10 @@ def test_one_node_alone_is_left_once(check):
         check(FakeSlurm([("csx1", BAD)]), job=job, left_before=True)
 
 
-def test_nodes_that_the_site_drains_are_left_without_a_check_of_ours(check):
-    slurm = FakeSlurm(drained=[("csx2", "fan\x07"), ("csx9", "other")])
-    with pytest.raises(NodesError) as raised:
-        check(slurm)
-    assert (raised.value.category, raised.value.found) == (
-        Category.NODE_DRAINED,
-        {"csx2": "drained: fan\\x07"},
-    )
-    assert slurm.asked == []
-
-
-@pytest.mark.parametrize(
-    "slurm",
-    [
-        FakeSlurm(code=1, stderr="srun: error: Unable to create step: Invalid job"),
-        FakeSlurm(error=SlurmUnavailableError("no answer")),
-    ],
-)
-def test_where_slurm_cannot_start_the_check_the_attempt_begins_without_it(check, slurm):
-    logged, told = check(slurm)
-    assert logged == []
-    assert [line.partition(":")[0] for line in told] == ["the nodes are not checked"]
+def test_that_srun_cannot_start_the_check_is_told(check):
+    refusal = "srun: error: Unable to create step: Invalid job"
+    with pytest.raises(SlurmError, match=f"srun: {refusal} .exit code 1"):
+        check(FakeSlurm(code=1, stderr=refusal))
 
 
 def test_a_record_names_as_many_nodes_as_it_may():
@@ -258,6 +231,9 @@ def test_a_run_without_a_check_waits_for_none(run):
     assert check_time(run.plan) == 0
 
 
-def test_drained_nodes_of_others_are_no_concern():
-    slurm = FakeSlurm(drained=[("csx9", "x"), ("csx2", "")])
-    assert drained_nodes(slurm, ("csx1", "csx2")) == {"csx2": "drained: no reason given"}
+@pytest.mark.parametrize(
+    ("reason", "told"), [("", "drained: no reason given"), ("fan\x07", "drained: fan\\x07")]
+)
+def test_drained_nodes_of_others_are_no_concern(reason, told):
+    slurm = FakeSlurm(drained=[("csx9", "x"), ("csx2", reason)])
+    assert drained_nodes(slurm, ("csx1", "csx2")) == {"csx2": told}

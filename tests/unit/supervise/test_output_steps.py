@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurm_restart.core.job_comment import MAX_STEP
-from slurm_restart.supervise import output_steps
-from slurm_restart.supervise.output_steps import MAX_LINE, OutputSteps
+from slurm_restart.supervise import output_lines
+from slurm_restart.supervise.output_steps import OutputSteps
 
 PATTERN = r"step (\d+)"
 
@@ -46,7 +46,7 @@ def test_a_line_without_end_takes_bounded_memory_and_time():
     steps.feed(b"step 7 ")
     for _ in range(100):
         steps.feed(b"x" * 100_000)
-    assert len(steps._tail) <= MAX_LINE
+    assert len(steps._lines.unfinished) <= output_lines.MAX_LINE
     assert steps.highest() == 7
     steps.feed(b"\nstep 8\n")
     assert steps.highest() == 8
@@ -77,6 +77,6 @@ def test_expensive_output_is_left_out_and_the_search_goes_on_later():
         steps.feed(b"step %d\n" % number)
     # 0.3 s a chunk, of 1 s that may be taken at once.
     assert steps.highest() == 4
-    now[0] = output_steps.ALLOWANCE / output_steps.SHARE
+    now[0] = output_lines.ALLOWANCE / output_lines.SHARE
     steps.feed(b"9 rest of a line that was left out\nstep 50\n")
     assert steps.highest() == 50

@@ -6,6 +6,7 @@ import pytest
 
 from slurm_restart.supervise import file_sink, output_sink
 from slurm_restart.supervise.file_sink import FileSink
+from slurm_restart.supervise.output_pipe import OutputPipe
 from slurm_restart.supervise.output_sink import Sink
 from slurm_restart.supervise.output_tee import ErrorOutput, OutputTee
 
@@ -29,7 +30,7 @@ def warnings():
 def copy(data, sinks, scanner, warnings):
     """Copy this output of a trainer; return the thread after its end."""
     reading, writing = os.pipe()
-    thread = OutputTee(reading, tuple(sinks), scanner, warnings.append)
+    thread = OutputTee(OutputPipe(reading), tuple(sinks), scanner, warnings.append)
     thread.start()
     for start in range(0, len(data), 1000):
         os.write(writing, data[start : start + 1000])
@@ -155,8 +156,8 @@ def test_standard_error_that_is_apart_has_its_own_log(tmp_path, warnings):
     reading, writing = os.pipe()
     errors_reading, errors_writing = os.pipe()
     scanner = Scanner()
-    apart = ErrorOutput(errors_reading, errors)
-    thread = OutputTee(reading, (output, both), scanner, warnings.append, errors=apart)
+    apart = ErrorOutput(OutputPipe(errors_reading), errors)
+    thread = OutputTee(OutputPipe(reading), (output, both), scanner, warnings.append, errors=apart)
     thread.start()
     os.write(errors_writing, b"half a ")
     os.write(writing, b"out\n")

@@ -16,8 +16,8 @@ from slurm_restart.trainer.run_plan import LoopFacts
 JOB = JobEnvironment(job_id=7, restarts=2, nodes=("csx1",), num_nodes=1)
 
 
-def go(run, job=JOB):
-    return prepare(run.plan, run.dir, run.dir.new_attempt(), job, clock=lambda: 5.0)
+def go(run, job=JOB, **given):
+    return prepare(run.plan, run.dir, run.dir.new_attempt(), job, clock=lambda: 5.0, **given)
 
 
 def params(prepared):
@@ -42,6 +42,20 @@ def test_a_first_attempt(run, checkpoint):
     assert given["init"]["backend"]["cluster_config"]["num_csx"] == 1
     # num_steps counts from the checkpoint on, as it does in the trainer.
     assert given["init"]["loop"] == {"max_steps": 100}
+
+
+def test_what_the_health_check_has_found_is_known_as_long_as_the_allocation_lasts(run):
+    first = go(run, unhealthy={"csx2": "fan 3"})
+    second = go(run, replace(JOB, in_place=1), unhealthy={"csx3": "disk: full"})
+    third = go(run, replace(JOB, in_place=2))
+    assert [each.start.unhealthy for each in (first, second, third)] == [
+        {"csx2": "fan 3"},
+        {"csx3": "disk: full"},
+        {},
+    ]
+    both = {"csx2": "fan 3", "csx3": "disk: full"}
+    assert second.unhealthy == third.unhealthy == both
+    assert go(run, replace(JOB, restarts=3)).unhealthy == {}
 
 
 def test_a_later_attempt_has_the_same_last_step(run, checkpoint):

@@ -15,6 +15,13 @@ terms = []
 signal.signal(signal.SIGTERM, lambda *_: terms.append(1))
 signal.signal(signal.SIGUSR1, lambda *_: sys.exit(len(terms)))
 """
+# Waits for TERM as srun does; ends with the number of signals that have come when it gets INT.
+AS_SRUN = """
+import ctypes, signal, sys
+ctypes.CDLL(None).prctl(15, b"srun", 0, 0, 0)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+signal.signal(signal.SIGINT, lambda *_: sys.exit(len(signal.sigpending())))
+"""
 DEADLINE = 240
 READY = "print('ready', flush=True); import time; time.sleep(300)"
 
@@ -76,6 +83,19 @@ def test_a_handler_of_another_signal_does_not_spare_a_process(start):
         os.getpid(), signal.SIGTERM, already_signalled=(process.pid, signal.SIGUSR2)
     )
     assert process.wait(DEADLINE) == 3
+
+
+def test_srun_is_left_to_end_with_its_tasks(start):
+    """On TERM it would kill them."""
+    srun = start(AS_SRUN, group=0)
+    shell = start(group=srun.pid)
+    assert processes.find_srun(srun.pid) == [srun.pid]
+    processes.signal_group(srun.pid, signal.SIGTERM, without_srun=True)
+    assert shell.wait(DEADLINE) == -signal.SIGTERM
+    had = srun.pid, signal.SIGTERM
+    processes.signal_descendants(os.getpid(), signal.SIGTERM, already_signalled=had)
+    srun.send_signal(signal.SIGINT)
+    assert srun.wait(DEADLINE) == 0
 
 
 def test_what_is_gone_is_rejected():

@@ -11,6 +11,7 @@ from slurm_restart.supervise.attempt_fence import Fences, take_fence
 from slurm_restart.supervise.excluded_nodes import ExcludedNodesError, leave_excluded
 from slurm_restart.supervise.job_environment import JobEnvironment
 from slurm_restart.supervise.lost_batch_host import HostQuestion
+from slurm_restart.supervise.run_records import history_before, history_of
 from slurm_restart.supervise.settle_run import Settlement, settle
 from slurm_restart.trainer.atomic_file import write_atomic
 from slurm_restart.trainer.attempt_records import to_json
@@ -59,10 +60,14 @@ def attempt(run, cluster, restarts, command="exit 3", job_id=7, **shown):
 
 
 def settle_after(run, cluster, restarts, code=137):
-    """Do what the batch script's shell does after the supervisor was killed."""
+    """Do what the batch script's shell does after the supervisor was killed.
+
+    Returns:
+        The job's exit code.
+    """
     handlers = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     try:
-        settle(
+        return settle(
             Settlement(
                 run_dir=run.dir,
                 job=JobEnvironment.read(environment(restarts)),
@@ -185,11 +190,33 @@ def test_supervisors_killed_in_mid_attempt(run, cluster, settled):
     assert cluster.read()["calls"].count("requeue 7") == (2 if settled else 0)
 
 
+@pytest.mark.parametrize(("command", "code"), [("true", 0), ("exit 3", 137), (KILL, 137)])
+def test_the_job_is_a_success_if_the_supervisor_is_killed_after_that_of_the_run_is_on_record(
+    run, cluster, command, code
+):
+    attempt(run, cluster, 0, command)
+    assert settle_after(run, cluster, 0) == code
+
+
 def test_attempts_that_die_before_their_start_record_are_counted(run, cluster):
     for _ in range(3):
         run.dir.new_attempt()
     assert attempt(run, cluster, 3, "true") == 1
     assert "max_num_restarts is 2" in run.log()
+
+
+@pytest.mark.parametrize(("itself", "count"), [(True, 2), (False, 1)])
+def test_an_attempt_without_a_start_record_counts_for_the_restart_in_place_too(
+    run, cluster, itself, count
+):
+    """As the next settlement counts it. The hook does not, as nothing was reported."""
+    run.set(policy=replace(run.plan.policy, self_requeue=itself))
+    run.dir.new_attempt()
+    for restarts in (1, 2):
+        attempt(run, cluster, restarts)
+    attempts = run.dir.attempts()
+    assert attempts[0].start() is None
+    assert len(history_before(run.plan, attempts, attempts[2].start()).ends) == count
 
 
 def test_a_start_that_slurm_has_given_up_settles_nothing(run, cluster):
@@ -215,6 +242,17 @@ def test_a_lost_node_is_blamed(run, cluster):
     assert (first["category"], first["blamed_nodes"]) == ("hardware.node", ["csx2"])
     calls = cluster.read()["calls"]
     assert calls == ["requeue 7", "update 7 ExcNodeList=csx2 StartTime=now+2"]
+
+
+def test_a_node_that_an_attempt_has_not_used_for_its_health_is_excluded(run, cluster):
+    found = '{"csx3": "disk: full"}'
+    start = '"$CSX_RESTART_RUN_DIR/attempts/0/start.json"'
+    change = f'sed -i \'s/"unhealthy": {{}}/"unhealthy": {found}/\' {start}'
+    attempt(run, cluster, 0, f"{change}; {KILL}")
+    settle_after(run, cluster, 0)
+    assert cluster.read()["calls"] == ["requeue 7", "update 7 ExcNodeList=csx3 StartTime=now+2"]
+    [excluded] = history_of(run.plan, run.dir.attempts(), 7).exclusions
+    assert (excluded.node, excluded.evidence) == ("csx3", "attempt 0: health check: disk: full")
 
 
 def test_an_allocation_with_an_excluded_node_is_left_once(run, cluster):
@@ -365,3 +403,91 @@ def test_a_restart_in_place_that_never_came_is_a_requeue(run, cluster):
     assert ask_elsewhere(run, cluster) is True
     assert cluster.read()["calls"][0] == "requeue 7"
     assert len(run.dir.attempts()) == 1
+
+
+# --- the same where the hook requeues the job ----------------------------------------------------
+
+
+def with_hook(run):
+    """Let the hook requeue the run's jobs."""
+    run.set(policy=replace(run.plan.policy, self_requeue=False))
+
+
+def test_the_reconciler_has_its_time_and_then_the_job_is_requeued_for_the_hook(run, cluster):
+    attempt(run, cluster, 0, KILL)
+    with_hook(run)
+    cluster.reset(**LOST)
+    assert ask_elsewhere(run, cluster, patience=0.01, pause=0.001) is True
+    assert cluster.read()["calls"] == ["requeue 7"]
+    # The hook and the next attempt write down how it has ended.
+    assert run.dir.attempts()[0].end() is None
+    assert "Slurm has lost the batch host, csx1, and nobody else has requeued" in run.log()
+
+
+@pytest.mark.parametrize(
+    ("then", "is_over"),
+    [
+        ({"restarts": 1}, True),
+        ({"state": "REQUEUED"}, True),
+        ({**LOST, "state": "COMPLETING"}, True),
+        ({}, False),
+    ],
+)
+def test_what_somebody_else_does_in_that_time_is_left_alone(run, cluster, then, is_over):
+    attempt(run, cluster, 0, KILL)
+    with_hook(run)
+    cluster.reset(**LOST)
+    asked = []
+
+    def slurm(_plan):
+        asked.append(1)
+        if len(asked) == 3:
+            cluster.reset(**then)
+        return cluster
+
+    assert ask_elsewhere(run, cluster, slurm=slurm, patience=60, pause=0.001) is is_over
+    assert cluster.read()["calls"] == []
+    assert len(asked) == 3
+
+
+# --- a batch host that is set down while its slurmd lives: Slurm kills the script ---------------
+
+KILLED = {"state": "COMPLETING", "down": ["csx1"], "signal": 9, "reason": "JobLaunchFailure"}
+
+
+def test_a_job_that_slurm_ends_together_with_its_batch_host_is_requeued(run, cluster):
+    attempt(run, cluster, 0, KILL)
+    cluster.reset(**KILLED)
+    assert ask_elsewhere(run, cluster, is_ending=True) is True
+    calls = cluster.read()["calls"]
+    assert calls == ["requeue 7", "update 7 ExcNodeList=csx1 StartTime=now+2"]
+    assert decisions(run) == ["requeue"]
+    end = run.end_of(0)
+    assert (end["category"], end["blamed_nodes"]) == ("hardware.node", ["csx1"])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"signal": 0},
+        {"signal": 15, "reason": "RaisedSignal:15(Terminated)"},
+        {"reason": "None"},  # cancelled
+        {"down": ["csx2"]},
+        {"restarts": 1},
+        {"state": "RUNNING"},
+    ],
+)
+def test_any_other_end_of_the_job_is_left_alone(run, cluster, changes):
+    attempt(run, cluster, 0, KILL)
+    cluster.reset(**KILLED | changes)
+    assert ask_elsewhere(run, cluster, is_ending=True) is True
+    assert cluster.read()["calls"] == []
+    assert run.dir.attempts()[0].end() is None
+
+
+def test_the_end_of_a_job_that_the_hook_requeues_is_the_hooks(run, cluster):
+    attempt(run, cluster, 0, KILL)
+    with_hook(run)
+    cluster.reset(**KILLED)
+    assert ask_elsewhere(run, cluster, is_ending=True) is True
+    assert cluster.read()["calls"] == []

@@ -1,6 +1,7 @@
 """What the steps of an attempt are told of its nodes, where the job has further ones."""
 
 import subprocess
+from dataclasses import replace
 
 import pytest
 
@@ -45,6 +46,11 @@ def test_the_other_nodes_are_not_told_of(attempt):
         "SLURM_TASKS_PER_NODE": "2(x2),1(x2)",
         "SLURM_JOB_CPUS_PER_NODE": "4(x4)",
     }
+
+
+def test_steps_overlap_one_that_slurm_never_ends(attempt):
+    job = replace(in_place("csx[1,3-5]"), step_left=True)
+    assert step_environment(job, attempt, "/usr/bin", JOB)["SLURM_OVERLAP"] == "1"
 
 
 def test_srun_excludes_the_other_nodes(attempt, tmp_path):

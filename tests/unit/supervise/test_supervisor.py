@@ -65,6 +65,15 @@ def test_success(run):
     assert [one["status"] for one in summary["runs"]] == ["success"]
     assert summary["runs"][0]["failure_reason"] == ""
     assert summary["running"] is None
+    assert "WARNING" not in run.log()
+
+
+def test_an_exit_code_that_hides_a_failed_task_is_told(run):
+    lines = "'csx2: task 1: Killed' 'csx1: task 0: Terminated'"
+    done = run.run(f"printf 'srun: error: %s\\n' {lines} | tee /dev/null; echo finished")
+    assert done.returncode == 0
+    assert "exit code 0, so that the run counts as finished" in run.log()
+    assert "although srun has reported: csx2: task 1: Killed (in a script," in run.log()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
@@ -281,6 +290,10 @@ def test_another_attempt_of_the_run_ends_this_one(run):
     (run.dir.path / "attempts/1").mkdir()
     assert process.wait(DEADLINE) == 128 + signal.SIGKILL
     assert run.end_of(0)["rule"] == "supervisor.superseded"
+    nothing = "none (a later attempt of this run has taken over)"
+    assert run.end_of(0)["expected_decision"] == nothing
+    assert f" decision: {nothing}" in run.log()
+    assert "expected decision" not in run.log()
     run.assert_nothing_left()
 
 
@@ -873,7 +886,7 @@ def test_the_checkpoint_before_is_used_after_a_failure(run, falls_over):
     assert [out["path"] for out in start["left_out"]] == [str(run.model / "step-30")]
     assert "step-30 is not used: attempt 1 started from it and failed" in run.log()
     assert (end["category"], end["step"], end["progress"]) == ("completed", 40, True)
-    assert (run.model / "step-30").exists()
+    assert (run.model / "step-30.unusable").exists()
 
 
 def test_to_write_the_same_step_again_is_no_progress(run, falls_over):
@@ -891,7 +904,8 @@ def test_it_goes_back_twice_at_most(run, falls_over):
     starts = [run.start_of(number)["from_step"] for number in range(6)]
     assert starts == [0, 30, 20, 10, 30, 30]
     expected = [run.end_of(number)["expected_decision"] for number in range(1, 5)]
-    assert ["not counted" in text for text in expected] == [True, False, False, False]
+    due = ["an earlier checkpoint before step 30 is next" in text for text in expected]
+    assert due == [True, False, False, False]
 
 
 def test_the_records_may_be_missing(run, falls_over):

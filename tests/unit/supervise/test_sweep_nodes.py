@@ -21,6 +21,26 @@ class FakeSlurm:
             raise self.answer
         return self.answer
 
+    def job(self, _job_id):
+        return SimpleNamespace(nodes=("a", "b"), running=True)
+
+
+class LosingSlurm(FakeSlurm):
+    """A job that has lost nodes: srun fails on them."""
+
+    def __init__(self, *left, running=True):
+        super().__init__()
+        self.left, self.running = left, running
+
+    def run_on_nodes(self, job_id, nodes, command):
+        super().run_on_nodes(job_id, nodes, command)
+        if not set(nodes) <= set(self.left):
+            raise SlurmUnavailableError("srun: error: Node failure on c")
+        return ""
+
+    def job(self, _job_id):
+        return SimpleNamespace(nodes=self.left, running=self.running)
+
 
 def job(*nodes, in_place=0):
     return JobEnvironment(
@@ -109,3 +129,23 @@ def test_without_an_answer_the_attempt_starts_all_the_same(sweep):
     slurm = FakeSlurm(SlurmUnavailableError("srun: no answer within 30 s"))
     _, said = sweep([(started("a", "b"), None)], ("a", "b"), slurm)
     assert said == ["processes of earlier attempts on b: not known: srun: no answer within 30 s"]
+
+
+@pytest.mark.parametrize(
+    ("left", "asked"),
+    [
+        (("a", "b", "d"), [("b", "c", "d"), ("b", "d")]),
+        (("a",), [("b", "c", "d")]),
+    ],
+)
+def test_a_node_that_is_lost_meanwhile_is_left_out(sweep, left, asked):
+    attempts, nodes = [(started(*"abcd"), RECORDED)], tuple("abcd")
+    found, said = sweep(attempts, nodes, LosingSlurm(*left), in_place=1)
+    assert ([names for _, names, _ in found], said) == (asked, [])
+
+
+@pytest.mark.parametrize("slurm", [LosingSlurm("a", "b", running=False), LosingSlurm(*"abcd")])
+def test_a_job_that_has_lost_no_node_does_not_start(sweep, slurm):
+    slurm.run_on_nodes = FakeSlurm(SlurmUnavailableError("silent")).run_on_nodes
+    with pytest.raises(RuntimeError, match="on b,c,d: not known"):
+        sweep([(started(*"abcd"), RECORDED)], tuple("abcd"), slurm, in_place=1)

@@ -12,10 +12,16 @@ from slurm_restart.core.journal_events import Action
 from slurm_restart.core.program_start import LONG, KnownProgress
 from slurm_restart.core.restart_limits import SitePolicy
 from slurm_restart.errors import ConfigError, StateError
-from slurm_restart.supervise.attempt_result import attempt_result, preparation_failure
-from slurm_restart.supervise.expected_decision import end_events, expected_decision
+from slurm_restart.supervise.attempt_result import attempt_result, preparation_failure, said_of
+from slurm_restart.supervise.expected_decision import (
+    end_events,
+    expected_decision,
+    history_of_started,
+)
+from slurm_restart.supervise.job_environment import JobEnvironment
 from slurm_restart.supervise.prepare_attempt import PreparedAttempt
 from slurm_restart.supervise.run_records import site_policy
+from slurm_restart.supervise.set_aside import SetAside
 from slurm_restart.supervise.trainer_end import (
     StopReason,
     TrainerEnd,
@@ -92,6 +98,10 @@ def ending(code=1, *, number=None, stop=None, findings=(), reached=False, quiet_
         ),
         (ending(number=15, stop=StopReason.HUNG), 143, "hang", "supervisor.hung"),
         (ending(0, stop=StopReason.HUNG), 143, "hang", "supervisor.hung"),
+        # SIGABRT in place of TERM, of the trainer itself or of what its shell ran.
+        (ending(number=6, stop=StopReason.HUNG), 143, "hang", "supervisor.hung"),
+        (ending(134, stop=StopReason.HUNG), 143, "hang", "supervisor.hung"),
+        (ending(134), 134, "software.crash", "exit.crash"),
         (ending(0, stop=StopReason.SLOW), 143, "hang", "supervisor.slow"),
         (ending(number=9, stop=StopReason.HUNG, findings=[NAN]), 137, "numeric.nan", "cs.nan"),
         (ending(number=9, stop=StopReason.HUNG, findings=[CAUGHT]), 137, "hang", "supervisor.hung"),
@@ -186,7 +196,7 @@ def test_the_decision_that_is_expected(run, earlier, now, action, reason):
     pairs = [(start(number), one) for number, one in enumerate(earlier)]
     decision = expected_decision(
         run.plan.comment_record,
-        pairs,
+        history_of_started(pairs, start(0).job_id),
         start(len(pairs)),
         attribution(Category(now.get("category", "unknown"))),
         step=now.get("step"),
@@ -204,7 +214,7 @@ def test_the_site_s_cap_holds_for_the_supervisor_s_decisions(run):
     run.set(policy=replace(run.plan.policy, max_total_restarts=3))
     decision = expected_decision(
         run.plan.comment_record,
-        pairs,
+        history_of_started(pairs, start(0).job_id),
         start(3),
         attribution(Category.UNKNOWN),
         step=9,
@@ -221,8 +231,28 @@ def test_the_site_s_cap_holds_for_the_supervisor_s_decisions(run):
 def prepared(tmp_path):
     attempt = AttemptDir(tmp_path / "0", 0)
     return PreparedAttempt(
-        attempt=attempt, start=start(0), command=None, rejected=(), set_aside=(), present={}
+        attempt=attempt,
+        start=start(0),
+        job=JobEnvironment(job_id=7, restarts=0, nodes=("csx3",), num_nodes=1),
+        command=None,
+        rejected=(),
+        set_aside=SetAside(),
+        present={},
     )
+
+
+@pytest.mark.parametrize(
+    ("nodes", "said"),
+    [
+        (None, None),
+        ("csx3", None),
+        ("csx[1-2]", "disk:_full"),
+        # What is told is about the first one.
+        ("csx[0-2]", None),
+    ],
+)
+def test_what_is_said_of_nodes(nodes, said):
+    assert said_of(nodes, {"csx1": "disk: full", "csx2": "fan 3"}) == said
 
 
 def test_the_self_report_of_an_end(run, prepared):
@@ -236,7 +266,6 @@ def test_the_self_report_of_an_end(run, prepared):
         "likely": True,
         "put_off": False,
         "nodes": "csx3",
-        "said": None,
         "step": 20,
         **in_place_fields(NONE_IN_PLACE),
     }

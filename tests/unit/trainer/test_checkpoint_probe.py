@@ -42,6 +42,8 @@ SCALAR = {"global_step": entry("global_step", scalar_value=40)}
         ({"global_step": entry("global_step", key="global_step", __LINKED__=True)}, None),
         ({"global_step": entry("global_step", key="nowhere", __LINKED__=True)}, None),
         ({"global_step": entry("global_step", scalar_value="x")}, None),
+        ({"global_step": "40"}, None),
+        ({"global_step": json.dumps({"global_step.__metadata__": 40})}, None),
         ({}, None),
     ],
 )

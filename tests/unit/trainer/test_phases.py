@@ -138,10 +138,7 @@ def test_the_length_of_the_run(loop, facts):
         ({"model_dir": "a\0b"}, "init.model_dir: expected text, got 'a\\x00b'"),
         (
             {"model_dir": "s3://b/x"},
-            (
-                "init.model_dir: expected a path on a file system (remote checkpoints cannot be "
-                "checked yet), got 's3://b/x'"
-            ),
+            "init.model_dir: expected a path on a file system, got 's3://b/x'",
         ),
         ({"backend": []}, "init.backend: expected a mapping, got an empty list"),
         (
@@ -165,10 +162,17 @@ def test_the_length_of_the_run(loop, facts):
             "init.checkpoint.steps: expected a whole number from 0, got 'often'",
         ),
         (
-            {"checkpoint": {"checkpoint_root": "s3://b/x"}},
+            {"checkpoint": {"checkpoint_root": "s3:///x"}},
             (
-                "init.checkpoint.checkpoint_root: expected a path on a file system (remote "
-                "checkpoints cannot be checked yet), got 's3://b/x'"
+                "init.checkpoint.checkpoint_root: expected a bucket or host behind s3://, got "
+                "'s3:///x'"
+            ),
+        ),
+        (
+            {"checkpoint": {"checkpoint_root": "file:///x"}},
+            (
+                "init.checkpoint.checkpoint_root: expected a path on a file system without "
+                "file://, got 'file:///x'"
             ),
         ),
         (

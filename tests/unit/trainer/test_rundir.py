@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from slurm_restart.trainer import rundir
+from slurm_restart.trainer import attempt_records, rundir
 from slurm_restart.trainer.attempt_records import (
     AttemptEnd,
     AttemptStart,
@@ -119,3 +119,14 @@ def test_a_damaged_line_does_not_affect_others(tmp_path):
     lines = [to_line(saved[0]), '{"at": 1.0, "st', "[]", to_line(saved[1])]
     attempt.progress_file.write_text("\n".join(lines))
     assert attempt.saved() == tuple(saved)
+
+
+def test_of_too_many_lines_the_newest_are_read(tmp_path, monkeypatch):
+    attempt = RunDir(tmp_path).new_attempt()
+    lines = [json.dumps({"at": 1, "step": step, "path": f"/c/{step}"}) for step in range(10, 60)]
+    attempt.progress_file.write_text("".join(f"{line}\n" for line in lines))
+    monkeypatch.setattr(attempt_records, "MAX_BYTES", 3 * len(lines[0]) + 10)
+    assert [saved.step for saved in attempt.saved()] == [57, 58, 59]
+    [problem] = attempt.problems()
+    expected = f"progress.jsonl: only the last {3 * len(lines[0]) + 3} bytes are read"
+    assert str(problem).endswith(expected)

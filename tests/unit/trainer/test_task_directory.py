@@ -32,6 +32,30 @@ def test_each_task_has_its_own_directory_and_run_id(array):
     assert PLAN.run_id == PLAN.run
 
 
+def test_the_paths_of_a_task_have_its_number(array):
+    layout = replace(
+        PLAN.checkpoint,
+        directory="/w/t%a",
+        pattern=r"m%a\-(?P<step>\d+)\.pt",
+        written="m%a-{step}.pt",
+        complete="{path}.%a.done",
+        saved="wrote m%a (?P<path>.*)",
+    )
+    progress = replace(PLAN.progress, file="/w/grows-%a")
+    plan = replace(PLAN, array="1-9", checkpoint=layout, progress=progress)
+    plan.save(array.plan)
+    found = RunPlan.load(make_task_directory(array, 12).plan)
+    assert found.checkpoint == replace(
+        layout,
+        directory="/w/t12",
+        pattern=r"m12\-(?P<step>\d+)\.pt",
+        written="m12-{step}.pt",
+        complete="{path}.12.done",
+        saved="wrote m12 (?P<path>.*)",
+    )
+    assert found.progress.file == "/w/grows-12"
+
+
 def test_a_restart_finds_the_directory_of_its_task(array):
     task = make_task_directory(array, 3)
     (array.path / "job.sh").unlink()
