@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from slurm_restart.core.hang_evidence import StuckProcess
@@ -62,13 +63,13 @@ def look(belonging: Belonging, node: str, *, stacks: bool = True) -> tuple[Stuck
     time.sleep(SAMPLE)
     now = [stat for stat in processes.find() if stat.pid in before][:MOST]
     used = time.monotonic() - began
+    # Before the stacks: a process is stopped for its stack, and then runs for a moment.
+    found = tuple(_describe(stat, before[stat.pid], used, node) for stat in now)
     texts = dump(now, timeout=DUMP_TIMEOUT) if stacks else {}
-    return tuple(_describe(stat, before[stat.pid], used, node, texts.get(stat.pid)) for stat in now)
+    return tuple(replace(process, stack=texts.get(process.pid)) for process in found)
 
 
-def _describe(
-    stat: ProcessStat, before: ProcessStat, seconds: float, node: str, stack: str | None
-) -> StuckProcess:
+def _describe(stat: ProcessStat, before: ProcessStat, seconds: float, node: str) -> StuckProcess:
     pid = stat.pid
     # A state that is not the same in both looks is not what the process is stuck in.
     settled = stat.state if stat.state == before.state or stat.state not in "DTt" else "S"
@@ -87,7 +88,6 @@ def _describe(
         cpu_share=round(max(0.0, stat.cpu - before.cpu) / seconds, 2),
         wait_channel=read_file(pid, "wchan").decode(errors="replace").strip("0\n")[:64],
         system_call=_system_call(pid),
-        stack=stack,
         handles_abort=handles(pid, signal.SIGABRT),
         handles_term=handles(pid, signal.SIGTERM),
     )

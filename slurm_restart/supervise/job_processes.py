@@ -35,6 +35,9 @@ class ProcessStat:
     """CPU seconds of the process and of its children that have ended."""
     started: int
     """Clock ticks after the boot; with the pid it names a process."""
+    environment_at: int = 0
+    """Where its environment is in its memory: another address once it executes another program, and
+    0 while the kernel loads that program (load_elf_binary in fs/binfmt_elf.c)."""
 
     @property
     def surely_started(self) -> float:
@@ -88,8 +91,9 @@ class JobProcesses:
 
     def __init__(self, belonging: Belonging) -> None:
         self._belonging = belonging
-        # A new task has the name and the environment of slurmstepd until it executes its program.
-        self._named: dict[tuple[int, int, str], bool] = {}
+        # A new task has the environment of slurmstepd until it executes its program, and none while
+        # that is loaded.
+        self._named: dict[tuple[int, int, int], bool] = {}
 
     def find(self) -> tuple[ProcessStat, ...]:
         """Return the processes, without those that have ended."""
@@ -104,7 +108,7 @@ class JobProcesses:
             outside |= _above(pid, stats)
         known, self._named = self._named, {}
         for stat in stats.values():
-            key = stat.pid, stat.started, stat.name
+            key = stat.pid, stat.started, stat.environment_at
             if stat.pid in inside or stat.pid in outside:
                 continue
             self._named[key] = known[key] if key in known else self._is_named(stat.pid)
@@ -149,7 +153,7 @@ def _stats() -> Iterator[ProcessStat]:
 def _parse(text: bytes) -> ProcessStat:
     head, _, rest = text.rpartition(b") ")
     pid, _, name = head.partition(b" (")
-    # Fields 3, 4, 14 to 17 and 22 of proc(5); `rest` begins with the third.
+    # Fields 3, 4, 14 to 17, 22 and 50 of proc(5); `rest` begins with the third.
     fields = rest.split()
     return ProcessStat(
         pid=int(pid),
@@ -158,6 +162,7 @@ def _parse(text: bytes) -> ProcessStat:
         state=fields[0].decode(),
         cpu=sum(map(int, fields[11:15])) / _TICKS,
         started=int(fields[19]),
+        environment_at=int(fields[47]),
     )
 
 

@@ -13,6 +13,7 @@ from contrib.testing.managed_cluster import FAST, ManagedCluster
 from contrib.testing.waiting import LONG_DEADLINE, await_
 
 STEPS, EVERY, FAILS_AT = 20, 5, 12
+REFUSAL = "DB index is being set"
 ABSENT = [
     name
     for name in ("slurmdbd", "mariadbd", "mariadb-install-db", "my_print_defaults")
@@ -64,11 +65,14 @@ def start(
     return job_id
 
 
-def check_one_restart(cluster: ManagedCluster, job_id: int, *, failures: str = "0") -> None:
+def check_one_restart(
+    cluster: ManagedCluster, job_id: int, *, failures: str = "0", may_be_refused: str | None = None
+) -> None:
     """The run has failed once and finished, and its AdminComment gives the counters."""
     assert cluster.await_end(job_id) == "COMPLETED"
     assert [end["action"] for end in cluster.ends(job_id)] == ["requeue", "leave"]
-    assert not [event for event in cluster.journal(job_id) if event.get("failed")]
+    failed = [event for event in cluster.journal(job_id) if event.get("failed")]
+    assert all(may_be_refused and may_be_refused in str(event) for event in failed), failed
     assert cluster.job(job_id)["Restarts"] == "1"
     assert [run["starting_step"] for run in cluster.summary()["runs"]] == [0, 10]
     pattern = rf"csx-restart: failures={failures}/3 total=1 "
@@ -118,15 +122,16 @@ def test_an_update_is_repeated_until_the_database_has_answered(cluster: ManagedC
         # slurmctld of 24.11 numbers the records itself, and refuses nothing (measured).
         refuses = cluster.run("sinfo", "-V").split()[-1] < "24.11"
         if refuses:
-            await_(lambda: "DB index is being set" in update(cluster, job_id), "a refusal")
+            await_(lambda: REFUSAL in update(cluster, job_id), "a refusal")
         cluster.let_go()
         await_(lambda: cluster.ends(job_id), "the end is judged")
         await_(lambda: cluster.job(job_id)["Restarts"] == "1", "the job is requeued")
-        assert ("DB index is being set" in update(cluster, job_id)) == refuses
+        assert (REFUSAL in update(cluster, job_id)) == refuses
     finally:
         cluster.fault("thaw-dbd")
     # The job could not report its progress meanwhile, so that a short attempt counts as a failure.
-    check_one_restart(cluster, job_id, failures="[01]")
+    # On a busy machine the hook, which repeats an update for seconds, has left it to the reconciler.
+    check_one_restart(cluster, job_id, failures="[01]", may_be_refused=REFUSAL)
 
 
 def update(cluster: ManagedCluster, job_id: int) -> str:

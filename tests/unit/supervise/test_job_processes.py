@@ -89,14 +89,16 @@ def test_data_that_a_process_writes_is_known(start, tmp_path) -> None:
 
 
 def test_a_task_is_known_once_it_executes_its_program(start, tmp_path) -> None:
-    """Before that it has the environment of slurmstepd."""
+    """Before that it has the environment of slurmstepd; its name may be the same."""
     ready = tmp_path / "go"
-    wait = f"until test -e {ready}; do sleep 0.1; done; exec env SLURM_JOB_ID={JOB} sleep 600"
+    polls = "do sleep 0.1; done"
+    runs = f"exec env SLURM_JOB_ID={JOB} /bin/bash -c 'while :; {polls}'"
+    wait = f"until test -e {ready}; {polls}; {runs}"
     process = start(["/bin/bash", "-c", wait], PATH=os.environ["PATH"])
     processes = JobProcesses(Belonging(job_id=JOB, node=None))
     assert processes.find() == ()
     ready.touch()
-    await_(lambda: [stat.pid for stat in processes.find()] == [process.pid], "the task")
+    await_(lambda: process.pid in {stat.pid for stat in processes.find()}, "the task")
 
 
 def test_what_processes_do_is_told_with_their_stacks(start) -> None:
@@ -110,6 +112,7 @@ def test_what_processes_do_is_told_with_their_stacks(start) -> None:
     await_(lambda: "waits" in stack_dump.dump(find(belonging), timeout=60)[waiting.pid], "a stack")
     stopped.send_signal(signal.SIGSTOP)
     await_(lambda: state(stopped.pid) == "T", "the stop")
+    await_(lambda: state(waiting.pid) == "S", "the end of the stop for the stack")
     found = {process.pid: process for process in look(belonging, "csx1")}
     assert found[stopped.pid].state == "T"
     assert found[stopped.pid].rank == 3
