@@ -130,7 +130,7 @@ def test_an_update_is_repeated_until_the_database_has_answered(cluster: ManagedC
     finally:
         cluster.fault("thaw-dbd")
     # The job could not report its progress meanwhile, so that a short attempt counts as a failure.
-    # On a busy machine the hook, which repeats an update for seconds, has left it to the reconciler.
+    # On a busy machine the hook, which repeats an update for seconds, leaves it to the reconciler.
     check_one_restart(cluster, job_id, failures="[01]", may_be_refused=REFUSAL)
 
 
