@@ -17,6 +17,8 @@ from slurm_restart.slurm.pyslurm_backend import PyslurmBackend
 
 PREFIX = Path(os.environ["CSX_SLURM_PREFIX"]) if "CSX_SLURM_PREFIX" in os.environ else None
 
+PATIENCE = 120.0
+"""Seconds that Slurm has for an answer, on a busy machine too."""
 QUICK = "SchedulerParameters=batch_sched_delay=0,sched_interval=2"
 OPTIONS = ("--preempt", "REQUEUE", "--set", "KillWait=1", "--set", QUICK, *DEAD_NODE_NOTICED)
 DISK = ("--set", "GresTypes=disk", "--node-set", "Gres=disk:2048")
@@ -47,7 +49,7 @@ def cluster(booted: DevCluster) -> Iterator[DevCluster]:
 
 @pytest.fixture(scope="session")
 def commands(booted: DevCluster) -> Commands:
-    return Commands(booted.bin_dir, booted.conf, timeout=20)
+    return Commands(booted.bin_dir, booted.conf, timeout=PATIENCE)
 
 
 @pytest.fixture(scope="session", params=[COMMANDS, PYSLURM])
@@ -75,4 +77,4 @@ def make(backend: str, booted: DevCluster) -> Iterator[Callable[[float], Slurm]]
 
 @pytest.fixture(scope="session")
 def slurm(make: Callable[[float], Slurm]) -> Slurm:
-    return make(20)
+    return make(PATIENCE)

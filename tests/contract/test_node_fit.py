@@ -18,7 +18,7 @@ from slurm_restart.core.node_fit import is_large_enough
 from slurm_restart.core.node_pool import build_pool, known_nodes
 from slurm_restart.errors import SlurmError
 from slurm_restart.slurm.commands import Commands
-from tests.contract.conftest import PREFIX, QUICK
+from tests.contract.conftest import PATIENCE, PREFIX, QUICK
 
 pytestmark = pytest.mark.cluster
 
@@ -107,7 +107,7 @@ def cluster(booted: DevCluster) -> Iterator[DevCluster]:
 
 @pytest.fixture(scope="module")
 def slurm(booted: DevCluster) -> Commands:
-    return Commands(booted.bin_dir, booted.conf, timeout=20)
+    return Commands(booted.bin_dir, booted.conf, timeout=PATIENCE)
 
 
 def admin(cluster: DevCluster, *fields: str) -> None:

@@ -9,7 +9,7 @@ from contrib.devcluster_parts.software import ACCOUNTING_PACKAGES, find_program
 from contrib.testing.dev_cluster import DevCluster, missing
 from contrib.testing.waiting import await_
 from slurm_restart.slurm.commands import Commands
-from tests.contract.conftest import PREFIX, QUICK
+from tests.contract.conftest import PATIENCE, PREFIX, QUICK
 
 pytestmark = pytest.mark.cluster
 
@@ -38,7 +38,7 @@ def cluster(booted: DevCluster) -> Iterator[DevCluster]:
 
 @pytest.fixture(scope="module")
 def slurm(booted: DevCluster) -> Commands:
-    return Commands(booted.bin_dir, booted.conf, timeout=20)
+    return Commands(booted.bin_dir, booted.conf, timeout=PATIENCE)
 
 
 def modify(cluster: DevCluster, entity: str, name: str, *limits: str) -> None:

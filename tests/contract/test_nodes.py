@@ -35,13 +35,14 @@ def test_nodes_agree_with_the_commands(
     cluster.await_state(job_id, "RUNNING")
     cluster.fault("node-drain", "csx2", "fan 2")
     cluster.fault("node-down", "csx3", "board")
-    shown = slurm.nodes()
-    assert shown == commands.nodes()
-    assert {one.gres for one in shown} == {"disk:2K"}
+    # The job may change its node between two questions.
+    await_(lambda: slurm.nodes() == commands.nodes(), "both show the same")
+    assert {one.gres for one in slurm.nodes()} == {"disk:2K"}
 
 
 def test_drained(cluster: DevCluster, slurm: Slurm) -> None:
     reason = "fan 2 | State=IDLE [x@1] Partitions=none"
+    before = time.time()
     cluster.fault("node-drain", "csx2", reason)
     drained = node(slurm, "csx2")
     assert (drained.state, drained.flags & {"DRAIN"}) == ("IDLE", {"DRAIN"})
@@ -49,7 +50,7 @@ def test_drained(cluster: DevCluster, slurm: Slurm) -> None:
     assert (drained.partitions, drained.features) == ({"main", "high"}, frozenset())
     assert drained.reason == reason
     assert drained.reason_time is not None
-    assert abs(drained.reason_time - time.time()) < 10
+    assert int(before) <= drained.reason_time <= time.time()
     named = slurm.nodes_named(("csx3", "csx2"))
     assert sorted((one.name, one.drained) for one in named) == [("csx2", True), ("csx3", False)]
 
@@ -72,7 +73,7 @@ def test_silent(cluster: DevCluster, slurm: Slurm) -> None:
     """A node whose slurmd is gone is first silent, then down."""
     cluster.fault("kill-slurmd", "csx3")
     try:
-        await_(lambda: node(slurm, "csx3").down, "csx3 is down", timeout=90)
+        await_(lambda: node(slurm, "csx3").down, "csx3 is down")
         gone = node(slurm, "csx3")
         assert "NOT_RESPONDING" in gone.flags or gone.state == "DOWN"
         assert not gone.healthy
