@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from contrib.testing.dev_cluster import DEAD_NODE_NOTICED, DevCluster
-from contrib.testing.job_processes import job_processes
+from contrib.testing.job_processes import job_processes, words_of
 from contrib.testing.managed_cluster import SHORT_DELAY, SOON, ManagedCluster
 from contrib.testing.waiting import LONG_DEADLINE, await_
 
@@ -107,7 +107,6 @@ def supervisor_of(cluster: HooklessCluster, job_id: int) -> int:
     [supervisor] = [
         process.pid
         for process in job_processes(cluster, job_id)
-        if "--run-dir" in process.words
-        and b"bash" in Path(f"/proc/{process.parent}/cmdline").read_bytes()
+        if "--run-dir" in process.words and "bash" in " ".join(words_of(process.parent))
     ]
     return supervisor

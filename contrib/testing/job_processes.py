@@ -39,12 +39,13 @@ def job_processes(cluster: DevCluster, job_id: int | None = None) -> Iterator[Jo
             yield JobProcess(
                 pid=process.pid,
                 parent=process.parent,
-                words=_words(process.pid),
+                words=words_of(process.pid),
                 environment=environment,
             )
 
 
-def _words(pid: int) -> tuple[str, ...]:
+def words_of(pid: int) -> tuple[str, ...]:
+    """Return the command line of a process; empty if it has ended."""
     try:
         text = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
     except GONE:

@@ -290,6 +290,20 @@ class ManagedCluster(DevCluster):
             time.sleep(0.05)
         return state
 
+    def warn_of_time_limit(self, job_id: int) -> None:
+        """Let a job that runs end in a minute, so that Slurm warns it within half a minute.
+
+        A time limit of that length could be warned of before the job's program is ready for it.
+        """
+        limit = ("scontrol", "update", f"JobId={job_id}", "EndTime=now+60")
+        self.run(*limit, as_root=True)
+
+    def await_requeue_and_lift_limit(self, job_id: int) -> None:
+        """Wait until a job that was warned is requeued; its next attempt is not to be warned."""
+        await_(lambda: self.job(job_id)["Restarts"] == "1", f"job {job_id} is requeued")
+        lifted = ("scontrol", "update", f"JobId={job_id}", "TimeLimit=60")
+        self.run(*lifted, as_root=True, check=False)  # it may have ended by now
+
     def nodes_of(self, job_id: int) -> list[str]:
         """Return the nodes that a job holds or held last, the batch host first; none: pending."""
         ask = ("squeue", "-h", "-a", "-t", "all", "-j", str(job_id), "-o", "%N")

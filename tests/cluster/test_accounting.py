@@ -106,8 +106,11 @@ def await_accounted(cluster: ManagedCluster, job_id: int) -> list[tuple[str, str
 
 @pytest.mark.core
 def test_each_attempt_is_accounted_with_the_reason_of_its_restart(cluster: ManagedCluster) -> None:
-    job_id = start(cluster, f"exit:3@{FAILS_AT}/restart=0")
-    check_one_restart(cluster, job_id)
+    job_id = start(cluster, f"wait@{FAILS_AT - 1}/restart=0", f"exit:3@{FAILS_AT}/restart=0")
+    await_answered(cluster, job_id)
+    cluster.let_go()
+    # The database has to answer anew once the job is requeued.
+    check_one_restart(cluster, job_id, may_be_refused=REFUSAL)
     first, second = await_accounted(cluster, job_id)
     # 22.05 and 24.11 call an attempt that was requeued REQUEUED, 26.05 calls it FAILED.
     assert first[0] in {"REQUEUED", "FAILED"}
@@ -134,6 +137,12 @@ def test_an_update_is_repeated_until_the_database_has_answered(cluster: ManagedC
     check_one_restart(cluster, job_id, failures="[01]", may_be_refused=REFUSAL)
 
 
+def await_answered(cluster: ManagedCluster, job_id: int) -> None:
+    """Wait until a job runs and the database has answered, so that updates are not refused."""
+    cluster.await_running(job_id)
+    await_(lambda: REFUSAL not in update(cluster, job_id), "the database has answered")
+
+
 def update(cluster: ManagedCluster, job_id: int) -> str:
     """What Slurm answers to an update of the AdminComment."""
     command = f"scontrol update JobId={job_id} AdminComment=probe 2>&1"
@@ -142,7 +151,7 @@ def update(cluster: ManagedCluster, job_id: int) -> str:
 
 def test_a_run_is_restarted_while_slurmdbd_is_dead(cluster: ManagedCluster) -> None:
     job_id = start(cluster, f"wait@{FAILS_AT - 1}/restart=0", f"exit:3@{FAILS_AT}/restart=0")
-    cluster.await_running(job_id)
+    await_answered(cluster, job_id)
     cluster.fault("kill-dbd")
     try:
         cluster.let_go()

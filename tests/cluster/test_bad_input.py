@@ -1,6 +1,7 @@
 """What a run meets while it runs: broken files, full disks, and digests that people have edited."""
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -142,9 +143,12 @@ def edit(cluster: ManagedCluster, job_id: int, text: str) -> None:
     cluster.run("scontrol", "update", f"JobId={job_id}", f"Comment={text}")
 
 
-def kill_supervisor(cluster: ManagedCluster, job_id: int) -> None:
-    """End the attempt with the digest as it stands."""
-    os.kill(cluster.batch_pid(job_id), 9)
+def end_with(cluster: ManagedCluster, job_id: int, text: str) -> None:
+    """Set the Comment, and end the attempt before its supervisor writes the digest again."""
+    supervisor = cluster.batch_pid(job_id)
+    os.kill(supervisor, signal.SIGSTOP)
+    edit(cluster, job_id, text)
+    os.kill(supervisor, signal.SIGKILL)
 
 
 CONTROLS = "".join(chr(number) for number in range(1, 32) if number != 10) * 40
@@ -164,8 +168,7 @@ def test_an_edited_digest_hurts_at_most_its_own_job(cluster: ManagedCluster, nam
     submit = present.partition("submit=")[2].partition(";")[0]
     base = present.partition(";attempt=")[0]
     text = FORGED[name].format(submit=submit) if "{submit}" in FORGED[name] else FORGED[name]
-    edit(cluster, job_id, f"{base};{text}"[:1024])
-    kill_supervisor(cluster, job_id)
+    end_with(cluster, job_id, f"{base};{text}"[:1024])
     state = cluster.await_end(job_id)
     cluster.reconcile()
     assert cluster.excluded(job_id) <= {"csx1"}
@@ -181,8 +184,7 @@ def test_an_edited_digest_hurts_at_most_its_own_job(cluster: ManagedCluster, nam
 
 def test_no_digest_any_more_is_no_managed_job(cluster: ManagedCluster) -> None:
     job_id = started(cluster)
-    edit(cluster, job_id, "my own words")
-    kill_supervisor(cluster, job_id)
+    end_with(cluster, job_id, "my own words")
     assert cluster.await_end(job_id) == "FAILED"
     assert cluster.ends(job_id) == []
 
@@ -205,8 +207,7 @@ def test_another_runs_id_in_a_later_attempt_escapes_no_cap(cluster: ManagedClust
     await_(lambda: "attempt=1" in comment(cluster, job_id), "the second attempt")
     present = comment(cluster, job_id).strip()
     run = present.partition("run=")[2][:16]
-    edit(cluster, job_id, present.replace(run, "f" * 16))
-    kill_supervisor(cluster, job_id)
+    end_with(cluster, job_id, present.replace(run, "f" * 16))
     await_(lambda: len(cluster.ends(job_id)) == 2, "the second end")
     let_go(cluster)
     assert cluster.await_end(job_id) == "COMPLETED"

@@ -35,8 +35,15 @@ def watch_of(cluster: HooklessCluster, job_id: int) -> list[int]:
     return [
         process.pid
         for process in job_processes(cluster, job_id)
-        if WATCH in process.words and Path(f"/proc/{process.pid}/comm").read_text() == "sh\n"
+        if WATCH in process.words and name_of(process.pid) == "sh"
     ]
+
+
+def name_of(pid: int) -> str:
+    """Return the name of a process; empty if it has ended."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/comm").read_text().rstrip("\n")
+    return ""
 
 
 def await_watches(
@@ -46,7 +53,7 @@ def await_watches(
     found: list[str] = []
 
     def look() -> bool:
-        with suppress(FileNotFoundError):  # a watch has ended meanwhile
+        with suppress(FileNotFoundError, ProcessLookupError):  # a watch has ended meanwhile
             found[:] = map(node_of, sorted(watch_of(cluster, job_id), key=is_second))
         return len(found) == count and without not in found
 
@@ -189,7 +196,7 @@ def test_the_watch_moves_to_another_node_and_leaves_nothing_behind(
     cluster.let_go()
     assert cluster.await_end(job_id) == "COMPLETED"
     assert cluster.job(job_id)["Restarts"] == "0"
-    assert watch_of(cluster, job_id) == []
+    await_(lambda: not watch_of(cluster, job_id), "the watch has ended")
     assert not heartbeat.exists()
     assert decisions(cluster.run_dir()) == ["leave"]
 

@@ -261,11 +261,14 @@ def test_killed_after_the_end_is_saved(cluster: ManagedCluster, when: str) -> No
 
 
 def test_slurmctld_is_frozen_when_the_trainer_ends(cluster: ManagedCluster) -> None:
-    job_id = start(cluster, fail="hang@15")
-    cluster.await_step(10)
+    # Frozen before the first checkpoint, of which the supervisor would tell at once.
+    job_id = start(cluster, fail=f"wait@{EVERY - 1};hang@15")
+    await_(lambda: ";attempt=0" in cluster.job(job_id)["run"], "the first report")
     supervisor = cluster.batch_pid(job_id)
     cluster.fault("freeze-ctld")
     try:
+        cluster.let_go()
+        cluster.await_step(10)
         os.kill(trainer_of(supervisor), signal.SIGKILL)
         # It gives up saying so to Slurm, and the job's script ends all the same.
         await_(lambda: not Path(f"/proc/{supervisor}").exists(), "the supervisor's end")

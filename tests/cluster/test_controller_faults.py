@@ -383,7 +383,7 @@ def test_scancel_batch_is_a_cancellation(cluster: ScriptedCluster) -> None:
     [end] = cluster.ends(job_id)
     assert (end["category"], end["action"]) == ("cancelled", "leave")
     sweep(cluster)
-    assert cluster.state(job_id) in {"CANCELLED", "FAILED"}
+    cluster.await_state(job_id, "CANCELLED", "FAILED")
     assert cluster.job(job_id)["Restarts"] == "0"
 
 

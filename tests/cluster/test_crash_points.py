@@ -52,7 +52,7 @@ def test_without_an_interruption(undisturbed: tuple[dict[str, int], list[Result]
     assert wrong(results) == []
     assert set(calls) == set(SCENARIOS)
     # The reconciler may be faster than the hook, but not in all scenarios.
-    assert sum(count > 0 for count in calls.values()) >= len(calls) - 2
+    assert any(calls.values())
 
 
 def test_the_hook_is_killed_at_the_calls_of_a_failure(

@@ -211,7 +211,7 @@ def test_a_setting_given_replaces_the_default(box: Box) -> None:
 
 def test_two_clusters_started_at_the_same_moment_do_not_meet(new_box: Callable[[], Box]) -> None:
     boxes = [new_box(), new_box()]
-    command = [DEVCLUSTER, "up", "--nodes=2", f"--until-exit-of={os.getpid()}"]
+    command = [DEVCLUSTER, "up", "--nodes=2", *PATIENT, f"--until-exit-of={os.getpid()}"]
     ups = [subprocess.Popen([*command, box.directory], stdout=subprocess.DEVNULL) for box in boxes]
     assert [up.wait(timeout=300) for up in ups] == [0, 0]
     for box in boxes:
@@ -239,7 +239,8 @@ def test_works_wholly_without_root(new_box: Callable[[], Box]) -> None:
     if subprocess.run([*as_user, "test", "-x", DEVCLUSTER], check=False).returncode != 0:
         pytest.skip(f"the user {ORDINARY} may not read {DEVCLUSTER}")
     until = f"--until-exit-of={os.getpid()}"
-    subprocess.run([*as_user, DEVCLUSTER, "up", "--nodes=2", until, box.directory], check=True)
+    up = [DEVCLUSTER, "up", "--nodes=2", *PATIENT, until, box.directory]
+    subprocess.run([*as_user, *up], check=True)
     ranks = ["srun", "-N2", "--exclusive", "sh", "-c", "ps -o user= -p $PPID"]
     printed = subprocess.run(
         [*as_user, DEVCLUSTER, "run", "--down", box.directory, "--", *ranks],
@@ -300,7 +301,8 @@ outside = pytest.mark.skipif(
 @pytest.mark.skipif(not MADE, reason="no chroot is made yet: contrib/devcluster --release …")
 def test_a_cluster_in_a_chroot_is_used_from_outside(new_box: Callable[[], Box]) -> None:
     box = new_box()
-    up = ["--release", MADE[-1], "up", "--nodes=1", f"--until-exit-of={os.getpid()}", box.directory]
+    until = f"--until-exit-of={os.getpid()}"
+    up = ["--release", MADE[-1], "up", "--nodes=1", *PATIENT, until, box.directory]
     assert f"{MADE[-1]}: slurm" in devcluster(*up).stderr
     known = (box.directory / "cluster.json").read_text()
     assert json.loads(known)["debian"] == MADE[-1]
@@ -478,7 +480,7 @@ def test_down_ends_everything_when_the_keeper_is_gone(new_box: Callable[[], Box]
 def test_ends_with_the_process_it_was_bound_to(new_box: Callable[[], Box]) -> None:
     box = new_box()
     with subprocess.Popen(["sleep", "600"]) as owner:
-        devcluster("up", "--nodes=1", f"--until-exit-of={owner.pid}", box.directory)
+        devcluster("up", "--nodes=1", *PATIENT, f"--until-exit-of={owner.pid}", box.directory)
         owner.kill()
     await_(lambda: processes(str(box.directory)) == [])
 

@@ -39,7 +39,8 @@ def test_nodes_that_fail_the_check_or_do_not_answer_are_left(cluster: ManagedClu
       csx2) echo "fan 3 stands still"; exit 9;;
       csx3) sleep 600;;
     esac"""
-    health = {"command": check, "checks": "memory=1,disk=1,network,gpu", "timeout": "5s"}
+    # A healthy node may take some seconds on a busy machine.
+    health = {"command": check, "checks": "memory=1,disk=1,network,gpu", "timeout": "20s"}
     job_id = start(cluster, 3, health_check=health)
     assert cluster.await_end(job_id) == "COMPLETED"
     assert judged(cluster, job_id) == [("health_check", "requeue"), ("completed", "leave")]
@@ -50,7 +51,7 @@ def test_nodes_that_fail_the_check_or_do_not_answer_are_left(cluster: ManagedClu
     }
     assert set(excluded) == {"csx2", "csx3"}
     assert excluded["csx2"] == "health check: command: fan 3 stands still (exit code 9)"
-    assert "csx3: command: no end within 5 s" in run_log(cluster)
+    assert "csx3: command: no end within 20 s" in run_log(cluster)
     assert "health check passed on csx1,csx4,csx5" in run_log(cluster)
     assert "neither nvidia-smi" in run_log(cluster)
 

@@ -274,16 +274,21 @@ def test_scancel_of_the_batch_script_alone_is_a_cancellation(
 def test_scancel_of_the_batch_script_without_a_signal_looks_like_a_crash(
     cluster: ManagedCluster,
 ) -> None:
-    job_id = start(cluster, command="sh -c 'sleep 300; exit 3'")
-    cluster.await_running(job_id)
-    await_(lambda: "attempt=0" in comment(cluster, job_id), "the first report")
-    cluster.run("scancel", "--batch", str(job_id))
-    await_(lambda: cluster.ends(job_id), "the end")
-    [end] = cluster.ends(job_id)
-    assert (end["category"], end["action"]) == ("unknown", "requeue")
-    # A single scancel may come before the requeue, where Slurm ignores it.
-    cluster.run("csx-restart", "cancel", str(job_id))
-    assert cluster.await_end(job_id) == "CANCELLED"
+    # The next attempt, which would find out and end the run, is not to come before the last line.
+    cluster.configure(policy={"backoff": [3600], "short_wait": 3600})
+    try:
+        job_id = start(cluster, command="sh -c 'sleep 300; exit 3'")
+        cluster.await_running(job_id)
+        await_(lambda: "attempt=0" in comment(cluster, job_id), "the first report")
+        cluster.run("scancel", "--batch", str(job_id))
+        await_(lambda: cluster.ends(job_id), "the end")
+        [end] = cluster.ends(job_id)
+        assert (end["category"], end["action"]) == ("unknown", "requeue")
+        # A single scancel may come before the requeue, where Slurm ignores it.
+        cluster.run("csx-restart", "cancel", str(job_id))
+        assert cluster.await_end(job_id) == "CANCELLED"
+    finally:
+        cluster.configure(policy=FAST)
 
 
 def test_cancel_repeats_what_slurm_ignores_while_completing(cluster: ManagedCluster) -> None:

@@ -57,7 +57,7 @@ def resume(cluster: ManagedCluster, *words: str, user: int | None = None) -> tup
 def test_a_run_whose_restarts_are_used_up_goes_on_from_its_last_checkpoint(
     cluster: ManagedCluster,
 ) -> None:
-    cluster.trainer_does("exit:3@7")
+    cluster.trainer_does("wait@3", "exit:3@7")
     first = start(
         cluster,
         restarts=1,
@@ -65,6 +65,7 @@ def test_a_run_whose_restarts_are_used_up_goes_on_from_its_last_checkpoint(
     )
     code, _, message = resume(cluster, str(first))
     assert (code, "expected a run that has ended" in message) == (2, True)
+    cluster.let_go()
     assert cluster.await_end(first) == "FAILED"
     # Not mended yet: the counters go on, so that the next failure is final, too.
     code, [entry], message = resume(cluster, str(cluster.run_dir()))

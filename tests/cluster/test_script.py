@@ -131,9 +131,10 @@ def test_a_script_whose_node_is_lost_goes_on_elsewhere(cluster: ManagedCluster) 
 
 
 def test_a_script_at_its_time_limit_goes_on(cluster: ManagedCluster) -> None:
-    # Slurm sends the warning of two minutes up to a minute early, so it is early by nature here.
-    job_id = submit_script(cluster, "50", text=JOB.replace("--time=30", "--time=2"))
-    await_(lambda: cluster.ends(job_id), "the first end")
+    job_id = submit_script(cluster, "50")
+    await_state(cluster, 20)
+    cluster.warn_of_time_limit(job_id)
+    cluster.await_requeue_and_lift_limit(job_id)
     (cluster.work / "go").touch()
     assert cluster.await_end(job_id) == "COMPLETED"
     assert starts(cluster) == ["0", "20"]

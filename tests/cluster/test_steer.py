@@ -84,7 +84,8 @@ def is_left(cluster: ManagedCluster, job_id: int) -> None:
 
 
 def test_a_running_run_ends_after_its_next_checkpoint(cluster: ManagedCluster) -> None:
-    cluster.trainer_does("wait@7")
+    # The second fault: the steps that are left must not be over before the checkpoint is seen.
+    cluster.trainer_does("wait@7", f"hang@{2 * EVERY + 2}")
     job_id = start(cluster)
     log = cluster.run_dir() / "run.log"
     # A checkpoint that the supervisor has not seen before the request is the next one for it.
@@ -183,7 +184,7 @@ def test_a_request_whose_command_died_ends_a_waiting_run(cluster: ManagedCluster
 
 
 def test_a_persons_requeue_after_a_stop_counts(cluster: ManagedCluster) -> None:
-    cluster.trainer_does("wait@7/restart=0")
+    cluster.trainer_does("wait@7/restart=0", f"hang@{2 * EVERY + 2}/restart=0")
     job_id = start(cluster)
     cluster.await_step(EVERY)
     cluster.run("csx-restart", "stop", str(job_id), "--after-checkpoint")
@@ -300,7 +301,7 @@ def test_settings_of_a_completing_run_wait_until_it_is_requeued(cluster: Managed
         job_id = start(cluster)
         await_(begun.with_name(f"{begun.name}.{job_id}").exists, "the hook begins")
         assert cluster.state(job_id) == "COMPLETING"
-        code, message = refused(cluster, "set", str(job_id), "max_num_restarts=7", "--timeout", "1")
+        code, message = refused(cluster, "set", str(job_id), "max_num_restarts=7", "--timeout", "5")
         assert (code, "COMPLETING" in message) == (75, True)
         go_on.touch()
         restart(cluster, "set", str(job_id), "max_num_restarts=8", "--timeout", "600")

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from contrib.testing.dev_cluster import AS_ROOT
+from contrib.testing.job_processes import job_processes
 from contrib.testing.managed_cluster import ManagedCluster
 from contrib.testing.waiting import await_
 from slurm_restart.core.category import Category
@@ -62,17 +63,13 @@ def await_output(cluster: ManagedCluster, text: str) -> None:
     await_(there, f"{text!r} in output.log")
 
 
-def survivors(name: str) -> list[int]:
-    """Processes that sleep for that odd number of seconds."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            line = (folder / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if line[0].endswith(b"sleep") and line[1:2] == [name.encode()]:
-            found.append(int(folder.name))
-    return found
+def survivors(cluster: ManagedCluster, *names: str) -> list[int]:
+    """Processes of the cluster's jobs that sleep for one of these odd numbers of seconds."""
+    return [
+        process.pid
+        for process in job_processes(cluster)
+        if process.words[1:2] in [(name,) for name in names] and process.words[0].endswith("sleep")
+    ]
 
 
 def test_the_last_word(cluster: ManagedCluster) -> None:
@@ -126,9 +123,13 @@ def test_the_supervisor_is_killed(cluster: ManagedCluster) -> None:
     )
     # A short attempt of whose end nothing is known counts as a failure.
     job_id = submit(cluster, command, nodes=2, restarts=1)
-    await_(lambda: len(survivors("73902")) >= 2 and survivors("73901"), "all of them")
+    await_(
+        lambda: len(survivors(cluster, "73902")) >= 2 and survivors(cluster, "73901"), "all of them"
+    )
     os.kill(cluster.batch_pid(job_id), signal.SIGKILL)
-    await_(lambda: not survivors("73901") and not survivors("73902"), "nothing left")
+    await_(
+        lambda: not survivors(cluster, "73901") and not survivors(cluster, "73902"), "nothing left"
+    )
     assert cluster.await_end(job_id) == "COMPLETED"
     assert [end["failures"] for end in cluster.ends(job_id)] == [1, 1]
     first, second = cluster.summary()["runs"]
@@ -150,16 +151,19 @@ def test_supervisor_and_reaper_are_killed_together(cluster: ManagedCluster) -> N
         "srun --overlap -N2 sleep 73909; wait"
     )
     job_id = submit(cluster, command, nodes=2, restarts=1)
-    await_(lambda: len(survivors("73906")) == 2 and survivors("73907"), "what will be left")
+    await_(
+        lambda: len(survivors(cluster, "73906")) == 2 and survivors(cluster, "73907"),
+        "what will be left",
+    )
     supervisor = cluster.batch_pid(job_id)
     children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
     os.kill(supervisor, signal.SIGSTOP)
     for child in children:
         os.kill(int(child), signal.SIGKILL)
     os.kill(supervisor, signal.SIGKILL)
-    assert len(survivors("73906")) == 2
+    assert len(survivors(cluster, "73906")) == 2
     assert cluster.await_end(job_id) == "COMPLETED"
-    assert survivors("73906") == survivors("73907") == []
+    assert survivors(cluster, "73906", "73907") == []
     log = (cluster.run_dir() / "run.log").read_text()
     # On a busy machine srun and the shell may not have ended yet, and are counted with these three.
     killed = re.findall(r"(\d+) process(?:es)? of .* killed on csx", log)
@@ -208,7 +212,7 @@ def test_scancel(cluster: ManagedCluster, trap: str) -> None:
     await_output(cluster, "ready")
     cluster.run("scancel", str(job_id))
     assert cluster.await_end(job_id) == "CANCELLED"
-    assert not survivors("73903")
+    await_(lambda: not survivors(cluster, "73903"), "nothing left")
     end = json.loads((cluster.run_dir() / "attempts/0/end.json").read_text())
     assert end["rule"] == "supervisor.terminated"
 
@@ -219,7 +223,7 @@ def test_the_time_limit_is_near(cluster: ManagedCluster) -> None:
     await_output(cluster, "ready")
     cluster.run("scancel", "--signal=USR1", "--batch", str(job_id))
     assert cluster.await_end(job_id) == "FAILED"
-    assert not survivors("73904")
+    await_(lambda: not survivors(cluster, "73904"), "nothing left")
     said = comment_record(cluster, job_id)
     assert (said.cause, said.exit) == (Category.TIMEOUT, 143)
     assert "the job's time limit is near" in (cluster.run_dir() / "run.log").read_text()

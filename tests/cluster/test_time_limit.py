@@ -8,7 +8,7 @@ from contrib.testing.managed_cluster import ManagedCluster
 from contrib.testing.waiting import await_
 
 LEAD = 50
-"""Seconds; Slurm sends the warning at once in a job whose time limit is a minute."""
+"""Seconds; Slurm sends the warning within half a minute to a job that is to end in a minute."""
 SAVES_ON = """
 import os, signal, sys, time
 from pathlib import Path
@@ -24,7 +24,7 @@ def save(*_):
     sys.exit(0)
 directory.mkdir()
 signal.signal(signal.Signals[f"SIG{name}"], save)
-print("ready", flush=True)
+(directory / "ready").touch()
 while True:
     signal.pause()
 """
@@ -54,7 +54,7 @@ def submit(
             "slurm.checkpoint.pattern": "step-{step}.pt",
         },
     )
-    [job_id] = cluster.csx_sbatch(config, "--time=1", f"--signal=B:USR1@{LEAD}")
+    [job_id] = cluster.csx_sbatch(config, "--time=60", f"--signal=B:USR1@{LEAD}")
     return job_id
 
 
@@ -66,6 +66,11 @@ def test_what_was_saved_on_the_signal_is_where_the_run_goes_on(cluster: ManagedC
         "usr1": submit(cluster, "usr1", "USR1", 0.5),
         "task": submit(cluster, "task", "TERM", 5, "srun --nodes=1 --ntasks=1"),
     }
+    for name, job_id in jobs.items():
+        await_((cluster.work / name / "ready").exists, f"{name}: the trainer is ready")
+        cluster.warn_of_time_limit(job_id)
+    for job_id in jobs.values():
+        cluster.await_requeue_and_lift_limit(job_id)
     for name, job_id in jobs.items():
         assert cluster.await_end(job_id) == "COMPLETED", cluster.hook_log()
         assert [end["category"] for end in cluster.ends(job_id)] == ["timeout", "completed"]
