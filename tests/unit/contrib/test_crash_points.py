@@ -58,7 +58,7 @@ def call(points: CrashPoints, *commands: str, marker: str = HOOK) -> subprocess.
         [sys.executable, "-c", f"{program}# {marker}", str(points.bin_dir), *commands],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 
@@ -138,12 +138,12 @@ def test_another_command_is_carried_out_before(points: CrashPoints, tmp_path: Pa
 
 
 def test_slurmctld_is_killed(points: CrashPoints, tmp_path: Path) -> None:
-    with subprocess.Popen(["sleep", "60"]) as daemon:
+    with subprocess.Popen(["sleep", "600"]) as daemon:
         (tmp_path / "slurmctld.pid").write_text(f"{daemon.pid}\n")
         points.plan(
             7, Interruption(caller=Caller.HOOK, call="3", when=When.AFTER, act=Act.SLURMCTLD)
         )
         assert call(points, *CALLS).stdout.count("\n") == 4
-        assert daemon.wait(timeout=60) == -signal.SIGKILL
+        assert daemon.wait(timeout=300) == -signal.SIGKILL
     assert points.take_slurmctld_killed()
     assert not points.take_slurmctld_killed()

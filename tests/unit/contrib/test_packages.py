@@ -101,7 +101,7 @@ def test_the_modulefile_is_valid_tcl() -> None:
         pytest.skip("tclsh: not installed")
     text = STUBS + (CONTRIB / "modulefiles" / "slurm_restart").read_text()
     done = subprocess.run(
-        ["tclsh"], input=text, capture_output=True, text=True, check=True, timeout=60
+        ["tclsh"], input=text, capture_output=True, text=True, check=True, timeout=300
     )
     assert "prepend-path PATH /opt/slurm_restart/commands" in done.stdout
     assert not done.stderr
@@ -151,7 +151,7 @@ def test_systemd_understands_the_units(tmp_path: Path, source: str) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
     # It says what is wrong, and ends with 0 nevertheless for an unknown key.
     said = [line for line in done.stderr.splitlines() if "slurm-restart" in line]
@@ -164,6 +164,6 @@ def test_systemd_enables_the_timer(tmp_path: Path) -> None:
     unit_files(tmp_path, "package")
     timer = "slurm-restart-reconcile.timer"
     enable = ["systemctl", f"--root={tmp_path}", "enable", timer]
-    subprocess.run(enable, check=True, capture_output=True, timeout=60)
+    subprocess.run(enable, check=True, capture_output=True, timeout=300)
     wanted = tmp_path / "etc/systemd/system/timers.target.wants" / timer
     assert str(wanted.readlink()).endswith(f"/usr/lib/systemd/system/{timer}")

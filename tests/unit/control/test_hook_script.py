@@ -5,15 +5,17 @@ import os
 import re
 import resource
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from contrib.testing.waiting import await_
 from slurm_restart import __version__
 from slurm_restart.control import hook_script
 from slurm_restart.control.end_queue import claim, queued, read_end
@@ -64,6 +66,20 @@ class Front:
         mark = '"$*"' if name != "python" else '"$1 $2 $4 $5"'
         path.write_text(f"#!/bin/sh\necho {path.name} {mark} >>{self.marks}\n{then}\n")
         path.chmod(0o755)
+
+    def stub_late(self, name: str) -> None:
+        """Replace a program by one that does not end, and whose time is over as soon as it runs.
+
+        timeout(1) takes SIGALRM for the end of the time, once it sleeps.
+        """
+        wait = "until grep -q '^State:.S' /proc/$PPID/status; do :; done"
+        note = f"tr '\\0' ' ' </proc/$PPID/cmdline >>{self.folder}/limits"
+        self.stub(name, f"{note}; {wait}; kill -ALRM $PPID; exec sleep 1000")
+
+    @property
+    def given(self) -> list[str]:
+        """The time that each of those programs was given, in seconds."""
+        return re.findall(r"timeout -k \d (\S+) ", (self.folder / "limits").read_text())
 
     def run(self, **changes: Any) -> list[str]:
         """Run the script for a failed job; return what it has started, a line each."""
@@ -181,9 +197,10 @@ def test_the_sites_former_hook_runs_for_every_job(front: Front) -> None:
 
 def test_a_former_hook_that_hangs_is_ended(front: Front) -> None:
     front.former = True
-    front.limits = HookLimits(deadline=0.2)
-    front.stub("former", "exec sleep 1000")
+    front.limits = HookLimits(deadline=77)
+    front.stub_late("former")
     assert [line.split()[0] for line in front.run()] == ["former", "python"]
+    assert front.given == ["77"]
 
 
 # --- the file of an end, and the process that serves it ------------------------------------------
@@ -314,17 +331,12 @@ def test_an_end_that_could_not_be_judged_is_not_tried_again(front: Front) -> Non
 
 
 def test_a_python_that_hangs_is_ended(front: Front) -> None:
-    front.limits = HookLimits(deadline=0.1)
-    front.stub("python", "exec sleep 1000")
-    hook_script_slice = hook_script._SLICE
-    hook_script._SLICE = 0.0
-    try:
-        started = front.run()
-    finally:
-        hook_script._SLICE = hook_script_slice
+    front.stub_late("python")
+    started = front.run()
     assert [line.split()[0] for line in started] == ["python", "squeue", "scontrol", "scontrol"]
     requeued(front, started)
-    assert "no judgement within 0.2 s" in front.log
+    assert "no judgement within 210 s" in front.log
+    assert front.given == ["210"]
 
 
 def test_no_slot_in_time(front: Front) -> None:
@@ -334,17 +346,35 @@ def test_no_slot_in_time(front: Front) -> None:
     assert "no turn within 0.2 s" in front.log
 
 
-def test_a_file_that_another_process_serves_is_waited_for(front: Front) -> None:
-    front.limits = HookLimits(queue_timeout=0.2, concurrency=1)
+def test_a_file_that_another_process_serves_is_waited_for(
+    front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    front.limits = HookLimits(queue_timeout=1000, concurrency=1)
+    monkeypatch.setattr(hook_script, "_LOOK", 1000)
     with locked(front.state / "slots" / "0"):
         process, end = front.start_queued()
         with locked(end):
+            end_wait(process.pid)
             while "no turn" not in front.log:
                 assert process.poll() is None
             end.unlink()
         assert process.wait(300) == 0
     assert not front.marks.exists()
     assert queued(front.state) == ()
+
+
+def end_wait(hook: int) -> None:
+    """End the wait of a hook for its slot, as if its time were over."""
+
+    def ended() -> bool:
+        for child in Path(f"/proc/{hook}/task/{hook}/children").read_text().split():
+            with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+                if Path(f"/proc/{child}/comm").read_text() == "flock\n":
+                    os.kill(int(child), signal.SIGKILL)
+                    return True
+        return False
+
+    await_(ended, "flock waits")
 
 
 def test_a_state_directory_that_cannot_be_used(front: Front) -> None:
@@ -420,10 +450,11 @@ def test_slurms_commands_get_the_configuration(front: Front) -> None:
 
 
 def test_a_command_that_hangs_is_ended(front: Front) -> None:
-    front.limits = HookLimits(command_timeout=0.2)
+    front.limits = HookLimits(command_timeout=77)
     front.stub("python", "exit 75")
-    front.stub("bin/scontrol", "exec sleep 1000")
+    front.stub_late("bin/scontrol")
     assert [line.split()[0] for line in front.run()] == ["python", "squeue", *["scontrol"] * 3]
+    assert front.given == ["77"] * 3
 
 
 # --- and no other job is -------------------------------------------------------------------------

@@ -10,6 +10,8 @@ from slurm_restart.trainer.checkpoint_probe import Soundness, probe
 from tests.unit.examples.example import TIMEOUT, Example, arrays, read_until
 
 STEPS = 300
+NO_END = {"CSX_EXAMPLE_FAIL": f"hang@{STEPS}"}
+"""What is to be killed may be faster than who kills it, and is not to finish before."""
 
 
 def step_in(line: str) -> int:
@@ -41,7 +43,7 @@ def test_killed_five_times_and_resumed_by_the_index(
     moments = random.Random(seed)
     reached = 0
     for kill in range(5):
-        process = example.start("fit", config)
+        process = example.start("fit", config, **NO_END)
         at = moments.randint(reached + 1, reached + (STEPS - reached) // (6 - kill))
         read_until(process, lambda line, at=at: step_in(line) >= at)
         process.kill()
@@ -58,7 +60,8 @@ def test_resumed_from_a_path_with_fewer_ranks_every_time(
     for size, at in ((3, 100), (2, 200)):
         path = newest(example.folder / "model_dir")
         config = example.config(init__loop={"max_steps": STEPS}, fit__ckpt_path=path and str(path))
-        ranks = example.start_ranks(size, "fit", config)
+        fail = {"CSX_EXAMPLE_FAIL": f"hang@{STEPS}/rank={size - 1}"}
+        ranks = example.start_ranks(size, "fit", config, **fail)
         read_until(ranks[0], lambda line, at=at: step_in(line) >= at)
         ranks[-1].kill()
         for rank in ranks:

@@ -56,10 +56,10 @@ def test_expand(hostlist: str, names: tuple[str, ...]) -> None:
     ],
 )
 def test_refused_at_once(hostlist: str) -> None:
-    before = time.monotonic()
+    before = time.process_time()
     with pytest.raises(SlurmError):
         expand(hostlist)
-    assert time.monotonic() - before < 2
+    assert time.process_time() - before < 2
 
 
 def test_as_many_names_as_allowed() -> None:

@@ -18,7 +18,7 @@ from slurm_restart.supervise.abort_probe import Aborted, abort, is_ending, preve
 from slurm_restart.supervise.child_process import module_command, run_module
 from slurm_restart.supervise.job_processes import Belonging, JobProcesses
 
-from .conftest import await_
+from .conftest import DEADLINE, await_
 
 JOB = 800_000_000 + os.getpid()
 BODY = """
@@ -67,9 +67,16 @@ def start(tmp_path: Path) -> Iterator[Started]:
         process.stdout.close()
 
 
-def abort_all(**options: bool) -> dict[int, Aborted]:
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may take more than a second until a process has printed its stacks."""
+    monkeypatch.setattr(abort_probe, "EACH", DEADLINE)
+
+
+def abort_all(*, without_term: bool = True) -> dict[int, Aborted]:
     stats = JobProcesses(Belonging(job_id=JOB, node="csx1")).find()
-    return {one.pid: one for one in abort(stats, "csx1", **({"without_term": True} | options))}
+    found = abort(stats, "csx1", without_term=without_term, total=DEADLINE)
+    return {one.pid: one for one in found}
 
 
 CORES = "import resource\nresource.setrlimit(resource.RLIMIT_CORE, ({0}, {0}))".format(

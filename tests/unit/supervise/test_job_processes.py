@@ -109,7 +109,7 @@ def test_what_processes_do_is_told_with_their_stacks(start) -> None:
     belonging = Belonging(job_id=JOB, node="csx1")
     await_(lambda: len(pids(belonging)) == 3, "the processes")
     # An interpreter that is just starting has no stack yet.
-    await_(lambda: "waits" in stack_dump.dump(find(belonging), timeout=60)[waiting.pid], "a stack")
+    await_(lambda: all_wait(belonging, stopped.pid, waiting.pid), "the stacks")
     stopped.send_signal(signal.SIGSTOP)
     await_(lambda: state(stopped.pid) == "T", "the stop")
     await_(lambda: state(waiting.pid) == "S", "the end of the stop for the stack")
@@ -123,6 +123,11 @@ def test_what_processes_do_is_told_with_their_stacks(start) -> None:
     assert "waits" in (found[stopped.pid].stack or "")
     assert found[waiting.pid].threads == "S"
     assert found[waiting.pid].command.startswith(sys.executable)
+
+
+def all_wait(belonging: Belonging, *among: int) -> bool:
+    texts = stack_dump.dump(find(belonging), timeout=60)
+    return all("waits" in texts.get(pid, "") for pid in among)
 
 
 def find(belonging: Belonging) -> tuple:

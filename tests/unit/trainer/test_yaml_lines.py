@@ -122,9 +122,9 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
     ],
 )
 def test_yaml_that_expands_without_limit_is_refused_quickly(text):
-    begin = time.monotonic()
+    begin = time.process_time()
     assert len(problems(text)) == 1
-    assert time.monotonic() - begin < 10
+    assert time.process_time() - begin < 10
 
 
 def test_a_file_is_read_with_its_name(tmp_path):
@@ -153,10 +153,10 @@ def test_a_file_of_50_mb_is_refused_before_it_is_read(tmp_path):
     path = tmp_path / "t.yaml"
     with path.open("wb") as stream:
         stream.truncate(50_000_000)
-    begin = time.monotonic()
+    begin = time.process_time()
     with pytest.raises(ConfigError, match="expected at most 1048576 bytes, got 50000000 bytes"):
         read(path)
-    assert time.monotonic() - begin < 1
+    assert time.process_time() - begin < 1
 
 
 def test_a_path_that_is_no_file_is_refused(tmp_path):
