@@ -25,18 +25,18 @@ def count_in_place(
         root: fingerprint of that end's root cause.
         step: where that end left the run.
     """
-    failures, progress, fall_back = 0, False, False
+    failures, progress, fall_backs = 0, False, 0
     for end in ends:
         if end.progress:
-            failures, progress, fall_back = 0, True, end.fall_back
+            failures, progress, fall_backs = 0, True, 0
         else:
             failures += end.is_capped
-            fall_back = fall_back or end.fall_back
+            fall_backs += end.fall_back
     return InPlaceEnds(
         restarts=len(ends),
         failures=failures,
         progress=progress,
-        fall_back=fall_back,
+        fall_backs=fall_backs,
         same=0 if cause is None or root is None else _count_same(ends, (cause, root), step),
         seconds=_seconds(ends),
     )

@@ -216,7 +216,7 @@ _STOP_RULES: tuple[_StopRule, ...] = (
     _StopRule("budget", _budget_used, _why_budget),
 )
 _AFTER_FALL_BACK = frozenset({"not-recoverable", "oom-repeated", "repeated"})
-"""Rules by which a run ends only after it has gone back to an earlier checkpoint once."""
+"""Rules by which a run ends only once it may go back to no earlier checkpoint."""
 
 
 def stop_rules() -> tuple[str, ...]:

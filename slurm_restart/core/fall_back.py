@@ -33,9 +33,9 @@ _NO_EVIDENCE_RULES = frozenset(
 of a checkpoint brings about."""
 
 MAX_SAME = 3
-"""How many attempts in a row from the same checkpoint have to end by KILL, a lost connection or a
-hang until that is evidence: it is mostly of another cause, but the kernel kills a trainer whose
-checkpoint takes too much memory, and of a rank that dies silently its peers only say that."""
+"""How many attempts in a row from the same checkpoint have to end by KILL, TERM, a lost connection
+or a hang until that is evidence: it is mostly of another cause, but the kernel kills a trainer
+whose checkpoint takes too much memory, and of a rank that dies silently its peers only say that."""
 _MAY_BE = frozenset({Category.NETWORK_FABRIC, Category.HANG})
 _KILL, _TERM = 128 + 9, 128 + 15
 """Exit codes of a trainer that a signal ended that another process sent."""
@@ -88,10 +88,7 @@ class AttemptOutcome:
             return True
         if self.category is None or self.rule in _NO_EVIDENCE_RULES:
             return False
-        by_kill = self.exit_code == _KILL or self.rule in KILLED
-        return (
-            self.category.suspects_checkpoint and by_kill and _is_killed(self.rule, self.exit_code)
-        )
+        return self.category.suspects_checkpoint and _is_killed(self.rule, self.exit_code)
 
 
 @frozen

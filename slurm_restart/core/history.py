@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import field, fields, replace
 
-from slurm_restart.core.in_place_ends import InPlaceEnds
+from slurm_restart.core.in_place_ends import NONE_IN_PLACE, InPlaceEnds
 from slurm_restart.core.journal_events import (
     CLEARED,
     AppliedEvent,
@@ -81,14 +81,17 @@ class History:
         """Whether the journal holds this note from `since` on."""
         return any(note.text == text and note.at >= since for note in self.notes)
 
-    def has_fallen_back(self) -> bool:
-        """Whether the run has gone back to an earlier checkpoint since its last progress."""
+    def count_fall_backs(self) -> int:
+        """Return how often the run has gone back to an earlier checkpoint since its progress."""
+        count = 0
         for end in reversed(self.ends):
-            if end.progress or end.fall_back:
-                return end.fall_back
-            if end.in_place is not None and (end.in_place.progress or end.in_place.fall_back):
-                return end.in_place.fall_back
-        return False
+            if end.progress:
+                break
+            before = end.in_place or NONE_IN_PLACE
+            count += end.fall_back + before.fall_backs
+            if before.progress:
+                break
+        return count
 
     def total_restarts(self) -> int:
         """Restarts by Slurm on record that count against the cap: preemptions and such do not."""

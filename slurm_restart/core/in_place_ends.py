@@ -18,9 +18,9 @@ class InPlaceEnds:
     """Those that counted and made no progress, since the last progress among them."""
     progress: bool = False
     """Whether one of them made progress."""
-    fall_back: bool = False
-    """Whether the run went back to an earlier checkpoint after one of them, and made no progress
-    since."""
+    fall_backs: int = 0
+    """After how many of them the run went back to an earlier checkpoint, since the last progress
+    among them."""
     same: int = 0
     """Those with the same root cause at the same step as the end that was reported after them."""
     seconds: int = 0

@@ -118,7 +118,7 @@ class CommentRecord:
     before them, see `InPlaceEnds`."""
     in_place_failures: int = 0
     in_place_progress: bool = False
-    in_place_fall_back: bool = False
+    in_place_fall_backs: int = 0
     in_place_same: int = 0
     in_place_seconds: int = 0
     earlier: bool = False
@@ -170,7 +170,7 @@ class CommentRecord:
             restarts=self.in_place,
             failures=self.in_place_failures,
             progress=self.in_place_progress,
-            fall_back=self.in_place_fall_back,
+            fall_backs=self.in_place_fall_backs,
             same=self.in_place_same,
             seconds=self.in_place_seconds,
         )
@@ -182,7 +182,7 @@ def in_place_fields(ends: InPlaceEnds) -> dict[str, Any]:
         "in_place": ends.restarts,
         "in_place_failures": ends.failures,
         "in_place_progress": ends.progress,
-        "in_place_fall_back": ends.fall_back,
+        "in_place_fall_backs": ends.fall_backs,
         "in_place_same": ends.same,
         "in_place_seconds": ends.seconds,
     }
@@ -253,7 +253,7 @@ _FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "in_place": ("in", _int(0, MAX_RESTARTS)),
     "in_place_failures": ("inf", _int(0, MAX_RESTARTS)),
     "in_place_progress": ("inp", _flag),
-    "in_place_fall_back": ("inb", _flag),
+    "in_place_fall_backs": ("inb", _int(0, MAX_RESTARTS)),
     "in_place_same": ("ins", _int(0, MAX_RESTARTS)),
     "in_place_seconds": ("int", _int(0, MAX_SECONDS)),
     "earlier": ("earlier", _flag),

@@ -45,7 +45,7 @@ def search_nodes(history: History, policy: Policy) -> NodeSearch:
             continue
         nodes, before = frozenset(end.nodes), end.in_place or NONE_IN_PLACE
         nan = end.category is Category.NUMERIC_NAN
-        repeated = before.failures or before.fall_back or (nan and before.same)
+        repeated = before.failures or before.fall_backs or (nan and before.same)
         if failed and not search.failures and repeated:
             search = search.after(nodes, failed=True, nan=nan)
         at_once = end.category in WITHOUT_CAUSE and _is_short(end, short_attempt)

@@ -6,6 +6,7 @@ from slurm_restart.core.allocation import Allocation
 from slurm_restart.core.attribution import Attribution
 from slurm_restart.core.category import Category
 from slurm_restart.core.end_rules import NOT_STARTED_RULES
+from slurm_restart.core.fall_back import MAX_BACK
 from slurm_restart.core.history import History, Streak, add_in_place, ends_at_step, streak
 from slurm_restart.core.in_place_ends import NONE_IN_PLACE, InPlaceEnds
 from slurm_restart.core.journal_events import EndEvent
@@ -146,9 +147,9 @@ class Situation:
 
     @property
     def falls_back(self) -> bool:
-        """Whether the checkpoint before is due, whatever the category: once without progress."""
+        """Whether the checkpoint before is due, whatever the category: `MAX_BACK` times."""
         failed = self.suspects_checkpoint and self.made is False
-        return failed and not self._has_fallen_back
+        return failed and self._fall_backs < MAX_BACK
 
     @property
     def is_capped(self) -> bool:
@@ -204,10 +205,9 @@ class Situation:
         return self.policy.prior_total + by_slurm + in_place
 
     @property
-    def _has_fallen_back(self) -> bool:
-        if self.in_place.progress or self.in_place.fall_back:
-            return self.in_place.fall_back
-        return self.history.has_fallen_back()
+    def _fall_backs(self) -> int:
+        before = 0 if self.in_place.progress else self.history.count_fall_backs()
+        return before + self.in_place.fall_backs
 
     @property
     def uncounted(self) -> int:

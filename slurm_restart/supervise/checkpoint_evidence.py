@@ -71,8 +71,7 @@ def _outcome(plan: RunPlan, attempt: AttemptDir) -> AttemptOutcome | None:
 
 
 def _version(plan: RunPlan, start: AttemptStart) -> CheckpointVersion | None:
-    known = start.resumed and not start.validation_only
-    if start.checkpoint is None or start.mark is None or not known:
+    if start.checkpoint is None or start.mark is None or start.validation_only:
         return None
     path = original_path(plan.checkpoint, start.checkpoint)
     return CheckpointVersion(path=path, mark=start.mark)

@@ -35,9 +35,9 @@ class StartPoint:
     rejected: tuple[Probe, ...] = ()
     """Newer checkpoints that cannot be used."""
     mark: Mark | None = None
-    """The checkpoint's mark, if an earlier attempt of this phase wrote it."""
+    """The checkpoint's mark; None: the config names it, or an earlier phase may have written it."""
     earlier: bool = False
-    """Whether there is an earlier one to go back to."""
+    """Whether there is an earlier one to go back to, whatever ends the attempt: of this phase."""
     left_out: tuple[LeftOut, ...] = ()
     """Checkpoints that are well-formed and not used, as attempts fail from them."""
     late: tuple[Checkpoint, ...] = ()
@@ -97,14 +97,19 @@ def choose_start(
     if own:
         late = tuple(filter(is_late, own))
         timely = [checkpoint for checkpoint in own if checkpoint not in late]
-        newest = replace(_newest_own(layout, timely, probe, evidence), late=late)
+        newest = replace(_newest_usable(layout, timely, probe, evidence), late=late)
         if not newest.resumed and late and evidence.has_written and not layout.is_remote:
-            newest = _newest_own(layout, own, probe, evidence)
+            newest = _newest_usable(layout, own, probe, evidence)
         if newest.resumed:
             return newest
         rejected, left_out = newest.rejected, newest.left_out
-    first = _first_attempt_start(plan, others, probe)
-    return replace(first, rejected=(*rejected, *first.rejected), left_out=left_out, late=late)
+    first = _first_attempt_start(plan, others, probe, evidence)
+    return replace(
+        first,
+        rejected=(*rejected, *first.rejected),
+        left_out=(*left_out, *first.left_out),
+        late=late,
+    )
 
 
 def _listed(
@@ -126,10 +131,10 @@ def _listed(
     return sorted(own, key=lambda checkpoint: checkpoint.order, reverse=True), others
 
 
-def _newest_own(
+def _newest_usable(
     layout: CheckpointLayout, own: Sequence[Checkpoint], probe: Prober, evidence: Evidence
 ) -> StartPoint:
-    """Return the newest complete checkpoint of the phase that is not left out, if there is any.
+    """Return the newest complete one of these that is not left out, as the phase's own.
 
     A well-formed one is left out only for another one: the last one may be all that is left of days
     of work.
@@ -160,16 +165,25 @@ def _version(layout: CheckpointLayout, entry: Checkpoint) -> CheckpointVersion:
     return CheckpointVersion(path=original_path(layout, entry.path), mark=entry.mark)
 
 
-def _first_attempt_start(plan: RunPlan, present: Sequence[Checkpoint], probe: Prober) -> StartPoint:
-    """Return what the first attempt of the phase starts from."""
+def _first_attempt_start(
+    plan: RunPlan, present: Sequence[Checkpoint], probe: Prober, evidence: Evidence
+) -> StartPoint:
+    """Return what the first attempt of the phase starts from, or another one after it failed.
+
+    Before a later phase only the last one of the phase before will do.
+    """
     if plan.initial_checkpoint is not None:
         return _configured(plan.checkpoint, plan.initial_checkpoint, probe)
-    if plan.autoload_last_checkpoint:
+    if not plan.autoload_last_checkpoint:
+        return StartPoint(checkpoint=None, step=0)
+    if plan.phase > 0:
         newest = _newest_complete(plan.checkpoint, present, probe)
-        if newest.checkpoint is not None:
-            return newest
-        return StartPoint(checkpoint=None, step=0, rejected=newest.rejected)
-    return StartPoint(checkpoint=None, step=0)
+    else:
+        newest = _newest_usable(plan.checkpoint, present, probe, replace(evidence, only_one=False))
+        newest = replace(newest, resumed=False, earlier=False)
+    if newest.checkpoint is not None:
+        return newest
+    return StartPoint(checkpoint=None, step=0, rejected=newest.rejected)
 
 
 def _configured(layout: CheckpointLayout, path: str, probe: Prober) -> StartPoint:

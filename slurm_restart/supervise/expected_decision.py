@@ -6,7 +6,7 @@ from slurm_restart.core.allocation import Allocation
 from slurm_restart.core.attribution import Attribution
 from slurm_restart.core.category import Category
 from slurm_restart.core.decision import Decision, decide
-from slurm_restart.core.fall_back import speaks_against_checkpoint
+from slurm_restart.core.fall_back import MAX_BACK, speaks_against_checkpoint
 from slurm_restart.core.history import History, replay
 from slurm_restart.core.job_comment import CommentRecord
 from slurm_restart.core.journal_events import Action, EndEvent
@@ -133,14 +133,14 @@ def _unknown_event(attempt: int) -> EndEvent:
 
 def end_events(earlier: Iterable[tuple[AttemptStart, AttemptEnd]]) -> Iterator[EndEvent]:
     """Yield the journal's events for end records."""
-    fallen_back = False
+    fall_backs = 0
     for start, end in earlier:
         exit_code = end.exit_code if end.signal is None else 128 + end.signal
         suspected = start.earlier and speaks_against_checkpoint(
             category_of(end), end.rule, exit_code
         )
-        due = suspected and end.progress is False and not fallen_back
-        fallen_back = not end.progress and (fallen_back or due)
+        due = suspected and end.progress is False and fall_backs < MAX_BACK
+        fall_backs = 0 if end.progress else fall_backs + due
         yield end_event(start, end, fall_back=due)
 
 

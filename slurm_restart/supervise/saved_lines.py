@@ -76,7 +76,8 @@ class SavedLines:
     def _named(self, line: bytes) -> str | None:
         text = line.decode(errors="replace")
         names = [match[1].rstrip(_AFTER_NAME) for match in self._url.finditer(text)]
-        rest = _FINISHED.sub("saved", self._url.sub(" ", text))
+        # A key of a JSON log joins words: "checkpoint_saved".
+        rest = _FINISHED.sub("saved", self._url.sub(" ", text).replace("_", " "))
         if not names or _SAID.search(rest) is None or _OTHERWISE.search(rest) is not None:
             return None
         return f"{self._layout.directory}/{names[-1]}"

@@ -80,7 +80,7 @@ def set_aside(
     wanted = dict.fromkeys(
         [
             *_rejected(layout, start, before, never=not running, taken=late is not None),
-            *_left_out(start),
+            *_left_out(layout, start, before),
             *(path for path in late or () if start.resumed and holder_of(layout, path).is_dir()),
         ]
     )
@@ -128,10 +128,10 @@ def _rejected(
             yield path
 
 
-def _left_out(start: StartPoint) -> Iterator[str]:
+def _left_out(layout: CheckpointLayout, start: StartPoint, before: Marks) -> Iterator[str]:
     for entry in start.left_out:
         path, mark = entry.checkpoint.path, entry.checkpoint.mark
-        if mark_of(path) == mark:
+        if mark_of(path) == mark != before.get(name_of(layout, path)):
             yield path
 
 

@@ -59,13 +59,20 @@ def test_it_is_survived_by_the_one_before_whatever_the_cause(
     assert (cluster.work / "ckpt/step-30.dat.unusable").exists()
 
 
+def test_two_that_end_the_program_by_a_mistake_are_survived(cluster: ManagedCluster) -> None:
+    job_id = submit(cluster, 20, 30, restarts=2, error=MISSING)
+    assert cluster.await_end(job_id) == "COMPLETED"
+    assert starts(cluster) == ["none", "step-30.dat", "step-20.dat", "step-10.dat"]
+    assert [end["category"] for end in cluster.ends(job_id)[1:3]] == ["unknown", "code"]
+
+
 def test_it_goes_back_twice_at_most_and_counts_each_time(cluster: ManagedCluster) -> None:
     job_id = submit(cluster, 10, 20, 30, restarts=3)
     assert cluster.await_end(job_id) == "FAILED"
     assert starts(cluster) == ["none", *(f"step-{n}.dat" for n in (30, 20, 10, 30))]
     ends = cluster.ends(job_id)
     assert [end["failures"] for end in ends] == [0, 1, 2, 3, 4]
-    assert [end.get("fall_back", False) for end in ends] == [False, True, False, False, False]
+    assert [end.get("fall_back", False) for end in ends] == [False, True, True, False, False]
 
 
 BOTH = """\

@@ -100,7 +100,7 @@ def test_the_hook_decides_as_if_it_had_seen_each_end(
 def test_a_fall_back_in_place_counts_as_others() -> None:
     ends = [facts.ended(fall_back=True), facts.ended(attempt=1)]
     counted = count_in_place(ends)
-    assert counted == InPlaceEnds(restarts=2, failures=2, fall_back=True)
+    assert counted == InPlaceEnds(restarts=2, failures=2, fall_backs=1)
     after = count_in_place([*ends, facts.ended(attempt=2, progress=True)])
     assert after == InPlaceEnds(restarts=3, progress=True)
 
@@ -144,15 +144,15 @@ def test_the_hook_adds_what_the_record_says() -> None:
     restarts=st.integers(0, 200),
     failures=st.integers(0, 200),
     progress=st.booleans(),
-    fall_back=st.booleans(),
+    fall_backs=st.integers(0, 3),
     same=st.integers(0, 200),
     before=st.integers(0, 120),
 )
 def test_restarts_in_place_only_add_to_the_counters(
-    restarts: int, failures: int, progress: bool, fall_back: bool, same: int, before: int
+    restarts: int, failures: int, progress: bool, fall_backs: int, same: int, before: int
 ) -> None:
     claimed = InPlaceEnds(
-        restarts=restarts, failures=failures, progress=progress, fall_back=fall_back, same=same
+        restarts=restarts, failures=failures, progress=progress, fall_backs=fall_backs, same=same
     )
     # Slurm has counted the starts of the job, whatever the record says.
     history = facts.attempts(before)

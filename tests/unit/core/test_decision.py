@@ -11,6 +11,7 @@ from slurm_restart.core.allocation import Allocation
 from slurm_restart.core.category import Category
 from slurm_restart.core.decision import Decision, decide, waits_for_person
 from slurm_restart.core.history import History, replay
+from slurm_restart.core.in_place_ends import InPlaceEnds
 from slurm_restart.core.job_comment import Mode
 from slurm_restart.core.journal_events import Action, EndEvent
 from slurm_restart.core.prolog_failures import PrologFailures
@@ -574,20 +575,21 @@ def suspected(category: Category, history: History | None = None, **changes: obj
 
 
 @pytest.mark.parametrize("category", [Category.CONFIG, Category.CODE, Category.UNKNOWN])
-def test_an_earlier_checkpoint_is_tried_once_and_counted(category: Category) -> None:
+def test_an_earlier_checkpoint_is_tried_twice_and_counted(category: Category) -> None:
     policy = facts.policy(max_restarts=3)
-    first = suspected(category, facts.attempts(2), policy=policy)
+    first = suspected(category, facts.attempts(1), policy=policy)
     assert (first.action, first.rule, first.fall_back) == (Action.REQUEUE, "fall-back", True)
-    assert (first.failures, first.total) == (3, 3)
+    assert (first.failures, first.total) == (2, 2)
     assert first.reason.endswith(
-        "restart 3/3 without progress, an earlier checkpoint before step 70 is next"
+        "restart 2/3 without progress, an earlier checkpoint before step 70 is next"
     )
-    again = facts.attempts(1, category, fall_back=True)
-    second = suspected(category, again, policy=policy)
-    assert second.fall_back is False
+    second = suspected(category, facts.attempts(1, category, fall_back=True), policy=policy)
+    assert (second.rule, second.fall_back, second.failures) == ("fall-back", True, 2)
+    third = suspected(category, facts.attempts(2, category, fall_back=True), policy=policy)
+    assert third.fall_back is False
     restarts = category is Category.UNKNOWN
-    assert second.action is (Action.REQUEUE if restarts else Action.LEAVE)
-    assert second.failures == (2 if restarts else 1)
+    assert third.action is (Action.REQUEUE if restarts else Action.LEAVE)
+    assert third.failures == (3 if restarts else 2)
 
 
 @pytest.mark.parametrize("category", [Category.CONFIG, Category.CODE, Category.UNKNOWN])
@@ -607,7 +609,14 @@ def test_after_progress_it_is_tried_again() -> None:
         ]
     )
     assert suspected(Category.CODE, history).fall_back
-    assert not suspected(Category.CODE, facts.attempts(1, fall_back=True)).fall_back
+    assert not suspected(Category.CODE, facts.attempts(2, fall_back=True)).fall_back
+    in_place = InPlaceEnds(restarts=1, failures=1, fall_backs=1)
+    assert suspected(Category.CODE, in_place=in_place).fall_back
+    both = suspected(Category.CODE, facts.attempts(1, fall_back=True), in_place=in_place)
+    assert not both.fall_back
+    # Progress within the allocation came after all that the history has.
+    since = replace(in_place, progress=True)
+    assert suspected(Category.CODE, facts.attempts(2, fall_back=True), in_place=since).fall_back
 
 
 @pytest.mark.parametrize(

@@ -101,8 +101,8 @@ def killed(path: str | None, **changes: Any) -> AttemptOutcome:
         ([killed("c", category=Category.NETWORK_FABRIC, rule="nccl.peer_closed")] * 3, 5, ["c"]),
         ([killed("c", category=Category.HANG, rule="supervisor.hung")] * 3, 5, ["c"]),
         ([outcome("c", category=Category.HARDWARE_NODE)] * 3, 5, []),
-        # Not so TERM.
-        ([killed("c", rule="exit.nonzero", exit_code=143)] * 3, 5, []),
+        ([killed("c", rule="exit.nonzero", exit_code=143)] * 2, 5, []),
+        ([killed("c", rule="exit.nonzero", exit_code=143)] * 3, 5, ["c"]),
         ([killed("c", rule="supervisor.terminated")] * 3, 5, []),
         # In a row, and from the same.
         ([killed("c"), killed("b"), killed("c"), killed("c")], 5, []),

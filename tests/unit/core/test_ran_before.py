@@ -165,8 +165,11 @@ def test_a_fall_back_to_an_earlier_checkpoint_comes_before_the_stop_as_before() 
     history = first_attempt()
     first = judged(history, 1, earlier=True)
     assert (first.decision.rule, first.decision.fall_back) == ("fall-back", True)
-    second = judged(after(first, history), 2, earlier=True)
-    assert (second.decision.action, second.decision.rule) == (Action.LEAVE, "not-recoverable")
+    history = after(first, history)
+    second = judged(history, 2, earlier=True)
+    assert (second.decision.rule, second.decision.fall_back) == ("fall-back", True)
+    third = judged(after(second, history), 3, earlier=True)
+    assert (third.decision.action, third.decision.rule) == (Action.LEAVE, "not-recoverable")
 
 
 def test_a_command_that_is_missing_on_the_nodes_of_a_restart_is_no_mistake() -> None:

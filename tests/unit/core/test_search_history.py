@@ -82,7 +82,7 @@ def test_without_a_search_nothing_is_suspected() -> None:
     ("in_place", "failures"),
     [
         (InPlaceEnds(restarts=1, failures=1), 2),
-        (InPlaceEnds(restarts=1, fall_back=True), 2),
+        (InPlaceEnds(restarts=1, fall_backs=1), 2),
         (InPlaceEnds(restarts=9, failures=9), 2),
         (InPlaceEnds(restarts=1, progress=True), 1),
     ],

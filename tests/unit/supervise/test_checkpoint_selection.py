@@ -254,6 +254,29 @@ def test_a_checkpoint_that_attempts_fail_from_is_left_out(run, steps, expected, 
     assert sorted(marks(run)) == [f"checkpoint_{n}0.mdl" for n in (1, 2, 3)]
 
 
+@pytest.mark.parametrize(
+    ("steps", "phase", "expected"),
+    [
+        ((), 0, "checkpoint_30.mdl"),
+        ((30,), 0, "checkpoint_20.mdl"),
+        ((30, 20), 0, "checkpoint_10.mdl"),
+        ((30, 20, 10), 0, "checkpoint_30.mdl"),
+        # The others are not the end of the phase before.
+        ((30,), 1, "checkpoint_30.mdl"),
+    ],
+)
+def test_so_is_one_that_was_there_before_the_run_but_it_is_no_reason_for_a_restart(
+    run, steps, phase, expected
+):
+    touch(run, 10, 20, 30)
+    run.set(phase=phase, phases=phase + 1)
+    start = choose_start(run.plan, marks(run), prober(), left_out(run, *steps))
+    assert (name(start), start.resumed, start.earlier) == (expected, False, False)
+    assert start.mark == (marks(run)[expected] if phase == 0 else None)
+    expected_out = steps if len(steps) < 3 and phase == 0 else ()
+    assert [entry.step for entry in start.left_out] == list(expected_out)
+
+
 def test_there_is_nothing_to_go_back_to_once_that_was_done_often_enough(run):
     touch(run, 10, 20, 30)
     assert not choose_start(run.plan, {}, prober(), left_out(run, 30, can_go_back=False)).earlier

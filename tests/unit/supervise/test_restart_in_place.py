@@ -89,7 +89,7 @@ def test_progress_gives_the_restarts_back(run, comments, checkpoint):
     last = comments()[-1]
     # Attempts 0 and 1 (which makes progress), 2 (which falls back), 3; the last one is no more.
     assert (last.in_place, last.in_place_failures) == (4, 2)
-    assert (last.in_place_progress, last.in_place_fall_back) == (True, True)
+    assert (last.in_place_progress, last.in_place_fall_backs) == (True, 1)
 
 
 def test_a_node_that_fails_the_health_check_is_left_to_the_hook(run, comments):

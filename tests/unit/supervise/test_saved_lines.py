@@ -41,6 +41,7 @@ def test_the_line_of_the_model_zoo():
         f"Model written ({ROOT}/step-10)",
         f"upload: ../ckpt/step-10 to {ROOT}/step-10",
         f'{{"event": "uploaded", "path": "{ROOT}/step-10"}}',
+        f'{{"event": "checkpoint_saved", "path": "{ROOT}/step-10", "step": 10}}',
         f"moved {ROOT}/tmp-10 to {ROOT}/step-10: saved",
         f"\x1b[32mSAVED\x1b[0m {ROOT}/step-10/",
         f"[loader.py:12] stored {ROOT}/step-10",
@@ -69,6 +70,7 @@ def test_other_programs_say_it_in_the_past(line):
         f"Loading weights saved in {ROOT}/step-10",
         f"resumed from {ROOT}/step-10, saved yesterday",
         f"deleted {ROOT}/step-10, saved too long ago",
+        f'{{"event": "resume_from", "last_saved": "{ROOT}/step-10"}}',
         # Others, or none at all.
         "Saved checkpoint s3://bucket/run2/step-10",
         "Saved checkpoint gs://bucket/run/step-10",

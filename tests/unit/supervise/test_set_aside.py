@@ -89,6 +89,24 @@ def origin(prepared):
     return Path(prepared.start.checkpoint or "none").name
 
 
+def test_what_was_there_before_the_run_is_passed_over_and_keeps_its_name(files):
+    write(files, 10, 20)
+    assert origin(attempt(files)) == "step-20.dat"
+    second = attempt(files)
+    assert origin(second) == "step-10.dat"
+    [entry] = second.start.left_out
+    assert entry.path == str(path_of(files, 20))
+    # To write that step again is no progress.
+    assert second.start.to_exceed == 20
+    assert sorted(path.name for path in files.model.glob("step-*")) == [
+        "step-10.dat",
+        "step-20.dat",
+    ]
+    third = attempt(files, writes=(30,))
+    assert (origin(third), third.start.left_out) == ("step-20.dat", ())
+    assert origin(attempt(files)) == "step-30.dat"
+
+
 def present(run):
     return sorted(path.name for path in run.model.iterdir() if path.name.startswith("step"))
 
