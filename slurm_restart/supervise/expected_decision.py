@@ -163,7 +163,8 @@ def end_event(start: AttemptStart, end: AttemptEnd, *, fall_back: bool) -> EndEv
         exit_code=end.exit_code,
         progress=end.progress,
         from_step=start.to_exceed,
-        step=highest_step(start, end.step),
+        # As the hook takes it: an attempt that saved nothing leaves the run where it was.
+        step=highest_step(start, start.from_step if end.step is None else end.step),
         unit=start.unit,
         root=end.root,
         fall_back=fall_back,

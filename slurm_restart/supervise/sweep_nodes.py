@@ -29,7 +29,8 @@ def sweep_nodes(
     """End processes of earlier attempts on all nodes of this one where they can be.
 
     This node is always looked at; others only where an attempt ran whose supervisor did not record
-    its end: otherwise Slurm has ended all its steps. After a restart in place it has not.
+    its end: otherwise Slurm has ended all its steps. After a restart in place it has not, not on
+    nodes of the job either that the attempt does not use; one of these may be dead.
 
     Args:
         run_dir: the phase's directory.
@@ -40,7 +41,7 @@ def sweep_nodes(
 
     Raises:
         OSError: the records of earlier attempts cannot be listed.
-        RuntimeError: after a restart in place, a node could not be looked at.
+        RuntimeError: after a restart in place, a node of the attempt could not be looked at.
     """
     earlier = [other for other in run_dir.attempts() if other.number < attempt.number]
     if not earlier:
@@ -55,17 +56,9 @@ def sweep_nodes(
     if others and job.job_id is not None:
         arguments = [ROOT, str(run_dir.path), str(attempt.number), str(job.job_id)]
         command = [sys.executable, "-I", "-c", _CODE, *arguments]
-        try:
-            answer = _run_on_nodes(job, others, command, slurm)
-        except SlurmError as error:
-            text = f"processes of earlier attempts on {format_hostlist(others)}: not known: {error}"
-            if job.in_place:
-                raise RuntimeError(text) from error
-            warn(text)
-        else:
-            for line in answer.splitlines():
-                node, _, count = line.partition(" ")
-                warn(_format(node, count))
+        for line in _sweep_others(job, others, command, slurm, warn):
+            node, _, count = line.partition(" ")
+            warn(_format(node, count))
     mark = AttemptMark(run_dir=str(run_dir.path), attempt=attempt.number, job_id=job.job_id)
     if count_here := end_orphans(mark):
         warn(_format(job.node_name or "this node", str(count_here)))
@@ -74,6 +67,48 @@ def sweep_nodes(
             f"attempt {earlier[-1].number} has no end record, and {format_hostlist(gone)} is not "
             "among the nodes of this one: if it still runs, its processes there may go on writing"
         )
+
+
+def _sweep_others(
+    job: JobEnvironment,
+    others: Sequence[str],
+    command: Sequence[str],
+    slurm: Callable[[], Slurm],
+    warn: Callable[[str], None],
+) -> Sequence[str]:
+    """Return what the command prints on other nodes than this one, as far as they answer.
+
+    Raises:
+        RuntimeError: after a restart in place, a node of the attempt does not.
+    """
+    dead = _dead([node for node in others if node not in job.nodes], slurm)
+    if dead:
+        warn(_not_known(dead, "Slurm: no response, or DOWN"))
+    names = [node for node in others if node not in dead]
+    while names:
+        try:
+            return _run_on_nodes(job, names, command, slurm).splitlines()
+        except SlurmError as error:
+            needed = [node for node in names if node in job.nodes]
+            if job.in_place and needed == names:
+                raise RuntimeError(_not_known(names, str(error))) from error
+            # Which node has not answered is not known; Slurm may show it only later.
+            doubtful = [node for node in names if node not in needed] if job.in_place else names
+            warn(_not_known(doubtful, str(error)))
+            names = needed if job.in_place else []
+    return ()
+
+
+def _dead(names: Sequence[str], slurm: Callable[[], Slurm]) -> list[str]:
+    """Return which of these nodes no step can be started on, by what Slurm shows."""
+    try:
+        return [node.name for node in slurm().nodes_named(names) if node.down] if names else []
+    except SlurmError:
+        return []
+
+
+def _not_known(names: Sequence[str], why: str) -> str:
+    return f"processes of earlier attempts on {format_hostlist(names)}: not known: {why}"
 
 
 def _run_on_nodes(

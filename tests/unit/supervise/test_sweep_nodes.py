@@ -42,7 +42,27 @@ class LosingSlurm(FakeSlurm):
         return SimpleNamespace(nodes=self.left, running=self.running)
 
 
-def job(*nodes, in_place=0):
+class DeadNode(FakeSlurm):
+    """A job that still has a node whose slurmd does not answer."""
+
+    def __init__(self, dead, *, shown):
+        super().__init__()
+        self.dead, self.shown = dead, shown
+
+    def run_on_nodes(self, job_id, nodes, command):
+        super().run_on_nodes(job_id, nodes, command)
+        if self.dead in nodes:
+            raise SlurmUnavailableError(f"srun: error: Task launch failed on node {self.dead}")
+        return ""
+
+    def job(self, _job_id):
+        return SimpleNamespace(nodes=tuple("abcd"), running=True)
+
+    def nodes_named(self, names):
+        return [SimpleNamespace(name=each, down=self.shown and each == self.dead) for each in names]
+
+
+def job(*nodes, in_place=0, held=()):
     return JobEnvironment(
         job_id=7,
         restarts=1,
@@ -50,6 +70,7 @@ def job(*nodes, in_place=0):
         num_nodes=len(nodes),
         node_name=nodes[0],
         in_place=in_place,
+        held=held,
     )
 
 
@@ -57,7 +78,7 @@ def job(*nodes, in_place=0):
 def sweep(tmp_path, monkeypatch):
     """Sweep before the attempt that follows these; return what was asked and said."""
 
-    def sweep(attempts, nodes, slurm, *, here=0, in_place=0):
+    def sweep(attempts, nodes, slurm, *, here=0, in_place=0, held=()):
         monkeypatch.setattr(module, "end_orphans", lambda _: here)
         monkeypatch.setattr(RunDir, "attempts", lambda _: known)
         starts = dict(enumerate(attempts))
@@ -66,7 +87,7 @@ def sweep(tmp_path, monkeypatch):
         known = tuple(AttemptDir(tmp_path / str(number), number) for number in starts)
         said = []
         attempt = AttemptDir(tmp_path / "new", len(attempts))
-        allocation = job(*nodes, in_place=in_place)
+        allocation = job(*nodes, in_place=in_place, held=held)
         module.sweep_nodes(RunDir(tmp_path), attempt, allocation, lambda: slurm, said.append)
         return slurm.asked, said
 
@@ -149,3 +170,24 @@ def test_a_job_that_has_lost_no_node_does_not_start(sweep, slurm):
     slurm.run_on_nodes = FakeSlurm(SlurmUnavailableError("silent")).run_on_nodes
     with pytest.raises(RuntimeError, match="on b,c,d: not known"):
         sweep([(started(*"abcd"), RECORDED)], tuple("abcd"), slurm, in_place=1)
+
+
+@pytest.mark.parametrize(
+    ("shown", "asked", "why"),
+    [
+        (True, [("b", "c")], "Slurm: no response, or DOWN"),
+        (False, [("b", "c", "d"), ("b", "c")], "srun: error: Task launch failed on node d"),
+    ],
+)
+def test_a_dead_node_that_the_attempt_does_not_use_is_no_obstacle(sweep, shown, asked, why):
+    """Slurm gives it up only after SlurmdTimeout, and peers of its ranks end before that."""
+    attempts, slurm = [(started(*"abcd"), RECORDED)], DeadNode("d", shown=shown)
+    found, said = sweep(attempts, tuple("abc"), slurm, in_place=1, held=tuple("abcd"))
+    assert [names for _, names, _ in found] == asked
+    assert said == [f"processes of earlier attempts on d: not known: {why}"]
+
+
+def test_a_dead_node_that_it_uses_is_one(sweep):
+    attempts, slurm = [(started(*"abcd"), RECORDED)], DeadNode("c", shown=False)
+    with pytest.raises(RuntimeError, match="on b,c: not known"):
+        sweep(attempts, tuple("abc"), slurm, in_place=1, held=tuple("abcd"))
