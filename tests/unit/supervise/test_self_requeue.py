@@ -118,6 +118,13 @@ def test_as_many_restarts_as_allowed(run, cluster):
     assert cluster.read()["comment"].startswith("csx-restart/1 self=1;run=")
 
 
+def test_the_same_cause_before_the_first_checkpoint_is_repeated(run, cluster):
+    for restarts, expected in enumerate(["requeue", "leave"]):
+        attempt(run, cluster, restarts, "echo 'MemoryError: x' >&2; exit 1")
+        assert decisions(run)[restarts] == expected
+    assert "out of memory again at the same step" in run.log()
+
+
 def test_a_job_that_runs_again_is_not_changed(run, cluster):
     """As where only the slurmstepd of the attempt before was killed: its supervisor goes on."""
     cluster.reset(restarts=1)
