@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -22,6 +21,8 @@ from slurm_restart.trainer.health_check import share_of
 MAX_NOTES = 5
 _TAIL = 4096
 """Bytes of a command's output that are kept."""
+_PIPE = 1 << 20
+"""Bytes that are read at once: all that is in a pipe."""
 
 
 @dataclass
@@ -130,33 +131,34 @@ class _Examination:
         except OSError as error:
             self._tell(failure=one_line(f"{self._request.work_dir}: {error.strerror}"))
             return False
-        tail = _Tail(child)
-        tail.start()
+        text = _read_tail(child)
         code = child.wait()
-        tail.join(1.0)  # a process that it has left may keep the pipe open
         if code == 0:
             return True
         status = f"exit code {code}" if code > 0 else f"signal {-code}"
-        self._tell(failure=f"{one_line(tail.text)} ({status})", code=code)
+        self._tell(failure=f"{one_line(text)} ({status})", code=code)
         return False
 
 
-class _Tail(threading.Thread):
-    """Reads a command's output and keeps its end."""
+def _read_tail(child: "subprocess.Popen[bytes]") -> str:
+    """Return the end of a command's output once it has ended.
 
-    def __init__(self, child: "subprocess.Popen[bytes]") -> None:
-        super().__init__(daemon=True)
-        self._child = child
-        self._data = b""
-
-    @property
-    def text(self) -> str:
-        return self._data.decode(errors="replace")
-
-    def run(self) -> None:
-        stream = self._child.stdout
-        while stream is not None and (data := os.read(stream.fileno(), 65536)):
-            self._data = (self._data + data)[-_TAIL:]
+    A process that it has left may keep the pipe open, and may write for ever.
+    """
+    if child.stdout is None:
+        return ""
+    stream, ended, tail = child.stdout.fileno(), os.pidfd_open(child.pid), b""
+    os.set_blocking(stream, False)
+    is_over = False
+    while not is_over:
+        is_over = ended in select.select([stream, ended], [], [])[0]
+        with suppress(BlockingIOError):
+            data = os.read(stream, _PIPE)
+            tail = (tail + data)[-_TAIL:]
+            if not data:
+                break
+    os.close(ended)
+    return tail.decode(errors="replace")
 
 
 def main() -> None:

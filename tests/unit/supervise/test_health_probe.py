@@ -34,6 +34,13 @@ def test_a_healthy_node():
     [
         ("echo a; echo 'no /data' >&2; exit 3", "no /data (exit code 3)", 3),
         ("exit 1", "no output (exit code 1)", 1),
+        ("echo no /data; sleep 600 & exit 3", "no /data (exit code 3)", 3),
+        (
+            "head -c 300000 /dev/zero | tr '\\0' '\\n'; echo no /data; exit 3",
+            "no /data (exit code 3)",
+            3,
+        ),
+        ("exec >&- 2>&-; sleep 0.1; exit 3", "no output (exit code 3)", 3),
         ("kill -9 $$", "no output (signal 9)", -9),
         ("printf 'x\\033[2Jy\\n'; exit 1", "x\\x1b[2Jy (exit code 1)", 1),
     ],
