@@ -33,6 +33,7 @@ from slurm_restart.supervise.slurm_questions import (
     report_preemption,
     signal_steps,
 )
+from slurm_restart.supervise.srun_processes import SrunEnds
 from slurm_restart.supervise.stall_monitor import StallMonitor
 from slurm_restart.supervise.stop_request import GracePeriods, StopRequest, signal_number
 from slurm_restart.supervise.supersede_monitor import SupersedeMonitor
@@ -179,7 +180,9 @@ class AttemptRun:
         supersede_monitor = SupersedeMonitor(
             prepared.attempt, prepared.fence, self._events, self._stalls
         )
-        node_watch = NodeWatch(self._slurm, self._job, self._events, progress.warn)
+        node_watch = NodeWatch(
+            self._slurm, self._job, self._events, progress.warn, SrunEnds(self._reaper.pid)
+        )
         watches = (node_watch,) if self._plan.keeps_allocation else ()
         for thread in (output, monitor, supersede_monitor, *watches):
             thread.start()

@@ -128,6 +128,14 @@ class JobProcesses:
         return self._belonging.job_id is not None and self._belonging.names(environment(pid))
 
 
+def is_running(pid: int, started: int) -> bool:
+    """Return whether the process runs that `ProcessStat` names so: it may have ended since."""
+    with suppress(ValueError, IndexError):  # there is none
+        stat = _parse(read_file(pid, "stat"))
+        return stat.started == started and stat.state not in _NEVER
+    return False
+
+
 def _transferred(pid: int) -> int:
     fields = dict(line.partition(b": ")[::2] for line in read_file(pid, "io").splitlines())
     counts = [fields.get(name, b"0") for name in (b"rchar", b"wchar")]

@@ -5,6 +5,7 @@ That is so by default; the batch host alone has to be found, by the reconciler o
 
 import re
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -114,6 +115,37 @@ def test_a_spare_takes_the_place_of_a_lost_node(cluster: ManagedCluster, fault: 
     assert re.search(rf"decision: swap \(.*csx3 is lost .*; in its place: {spare}", log)
     explained = cluster.run("csx-restart", "explain", str(job_id))
     assert f"in its place: {spare}" in explained
+
+
+SIDE_BY_SIDE = """#!/bin/sh
+#SBATCH -N3
+#SBATCH --exclusive
+#CSX --min-nodes=2
+for node in $(scontrol show hostnames "$SLURM_JOB_NODELIST"); do
+    srun -N1 -n1 --exact -w "$node" -o {work}/output.$node -e {work}/errors.$node sh -c \\
+        'touch {work}/$CSX_RESTART_ATTEMPT.$SLURMD_NODENAME; exec sleep 600' 2> {work}/srun.$node &
+done
+wait
+"""
+"""A program with an srun for each node, whose output goes to files of its own."""
+
+
+def test_a_lost_node_of_which_no_output_tells_is_noticed_as_its_srun_ends(
+    cluster: ManagedCluster,
+) -> None:
+    script = cluster.work / "train.sh"
+    script.write_text(SIDE_BY_SIDE.format(work=cluster.work))
+    cluster.run("csx-sbatch", str(script))
+    await_ranks(cluster, 0, 3)
+    # Slurm is asked after 8 s and after 18 s, and in between for a reason only.
+    log = cluster.run_dir(cluster.work / "csx-restart") / "run.log"
+    begun = log.stat().st_mtime
+    await_(lambda: time.time() > begun + 9, "the first questions")
+    down = ("scontrol", "update", "NodeName=csx3", "State=DOWN", "Reason=test")
+    cluster.run(*down, as_root=True)
+    await_(lambda: "Slurm has lost csx3" in log.read_text(), "it is noticed", interval=0.1)
+    assert time.time() < begun + 17
+    assert await_ranks(cluster, 1, 2) == {"csx1", "csx2"}
 
 
 def test_ranks_that_ended_before_slurm_noticed_do_not_keep_the_next_ones_waiting(

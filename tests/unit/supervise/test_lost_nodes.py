@@ -1,7 +1,8 @@
 """Nodes that Slurm has lost while the job goes on."""
 
 import queue
-from itertools import accumulate
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -19,6 +20,7 @@ from slurm_restart.trainer.attempt_records import AttemptEnd
 
 if TYPE_CHECKING:
     from slurm_restart.slurm.interface import Slurm
+    from slurm_restart.supervise.srun_processes import SrunEnds
 
 JOB = JobEnvironment.read({"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "csx[1-3]"}).using(2)
 
@@ -36,11 +38,57 @@ class FakeSlurm:
         return Job(job_id=job_id, uid=1, state=JobState.RUNNING, nodes=answer)
 
 
-class Held(FakeSlurm):
-    """Shows all nodes whenever it is asked."""
+class FakeSruns:
+    """One ends at each of these times.
 
-    def job(self, job_id: int) -> Job:
-        return Job(job_id=job_id, uid=1, state=JobState.RUNNING, nodes=JOB.held)
+    Args:
+        ends: when.
+        pause: seconds between two looks.
+    """
+
+    def __init__(self, *ends: float, pause: float = 1.0) -> None:
+        self.ends = list(ends)
+        self.pause = pause
+
+    def look(self, now: float) -> bool:
+        before = len(self.ends)
+        self.ends = [each for each in self.ends if each > now]
+        return len(self.ends) < before
+
+
+@pytest.fixture
+def question_times(monkeypatch) -> Callable[[FakeSruns, float], list[float]]:
+    """Return when Slurm is asked within so many seconds, which pass at once."""
+    now = [0.0]
+
+    def asked(sruns: FakeSruns, seconds: float) -> list[float]:
+        questions: list[float] = []
+
+        class Held(FakeSlurm):
+            """Shows all nodes whenever it is asked."""
+
+            def job(self, job_id: int) -> Job:
+                questions.append(now[0])
+                return Job(job_id=job_id, uid=1, state=JobState.RUNNING, nodes=JOB.held)
+
+        def wait(_event: object, pause: float) -> bool:
+            now[0] += pause
+            return now[0] > seconds
+
+        watch = NodeWatch(
+            lambda: cast("Slurm", Held()),
+            JOB,
+            queue.SimpleQueue(),
+            print,
+            cast("SrunEnds", sruns),
+        )
+        with monkeypatch.context() as patched:
+            patched.setattr("threading.Event.wait", wait)
+            patched.setattr(time, "monotonic", lambda: now[0])
+            watch.run()
+        return questions
+
+    return asked
 
 
 def test_only_the_loss_of_a_node_of_the_attempt_ends_it(monkeypatch):
@@ -50,25 +98,37 @@ def test_only_the_loss_of_a_node_of_the_attempt_ends_it(monkeypatch):
     slurm = FakeSlurm(("csx1", "csx2"), unavailable, (), ("csx2", "csx3"), ("csx2",))
     events: Events = queue.SimpleQueue()
     lines: list[str] = []
-    watch = NodeWatch(lambda: cast("Slurm", slurm), JOB, events, lines.append)
+    sruns = cast("SrunEnds", FakeSruns())
+    watch = NodeWatch(lambda: cast("Slurm", slurm), JOB, events, lines.append, sruns)
     watch.run()
     assert events.get_nowait() == NodesLost()
     assert lines == ["Slurm has lost csx1: the program is ended"]
     assert slurm.answers == [("csx2",)]
 
 
-def test_the_first_looks_come_soon_after_the_start(monkeypatch):
+@pytest.mark.parametrize("pause", [1.0, 3.2])
+def test_the_first_looks_come_soon_after_the_start(question_times, pause):
     """Before the program has started its job step nothing else notices the loss."""
-    waits: list[float] = []
+    assert question_times(FakeSruns(pause=pause), 30) == [1, 2, 4, 8, 18, 28]
 
-    def wait(_event: object, seconds: float) -> bool:
-        waits.append(seconds)
-        return len(waits) == 6
 
-    watch = NodeWatch(lambda: cast("Slurm", Held()), JOB, queue.SimpleQueue(), print)
-    monkeypatch.setattr("threading.Event.wait", wait)
-    watch.run()
-    assert list(accumulate(waits)) == [1, 2, 4, 8, 18, 28]
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [
+        ((), [18, 28]),
+        ((11.5,), [12, 15, 18, 28]),
+        ((17.5,), [18, 21, 28]),
+        ((11.5, 12.5), [12, 15, 18, 28]),
+    ],
+)
+def test_the_end_of_an_srun_is_a_reason_to_look_at_once_and_again(question_times, ends, expected):
+    asked = question_times(FakeSruns(*ends), 28)
+    assert [each for each in asked if each > 8] == expected
+
+
+def test_many_short_sruns_lead_to_few_questions(question_times):
+    asked = question_times(FakeSruns(*range(1000)), 1000)
+    assert len(asked) < 1000 / 3 + 1000 / 10 + 10
 
 
 def result(category: Category, confidence: Confidence = Confidence.CERTAIN) -> AttemptResult:
