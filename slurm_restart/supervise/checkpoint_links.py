@@ -5,8 +5,10 @@ attempt. Links are replaced by a rename: a reader finds the old one or the new o
 """
 
 import os
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
+from itertools import chain, islice
 from pathlib import Path, PurePath
 
 from slurm_restart.frozen import frozen
@@ -16,6 +18,8 @@ from slurm_restart.trainer.run_plan import CheckpointLayout
 
 LinkTargets = tuple[str, str]
 """What a link held before it was changed, and since."""
+MOST_ENTRIES = 10_000
+"""How many names are read of a directory that is not one of checkpoints: the start waits for it."""
 
 
 @frozen
@@ -33,22 +37,27 @@ def redirect_links(
     layout: CheckpointLayout,
     passed_over: Collection[Path],
     checkpoint: str | None,
-    changed: Iterable[Mapping[str, LinkTargets]] = (),
+    changed: Collection[Mapping[str, LinkTargets]] = (),
+    work_dir: str | None = None,
 ) -> Iterator[LinkNote]:
-    """Change the links in the checkpoint directory that do not lead to the attempt's start.
+    """Change the links that do not lead to the attempt's start.
 
-    Those that belong to this user and point to what is set aside, now or since an earlier attempt;
-    and those that earlier attempts changed, once their old target is used again.
+    Those in the checkpoint directory, in the one above it and in the job's directory that belong to
+    this user and point to what is set aside, now or since an earlier attempt; and those that
+    earlier attempts changed, once their old target is used again.
 
     Args:
         layout: where checkpoints are.
         passed_over: what will be renamed: `holder_of` each checkpoint.
         checkpoint: what the attempt starts from; None: from scratch, no link is changed.
         changed: the links that each earlier attempt changed, by path.
+        work_dir: the job's directory; None: links there are left.
     """
     start = None if checkpoint is None else _start_of(layout, checkpoint)
     places = [_place(path) for path in passed_over]
-    for link, held in _links(layout, [*passed_over, *([] if start is None else [start])]):
+    inside = _directories(layout, [*passed_over, *([] if start is None else [start])])
+    links = chain(_links(layout, inside), _links_beside(layout, inside, work_dir, changed))
+    for link, held in links:
         rest = _rest(link, held, places)
         back = None if start is None else _earlier_target(link, held, start, changed)
         if rest is not None:
@@ -57,24 +66,58 @@ def redirect_links(
             yield _replace(link, held, back, f"link {link} points to {held}")
 
 
-def _links(layout: CheckpointLayout, paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:
-    """Yield the links beside these paths, and above up to the layout's directory, with content.
-
-    Those that have names of checkpoints are left out.
-    """
+def _directories(layout: CheckpointLayout, paths: Iterable[Path]) -> list[Path]:
+    """Return the directories of these paths, and those above up to the layout's directory."""
     top = Path(layout.directory)
     above = (parent for path in paths for parent in path.parents)
-    for directory in dict.fromkeys([top, *(each for each in above if each.is_relative_to(top))]):
-        try:
-            with os.scandir(directory) as entries:
-                links = [Path(entry.path) for entry in entries if entry.is_symlink()]
-        except OSError:
-            continue
-        for link in sorted(links):
+    return list(dict.fromkeys([top, *(each for each in above if each.is_relative_to(top))]))
+
+
+def _links(layout: CheckpointLayout, directories: Iterable[Path]) -> Iterator[tuple[Path, str]]:
+    """Yield the links in these directories, with content, without those named as checkpoints."""
+    for directory in directories:
+        for link, held in _links_in(directory):
             if checkpoint_named(layout, name_of(layout, str(link)), (0, 0)) is None:
-                # The program of an earlier attempt may still run, and replace it.
-                with suppress(OSError):
-                    yield link, str(link.readlink())
+                yield link, held
+
+
+def _links_beside(
+    layout: CheckpointLayout,
+    inside: Iterable[Path],
+    work_dir: str | None,
+    changed: Collection[Mapping[str, LinkTargets]],
+) -> Iterator[tuple[Path, str]]:
+    """Yield such links in the job's directory, and in the one above that of the checkpoints.
+
+    Only those that hold the name of a checkpoint, or that an attempt has changed: where others lead
+    is not looked at, as a file system there may hang.
+    """
+    levels = layout.pattern.split("/")
+    level = next((level for level in levels if "(?P<step>" in level), levels[-1])
+    seen = {os.path.realpath(directory) for directory in inside}
+    above = Path(layout.directory).parent
+    for directory in (above, above if work_dir is None else Path(work_dir)):
+        if os.path.realpath(directory) in seen:
+            continue
+        seen.add(os.path.realpath(directory))
+        for link, held in _links_in(directory, MOST_ENTRIES):
+            named = any(re.fullmatch(level, part) for part in PurePath(held).parts)
+            known = named or any(str(link) in links for links in changed)
+            if known and not re.fullmatch(level, link.name):
+                yield link, held
+
+
+def _links_in(directory: Path, most: int | None = None) -> Iterator[tuple[Path, str]]:
+    """Yield the links among the first `most` entries of a directory, with content."""
+    try:
+        with os.scandir(directory) as entries:
+            links = [Path(entry.path) for entry in islice(entries, most) if entry.is_symlink()]
+    except OSError:
+        return
+    for link in sorted(links):
+        # The program of an earlier attempt may still run, and replace it.
+        with suppress(OSError):
+            yield link, str(link.readlink())
 
 
 def _place(path: Path) -> Path:

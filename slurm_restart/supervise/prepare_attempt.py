@@ -138,6 +138,7 @@ def prepare(
                 [entry.path for entry in passed_over] if taken else None,
                 named=plan.initial_checkpoint,
                 changed=[start.links for other in earlier if (start := other.start())],
+                work_dir=plan.work_dir,
             )
     late: list[LateCheckpoint] = []
     there = iterate(plan.checkpoint)

@@ -56,7 +56,8 @@ def set_aside(
     late: Sequence[str] | None = None,
     *,
     named: str | None = None,
-    changed: Iterable[Mapping[str, LinkTargets]] = (),
+    changed: Collection[Mapping[str, LinkTargets]] = (),
+    work_dir: str | None = None,
 ) -> SetAside:
     """Rename the checkpoints of this phase that are certainly broken; delete none.
 
@@ -74,6 +75,7 @@ def set_aside(
             that are passed over; None: it did not.
         named: the checkpoint that the config names, which keeps its name; None: it names none.
         changed: as in `redirect_links`.
+        work_dir: as there.
     """
     if layout.is_remote or before is None:
         return SetAside()
@@ -87,7 +89,7 @@ def set_aside(
     kept = {path: _needed_by(layout, path, running, named) for path in wanted}
     notes = {path: f"not set aside, as {user}" for path, user in kept.items() if user is not None}
     holders = {path: holder_of(layout, path) for path in wanted if path not in notes}
-    links = tuple(redirect_links(layout, holders.values(), start.checkpoint, changed))
+    links = tuple(redirect_links(layout, holders.values(), start.checkpoint, changed, work_dir))
     notes |= {path: _rename(holder) for path, holder in holders.items()}
     for entry in start.left_out:
         path = entry.checkpoint.path

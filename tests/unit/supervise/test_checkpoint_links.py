@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from slurm_restart.supervise import checkpoint_links
 from slurm_restart.supervise.checkpoint_links import redirect_links
 from slurm_restart.supervise.set_aside_names import holder_of
 from slurm_restart.trainer.checkpoint_names import to_regex
@@ -32,11 +33,11 @@ def make(directory, *names):
         (directory / name).write_text(name)
 
 
-def redirect(directory, aside, start, pattern="step-{step}.dat", changed=()):
+def redirect(directory, aside, start, pattern="step-{step}.dat", changed=(), work_dir=None):
     layout = layout_of(directory, pattern)
     held = [holder_of(layout, str(directory / name)) for name in aside]
     checkpoint = None if start is None else str(directory / start)
-    return list(redirect_links(layout, held, checkpoint, changed))
+    return list(redirect_links(layout, held, checkpoint, changed, work_dir and str(work_dir)))
 
 
 def test_a_link_to_what_is_set_aside_is_pointed_at_the_start(tmp_path):
@@ -187,6 +188,20 @@ def test_a_link_follows_the_starts_of_the_attempts(files):
     ]
 
 
+def test_one_in_the_working_directory_follows_them_as_well(files, tmp_path):
+    work = tmp_path / "work"
+    work.mkdir()
+    files.set(work_dir=str(work))
+    attempt(files, writes=(10, 20))
+    newest = work / "newest"
+    newest.symlink_to(files.model / "step-20.dat")
+    attempt(files)
+    third = attempt(files)
+    assert origin(third) == "step-10.dat"
+    assert newest.resolve() == files.model / "step-10.dat"
+    assert list(third.start.links) == [str(newest)]
+
+
 def test_a_link_to_a_broken_one_is_changed_before_it_is_renamed(files):
     """Else the program dies of it, which would speak against a checkpoint that it never read."""
     attempt(files, writes=(10, 20))
@@ -207,3 +222,71 @@ def test_a_link_to_a_broken_one_is_changed_before_it_is_renamed(files):
     assert [note.path for note in second.set_aside.links] == [str(latest)]
     assert latest.resolve() == files.model / "step-10.dat"
     assert (files.model / "step-20.dat.unusable").exists()
+
+
+@pytest.fixture
+def places(tmp_path):
+    """The checkpoint directory, the one above it and the job's."""
+    work = tmp_path / "work"
+    make(work / "run/ck", "step-1.dat", "step-2.dat")
+    return work / "run/ck", work / "run", work
+
+
+def test_links_beside_the_checkpoint_directory_are_changed_as_well(places):
+    ck, run, work = places
+    (run / "latest").symlink_to("ck/step-2.dat")
+    (work / "newest").symlink_to(ck / "step-2.dat")
+    (work / "best").symlink_to("run/ck/step-1.dat")
+    (work / "elsewhere").symlink_to("run/step-2.dat")
+    (work / "step-2.dat").symlink_to("run/ck/step-2.dat")
+    (work / "below").mkdir()
+    (work / "below/latest").symlink_to("../run/ck/step-2.dat")
+    notes = redirect(ck, ["step-2.dat"], "step-1.dat", work_dir=work)
+    changed = {note.path: note.targets for note in notes}
+    assert changed == {
+        str(run / "latest"): ("ck/step-2.dat", "ck/step-1.dat"),
+        str(work / "newest"): (str(ck / "step-2.dat"), str(ck / "step-1.dat")),
+    }
+    assert (run / "latest").read_text() == (work / "newest").read_text() == "step-1.dat"
+    # They follow the run back.
+    notes = redirect(ck, [], "step-2.dat", changed=[changed], work_dir=work)
+    assert [note.path for note in notes] == list(changed)
+    assert (run / "latest").read_text() == (work / "newest").read_text() == "step-2.dat"
+
+
+def test_one_that_was_pointed_at_another_name_follows_back(places):
+    ck, run, _ = places
+    make(run, "initial.pt")
+    (run / "latest").symlink_to("ck/step-2.dat")
+    [note] = redirect(ck, ["step-2.dat"], run / "initial.pt")
+    assert note.targets == ("ck/step-2.dat", "initial.pt")
+    redirect(ck, [], "step-2.dat", changed=[{note.path: note.targets}])
+    assert str((run / "latest").readlink()) == "ck/step-2.dat"
+
+
+@pytest.mark.parametrize("work_dir", ["alias", "work/run/ck", "work/run", "nowhere"])
+def test_each_directory_is_looked_at_once(places, tmp_path, work_dir):
+    ck, run, _ = places
+    (tmp_path / "alias").symlink_to(run)
+    (run / "latest").symlink_to("ck/step-2.dat")
+    assert len(redirect(ck, ["step-2.dat"], None, work_dir=tmp_path / work_dir)) == 1
+
+
+def test_other_links_beside_it_are_not_followed(places, monkeypatch):
+    """They may lead to a file system that hangs."""
+    ck, _, work = places
+    (work / "data").symlink_to("/nowhere/data")
+    monkeypatch.setattr(checkpoint_links, "_rest", lambda link, *_: pytest.fail(str(link)))
+    assert redirect(ck, ["step-2.dat"], "step-1.dat", work_dir=work) == []
+
+
+def test_a_directory_with_very_many_entries_is_not_read_to_its_end(places, monkeypatch):
+    ck, run, _ = places
+    for number in range(5):
+        (run / f"latest-{number}").symlink_to("ck/step-2.dat")
+        (ck / f"latest-{number}").symlink_to("step-2.dat")
+    monkeypatch.setattr(checkpoint_links, "MOST_ENTRIES", 3)
+    notes = redirect(ck, ["step-2.dat"], "step-1.dat")
+    beside = [note for note in notes if note.path.startswith(f"{run}/latest")]
+    assert len(notes) - len(beside) == 5
+    assert 2 <= len(beside) <= 3
