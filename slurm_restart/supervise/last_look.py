@@ -13,6 +13,7 @@ from slurm_restart.slurm.interface import Slurm
 from slurm_restart.supervise.choose_nodes import leave_nodes
 from slurm_restart.supervise.job_environment import JobEnvironment
 from slurm_restart.supervise.node_health import NodesError
+from slurm_restart.supervise.silent_nodes import silent_nodes
 from slurm_restart.trainer.run_plan import RunPlan
 
 RULE = "supervisor.node_lost"
@@ -62,8 +63,10 @@ def look_again(
 
 
 def _is_step_left(job: JobEnvironment, held: Collection[str], slurm: Callable[[], Slurm]) -> bool:
-    """Return whether a step is shown on a node that the job no longer has, or may be."""
+    """Return whether a step is shown on a node that is lost or about to be, or may be."""
     try:
-        return not slurm().step_nodes(job.job_id or 0).issubset(held)
+        shown = slurm().step_nodes(job.job_id or 0)
+        lost = {*shown.difference(held), *silent_nodes(job.unused, slurm())}
     except SlurmError:
         return True
+    return not shown.isdisjoint(lost)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from slurm_restart.errors import SlurmError
 from slurm_restart.slurm.format_hostlist import format_hostlist
@@ -9,6 +10,7 @@ from slurm_restart.slurm.interface import Slurm
 from slurm_restart.supervise.child_process import ROOT
 from slurm_restart.supervise.job_environment import JobEnvironment
 from slurm_restart.supervise.orphans import AttemptMark, end_orphans
+from slurm_restart.supervise.silent_nodes import silent_nodes
 from slurm_restart.trainer.rundir import AttemptDir, RunDir
 
 _CODE = """
@@ -81,10 +83,12 @@ def _sweep_others(
     Raises:
         RuntimeError: after a restart in place, a node of the attempt does not.
     """
-    dead = _dead([node for node in others if node not in job.nodes], slurm)
-    if dead:
-        warn(_not_known(dead, "Slurm: no response, or DOWN"))
-    names = [node for node in others if node not in dead]
+    names = others
+    with suppress(SlurmError):
+        unused = [node for node in others if node not in job.nodes]
+        if silent := silent_nodes(unused, slurm()):
+            warn(_not_known(silent, "Slurm: no response, or DOWN"))
+            names = [node for node in others if node not in silent]
     while names:
         try:
             return _run_on_nodes(job, names, command, slurm).splitlines()
@@ -97,14 +101,6 @@ def _sweep_others(
             warn(_not_known(doubtful, str(error)))
             names = needed if job.in_place else []
     return ()
-
-
-def _dead(names: Sequence[str], slurm: Callable[[], Slurm]) -> list[str]:
-    """Return which of these nodes no step can be started on, by what Slurm shows."""
-    try:
-        return [node.name for node in slurm().nodes_named(names) if node.down] if names else []
-    except SlurmError:
-        return []
 
 
 def _not_known(names: Sequence[str], why: str) -> str:

@@ -160,6 +160,19 @@ def test_ranks_that_ended_before_slurm_noticed_do_not_keep_the_next_ones_waiting
     assert await_ranks(cluster, 1, 4) == {"csx1", "csx2", "csx4", "csx5"}
 
 
+def test_a_node_that_slurm_has_not_yet_given_up_is_no_obstacle(cluster: ManagedCluster) -> None:
+    """Its ranks' peers end at once; Slurm shows first that it does not respond, and keeps it."""
+    gone = cluster.work / "gone"
+    wait = f"while ! test -e {gone}; do sleep 0.1; done; exit 1"
+    ranks_then = f"test $CSX_RESTART_ATTEMPT = 0 || exec sleep 600; {wait}"
+    job_id = submit(cluster, spares=1, then=ranks_then)
+    cluster.fault("kill-slurmd", "csx3")
+    await_(lambda: not cluster.node("csx3").isalpha(), "no response")
+    gone.touch()
+    assert await_ranks(cluster, 1, 4) == {"csx1", "csx2", "csx4", "csx5"}
+    assert cluster.job(job_id)["Restarts"] == "0"
+
+
 def test_without_a_spare_it_goes_on_with_fewer_nodes(cluster: ManagedCluster) -> None:
     job_id = submit(cluster)
     cluster.fault("node-down", "csx3")

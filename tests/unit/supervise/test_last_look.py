@@ -24,8 +24,9 @@ SWAPPED = WHOLE.on(("csx1", "csx2", "csx4", "csx5"), ())
 class FakeSlurm:
     """A job on these nodes, with steps on those; None: no answer."""
 
-    def __init__(self, comment, held, shown=ALL, state=JobState.RUNNING):
+    def __init__(self, comment, held, shown=ALL, state=JobState.RUNNING, silent=()):
         self.comment, self.held, self.shown, self.state = comment, held, shown, state
+        self.silent = silent
 
     def job(self, _job_id):
         if self.held is None:
@@ -36,6 +37,15 @@ class FakeSlurm:
         return tuple(
             NodeState(name=name, state="MIXED" if name in (self.held or ()) else "DOWN")
             for name in ALL
+        )
+
+    def nodes_named(self, names):
+        silent = frozenset({"NOT_RESPONDING"})
+        return tuple(
+            NodeState(
+                name=name, state="MIXED", flags=silent if name in self.silent else frozenset()
+            )
+            for name in names
         )
 
     def others_wait(self, _job):
@@ -79,6 +89,11 @@ def without(*names):
 )
 def test_a_step_on_a_lost_node_is_left(look, held, shown, left):
     assert look(SWAPPED, held, shown) == (replace(SWAPPED, step_left=left), [])
+
+
+@pytest.mark.parametrize(("shown", "left"), [(ALL, True), (("csx1", "csx4"), False)])
+def test_a_step_on_a_node_that_slurm_is_about_to_lose_is_left(look, shown, left):
+    assert look(SWAPPED, ALL, shown, silent=("csx3",)) == (replace(SWAPPED, step_left=left), [])
 
 
 def test_a_node_that_was_lost_since_the_decision_is_left_out(look):
