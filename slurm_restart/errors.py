@@ -42,6 +42,10 @@ class SlurmUnavailableError(SlurmError):
     exit_code = 75
 
 
+class NoJobIdError(SlurmUnavailableError):
+    """sbatch succeeded and printed no job id: the job is in the queue, as far as is known."""
+
+
 class JobNotFoundError(SlurmError):
     """The job is unknown: Slurm does not know it (any more), nor does any record. Exit code 5."""
 

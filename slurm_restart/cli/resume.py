@@ -24,11 +24,18 @@ from slurm_restart.control.find_journal import find_journal
 from slurm_restart.control.locked_file import try_lock
 from slurm_restart.control.site import Site
 from slurm_restart.core.job import Job
-from slurm_restart.core.job_comment import format_comment
+from slurm_restart.core.job_comment import CommentRecord, format_comment
 from slurm_restart.core.printable import escape_controls
-from slurm_restart.errors import JobNotFoundError, SlurmError, StateError, UsageError
+from slurm_restart.errors import (
+    JobNotFoundError,
+    SlurmError,
+    SlurmUnavailableError,
+    StateError,
+    UsageError,
+)
 from slurm_restart.frozen import frozen
 from slurm_restart.slurm.commands import Commands
+from slurm_restart.submit.find_submitted import find_submitted
 from slurm_restart.supervise.prepare_attempt import next_start
 from slurm_restart.trainer.run_plan import RunPlan
 from slurm_restart.trainer.rundir import RunDir
@@ -239,7 +246,10 @@ class Resumption:
         new_run = RunDir(path)
         begin = next_start(plan, new_run, new_run.attempts())
         os.chdir(own.directory)
-        job_id = self._slurm.submit(str(path / own.script), words)
+        try:
+            job_id = self._slurm.submit(str(path / own.script), words)
+        except SlurmUnavailableError as error:
+            job_id = self._find_submitted(record, error)
         return ResumedJob(
             job=job_id,
             phase=plan.phase,
@@ -252,6 +262,18 @@ class Resumption:
             excluded=nodes,
             after=after,
         )
+
+    def _find_submitted(self, record: CommentRecord, error: SlurmUnavailableError) -> str:
+        """Return the id of a job whose submission got no answer, or none with a job id."""
+        with suppress(SlurmError):
+            former = {job.job_id for job in self._jobs}
+            if (job_id := find_submitted(self._slurm, record, former=former)) is not None:
+                return job_id
+        raise SlurmUnavailableError(
+            f"{error}\nthe job may be in the queue nevertheless: look with csx-restart list or "
+            "squeue --me before the run is taken up again",
+            stderr=error.stderr,
+        ) from error
 
 
 def _line(entry: ResumedJob) -> str:

@@ -157,7 +157,9 @@ def sbatch_arguments(
     """
     listed = list(arguments)
     given = [word.partition("=")[2] for word in listed if word.startswith("--exclude=")]
-    dropped = ("--comment=", "--dependency=", "--begin=", "--exclude=", "--hold", "--deadline=")
+    again = ("--comment=", "--dependency=", "--begin=", "--exclude=", "--hold", "--deadline=")
+    # Earlier releases passed --quiet on: sbatch then prints no job id.
+    dropped = (*again, "--quiet")
     kept_words = [word for word in listed if not word.startswith(dropped)]
     nodes = [*given, *sorted(excluded)]
     return [

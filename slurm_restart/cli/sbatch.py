@@ -75,6 +75,7 @@ For both:
   --test-only       ask `sbatch --test-only` for every job, and create nothing
   --json            print the result as JSON
   --parsable        print the job ids, one a line
+  -Q, --quiet       print errors only, and what the options above ask for
   -h, --help        print this
   -V, --version     print the version
 
@@ -108,14 +109,15 @@ class _OwnOptions:
     quiet: bool
 
     @classmethod
-    def of(cls, line: CommandLine) -> "_OwnOptions":
+    def of(cls, line: CommandLine, submission: Submission) -> "_OwnOptions":
+        """Return them; only --quiet may be given elsewhere than on the command line."""
         names = {given.option.name for given in line.options}
         return cls(
             dry_run=bool(names & {"dry-run", "print"}),
             test_only="test-only" in names,
             json="json" in names,
             parsable="parsable" in names,
-            quiet="quiet" in names,
+            quiet=any("quiet" in job.options for job in submission.jobs),
         )
 
 
@@ -143,7 +145,6 @@ def command(arguments: Sequence[str]) -> None:
     if "version" in names:
         click.echo(f"{NAME} {__version__}")
         return
-    own = _OwnOptions.of(line)
     access = slurm_access(os.environ)
     context = SubmitContext(
         environ=os.environ,
@@ -152,6 +153,7 @@ def command(arguments: Sequence[str]) -> None:
         site=files.site,
     )
     submission = _prepare(line, table, files.layers, context)
+    own = _OwnOptions.of(line, submission)
     if not own.quiet:
         _report(submission)
     if access is None and not own.dry_run:
@@ -189,6 +191,12 @@ def _note(notes: Iterable[str]) -> None:
         click.echo(f"{NAME}: {note}", err=True)
 
 
+def _print_error(line: str) -> None:
+    """Print a line of sbatch's that it prints with --quiet too."""
+    if line.startswith("sbatch: error:"):
+        click.echo(line, err=True)
+
+
 def _report(submission: Submission) -> None:
     _warn(submission.warnings)
     _note(submission.notes)
@@ -209,7 +217,7 @@ def _submit(submission: Submission, own: _OwnOptions, access: SlurmAccess) -> No
         long_lived=False,
         bin_dir=access.bin_dir,
         timeout=_DRY_RUN_TIMEOUT if own.dry_run else _TIMEOUT,
-        report=None if own.quiet else lambda line: click.echo(line, err=True),
+        report=_print_error if own.quiet else lambda line: click.echo(line, err=True),
     )
     slurm = choice.slurm
     submission = _adapt(submission, slurm, own)
@@ -226,7 +234,7 @@ def _submit(submission: Submission, own: _OwnOptions, access: SlurmAccess) -> No
         answers = submit.test_phases(submission, slurm)
         if own.json:
             click.echo(format_plan.test_json(submission, answers))
-        elif not own.parsable:
+        elif not own.parsable and not own.quiet:
             click.echo("\n".join(answers), err=True)
         return
     waits = submit.check_phases(submission, slurm)
@@ -259,6 +267,8 @@ def _job_reporter(own: _OwnOptions) -> Callable[[submit.SubmittedPhase], Any]:
         return lambda _: None
     if own.parsable:
         return lambda item: click.echo(item.job_id)
+    if own.quiet:
+        return lambda _: None
     return lambda item: click.echo(f"Submitted batch job {item.job_id}")
 
 

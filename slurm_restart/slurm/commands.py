@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 
-from slurm_restart.errors import SlurmError
+from slurm_restart.errors import NoJobIdError, SlurmError
 from slurm_restart.slurm.error_messages import error_for, ignored_a_value
 from slurm_restart.slurm.interface import JobName
 from slurm_restart.slurm.process import Call, Completed, Interactive, Running, run, run_until
@@ -146,7 +146,8 @@ class Commands(Queries):
             The job id, or sbatch's answer to --test-only.
 
         Raises:
-            SlurmUnavailableError: no answer; the job may have been submitted nevertheless.
+            SlurmUnavailableError: no answer, or (NoJobIdError) none with a job id; the job may have
+                been submitted nevertheless.
         """
         what = "--test-only" if test_only else "--parsable"
         answer = run(
@@ -163,7 +164,8 @@ class Commands(Queries):
                 self._report(line)
         match = _SUBMITTED.search(answer.stdout)
         if match is None:
-            raise SlurmError(f"sbatch: expected a job id, got {answer.stdout[:200]!r}")
+            shown = f"sbatch: expected a job id, got {answer.stdout[:200]!r}"
+            raise NoJobIdError(shown, stderr=answer.stderr)
         return match[1]
 
 

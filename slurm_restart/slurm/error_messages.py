@@ -90,6 +90,9 @@ def error_for(done: Completed, what: str) -> SlurmError:
     )
     reason = missing_configuration(done.stderr) or "; ".join(map(str.strip, lines))
     reason = reason or f"exit code {done.code}"
+    if done.code < 0 and kind is SlurmError:
+        # Slurm may have received the request, and answers nobody.
+        kind, reason = SlurmUnavailableError, f"killed by signal {-done.code} before an answer"
     if kind is JobNotFoundError:
         reason = "Slurm does not know this job (any more)"
     return kind(f"{what}: {reason}", stderr=done.stderr)

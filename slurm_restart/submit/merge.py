@@ -208,6 +208,10 @@ def _no_requeue(given: GivenOption, job: JobFacts) -> list[str]:
     return [] if job.managed else [given.argument]
 
 
+def _quiet(_given: GivenOption, _job: JobFacts) -> list[str]:
+    return []  # with it, sbatch prints no job id
+
+
 def _as_given(given: GivenOption, _job: JobFacts) -> list[str]:
     return [given.argument]
 
@@ -224,6 +228,7 @@ _MERGES: dict[str, Callable[[GivenOption, JobFacts], list[str]]] = {
     "no-requeue": _no_requeue,
     "nodes": _nodes,
     "open-mode": _open_mode,
+    "quiet": _quiet,
     "requeue": _requeue,
     "signal": _signal,
 }

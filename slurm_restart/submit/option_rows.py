@@ -375,7 +375,12 @@ SBATCH: tuple[Option, ...] = (
     _row("profile", env="SBATCH_PROFILE"),
     _row("propagate", _OPTIONAL),
     _row("qos q", env="SBATCH_QOS"),
-    _row("quiet Q", _NO, note="csx-sbatch prints no warnings then either"),
+    _merged(
+        "quiet Q",
+        "not passed on, as sbatch then prints no job id: csx-sbatch itself prints nothing but "
+        "errors, and what `--parsable`, `--json` or `--print` ask for",
+        _NO,
+    ),
     _row("reboot", _NO),
     _row(
         "requeue",

@@ -7,10 +7,9 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from slurm_restart.core.job_comment import CommentRecord, parse_comment
 from slurm_restart.errors import (
-    CommentRecordError,
     CsxError,
+    NoJobIdError,
     SlurmError,
     SlurmUnavailableError,
     StateError,
@@ -20,6 +19,7 @@ from slurm_restart.logs.rules import MAX_BYTES
 from slurm_restart.safe_files import read_bounded
 from slurm_restart.slurm.interface import Slurm
 from slurm_restart.submit.directories import RunDirectories
+from slurm_restart.submit.find_submitted import find_submitted, is_phase
 from slurm_restart.submit.submission import PhaseJob, Submission
 from slurm_restart.trainer import runlog
 from slurm_restart.trainer.atomic_file import write_atomic
@@ -34,11 +34,15 @@ _WAITS = ("Requested node configuration is not available", "Requested nodes are 
 class _UnknownSubmissionError(SlurmUnavailableError):
     """It is not known whether the job is in the queue, so its run directory must stay."""
 
-    def __init__(self, error: SlurmUnavailableError, run_dir: Path) -> None:
+    def __init__(self, error: SlurmUnavailableError, job: PhaseJob, run_dir: Path) -> None:
         self.run_dir = run_dir
+        found = "it will run as submitted"
+        if job.plan.phases > 1:
+            found = "cancel it with scancel, as the other phases are not in the queue"
         super().__init__(
-            f"{error}\nthe job may be in the queue nevertheless: check with squeue --me; "
-            f"if it is not, remove {run_dir}",
+            f"{_with_phase(error, job)}\nthe job may be in the queue nevertheless, and nothing of "
+            f"it was removed: look for {run_dir / job.batch_script} in the output of "
+            f"squeue --me -o '%A %o'; if it is there, {found}; if it is not, remove {run_dir}",
             stderr=error.stderr,
         )
 
@@ -202,31 +206,21 @@ def _content(job: PhaseJob) -> str:
 
 
 def _find_job_id(job: PhaseJob, slurm: Slurm, run_dir: Path, error: SlurmUnavailableError) -> str:
-    """Return the id of a job whose submission got no answer, by the run id in its Comment.
+    """Return the id of a job whose submission got no answer, or none with a job id.
 
     Raises:
         SlurmError: the job is not in the queue, or it is not known whether it is.
     """
+    record = job.plan.comment_record
     try:
-        jobs = slurm.jobs(uid=os.getuid())
+        job_id = find_submitted(slurm, record)
     except SlurmError:
-        raise _UnknownSubmissionError(error, run_dir) from error
-    for candidate in jobs:
-        if _is_phase(candidate.comment, job.plan.comment_record):
-            return str(candidate.job_id)
-    if job.plan.comment_record is None:
-        raise _UnknownSubmissionError(error, run_dir) from error
+        raise _UnknownSubmissionError(error, job, run_dir) from error
+    if job_id is not None:
+        return job_id
+    if record is None or isinstance(error, NoJobIdError):
+        raise _UnknownSubmissionError(error, job, run_dir) from error
     raise _with_phase(error, job) from error
-
-
-def _is_phase(comment: str, comment_record: CommentRecord | None) -> bool:
-    if comment_record is None:
-        return False
-    try:
-        found = parse_comment(comment)
-    except CommentRecordError:
-        return False
-    return (found.run, found.phase) == (comment_record.run, comment_record.phase)
 
 
 def _log(run_dir: Path, now: datetime, message: str) -> None:
@@ -251,9 +245,7 @@ def _cancel_unreported(submission: Submission, slurm: Slurm) -> None:
     """Cancel a job whose submission was interrupted after Slurm had accepted it."""
     with suppress(SlurmError):
         for candidate in slurm.jobs(uid=os.getuid()):
-            if any(
-                _is_phase(candidate.comment, job.plan.comment_record) for job in submission.jobs
-            ):
+            if any(is_phase(candidate.comment, job.plan.comment_record) for job in submission.jobs):
                 slurm.cancel(candidate.job_id)
 
 

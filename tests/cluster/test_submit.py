@@ -136,6 +136,38 @@ def test_more_nodes_than_there_are_only_wait(cluster: ManagedCluster) -> None:
         assert cluster.state(int(job_id)) == "PENDING"
 
 
+@pytest.mark.parametrize("options", [("-Q",), ("--quiet", "--parsable"), ()])
+def test_a_quiet_submission_keeps_its_job(
+    cluster: ManagedCluster, options: tuple[str, ...]
+) -> None:
+    script = cluster.work / "quiet.sh"
+    script.write_text("#!/bin/sh\n#SBATCH --quiet --hold -n1\ntrue\n")
+    done = csx_sbatch(cluster, *options, script.name)
+    (job_id,) = cluster.run("squeue", "-h", "-o", "%A").split()
+    told = f"{job_id}\n" if "--parsable" in options else ""
+    assert (done.returncode, done.stdout, done.stderr) == (0, told, "")
+    (run,) = (cluster.work / "csx-restart").iterdir()
+    assert f"Submitted batch job {job_id}, " in (run / "run.log").read_text()
+
+
+def test_a_job_is_found_again_whose_id_a_wrapper_keeps_to_itself(cluster: ManagedCluster) -> None:
+    programs = cluster.work / "programs"
+    programs.mkdir()
+    for name in ("sbatch", "scancel", "scontrol", "sinfo", "squeue", "srun"):
+        place = cluster.run("sh", "-c", f"command -v {name}").strip()
+        (programs / name).symlink_to(place)
+    real = (programs / "sbatch").readlink()
+    (programs / "sbatch").unlink()
+    (programs / "sbatch").write_text(f'#!/bin/sh\nexec {real} "$@" >/dev/null\n')
+    (programs / "sbatch").chmod(0o755)
+    submit = f"PATH={programs}:$PATH csx-sbatch --hold {write(cluster, TWO_PHASES)}"
+    told = cluster.run("sh", "-c", submit)
+    jobs = sorted(cluster.run("squeue", "-h", "-o", "%A").split(), key=int)
+    assert told == "".join(f"Submitted batch job {job_id}\n" for job_id in jobs)
+    assert len(jobs) == 2
+    assert len(list((cluster.work / "out").iterdir())) == 2
+
+
 NASTY = 'it\'s a $(touch pwned) `touch pwned`\n#SBATCH --array=1-9\r\nü "x" ; touch pwned'
 
 

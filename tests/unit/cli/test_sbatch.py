@@ -120,6 +120,20 @@ def test_parsable_quiet_and_json(csx_sbatch):
     assert all(Path(phase["run_dir"]).is_dir() for phase in data["phases"])
 
 
+def test_quiet_prints_what_was_asked_for_only(csx_sbatch):
+    (csx_sbatch.work / "job.sh").write_text("#!/bin/sh\n#SBATCH -Q -n1\ntrue\n")
+    for arguments in (["-Q", "trainer.yaml"], ["job.sh"], ["-Q", "--test-only", "trainer.yaml"]):
+        done = csx_sbatch(*arguments)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert csx_sbatch("--parsable", "job.sh").stdout.strip().isdigit()
+    data = json.loads(csx_sbatch("--json", "job.sh").stdout)
+    assert data["phases"][0]["job_id"].isdigit()
+    assert "--quiet" not in (csx_sbatch.work / "calls").read_text()
+    done = csx_sbatch("job.sh", env={"FAIL": "13"})
+    assert done.returncode == 4
+    assert "Invalid partition" in done.stderr
+
+
 def test_a_dry_run_changes_nothing_and_needs_no_slurm(csx_sbatch):
     done = csx_sbatch("--dry-run", "trainer.yaml", path="/usr/bin:/bin")
     assert done.returncode == 0

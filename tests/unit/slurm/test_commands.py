@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from slurm_restart.core.job import Job, JobState
-from slurm_restart.errors import JobNotFoundError, SlurmError, SlurmUnavailableError
+from slurm_restart.errors import JobNotFoundError, NoJobIdError, SlurmError, SlurmUnavailableError
 from slurm_restart.slurm import client, parse
 from slurm_restart.slurm.commands import Commands
 
@@ -340,9 +340,10 @@ def test_submission_has_the_callers_environment_and_is_tried_once(
     assert len(fake.calls) == 2
 
 
-def test_an_odd_answer_to_a_submission(fake: FakeSlurm) -> None:
-    fake.answer({"sbatch": [(0, "Submitted, I think\n", "")]})
-    with pytest.raises(SlurmError, match="expected a job id"):
+@pytest.mark.parametrize("text", ["Submitted, I think\n", ""])
+def test_an_odd_answer_to_a_submission(fake: FakeSlurm, text: str) -> None:
+    fake.answer({"sbatch": [(0, text, "")]})
+    with pytest.raises(NoJobIdError, match="expected a job id"):
         fake.commands().submit("job.sh", [])
 
 

@@ -55,6 +55,14 @@ def test_the_whole_answer_is_told() -> None:
     assert str(error_for(Completed(3, "", ""), "hold job 7")) == "hold job 7: exit code 3"
 
 
+def test_a_command_that_was_killed_has_got_no_answer() -> None:
+    error = error_for(Completed(-9, "", ""), "update job 7")
+    assert type(error) is SlurmUnavailableError
+    assert str(error) == "update job 7: killed by signal 9 before an answer"
+    told = error_for(Completed(-15, "", "Job is no longer pending execution"), "update job 7")
+    assert type(told) is JobNotPendingError
+
+
 @pytest.mark.parametrize(
     ("stderr", "said"),
     [

@@ -192,6 +192,11 @@ def test_slurm_cancels_after_an_invalid_dependency_only_where_asked_to(first, va
     assert (given, problems) == ([f"--kill-on-invalid-dep={value}"], [])
 
 
+@pytest.mark.parametrize("script", [True, False])
+def test_quiet_is_not_passed_as_sbatch_then_prints_no_job_id(script):
+    assert merged("-Q", script=script) == merged(script=script)
+
+
 @pytest.mark.parametrize("argument", ["--dependency=afterok:1", "--hold"])
 def test_some_options_are_for_the_first_phase_only(argument):
     assert argument in merged(argument)[0]

@@ -9,7 +9,13 @@ from slurm_restart.cli.resume import Resumption, _locked
 from slurm_restart.control.site import Site
 from slurm_restart.core.job import JobState
 from slurm_restart.core.job_comment import format_comment, parse_comment
-from slurm_restart.errors import SlurmError, StateError, UsageError
+from slurm_restart.errors import (
+    NoJobIdError,
+    SlurmError,
+    SlurmUnavailableError,
+    StateError,
+    UsageError,
+)
 
 from .conftest import TWO_PHASES
 from .test_submit import FakeSlurm, comment_of, submit
@@ -110,6 +116,21 @@ def test_a_refused_phase_leaves_nothing_in_the_queue(ended, tmp_path):
     with pytest.raises(SlurmError, match="refused"):
         resume(slurm, dirs[0], tmp_path)
     assert slurm.cancelled == [102]
+
+
+def test_a_job_of_which_sbatch_prints_no_id_is_found_beside_the_former_ones(ended, tmp_path):
+    slurm, dirs = ended
+    slurm.fail, slurm.lost = {3: NoJobIdError("no id")}, True
+    entries = resume(slurm, dirs[0], tmp_path)
+    assert [entry.job for entry in entries] == ["102", "103"]
+    assert "--dependency=afterok:102" in slurm.queue[103]
+
+
+def test_a_job_that_may_be_in_the_queue_is_told(ended, tmp_path):
+    slurm, dirs = ended
+    slurm.fail = {3: NoJobIdError("no id")}
+    with pytest.raises(SlurmUnavailableError, match="may be in the queue nevertheless"):
+        resume(slurm, dirs[0], tmp_path)
 
 
 def test_a_run_without_a_record_of_its_submission_is_told(ended, tmp_path):

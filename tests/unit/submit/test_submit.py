@@ -1,11 +1,12 @@
 import json
 import os
+from dataclasses import replace
 
 import pytest
 
 from slurm_restart.core.job import Job, JobState
 from slurm_restart.core.job_comment import parse_comment
-from slurm_restart.errors import SlurmError, SlurmUnavailableError, StateError
+from slurm_restart.errors import NoJobIdError, SlurmError, SlurmUnavailableError, StateError
 from slurm_restart.submit import format_plan
 from slurm_restart.submit import submit as submission_module
 from slurm_restart.trainer.run_plan import RunPlan
@@ -136,6 +137,49 @@ def test_a_job_whose_submission_got_no_answer_is_found_again(submission):
     first, second = submit(submission(config=TWO_PHASES), slurm)
     assert [first.job_id, second.job_id] == ["100", "101"]
     assert "--dependency=afterok:100" in slurm.queue[101]
+
+
+@pytest.mark.parametrize("call", [1, 2])
+def test_a_job_of_which_sbatch_prints_no_id_is_found_by_its_run(submission, call):
+    slurm = FakeSlurm({call: NoJobIdError("sbatch: expected a job id, got ''")}, lost=True)
+    first, second = submit(submission(config=TWO_PHASES), slurm)
+    assert [first.job_id, second.job_id] == ["100", "101"]
+    assert (first.run_dir / "submission.json").exists()
+    assert slurm.cancelled == []
+
+
+def test_of_an_array_the_id_is_that_of_the_array(submission):
+    slurm = FakeSlurm({1: NoJobIdError("no id")}, lost=True)
+    jobs = slurm.jobs
+    slurm.jobs = lambda **uid: tuple(
+        replace(job, job_id=205, array_job_id=200, array_task_id=4) for job in jobs(**uid)
+    )
+    (done,) = submit(submission(), slurm)
+    assert done.job_id == "200"
+
+
+def test_nothing_is_removed_of_a_job_that_sbatch_took_and_the_queue_does_not_show(
+    submission, tmp_path
+):
+    slurm = FakeSlurm({1: NoJobIdError("sbatch: expected a job id, got ''")})
+    with pytest.raises(SlurmUnavailableError) as caught:
+        submit(submission(), slurm)
+    (run_dir,) = (tmp_path / "out").iterdir()
+    assert str(caught.value) == (
+        "sbatch: expected a job id, got ''\n"
+        "the job may be in the queue nevertheless, and nothing of it was removed: look for "
+        f"{run_dir}/job.sh in the output of squeue --me -o '%A %o'; if it is there, it will run as "
+        f"submitted; if it is not, remove {run_dir}"
+    )
+    assert (run_dir / "plan.json").exists()
+
+
+def test_a_later_phase_that_is_unknown_is_to_be_cancelled(submission, tmp_path):
+    slurm = FakeSlurm({2: NoJobIdError("no id")})
+    with pytest.raises(SlurmUnavailableError, match=r"phase 2: no id\n.*cancel it with scancel"):
+        submit(submission(config=TWO_PHASES), slurm)
+    assert slurm.cancelled == [100]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["20261125_023001_restartable"]
 
 
 def test_a_later_phase_without_an_answer_is_found_by_its_phase(submission):
