@@ -243,7 +243,10 @@ def _requeue_lines(asked: object) -> list[str]:
         lines.append(f"  {'ExcNodeList':<18} {format_hostlist(nodes)}")
     if asked.get("num_nodes") is not None:
         lines.append(f"  {'size':<18} {asked['num_nodes']}")
-    return lines if asked.get("accepted") else [*lines, f"  {'refused':<18} see run.log"]
+    if asked.get("accepted"):
+        return lines
+    name = "refused" if asked.get("accepted") is False else "answer not known"
+    return [*lines, f"  {name:<18} see run.log"]
 
 
 def _texts(value: object) -> list[str]:

@@ -44,7 +44,9 @@ def leave_excluded(
     """Raise an error if the allocation has nodes that the run excludes.
 
     Not where Slurm was told of the exclusions before, and was not asked to keep to them as it has
-    no others; and once in a row.
+    no others; and once in a row. Where it is not known whether Slurm was told, as its command was
+    killed or got no answer, the nodes that it was asked to exclude show it: an allocation without
+    them is as good as told.
 
     Args:
         plan: the phase.
@@ -65,6 +67,9 @@ def leave_excluded(
         if last is None or last.rule == RULE or (asked is not None and asked.done):
             return
         excluded = history_of(plan, earlier, job.job_id).excluded(time.time())
+        if asked is not None:
+            # The others were let back in, as too few nodes exist without them.
+            excluded = tuple(entry for entry in excluded if entry.node in asked.exc_nodes)
     else:
         excluded = _of_earlier_phases(plan, run_dir, job, slurm)
     found = {entry.node: entry.evidence for entry in excluded if entry.node in job.nodes}

@@ -5,6 +5,7 @@ end twice, or not at all.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from slurm_restart.core.attribution import Blame
@@ -165,12 +166,16 @@ def _exclude_for(plan: RunPlan) -> int:
 def _events(plan: RunPlan, known: Sequence[_Ended]) -> Iterator[Event]:
     started = end_events((entry.start, entry.end) for entry in known if entry.start is not None)
     restarts = -1
+    applied = AppliedEvent(at=0)
     for entry in known:
         event = _not_started(entry, restarts + 1) if entry.start is None else next(started)
         restarts = event.restarts
         yield event
         yield from exclude_unhealthy(plan, entry.start)
         yield from _requests(entry, _exclude_for(plan))
+        if entry.requeue is not None:
+            applied = _certain(entry.requeue, applied)
+            yield applied
 
 
 def _requests(entry: _Ended, exclude_for: int) -> Iterator[Event]:
@@ -191,8 +196,25 @@ def _requests(entry: _Ended, exclude_for: int) -> Iterator[Event]:
             num_nodes=asked.num_nodes,
             start_time=None if asked.start_time is None else int(asked.start_time),
         )
-        if asked.done:
-            yield AppliedEvent(at=int(asked.at), exc_nodes=asked.exc_nodes)
+
+
+def _certain(asked: RequeueRequest, before: AppliedEvent) -> AppliedEvent:
+    """Return the exclusions that Slurm has for certain after a request.
+
+    If it is not known to be accepted as a whole, Slurm has its list or the one before: nobody has
+    cleared a node that only one of them has.
+
+    Args:
+        asked: the request.
+        before: those before it.
+    """
+    if asked.done:
+        return AppliedEvent(at=int(asked.at), exc_nodes=asked.exc_nodes)
+    if before.exc_nodes is None:
+        return before
+    return replace(
+        before, exc_nodes=tuple(name for name in before.exc_nodes if name in asked.exc_nodes)
+    )
 
 
 def _not_started(entry: _Ended, restarts: int) -> EndEvent:

@@ -20,7 +20,7 @@ from slurm_restart.core.judge_end import Judgement
 from slurm_restart.core.own_end import OwnEnd, is_requeued, judge_own_end
 from slurm_restart.core.own_requeue import OwnRequeue, plan_own_requeue
 from slurm_restart.core.slurm_operations import START
-from slurm_restart.errors import CommentRecordError, SlurmError
+from slurm_restart.errors import CommentRecordError, SlurmError, SlurmUnavailableError
 from slurm_restart.frozen import frozen
 from slurm_restart.slurm.format_hostlist import format_hostlist
 from slurm_restart.slurm.interface import Slurm
@@ -201,7 +201,7 @@ class SelfRequeue:
     log: Callable[[str], None]
 
     def carry_out(self, judged: OwnJudgement) -> bool:
-        """Do what was decided; return whether Slurm has accepted it.
+        """Do what was decided; return whether Slurm is known to have accepted it.
 
         Raises:
             OSError: the request cannot be put on record.
@@ -225,7 +225,7 @@ class SelfRequeue:
         done = self._update(judged.view.job, asked)
         write_atomic(file, to_json(replace(request, done=done)))
         summary.write(self.plan, self.run_dir, at=time.time())
-        return done
+        return done is True
 
     def _has_begun_anew(self, judged: OwnJudgement) -> bool:
         """Whether the job runs again: a smaller size would take nodes from that attempt."""
@@ -258,23 +258,28 @@ class SelfRequeue:
         held = judged.ended.held or len(judged.ended.nodes)
         return plan_own_requeue(seen, history, judged.event, requeued=requeued, held=held)
 
-    def _update(self, job: Job, asked: OwnRequeue) -> bool:
-        """Write all fields with one request; where Slurm refuses it, each part alone."""
+    def _update(self, job: Job, asked: OwnRequeue) -> bool | None:
+        """Write all fields with one request; where Slurm refuses it, each part alone.
+
+        Returns:
+            Whether Slurm has accepted all of them; None: it is not known.
+        """
         nodes = asked.job_update.exc_nodes
         operations = asked.operations(format_hostlist(nodes) if nodes else "")
-        fields = {name: value for each in operations for name, value in each.fields}
-        try:
-            self.slurm().update(job.name, fields)
-        except SlurmError as error:
-            self.log(f"refused by Slurm: {error}")
-            done = [self._update_part(job, dict(each.fields)) for each in operations]
-            return all(done)
-        self.log(f"requeued: {_format_fields(fields)}")
-        return True
+        whole = {name: value for each in operations for name, value in each.fields}
+        if self._ask(job, whole):
+            return True
+        parts = [self._ask(job, dict(each.fields)) for each in operations]
+        return None if None in parts else all(parts)
 
-    def _update_part(self, job: Job, fields: Mapping[str, str]) -> bool:
+    def _ask(self, job: Job, fields: Mapping[str, str]) -> bool | None:
+        """Ask for one update; return whether Slurm has accepted it, None if that is not known."""
         try:
             self.slurm().update(job.name, fields)
+        except SlurmUnavailableError as error:
+            # slurmctld may have received it, and may carry it out.
+            self.log(f"not known whether Slurm has accepted: {_format_fields(fields)}: {error}")
+            return None
         except SlurmError as error:
             self.log(f"refused by Slurm: {_format_fields(fields)}: {error}")
             return False

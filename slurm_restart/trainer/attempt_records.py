@@ -257,8 +257,8 @@ class RequeueRequest:
     num_nodes: int | None = None
     """The new size; None: it stays."""
     start_time: _Time | None = None
-    done: bool = False
-    """Whether Slurm has accepted it."""
+    done: bool | None = None
+    """Whether Slurm has accepted it; None: not known, as its command was killed or unanswered."""
     unknown: dict[str, Any] = unknown_keys()
 
 

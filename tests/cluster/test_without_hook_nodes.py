@@ -68,6 +68,45 @@ def test_a_lost_node_is_excluded(cluster: HooklessCluster, how: str) -> None:
     assert cluster.job(job_id)["ExcNodeList"] == nodes[1]
 
 
+# Slurm carries the update out, and nobody gets its answer.
+KILLED_SCONTROL = """\
+#!/bin/sh
+case "$*" in
+*update*ExcNodeList=csx3*) {scontrol} "$@"; kill -9 $$ ;;
+esac
+exec {scontrol} "$@"
+"""
+
+
+def test_a_node_is_let_back_in_although_the_command_that_asked_for_it_was_killed(
+    cluster: HooklessCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = cluster.work / "programs"
+    programs.mkdir()
+    real = cluster.run("sh", "-c", "command -v scontrol").strip()
+    (programs / "scontrol").write_text(KILLED_SCONTROL.format(scontrol=real))
+    (programs / "scontrol").chmod(0o755)
+    monkeypatch.setitem(cluster.environment, "PATH", f"{programs}:{cluster.environment['PATH']}")
+    # Of four nodes three are needed: the second exclusion lets the first one back in.
+    lost = "srun: error: Node failure on csx$((CSX_RESTART_ATTEMPT + 2))"
+    first = f'test $CSX_RESTART_ATTEMPT = 2 || {{ echo "{lost}"; exit 3; }}'
+    job_id = submit(cluster, str(cluster.script(first)), nodes=3, min_nodes=3)
+    assert cluster.await_end(job_id) == "COMPLETED"
+    runs = cluster.summary()["runs"]
+    assert [run["nodes"] for run in runs] == [
+        ["csx1", "csx2", "csx3"],
+        ["csx1", "csx3", "csx4"],
+        ["csx1", "csx2", "csx4"],
+    ]
+    assert runs[0]["requeue"]["accepted"] is True
+    assert runs[1]["requeue"]["accepted"] is None
+    assert cluster.job(job_id)["ExcNodeList"] == "csx3"
+    assert (
+        "not known whether Slurm has accepted: ExcNodeList=csx3"
+        in (cluster.run_dir() / "run.log").read_text()
+    )
+
+
 @pytest.mark.parametrize(("spares", "decision"), [(1, "swap"), (0, "relaunch_smaller")])
 def test_after_the_loss_of_a_node_the_run_goes_on_in_its_allocation(
     cluster: HooklessCluster, spares: int, decision: str

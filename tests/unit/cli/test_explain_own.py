@@ -49,6 +49,10 @@ def test_what_a_job_has_decided_itself_is_not_expected(own: bool, name: str) -> 
             ["not before 2026-11-29", "ExcNodeList csx2,csx3", "size 2"],
         ),
         ({"excluded": [], "num_nodes": None, "accepted": False}, ["refused see run.log"]),
+        (
+            {"excluded": [], "num_nodes": None, "accepted": None},
+            ["answer not known see run.log"],
+        ),
         (None, []),
         ("anything", []),
     ],

@@ -8,6 +8,7 @@ from typing import Any
 
 from slurm_restart.core.cluster_facts import ClusterFacts
 from slurm_restart.core.job import Job, JobFlag, JobState, NodeState
+from slurm_restart.errors import SlurmError, SlurmUnavailableError
 
 NODES = ("csx1", "csx2", "csx3", "csx4")
 
@@ -18,6 +19,8 @@ class FakeCluster:
     `state` is what squeue shows: RUNNING, COMPLETING (22.05 shows no base state), REQUEUED.
     `signal` and `reason` are those of its end.
     `lost` are nodes that the job, RUNNING, has no more (--no-kill).
+    `unanswered` are requests to update the job that are carried out without an answer, and
+    `refused` those that are refused.
     `die` names a call before or after which the caller is killed: `before requeue`.
 
     Args:
@@ -36,6 +39,8 @@ class FakeCluster:
             "down": [],
             "lost": [],
             "die": "",
+            "unanswered": 0,
+            "refused": 0,
             "requeue_exit": [],
             "signal": 0,
             "reason": "None",
@@ -115,4 +120,11 @@ class FakeCluster:
             self._write(self.read() | {"comment": fields["Comment"]})
             return
         text = " ".join(f"{name}={value}" for name, value in fields.items())
+        for name in ("refused", "unanswered"):
+            if count := self.read()[name]:
+                self._write(self.read() | {name: count - 1})
+                if name == "refused":
+                    raise SlurmError("update job 7: no")
+                self._call("update", f"update {job} {text}")
+                raise SlurmUnavailableError("update job 7: killed by signal 9 before an answer")
         self._call("update", f"update {job} {text}")

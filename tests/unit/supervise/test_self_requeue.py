@@ -275,6 +275,68 @@ def test_an_allocation_with_an_excluded_node_is_left_once(run, cluster):
     assert "restart 2/2" in run.end_of(2)["expected_decision"]
 
 
+LOSES_CSX2 = "echo 'srun: error: Node failure on csx2'; exit 3"
+
+
+@pytest.mark.parametrize(
+    ("shown", "done"),
+    [
+        ({"unanswered": 9}, None),
+        ({"refused": 9}, False),
+        ({"unanswered": 1}, True),  # each part, once more
+        ({"refused": 1, "unanswered": 1}, None),
+    ],
+)
+def test_an_update_without_an_answer_is_no_refusal(run, cluster, shown, done):
+    attempt(run, cluster, 0, LOSES_CSX2, **shown)
+    request = run.dir.attempts()[0].requeue()
+    assert (request.exc_nodes, request.done) == (("csx2",), done)
+    assert run.summary()["runs"][0]["requeue"]["accepted"] is done
+    unknown = "not known whether Slurm has accepted: ExcNodeList=csx2" in run.log()
+    assert unknown is ("unanswered" in shown)
+    assert ("refused by Slurm: ExcNodeList=csx2" in run.log()) is ("refused" in shown)
+
+
+@pytest.mark.parametrize("done", [None, False, True])
+def test_a_node_that_was_let_back_in_is_used_also_if_no_answer_came(run, cluster, done):
+    """Slurm has carried it out: the allocation has no node that it was asked to exclude."""
+    attempt(run, cluster, 0, LOSES_CSX2)
+    first = run.dir.attempts()[0]
+    write_atomic(first.requeue_file, to_json(replace(first.requeue(), exc_nodes=("csx3",))))
+    change_done(first, done)
+    job = JobEnvironment.read(environment(1))
+    leave_excluded(run.plan, run.dir, run.dir.new_attempt(), job, lambda: cluster)
+
+
+@pytest.mark.parametrize(("done", "left"), [(None, True), (False, True), (True, False)])
+def test_a_node_that_slurm_was_to_exclude_and_has_not_is_left(run, cluster, done, left):
+    attempt(run, cluster, 0, LOSES_CSX2)
+    change_done(run.dir.attempts()[0], done)
+    job, new = JobEnvironment.read(environment(1)), run.dir.new_attempt()
+    if left:
+        with pytest.raises(ExcludedNodesError, match="csx2"):
+            leave_excluded(run.plan, run.dir, new, job, lambda: cluster)
+    else:
+        leave_excluded(run.plan, run.dir, new, job, lambda: cluster)
+
+
+def change_done(entry, done):
+    """Change what an attempt's record says of Slurm's answer to its request."""
+    write_atomic(entry.requeue_file, to_json(replace(entry.requeue(), done=done)))
+
+
+@pytest.mark.parametrize(("done", "applied"), [(True, ["csx3"]), (None, []), (False, [])])
+def test_only_what_slurm_has_for_certain_can_have_been_cleared_by_a_person(
+    run, cluster, done, applied
+):
+    for restarts in range(2):
+        attempt(run, cluster, restarts, LOSES_CSX2)
+    second = run.dir.attempts()[1]
+    write_atomic(second.requeue_file, to_json(replace(second.requeue(), exc_nodes=("csx3",))))
+    change_done(second, done)
+    assert list(history_of(run.plan, run.dir.attempts(), 7).applied.exc_nodes) == applied
+
+
 @pytest.mark.parametrize(
     ("cleared", "phase", "left"),
     [(None, 1, True), (1, 1, True), (10**10, 1, False), (None, 0, False)],
