@@ -78,9 +78,12 @@ def completing(
             cluster.await_state(job_id, "RUNNING")
             end(job_id)
         cluster.await_state(job_id, "COMPLETING")
-        return slurm.job(job_id)
+        job = slurm.job(job_id)
     finally:
         cluster.fault("mend-epilog", "csx1")
+    # One that has not yet seen this would wait on with the next job's, and the node with it.
+    await_(lambda: cluster.state(job_id) != "COMPLETING", "the end of the Epilog")
+    return job
 
 
 def shows_base_state(slurm: Slurm) -> bool:
