@@ -167,6 +167,6 @@ class FailedTasks:
         """
         if self._over.wait(SETTLE) or self._has_warned:
             return
-        if are_alive(sruns, self._processes):
+        if are_alive(sruns):
             self._has_warned = True
             self._report(_MAY_WAIT.format(failed=failed, reason=reason))

@@ -63,10 +63,9 @@ def _pause_after(used: float) -> float:
     return max(PAUSE, used / MOST_TIME)
 
 
-def are_alive(sruns: Iterable[ProcessStat], processes: JobProcesses) -> bool:
+def are_alive(sruns: Iterable[ProcessStat]) -> bool:
     """Return whether each of these still runs."""
-    found = {(stat.pid, stat.started) for stat in find_sruns(processes)}
-    return all((srun.pid, srun.started) in found for srun in sruns)
+    return all(is_running(srun.pid, srun.started) for srun in sruns)
 
 
 def is_left_to_slurm(pid: int) -> bool:

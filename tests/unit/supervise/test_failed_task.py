@@ -160,10 +160,10 @@ def test_whether_all_of_several_run(launch: Start) -> None:
     program = launch("./srun ./train", "./srun ./train")
     processes = processes_of(program)
     found = find_sruns(processes)
-    assert are_alive(found, processes)
+    assert are_alive(found)
     os.kill(found[0].pid, signal.SIGTERM)
     await_(lambda: len(sruns(program)) == 1, "the end of one")
-    assert not are_alive(found, processes)
+    assert not are_alive(found)
 
 
 class Pipe(OutputPipe):
@@ -196,7 +196,7 @@ def test_what_was_written_since_a_young_srun_began_is_its_report(
     assert (reports == [ENDED]) is is_ended
     failed.finish()
     await_(lambda: not is_about_to_end(), "the thread")
-    assert bool(sruns(program)) is not is_ended
+    await_(lambda: bool(sruns(program)) is not is_ended, "the end of srun, where it is due")
 
 
 @pytest.mark.parametrize("prints", [True, False])
@@ -217,7 +217,7 @@ def test_a_young_srun_may_be_the_next_command_unless_nothing_is_printed_any_more
     await_(is_decided, "the thread")
     assert reports[0].startswith(MAY_WAIT)
     assert reports[1:] == ([] if prints else [ENDED])
-    assert bool(sruns(program)) is prints
+    await_(lambda: bool(sruns(program)) is prints, "the end of srun, where it is due")
 
 
 def test_nothing_is_ended_once_the_trainer_is_asked_to_end(
