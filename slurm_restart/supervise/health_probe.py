@@ -23,6 +23,8 @@ _TAIL = 4096
 """Bytes of a command's output that are kept."""
 _PIPE = 1 << 20
 """Bytes that are read at once: all that is in a pipe."""
+_POLL = 0.1
+"""Seconds between two looks whether a command has ended whose output stays open."""
 
 
 @dataclass
@@ -147,17 +149,18 @@ def _read_tail(child: "subprocess.Popen[bytes]") -> str:
     """
     if child.stdout is None:
         return ""
-    stream, ended, tail = child.stdout.fileno(), os.pidfd_open(child.pid), b""
+    stream, tail = child.stdout.fileno(), b""
     os.set_blocking(stream, False)
     is_over = False
     while not is_over:
-        is_over = ended in select.select([stream, ended], [], [])[0]
+        # Looked at before the pipe is read, so that all that it has written is.
+        is_over = child.poll() is not None
+        select.select([stream], [], [], 0 if is_over else _POLL)
         with suppress(BlockingIOError):
             data = os.read(stream, _PIPE)
             tail = (tail + data)[-_TAIL:]
             if not data:
                 break
-    os.close(ended)
     return tail.decode(errors="replace")
 
 
