@@ -89,18 +89,18 @@ def _sweep_others(
         if silent := silent_nodes(unused, slurm()):
             warn(_not_known(silent, "Slurm: no response, or DOWN"))
             names = [node for node in others if node not in silent]
-    while names:
-        try:
-            return _run_on_nodes(job, names, command, slurm).splitlines()
-        except SlurmError as error:
-            needed = [node for node in names if node in job.nodes]
-            if job.in_place and needed == names:
-                raise RuntimeError(_not_known(names, str(error))) from error
-            # Which node has not answered is not known; Slurm may show it only later.
-            doubtful = [node for node in names if node not in needed] if job.in_place else names
-            warn(_not_known(doubtful, str(error)))
-            names = needed if job.in_place else []
-    return ()
+    if not names:
+        return ()
+    needed = [node for node in names if node in job.nodes]
+    try:
+        return _run_on_nodes(job, names, command, slurm).splitlines()
+    except SlurmError as error:
+        if job.in_place and needed == names:
+            raise RuntimeError(_not_known(names, str(error))) from error
+        rest = [node for node in names if node not in needed]
+        warn(_not_known(rest or names, str(error)))
+        # Which node has not answered is not known; Slurm may show it only later.
+        return _sweep_others(job, needed, command, slurm, warn) if rest else ()
 
 
 def _not_known(names: Sequence[str], why: str) -> str:
